@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +100,18 @@ class H5ad(Component):
         return {"path": str(path), "target": "gate"}
 
 
+def _check_installed(path: object) -> None:
+    if find_spec("anndata") is None:
+        cure = 'pip install "dbgsom-cyto[h5ad]"'
+        raise DataError(f"{path}: h5ad files need the package anndata: {cure}")
+
+
 @contextmanager
 def _opened(path: str, mode: str = "r") -> Iterator[Any]:
     """Open an h5ad file; raise `DataError` for what is none, also while it is read."""
-    try:
-        import anndata  # noqa: F401
-        import h5py
-    except ImportError:
-        cure = 'pip install "dbgsom-cyto[h5ad]"'
-        raise DataError(f"{path}: h5ad files need the package anndata: {cure}") from None
+    _check_installed(path)
+    import h5py
+
     place = Path(path).expanduser()
     with reading(path, "h5ad file"):
         open_regular(place).close()
@@ -215,6 +219,7 @@ class H5adWriter:
     """Writer of columns into obs of a copy of an h5ad file, or of a new one without a matrix."""
 
     def __init__(self, path: Path, schema: pa.Schema, source: str | None = None) -> None:
+        _check_installed(path)
         self._path, self._schema, self._source = path, schema, source
         self._batches: list[pa.RecordBatch] = []
         self.write_batch = self._batches.append

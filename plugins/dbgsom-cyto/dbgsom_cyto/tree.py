@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _SIDES = (7.0, 11.0)  # inches of the tree, by its neurons
-_KEY = 2.1  # inches of a column of the legends
-_ROW = 0.17  # inches of one of their rows
+_LETTER = 0.068  # inches of a letter of the legend
+_ROW = 0.17  # inches of one of its rows
 _MOST_CLUSTERS = 60  # that have colours and stand in the legend
 _SMALLEST, _DEAD = 0.35, 0.15  # radii over the largest: of a neuron with hits, and without
 _PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
@@ -57,12 +57,13 @@ class MinimumSpanningTree(FigureComponent):
         colours = colormaps["turbo"](np.linspace(0.04, 0.96, len(names)))
         side = float(np.clip(6.5 + len(hits) / 35, *_SIDES))
         key: list[tuple[str, Any]] = [("Markers, low to high", None)]
-        key += zip(map(as_label, names), colours, strict=True)
-        key += [("", None), ("Clusters, share of samples", None)] if clusters else []
+        key += [(as_label(name, 30), one) for name, one in zip(names, colours, strict=True)]
+        key += [("", None), ("Labels, share of samples", None)] if clusters else []
         for one in clusters:
-            key.append((f"{as_label(one.name, 18)}   {100 * one.share:.2g} %", one.colour))
+            key.append((f"{as_label(one.name, 30)}   {100 * one.share:.2g} %", one.colour))
         columns = math.ceil(len(key) * _ROW / (side - 0.5))
-        width, height = side + columns * _KEY, side + 0.5
+        column = 0.6 + _LETTER * max(len(text) for text, _ in key)
+        width, height = side + columns * column, side + 0.5
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((0.01, 0.01, side / width - 0.01, side / height))
         axes.set_aspect("equal")
@@ -187,7 +188,7 @@ def _draw_nodes(
         axes.text(
             x,
             y,
-            as_label(one.name, 18),
+            as_label(one.name, 14),
             fontsize=8,
             weight="bold",
             color=_INK,

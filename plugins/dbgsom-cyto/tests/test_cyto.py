@@ -6,6 +6,7 @@ import tempfile
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from types import SimpleNamespace
 
+import anndata
 import flowio
 import networkx as nx
 import numpy as np
@@ -361,8 +362,6 @@ def test_double_precision_is_kept(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------ h5ad
-
-anndata = pytest.importorskip("anndata")
 
 
 @pytest.fixture
