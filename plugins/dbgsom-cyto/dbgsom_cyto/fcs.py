@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -214,11 +214,8 @@ class Fcs(Component):
 def _short_names(paths: Sequence[str]) -> list[str]:
     """Return a name for each file, unique, with as few folders as possible."""
     parts = [Path(path).absolute().with_suffix("").parts for path in paths]
-    depth, names = 0, list[str]()
-    while depth == 0 or len({*names}) < len(names):
-        depth += 1
-        names = ["/".join(one[-depth:]) for one in parts]
-    return names
+    every = (["/".join(one[-depth:]) for one in parts] for depth in count(1))
+    return next(names for names in every if len({*names}) == len(names))
 
 
 def _found(file: FcsFile, name: str) -> str:

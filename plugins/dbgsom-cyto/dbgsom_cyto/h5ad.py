@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError, open_regular
-from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, as_batch, reading
+from dbgsom_core.tables import (
+    Columns,
+    TableFormat,
+    TableReader,
+    as_array,
+    as_batch,
+    is_text,
+    reading,
+)
 from dbgsom_cyto.fcs import Names
 
 _MOST = 8 << 30  # bytes of a dense matrix
@@ -253,10 +261,8 @@ def _for_obs(name: str, column: Any) -> Any:
     """Return a column as obs holds it: texts and labels as categories, as scanpy colours them."""
     import pandas as pd
 
-    texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if texts or name == "label":
-        return pd.Categorical(column.to_pylist())
-    return column.to_numpy(zero_copy_only=False)
+    is_category = name == "label" or is_text(column)
+    return pd.Categorical(column.to_pylist()) if is_category else column.to_numpy(False)
 
 
 FORMAT = TableFormat("h5ad", (".h5ad",), H5adReader.open, H5adWriter, H5adWriter)

@@ -68,8 +68,7 @@ class MinimumSpanningTree(FigureComponent):
         axes = figure.add_axes((0.01, 0.01, side / width - 0.01, side / height))
         axes.set_aspect("equal")
         axes.set_axis_off()
-        _draw_nodes(axes, places, radii, edges, hits, clusters)
-        _draw_stars(axes, places, radii, hits, stars, colours)
+        _draw_tree(axes, (places, radii, hits), edges, clusters, (stars, colours))
         for set_limits, along in ((axes.set_xlim, places[:, 0]), (axes.set_ylim, places[:, 1])):
             set_limits((along - radii).min() - 0.3, (along + radii).max() + 0.3)
         title = as_label(f"Minimum spanning tree, {view.title}".rstrip(", "), 90)
@@ -165,55 +164,38 @@ def _clusters_of(view: MapView, hits: Floats) -> list[_Cluster]:
     return found
 
 
-def _draw_nodes(
+def _draw_tree(
     axes: Axes,
-    places: Floats,
-    radii: Floats,
+    nodes: tuple[Floats, Floats, Floats],
     edges: NDArray[np.int64],
-    hits: Floats,
     clusters: list[_Cluster],
+    stars: tuple[Floats, Floats],
 ) -> None:
+    """Draw nodes, of places (K, 2), radii (K,) and hits (K,), with wedges (K, W) of W colours."""
     from matplotlib.collections import LineCollection, PatchCollection
-    from matplotlib.patches import Circle
+    from matplotlib.patches import Circle, Wedge
     from matplotlib.patheffects import withStroke
 
+    places, radii, hits = nodes
     axes.add_collection(LineCollection(list(places[edges]), colors=_GREY, linewidths=1.0, zorder=1))
     faces = np.where(hits[:, None] > 0, 1.0, 0.75) * np.ones(3)
     rims = np.full((len(hits), 3), 0.45)
+    around = [withStroke(linewidth=2, foreground="white")]
+    font: dict[str, Any] = {"fontsize": 8, "weight": "bold", "color": _INK, "path_effects": around}
     for one in clusters:
         rims[one.neurons] = one.colour
         faces[one.neurons] = 1 - 0.35 * (1 - one.colour)
         largest = one.neurons[radii[one.neurons].argmax()]
         x, y = places[largest] + 0.75 * radii[largest]
-        axes.text(
-            x,
-            y,
-            as_label(one.name, 14),
-            fontsize=8,
-            weight="bold",
-            color=_INK,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-            zorder=5,
-            **_PLAIN,
-        )
+        axes.text(x, y, as_label(one.name, 14), zorder=5, **font, **_PLAIN)
     circles = [Circle(place, radius) for place, radius in zip(places, radii, strict=True)]
     axes.add_collection(
         PatchCollection(circles, facecolors=faces, edgecolors=rims, linewidths=1.6, zorder=2)
     )
-
-
-def _draw_stars(
-    axes: Axes, places: Floats, radii: Floats, hits: Floats, stars: Floats, colours: Any
-) -> None:
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Wedge
-
-    angle = 360.0 / max(stars.shape[1], 1)
-    for i, colour in enumerate(colours):
-        wedges = [
-            Wedge(places[k], 0.9 * radii[k] * stars[k, i], 90 - (i + 1) * angle, 90 - i * angle)
-            for k in np.flatnonzero(hits > 0)
-        ]
+    lengths, angle = 0.9 * radii[:, None] * stars[0], 360.0 / len(stars[1])
+    for i, colour in enumerate(stars[1]):
+        ends = 90 - (i + 1) * angle, 90 - i * angle
+        wedges = [Wedge(places[k], lengths[k, i], *ends) for k in np.flatnonzero(hits > 0)]
         axes.add_collection(
             PatchCollection(wedges, facecolor=colour, edgecolor=_INK, linewidths=0.25, zorder=3)
         )
