@@ -92,14 +92,14 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
     for field in getattr(dataset, "file_fields", ("path", "target_path")):
         given = getattr(dataset, field, None)
         several = given if isinstance(given, tuple) else (given,)
-        places = [*several]
+        found = [*several]
         for i, value in enumerate(several):
             if isinstance(value, str) and not _is_there(value):
                 if _is_there(str(experiment.folder / value)):
-                    places[i] = str(experiment.folder / value)
-                absent |= places[i] == value and not Path(value).is_absolute()
-        if places != [*several]:
-            beside[field] = tuple(places) if isinstance(given, tuple) else places[0]
+                    found[i] = str(experiment.folder / value)
+                absent |= found[i] == value and not Path(value).is_absolute()
+        if found != [*several]:
+            beside[field] = tuple(found) if isinstance(given, tuple) else found[0]
     component = dataset.model_copy(update=beside) if beside else dataset
     opened = guarded("dataset", component, "opened")
     reader = guarded("engine", experiment.engine, "opened")

@@ -68,12 +68,12 @@ def open_table(
     if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
         with reading(path, "folder of tables"):
             endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
-        known = [one for one in map(format_of, sorted(endings)) if one is not None]
-        format = next((one for one in ("feather", "parquet") if FORMATS[one] in known), "parquet")
-        if FORMATS[format] not in known:
-            for one in known:
-                if one.name not in FORMATS:
-                    return one.open(path)
+        kinds = [kind for kind in map(format_of, sorted(endings)) if kind is not None]
+        names = [kind.name for kind in kinds]
+        plugins = [kind for kind in kinds if kind.name not in FORMATS]
+        if plugins and not {"parquet", "feather"}.intersection(names):
+            return plugins[0].open(path)
+        format = "feather" if "feather" in names else "parquet"
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
