@@ -126,10 +126,12 @@ class FcsFile:
     def open(cls, path: str) -> FcsFile:
         """Read the text segment; raise `DataError` where that cannot be."""
         flow = _parsed(path, only_text=True)
-        if sorted(flow.channels) != [*range(1, flow.channel_count + 1)]:
+        n, d = flow.event_count, flow.channel_count
+        if len(flow.channels) != d or sorted(flow.channels) != [*range(1, d + 1)]:
             raise DataError(f"{path} is damaged: it does not name all of its channels")
-        if not flow.channels or flow.event_count <= 0:
-            raise DataError(f"{path} holds no events: leave it out")
+        if n <= 0 or d == 0 or n * d > flow.file_size:  # a number has a byte or more
+            what = "is damaged: it is too short for its" if n * d > 0 else "holds no"
+            raise DataError(f"{path} {what} events: leave it out")
         channels, labels = (
             tuple(one.strip() for one in names) for names in (flow.pnn_labels, flow.pns_labels)
         )
@@ -138,7 +140,7 @@ class FcsFile:
             for name, label in zip(channels, labels, strict=True)
         ]
         names = tuple(_unique(called, {EVENT, FILE}))
-        return cls(path, dict(flow.text), channels, labels, names, int(flow.event_count))
+        return cls(path, dict(flow.text), channels, labels, names, n)
 
     @property
     def added(self) -> frozenset[str]:

@@ -18,15 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError, open_regular
-from dbgsom_core.tables import (
-    Columns,
-    TableFormat,
-    TableReader,
-    as_array,
-    as_batch,
-    is_text,
-    reading,
-)
+from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, is_text, reading
 from dbgsom_cyto.fcs import Names
 
 _MOST = 8 << 30  # bytes of a dense matrix
@@ -220,7 +212,9 @@ class H5adReader(TableReader):
                     if wanted := [place for place in places if place in own]:
                         matrix = _dense(file[entry], part, self.path)
                         cells |= {place: matrix[:, place - own.start] for place in wanted}
-                yield as_batch({str(place): cells[place] for place in places})
+                kinds = (pa.string() if cells[i].dtype == object else None for i in places)
+                columns = map(pa.array, (cells[i] for i in places), kinds)
+                yield pa.RecordBatch.from_arrays([*columns], names=[*map(str, places)])
 
 
 class H5adWriter:

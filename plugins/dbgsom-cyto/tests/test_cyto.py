@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
 import dbgsom_core
@@ -54,23 +55,14 @@ def files(tmp_path):
     return folder
 
 
-@pytest.fixture
-def left_out():
-    with pytest.warns(UserWarning, match="left out, unless channels names them") as found:
-        yield found
-
-
 def load(path, channels="CD*", **fields):
     return Fcs(path=str(path), channels=channels, **fields).load()
 
-
-# ------------------------------------------------------------------------------- every component
 
 FOLDERS = {kind: tempfile.TemporaryDirectory() for kind in (Fcs, H5ad)}
 COMPONENTS = [
     *(kind(**kind.examples(folder.name)) for kind, folder in FOLDERS.items()),
     MinimumSpanningTree(),
-    MinimumSpanningTree(most_markers=2),
     ClusterTables(),
     Arcsinh(),
     Arcsinh(cofactor=[1.0, 2.0, 3, 4.5]),
@@ -80,9 +72,6 @@ COMPONENTS = [
 @parametrize_with_checks(COMPONENTS)
 def test_each_component_keeps_its_promises(component, check):
     check(component)
-
-
-# ----------------------------------------------------------------------------------- FCS: values
 
 
 def test_values_are_read_to_the_bit_with_their_file_and_number(files):
@@ -95,10 +84,10 @@ def test_values_are_read_to_the_bit_with_their_file_and_number(files):
     assert data.ids["event"].tolist() == [*range(200), *range(300)]
 
 
-def test_channels_that_measure_no_marker_are_left_out(files, left_out):
-    data = Fcs(path=str(files / "a.fcs")).load()
+def test_channels_that_measure_no_marker_are_left_out(files):
+    with pytest.warns(UserWarning, match="left out, .*: FSC-A, SSC-A, CD8h, Time"):
+        data = Fcs(path=str(files / "a.fcs")).load()
     assert data.feature_names == ["Comp-CD3", "Comp-CD4", "Comp-CD8"]
-    assert "FSC-A, SSC-A, CD8h, Time" in str(left_out[0].message)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +107,8 @@ def test_compensation_undoes_the_published_convention(tmp_path):
     events = events_of(3)
     events[:, 2:5] = true @ MATRIX  # what is observed
     path = write_fcs(tmp_path / "x.fcs", events, {"SPILLOVER": KEYWORD})
-    for fields in ({}, {"compensate": True}):
-        found = load(path, DYES, **fields)
-        np.testing.assert_allclose(found.X, true, rtol=1e-4, atol=0.01)
+    found = load(path, DYES)
+    np.testing.assert_allclose(found.X, true, rtol=1e-4, atol=0.01)
     observed = events[:, 2:5].astype(np.float64)
     twin = np.array([np.linalg.solve(MATRIX.T, row) for row in observed])
     np.testing.assert_allclose(found.X, twin, rtol=1e-5, atol=1e-3)
@@ -218,7 +206,7 @@ def test_what_cannot_be_is_told_in_one_sentence(files, monkeypatch, fields, mess
 
 
 def test_csv_files_that_hold_no_matrix(tmp_path):
-    for text in ("a,b\n1,0\n", "a\nx\n", "", "{}", "a,b\n1,0\n0\n", "a,a\n1,0\n0,1\n"):
+    for text in ("a,b\n1,0\n", "a\nx\n", "", "a,b\n1,0\n0\n", "a,a\n1,0\n0,1\n"):
         (tmp_path / "m.csv").write_text(text)
         with pytest.raises(DataError, match="matrix"):
             Spillover.of_csv(tmp_path / "m.csv")
@@ -254,15 +242,19 @@ def test_damaged_files_are_one_sentence(files):
             refused -= 1
         refused += 1
     assert refused > 150
+    for old, huge in (
+        (b"$TOT/200/", b"$TOT/9%s/" % (b"0" * 14)),
+        (b"$PAR/7/", b"$PAR/7000000000000/"),
+    ):
+        path.write_bytes(whole.replace(old, huge))
+        with pytest.raises(DataError, match="is damaged"):
+            load(path)
     write_fcs(path, events_of(0)[:0])
     with pytest.raises(DataError, match="holds no events"):
         load(path)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="is no FCS file, or damaged"):
         load(path)
-
-
-# ------------------------------------------------------------------------------ FCS: predictions
 
 
 def trained(folder, monkeypatch, dataset, **more):
@@ -366,13 +358,9 @@ def test_double_precision_is_kept(tmp_path):
 
 @pytest.fixture
 def cells(tmp_path):
-    from scipy.sparse import csr_matrix
-
     X = np.random.default_rng(0).poisson(1.0, (80, 4)).astype(np.float32)
-    obs = pd.DataFrame(
-        {"batch": ["x", "y"] * 40, "age": np.arange(80) / 2, "kind": ["T", "B"] * 40}
-    )
-    obs["kind"] = pd.Categorical(obs["kind"], categories=["T", "B"], ordered=True)
+    kinds = pd.Categorical(["T", "B"] * 40, categories=["T", "B"], ordered=True)
+    obs = pd.DataFrame({"batch": ["x", "y"] * 40, "age": np.arange(80) / 2, "kind": kinds})
     obs.index = [f"cell {i}" for i in range(80)]
     table = anndata.AnnData(csr_matrix(X), obs, pd.DataFrame(index=["CD3", "CD4", "CD8", "DNA"]))
     table.layers["raw"], table.obsm["X_pca"] = 2 * X, X[:, :2] / 3
@@ -412,10 +400,8 @@ def test_h5ad_gets_its_answers_in_obs_of_a_copy(cells, monkeypatch):
     labels = pd.read_csv(found.folder / "assignments.csv")["label"]
     assert new.obs["label"].astype(int).tolist() == labels.tolist()
     code, told = predict(found.folder, "cells.h5ad", "-o", "new.csv", "--keep", "batch")
-    assert (code, [*pd.read_csv("new.csv").columns[:4]]) == (
-        0,
-        ["batch", "obs_names", "kind", "label"],
-    )
+    assert code == 0
+    assert [*pd.read_csv("new.csv").columns[:4]] == ["batch", "obs_names", "kind", "label"]
 
 
 def test_h5ad_that_is_none_or_too_large(cells, monkeypatch):
@@ -449,9 +435,8 @@ def test_arcsinh_is_undone(dtype):
     assert Z.dtype == dtype
     expected = np.log(X / [5, 150, 3000] + np.sqrt((X / [5.0, 150, 3000]) ** 2 + 1))
     np.testing.assert_allclose(Z, expected, rtol=1e-3)
-    np.testing.assert_allclose(
-        step.inverse_transform(Z), X, rtol=1e-4 if dtype == np.float32 else 1e-9
-    )
+    near = 1e-4 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(step.inverse_transform(Z), X, rtol=near)
     for wrong in (0, [1, 2], -5, np.nan):
         with pytest.raises(ValueError, match="cofactor"):
             Arcsinh(cofactor=wrong).fit(X)
