@@ -1,8 +1,9 @@
 """Simulated flow cytometry with known populations; ``python -m dbgsom_cyto.simulated`` writes FCS.
 
-Numbers of cells, markers and populations are like those that Weber & Robinson (2016) compare on:
-bone marrow with 32 markers and 14 populations (Levine et al. 2015), or 39 and 24 (Samusik et al.
-2016). Levels in blood are those of textbooks. Nothing is fitted to data or to a method.
+Sizes, shares and the number of markers and populations follow the data sets of Weber & Robinson
+(2016): bone marrow with 32 markers and 14 populations (Levine et al. 2015), with 39 markers and 24
+populations (Samusik et al. 2016). Levels of markers in blood are those of textbooks. Nothing is
+fitted to a data set or to a method.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def simulate(
     mixing = np.where(beside < 4, 0.4 * rng.beta(1, 8, beside.shape) * spillover, 0.0)
     np.fill_diagonal(mixing, 1.0)
     twice = np.where((rng.random(len(names)) < 0.2) & (shares > 0.5), 2.0, 1.0)
-    parts, truth_parts = [], []
+    parts, truths = [], []
     for file in range(files):
         mix = shares * twice ** (file % 2) * np.exp(rng.normal(0, 0.2, len(names)))
         truth = rng.choice(len(names), size=cells, p=mix / mix.sum())
@@ -114,12 +115,8 @@ def simulate(
         signal = signal * np.exp(rng.normal(0, batch_shift, shape[1])) @ mixing
         signal += rng.normal(size=signal.shape) * np.sqrt(60.0**2 + 4 * signal)  # and photons
         parts.append((signal - MEDIANS[0]).astype(np.float32))
-        truth_parts.append(truth)
-    data, truth, file_of = (
-        np.vstack(parts),
-        np.concatenate(truth_parts),
-        np.arange(files).repeat(cells),
-    )
+        truths.append(truth)
+    data, truth, file_of = np.vstack(parts), np.concatenate(truths), np.arange(files).repeat(cells)
     return Simulation(data, truth, file_of, channels, names, shares == 0.5, mixing)
 
 
