@@ -1,4 +1,4 @@
-"""Cytometry: FCS and h5ad files, arcsinh, minimum spanning trees, tables by cluster and file."""
+"""Cytometry: FCS and h5ad files, arcsinh, populations, spanning trees, tables by file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _STORED = StoredType(
 )
 _DATASETS = {"fcs": "dbgsom_cyto.fcs:Fcs", "h5ad": "dbgsom_cyto.h5ad:H5ad"}
 _FIGURES = {"minimum_spanning_tree": "dbgsom_cyto.tree:MinimumSpanningTree"}
+_LABELLERS = {"populations": "dbgsom_cyto.populations:Populations"}
 _TRACKERS = {"cluster_tables": "dbgsom_cyto.cluster_tables:ClusterTables"}
 
 dbgsom_datasets = hookimpl(lambda: _DATASETS)
 dbgsom_prepare_steps = hookimpl(lambda: {"arcsinh": _ARCSINH})
 dbgsom_transformers = hookimpl(lambda: {"arcsinh": _STORED})
+dbgsom_labellers = hookimpl(lambda: _LABELLERS)
 dbgsom_figures = hookimpl(lambda: _FIGURES)
 dbgsom_trackers = hookimpl(lambda: _TRACKERS)
