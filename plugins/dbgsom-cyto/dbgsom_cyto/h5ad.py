@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +91,8 @@ class H5ad(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
+        if find_spec("anndata") is None:
+            raise SkipTest("anndata is not installed")
         import pandas as pd
         from anndata import AnnData
 
