@@ -53,17 +53,23 @@ class _Observer:
 
 def tables_of(view: MapView, by: str = "file") -> dict[str, dict[str, Any]]:
     """Return the columns of each table by their names; raise `DataError` for sparse samples."""
-    bmu, X, drawn_from = view.evaluation.bmu, view.evaluation.X, view.evaluation.drawn_from
+    X, drawn_from, answers = view.evaluation.X, view.evaluation.drawn_from, view.neuron_labels
+    unit = view.evaluation.bmu
+    if view.leaf_labels is not None:  # of child maps
+        answers, unit = view.leaf_labels, view.evaluation.leaf
     if not isinstance(X, np.ndarray):
         raise DataError("cluster_tables takes dense samples: leave it out of tracking")
+    if by != "file" and by not in view.annotations:
+        known = ", ".join(view.annotations) or "none"
+        raise DataError(f"cluster_tables: no column '{by}' is kept beside the samples ({known})")
     if drawn_from:
-        counted = f"cluster_tables counts {len(bmu)} samples that were drawn of {drawn_from}"
+        counted = f"cluster_tables counts {len(unit)} samples that were drawn of {drawn_from}"
         warnings.warn(f"{counted}: data read in blocks is measured by a part", stacklevel=2)
-    labels, cluster = np.unique(view.neuron_labels, return_inverse=True)
-    present, cluster = np.unique(cluster[bmu], return_inverse=True)
+    labels, cluster = np.unique(answers, return_inverse=True)
+    present, cluster = np.unique(cluster[unit], return_inverse=True)
     names = [str(view.label_names.get(one, one)) for one in labels[present].tolist()]
     # Objects, as these are texts that thousands of samples share.
-    beside = view.annotations.get(by, np.full(len(bmu), "all", dtype=object))
+    beside = view.annotations.get(by, np.full(len(unit), "all", dtype=object))
     files, first, of_file = np.unique(beside, return_index=True, return_inverse=True)
     k, f = len(names), len(files)
     counts = np.bincount(of_file * k + cluster, minlength=f * k).reshape(f, k)

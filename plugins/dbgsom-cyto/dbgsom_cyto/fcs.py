@@ -61,9 +61,7 @@ class Fcs(Component):
         description="CSV file of a matrix for all files, in place of their own: a header of "
         "channels, and a row for each",
     )
-    rows: int | None = Field(
-        default=None, ge=1, description="at most so many events of each file; null: all"
-    )
+    rows: int | None = Field(default=None, ge=1, description="at most so many events of each file")
     seed: int = Field(default=0, ge=0, description="which events rows draws")
     target: str | None = Field(
         default=None, description="a channel that holds the class, or a number, of each event"

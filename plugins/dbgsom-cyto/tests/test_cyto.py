@@ -477,6 +477,7 @@ def test_tables_are_those_of_pandas():
     view = SimpleNamespace(
         evaluation=SimpleNamespace(bmu=bmu, X=X, drawn_from=0),
         neuron_labels=labels,
+        leaf_labels=None,
         label_names={7: "B cells"},
         feature_names=["CD3", "events"],
         annotations={"event": np.arange(n), "file": files, "condition": condition},
@@ -496,3 +497,5 @@ def test_tables_are_those_of_pandas():
         np.testing.assert_allclose(found[f"medians{end}"][[*frame]], groups.median())
         cv = groups.std(ddof=0) / groups.mean()
         np.testing.assert_allclose(found[f"cv{end}"][[*frame]], cv.where(groups.mean() > 0))
+    with pytest.raises(DataError, match=r"no column 'fill' is kept .* \(event, file, condition\)"):
+        tables_of(view, "fill")
