@@ -70,7 +70,8 @@ class Spillover:
             values = np.array(cells[n + 1 :], dtype=np.float64).reshape(n, n)
         except (ValueError, IndexError):
             raise DataError(f"{path}: its spillover matrix cannot be read: {_CURE}") from None
-        return cls(tuple(cells[1 : n + 1]), values).checked(path)
+        names = tuple(cell.removeprefix(OWN) for cell in cells[1 : n + 1])
+        return cls(names, values).checked(path)
 
     @classmethod
     def of_csv(cls, path: str | Path) -> Spillover:
@@ -152,8 +153,7 @@ class FcsFile:
         texts = [self.text.get(key, "").strip() for key in ("spillover", "spill", "comp")]
         for text in filter(_ENDS_IN_NUMBER.search, texts):  # some list channels alone
             matrix = Spillover.of_keyword(text, self.path)
-            marked = any(name.startswith(OWN) for name in matrix.channels)
-            if not marked and {OWN + name for name in matrix.channels}.isdisjoint(self.channels):
+            if {OWN + name for name in matrix.channels}.isdisjoint(self.channels):
                 return matrix
         return None
 

@@ -36,16 +36,10 @@ class H5ad(Component):
     path: str = Field(min_length=1, examples=["cells.h5ad"], description="the file")
     layer: str | None = Field(default=None, description="a layer in place of X")
     obsm: str | None = Field(default=None, description="an entry of obsm in place of X: X_pca")
-    variables: Names | None = Field(
-        default=None, description="names of variables that become features; null: all"
-    )
-    target: str | None = Field(
-        default=None, description="column of obs that holds the class, or a number, to predict"
-    )
+    variables: Names | None = Field(default=None, description="those that become features")
+    target: str | None = Field(default=None, description="column of obs with classes or numbers")
     id: Names = Field(default=(), description="columns of obs that identify a sample")
-    annotations: Names = Field(
-        default=(), description="columns of obs that are kept beside each sample: batch, donor"
-    )
+    annotations: Names = Field(default=(), description="columns of obs that are kept beside")
 
     def load(self) -> Data:
         """Return the observations as samples; the names of the observations are an id.

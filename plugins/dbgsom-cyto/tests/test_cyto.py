@@ -137,6 +137,9 @@ def test_what_a_program_stored_compensated_is_not_compensated_again(tmp_path):
         data = load(path, ["CD3", "CD8"])
         assert data.feature_names == ["Comp-CD3", "Comp-CD8"]
         np.testing.assert_array_equal(data.X, events_of(0)[:, [2, 4]])
+    write_fcs(path, events_of(0), text)  # names of the matrix say nothing of what is stored
+    once = write_fcs(tmp_path / "y.fcs", events_of(0), {"SPILLOVER": KEYWORD})
+    np.testing.assert_array_equal(load(path, DYES).X, load(once, DYES).X)
 
 
 def test_integers_on_a_logarithmic_scale_become_linear(tmp_path):
@@ -353,9 +356,6 @@ def test_double_precision_is_kept(tmp_path):
     np.testing.assert_array_equal(new.as_array(), np.column_stack([values, np.arange(10)]))
 
 
-# ------------------------------------------------------------------------------------------ h5ad
-
-
 @pytest.fixture
 def cells(tmp_path):
     X = np.random.default_rng(0).poisson(1.0, (80, 4)).astype(np.float32)
@@ -422,9 +422,6 @@ def test_h5ad_that_is_none_or_too_large(cells, monkeypatch):
         path.write_bytes(content)
         with pytest.raises(DataError, match="is no h5ad file, or damaged"):
             H5ad(path=str(path)).load()
-
-
-# ---------------------------------------------------------------------- arcsinh, tree and tables
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
