@@ -1,9 +1,12 @@
 """Draw the figures of README.md anew, each from its configuration: ``python .github/gallery.py``.
 
-``.github/gallery/CONFIG-FIGURE.png`` is figure FIGURE of ``configs/CONFIG.yaml``.
+``.github/gallery/CONFIG-FIGURE.png`` is figure FIGURE of ``configs/CONFIG.yaml``, or of one beside
+a plugin, which has to be installed and simulates its data.
 """
 
 import re
+import subprocess
+import sys
 import tempfile
 from contextlib import chdir
 from pathlib import Path
@@ -15,6 +18,11 @@ import dbgsom_core
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / ".github" / "gallery"
 COLOURS = 256  # of the palette, which keeps files small
+WIDEST = 1200  # pixels
+SIMULATED = {
+    "flow": ("dbgsom_cyto.simulated", "files", "--spillover"),
+    "weather": ("dbgsom_geo.simulated", "slp.nc"),
+}
 
 
 def wanted() -> dict[str, list[str]]:
@@ -31,9 +39,14 @@ def main() -> None:
     for config, figures in wanted().items():
         with tempfile.TemporaryDirectory() as folder, chdir(folder):
             only = {"figures": figures, "measures": [], "tracking": []}
-            made = dbgsom_core.run(ROOT / "configs" / f"{config}.yaml", overrides=only).figures
-            for path in made:
+            if config in SIMULATED:
+                subprocess.run([sys.executable, "-m", *SIMULATED[config]], check=True)
+                del only["figures"]  # its own say what values are called
+            (file,) = [*ROOT.glob(f"configs/{config}.yaml"), *ROOT.glob(f"plugins/*/{config}.yaml")]
+            made = dbgsom_core.run(file, overrides=only).figures
+            for path in (path for path in made if path.stem in figures):
                 with Image.open(path) as page:
+                    page.thumbnail((WIDEST, page.height))
                     small = page.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
                 to = GALLERY / f"{config}-{path.stem}.png"
                 small.save(to, optimize=True)
