@@ -59,7 +59,7 @@ class Composites(FigureComponent):
         wide = max((spread + 1) * (width + 0.1), 4.2)
         size = np.array([wide + 1.5, height * pitch + tall + text + 1.2])
         figure = Figure(figsize=tuple(size))
-        title = as_label(view.title, int(11 * size[0]))
+        title = as_label(view.title, int(9.5 * size[0]))
         figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
         letter = float(np.clip(4.5 * width, 6, 9))  # points
         names, letters = view.label_names, max(3, int(9 * width))
