@@ -59,7 +59,12 @@ class Dataset(Protocol):
     where the engine reads tables in blocks: as `load`, with a `Table` as ``X``.
 
     One that needs a file may have a class method ``examples(folder) -> mapping``: it writes what it
-    needs into an empty folder and returns the fields to be built with, for the conformance kit.
+    needs into an empty folder and returns the fields to be built with, for the conformance kit, or
+    raises `unittest.SkipTest` where a package of an extra is missing.
+
+    ``file_fields``, ``("path", "target_path")`` without it, are the fields that name files, folders
+    or patterns of them, or hold a tuple of these: what is not in the working directory is looked
+    for in the folder of the configuration.
     """
 
     def load(self) -> Data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
 import statistics
@@ -88,12 +89,17 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 def _load(experiment: Experiment, dataset: Any) -> Data:
     # A relative path is relative to the working directory, or to the configuration's folder.
     beside, absent = {}, False
-    for field in ("path", "target_path"):
-        value = getattr(dataset, field, None)
-        if isinstance(value, str) and not exists(value):
-            if exists(experiment.folder / value):
-                beside[field] = str(experiment.folder / value)
-            absent |= field not in beside and not Path(value).is_absolute()
+    for field in getattr(dataset, "file_fields", ("path", "target_path")):
+        given = getattr(dataset, field, None)
+        several = given if isinstance(given, tuple) else (given,)
+        found = [*several]
+        for i, value in enumerate(several):
+            if isinstance(value, str) and not _is_there(value):
+                if _is_there(str(experiment.folder / value)):
+                    found[i] = str(experiment.folder / value)
+                absent |= found[i] == value and not Path(value).is_absolute()
+        if found != [*several]:
+            beside[field] = tuple(found) if isinstance(given, tuple) else found[0]
     component = dataset.model_copy(update=beside) if beside else dataset
     opened = guarded("dataset", component, "opened")
     reader = guarded("engine", experiment.engine, "opened")
@@ -120,6 +126,10 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
         what = f"{data.X.dtype}, shape {data.X.shape}"
         raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
     return data
+
+
+def _is_there(path: str) -> bool:
+    return exists(path) or (glob.has_magic(path) and any(glob.iglob(path)))  # noqa: PTH207
 
 
 @contextmanager
@@ -447,7 +457,8 @@ def _splitter(split: Split, seed: int) -> Any:
 
 
 def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
-    ids, features = dict(data.ids or {}), list(data.feature_names or ())
+    ids = {**data.annotations, **(data.ids or {})}
+    features = list(data.feature_names or ())
     if name in ids:
         groups = np.asarray(ids[name])
     elif name in features:

@@ -38,6 +38,7 @@ from dbgsom_core.tables import (
     unit_of,
     without_unit,
 )
+from dbgsom_core.tables.formats import FORMATS, format_of
 from dbgsom_core.tables.safe_files import exists, open_regular
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
@@ -288,6 +289,8 @@ def profile_data(given: str, registry: Any) -> TableProfile:
         return _array("name", given, data.X, data.y)
     if path.is_dir():
         return _columnar(given)
+    if (found := format_of(path.suffix.lower())) is not None:
+        _check_built_in(given, found.name)
     with reading(given, "file"), open_regular(path) as file:
         start = file.read(8)
     if start.startswith((b"PAR1", b"ARROW1")):
@@ -334,8 +337,17 @@ def _array(
     return TableProfile(format, given, (), len(X), whole, options, spreads, estimator, largest)
 
 
+def _check_built_in(given: str, format: str) -> None:
+    if format not in FORMATS:
+        raise DataError(
+            f"{given}: init knows no {format} files: write a configuration with dataset: {{name: "
+            f"{format}, path: {given}}}, if 'dbgsom plugins list' has such a data set"
+        )
+
+
 def _columnar(given: str, format: str | None = None) -> TableProfile:
     reader = open_table(given, format=format)
+    _check_built_in(given, reader.format)
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // max(1, len(reader.names))))
     batch = next(reader.batches(rows=most), None)
     if batch is None or not batch.num_rows:

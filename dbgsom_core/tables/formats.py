@@ -45,8 +45,8 @@ def open_table(
     Parameters
     ----------
     path : str
-        ``~`` is the home folder; a folder of Parquet or Feather files is one table. Files of
-        unknown suffixes are read as CSV.
+        ``~`` is the home folder; a folder of Parquet or Feather files is one table, or of files
+        of a plugin's format, which opens it. Files of unknown suffixes are read as CSV.
     dialect : CsvDialect
         What is known of a CSV file.
     trained : CsvDialect
@@ -68,7 +68,12 @@ def open_table(
     if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
         with reading(path, "folder of tables"):
             endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
-        format = "feather" if endings.intersection(FORMATS["feather"].suffixes) else "parquet"
+        kinds = [kind for kind in map(format_of, sorted(endings)) if kind is not None]
+        names = [kind.name for kind in kinds]
+        plugins = [kind for kind in kinds if kind.name not in FORMATS]
+        if plugins and not {"parquet", "feather"}.intersection(names):
+            return plugins[0].open(path)
+        format = "feather" if "feather" in names else "parquet"
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")

@@ -123,7 +123,7 @@ class TableFormat:
     suffixes : tuple of str
         In small letters, with their dots.
     open : callable
-        Gets a path and returns a `TableReader`; raises `DataError`.
+        Gets a path, or a folder with such files, and returns a `TableReader`; raises `DataError`.
     write : callable, optional
         Gets a path and a `pyarrow.Schema`, and returns an object with ``write_batch(batch)`` and
         ``close()``.

@@ -469,7 +469,7 @@ def check_offer(offered: PluginEntry, folder: Path, send: Send) -> dict[str, Any
     send({"at": ("load", offered.facts)})
     try:
         component = build(offered, folder)
-    except LacksFieldsError as lacking:
+    except (LacksFieldsError, unittest.SkipTest) as lacking:
         return found | {"skipped": {"all": str(lacking)}}
     except RAISED as error:
         return found | {"failed": {"load": str(error) or error_line(error)}}

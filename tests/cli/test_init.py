@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.compare import run_baseline
 from dbgsom_core.runs.init import Cells, profile_column
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.tables import TableFormat, TableReader, formats
 
 
 @pytest.fixture(autouse=True)
@@ -524,3 +526,24 @@ def test_a_last_column_of_gaps_or_sentences_is_no_target(folder, gaps, length):
     words[:gaps] = [None] * gaps
     table = {"a": np.arange(100.0), "b": np.arange(100) % 7 + 0.5, "note": words}
     assert guessed(table) == (None, "vq")
+
+
+def test_files_of_a_plugins_format_are_sent_to_its_data_set(folder, monkeypatch):
+    class Lines(TableReader):
+        def read(self, places, rows):
+            raise AssertionError("init knows enough")
+
+    lines = TableFormat("lines", (".lines",), lambda path: Lines(path, "lines", ["x"], [pa.int8()]))
+
+    class Entry(EntryPoint):
+        def load(self):
+            return lines
+
+    entry = Entry("lines", "lines_plugin:LINES", "dbgsom.table_formats")
+    found = lambda group, name: [entry] if name == "lines" else []  # noqa: E731
+    monkeypatch.setattr(formats, "entry_points", found)
+    (folder / "some").mkdir()
+    (folder / "some" / "t.lines").write_text("1\n")
+    for given in ("some", "some/t.lines"):
+        with pytest.raises(DataError, match=f"write a .* dataset: {{name: lines, path: {given}}}"):
+            begin(given)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import unittest
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_a_component_without_fault_passes(cls):
 def test_a_step_that_cannot_be_built_is_named(where, state, words, tmp_path):
     offered = PluginEntry("prepare step", "x", where, "dbgsom-x", "1")
     assert words in str(check_offer(offered, tmp_path, [].append)[state])
+
+
+class Extra(Component):
+    """A data set whose package is missing."""
+
+    @classmethod
+    def examples(cls, folder):
+        raise unittest.SkipTest("no such package")
+
+    def load(self):
+        raise AssertionError("it is not built")
+
+
+def test_a_data_set_without_its_package_is_left_out(tmp_path):
+    offered = PluginEntry("dataset", "extra", Extra, "dbgsom-x", "1")
+    found = check_offer(offered, tmp_path, [].append)
+    assert (found["failed"], found["skipped"]) == ({}, {"all": "no such package"})
 
 
 def test_a_check_that_ends_the_process_or_hangs_has_failed_and_the_others_are_made(site):

@@ -114,6 +114,14 @@ def test_groups_may_be_a_feature_and_are_never_divided():
         assert not set(data.X[train, 13]) & set(data.X[test, 13])
 
 
+def test_groups_may_stand_beside_the_samples():
+    patient = np.array(["a", "b", "c"], dtype=object)[np.arange(60) % 3]
+    data = Data(np.arange(60.0)[:, None], annotations={"patient": patient})
+    asked = experiment({"name": "GroupKFold", "groups": "patient", "n_splits": 3})
+    for train, test in divisions(asked, data):
+        assert not {*patient[train]} & {*patient[test]}
+
+
 def test_groups_may_be_a_column_of_categories():
     kinds = np.arange(60) // 10
     columns = Columns(names=("x", "lot"), categories={"lot": tuple("abcdef")})

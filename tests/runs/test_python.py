@@ -1,6 +1,9 @@
 """Runs and sweeps called from Python."""
 
+import glob
 import signal
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ import yaml
 
 import dbgsom_core
 from dbgsom_core import persistence
+from dbgsom_core.api import Component, Data
+from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import PluginEntry
+from dbgsom_core.runs.data import load_data
 from dbgsom_core.runs.folder import read_run
 
 SMALL = {
@@ -147,6 +153,30 @@ def test_verbose_shows_the_epochs(folder, capsys):
     assert capsys.readouterr().out == ""
     dbgsom_core.run("run.yaml", overrides={"model.tol": 0.0}, verbose=1)
     assert capsys.readouterr().out.count("epoch ") == 5
+
+
+class Several(Component):
+    """Tables of one column, one after the other."""
+
+    file_fields: ClassVar[tuple[str, ...]] = ("files", "more")
+    files: tuple[str, ...] = ()
+    more: str | None = None
+
+    def load(self):
+        paths = [*sorted(glob.glob(self.files[0])), *self.files[1:], self.more]  # noqa: PTH207
+        return Data(np.concatenate([np.loadtxt(path, ndmin=2) for path in paths]))
+
+
+def test_files_of_a_data_set_are_also_sought_beside_the_configuration(tmp_path, monkeypatch):
+    rng, folder = np.random.default_rng(0), tmp_path / "study"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("study/a1", "study/a2", "here", "study/more"):
+        np.savetxt(f"{name}.txt", rng.normal(size=(10, 2)))
+    section = Several(files=("a*.txt", "here.txt"), more="more.txt")
+    experiment = parse_experiment({"experiment": "e", "dataset": "iris", "tracking": []})
+    data = load_data(replace(experiment, folder=folder, dataset=section))
+    assert data.X.shape == (40, 2)
 
 
 def test_a_missing_table_is_told_with_both_places_where_it_was_sought(tmp_path, monkeypatch):

@@ -392,6 +392,10 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     assert write_table(path, [{"a": [1, 2, 3]}]) == 3
     batches = [batch.to_pydict() for batch in open_table(path).batches(rows=2)]
     assert batches == [{"0": ["1", "2"]}, {"0": ["3"]}]
+    folder = open_table(str(tmp_path))
+    assert (folder.format, folder.path) == ("lines", str(tmp_path))
+    write_table(tmp_path / "t.parquet", [{"a": [1]}])
+    assert open_table(str(tmp_path)).format == "parquet"
     loaded["value"] = "no format"
     with pytest.raises(PluginError, match=r"lines_plugin:LINES of .* is no TableFormat"):
         open_table(path)

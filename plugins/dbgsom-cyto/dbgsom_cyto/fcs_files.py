@@ -1,0 +1,403 @@
+"""FCS files (Spidlen et al. 2010): read by flowio, compensated, copied with new parameters.
+
+A file is a table of its channels. What a spillover matrix names stands there twice, as stored and
+compensated, under different names, so that a model that asks by name never gets one for the other:
+
+* ``CD4``: as stored, linear and divided by the gain
+* ``Comp-CD4``: compensated by the file's own matrix, or stored so by the program that wrote it
+* ``Comp-1f3a-CD4``: compensated by ``spillover.csv`` in the folder of the file; the four digits
+  are of that matrix
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dbgsom_core.api import DataError, open_regular
+from dbgsom_core.tables import TableFormat, TableReader, is_number, reading
+
+SPILLOVER = "spillover.csv"  # a matrix for the files beside it
+OWN = "Comp-"  # before the names of channels that the file's own matrix compensates
+EVENT, FILE = "event", "file"  # columns beside the channels
+ADDED = "DBGSOM_PARAMETERS"  # keyword: names of the parameters that were added
+_CURE = "give a matrix with spillover, or set compensate: false"
+_DELIMITERS = "\x0c|!~^\\\x1e/"
+_HEADER, _MOST = 58, 99_999_999  # bytes of the header, and the largest offset that it can hold
+_LAYOUT = r"\$(BEGIN|END)(ANALYSIS|DATA|STEXT)|\$(NEXTDATA|PAR|TOT|MODE|DATATYPE|BYTEORD|P\d+B)"
+_ENDS_IN_NUMBER = re.compile(r",\s*[-+]?[\d.]+(e[-+]?\d+)?$", re.IGNORECASE)
+_SCALES = r"|\$P\d+[EG]|\$TIMESTEP"  # of integers, which become linear
+
+
+@dataclass(frozen=True)
+class Spillover:
+    """A spillover matrix: what is observed is what is true @ ``values``.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        The D names of detectors, as ``$PnN`` has them, or of markers.
+    values : float64 array (D, D)
+        Row i is what a signal of 1 of the i-th fluorochrome gives in each detector.
+    prefix : str
+        What stands before the names of channels that it compensates.
+    """
+
+    channels: tuple[str, ...]
+    values: NDArray[np.float64] = field(compare=False)
+    prefix: str = OWN
+
+    @classmethod
+    def of_keyword(cls, text: str, path: str) -> Spillover:
+        """Return the matrix of ``n,name1,...,namen,value11,value12,...``."""
+        cells = [cell.strip() for cell in text.split(",")]
+        try:
+            n = int(cells[0])
+            values = np.array(cells[n + 1 :], dtype=np.float64).reshape(n, n)
+        except (ValueError, IndexError):
+            raise DataError(f"{path}: its spillover matrix cannot be read: {_CURE}") from None
+        names = tuple(cell.removeprefix(OWN) for cell in cells[1 : n + 1])
+        return cls(names, values).checked(path)
+
+    @classmethod
+    def of_csv(cls, path: str | Path) -> Spillover:
+        """Return the matrix of a CSV file: a header of channels, and a row for each of them.
+
+        Rows may begin with a name, and names may be FlowJo's, ``Comp-FITC-A :: CD4``.
+        """
+        with reading(str(path), "spillover matrix"), open_regular(Path(path).expanduser()) as file:
+            lines = file.read(1 << 24).decode("utf-8-sig").splitlines()
+            rows = [row for row in csv.reader(lines) if any(map(str.strip, row))]
+            d = len(rows) - 1
+            if d < 1 or len(rows[0]) - d not in (0, 1):
+                raise DataError(f"{path} is no spillover matrix: give a row for each channel")
+            values = np.array([row[len(rows[0]) - d :] for row in rows[1:]], dtype=np.float64)
+        names = [one.split(" :: ")[0].strip().removeprefix(OWN) for one in rows[0][-d:]]
+        digits = hashlib.sha256(",".join(names).encode() + values.tobytes()).hexdigest()[:4]
+        return cls(tuple(names), values, f"{OWN}{digits}-").checked(str(path))
+
+    def checked(self, path: str) -> Spillover:
+        """Return itself; raise `DataError` where it cannot be undone."""
+        if len({*self.channels}) < len(self.channels):
+            raise DataError(f"{path}: its spillover matrix names a channel twice: {_CURE}")
+        sound = len(self.values) > 0 and bool(np.isfinite(self.values).all())
+        if not sound or np.linalg.cond(self.values) > 1e10:
+            raise DataError(f"{path}: its spillover matrix has no inverse: {_CURE}")
+        return self
+
+
+@dataclass(frozen=True)
+class FcsFile:
+    """The text segment of an FCS file.
+
+    Attributes
+    ----------
+    text : mapping of str to str
+        Keywords in small letters and without ``$``.
+    channels, labels : tuple of str
+        The C names of detectors, ``$PnN``, and what each measures, ``$PnS``, or nothing.
+    names : tuple of str
+        What each is called: its label, or else its name; unique.
+    events : int
+        How many there are.
+    """
+
+    path: str
+    text: Mapping[str, str]
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    events: int
+
+    @classmethod
+    def open(cls, path: str) -> FcsFile:
+        """Read the text segment; raise `DataError` where that cannot be."""
+        flow = _parsed(path, only_text=True)
+        n, d = flow.event_count, flow.channel_count
+        if len(flow.channels) != d or sorted(flow.channels) != [*range(1, d + 1)]:
+            raise DataError(f"{path} is damaged: it does not name all of its channels")
+        if n <= 0 or d == 0 or n * d > flow.file_size:  # a number has a byte or more
+            what = "is damaged: it is too short for its" if n * d > 0 else "holds no"
+            raise DataError(f"{path} {what} events: leave it out")
+        channels, labels = (
+            tuple(one.strip() for one in names) for names in (flow.pnn_labels, flow.pns_labels)
+        )
+        called = [
+            OWN + (label or name[len(OWN) :]) if name.startswith(OWN) else label or name
+            for name, label in zip(channels, labels, strict=True)
+        ]
+        names = tuple(_unique(called, {EVENT, FILE}))
+        return cls(path, dict(flow.text), channels, labels, names, n)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """Channels that are answers of a model."""
+        return frozenset(self.text.get(ADDED.lower(), "").split(","))
+
+    def own_matrix(self) -> Spillover | None:
+        """Return the file's own matrix; None where it has none, or its values are compensated."""
+        texts = [self.text.get(key, "").strip() for key in ("spillover", "spill", "comp")]
+        for text in filter(_ENDS_IN_NUMBER.search, texts):  # some list channels alone
+            matrix = Spillover.of_keyword(text, self.path)
+            if {OWN + name for name in matrix.channels}.isdisjoint(self.channels):
+                return matrix
+        return None
+
+    def compensated(self, matrix: Spillover) -> dict[str, str]:
+        """Return what each channel of a matrix is called when it is compensated, in its order.
+
+        Raises `DataError` where the file lacks one.
+        """
+        known = dict(zip(self.channels, self.names, strict=True)) | {n: n for n in self.names}
+        if missing := [name for name in matrix.channels if name not in known]:
+            raise DataError(
+                f"{self.path} lacks the channel '{missing[0]}' of its spillover matrix: {_CURE}"
+            )
+        return {known[name]: matrix.prefix + known[name] for name in matrix.channels}
+
+    def raw(self) -> Any:
+        """Return flowio's reading of the whole file; raise `DataError` where it is damaged."""
+        found = 0
+        for of_header in (False, True):  # where text and header do not agree
+            flow = _parsed(self.path, use_header_offsets=of_header)
+            if flow.events is None:
+                bits = {flow.text.get(f"p{n}b") for n in flow.channels}
+                raise DataError(
+                    f"{self.path} holds integers of {'/'.join(sorted(map(str, bits)))} bits, which "
+                    "flowio does not read: export it again as floats"
+                )
+            found = len(flow.events)
+            if found == self.events * len(self.channels):
+                return flow
+        raise DataError(
+            f"{self.path} is damaged: {self.events} events of {len(self.channels)} channels are "
+            f"not {found} numbers"
+        )
+
+    def read(self, matrices: Iterable[Spillover] = ()) -> dict[str, NDArray[np.float64]]:
+        """Return all columns (n,) by name: channels as stored, then what matrices make of them."""
+        flow = self.raw()
+        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
+            values = flow.as_array()
+        columns = {name: values[:, i] for i, name in enumerate(self.names)}
+        for matrix in matrices:
+            called = self.compensated(matrix)
+            observed = np.stack([columns[name] for name in called])
+            true = np.linalg.solve(matrix.values.T, observed)
+            columns |= dict(zip(called.values(), true, strict=True))
+        return columns
+
+
+def _parsed(path: str, **options: Any) -> Any:
+    import flowio
+
+    file = Path(path).expanduser()
+    with reading(path, "FCS file"), open_regular(file) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of offsets that are wrong by one: numbers are counted
+        wrong = {"ignore_offset_error": True, "ignore_offset_discrepancy": True}
+        try:
+            return flowio.FlowData(stream, **wrong, **options)
+        except flowio.exceptions.MultipleDataSetsError:
+            several = "holds several data sets: export each to a file of its own"
+            raise DataError(f"{path} {several}") from None
+
+
+def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return names that are all different, by a number where they are not."""
+    used, found = set(taken), []
+    for name in names:
+        numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
+        found.append(next(one for one in numbered if one not in used))
+        used.add(found[-1])
+    return found
+
+
+def files_of(path: str | Sequence[str]) -> list[str]:
+    """Return the files that paths, folders and patterns name, each once, 2.fcs before 10.fcs."""
+    found: list[str] = []
+    for one in (path,) if isinstance(path, str) else path:
+        inside, place = [one], Path(one).expanduser()
+        if place.is_dir():
+            inside = [str(file) for file in place.iterdir() if file.suffix.lower() == ".fcs"]
+        elif not place.exists() and glob.has_magic(one):
+            inside = glob.glob(str(place), recursive=True)  # noqa: PTH207 - may be absolute
+        if not inside:
+            raise DataError(f"there is no .fcs file in {one}: give another path")
+        found += sorted(inside, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(12), name))
+    return [*dict.fromkeys(found)]
+
+
+# ------------------------------------------------------------------------------------- a table
+
+
+@dataclass
+class FcsReader(TableReader):
+    """The events of FCS files as a table, with their numbers from 0 and the names of files."""
+
+    parts: Sequence[tuple[FcsFile, Sequence[Spillover]]] = ()
+
+    @classmethod
+    def open(cls, path: str) -> FcsReader:
+        parts = list[tuple[FcsFile, list[Spillover]]]()
+        common, notes = list[str](), list[str]()
+        for file in map(FcsFile.open, files_of(path)):
+            beside = Path(file.path).expanduser().with_name(SPILLOVER)
+            sources: list[Callable[[], Spillover | None]] = [file.own_matrix]
+            sources += [partial(Spillover.of_csv, beside)] if beside.is_file() else []
+            names, usable = [*file.names], list[Spillover]()
+            for source in sources:
+                try:
+                    if matrix := source():
+                        names += file.compensated(matrix).values()
+                        usable.append(matrix)
+                except DataError as error:  # whoever needs it will miss its columns
+                    notes.append(f"{error}")
+            common = [name for name in common if name in names] if parts else names
+            parts.append((file, usable))
+        types = [pa.float32()] * len(common) + [pa.int64(), pa.string()]
+        paths, rows = [Path(file.path) for file, _ in parts], sum(file.events for file, _ in parts)
+        named = [*common, EVENT, FILE]
+        return cls(path, "fcs", named, types, rows, notes=notes, files=paths, parts=parts)
+
+    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        wanted = [self.names[place] for place in places]
+        for file, matrices in self.parts:
+            columns: dict[str, Any] = {EVENT: np.arange(file.events)}
+            read = file.read(matrices)
+            with np.errstate(over="ignore"):
+                columns |= {n: read[n].astype(np.float32) for n in {*wanted} - {EVENT, FILE}}
+            del read
+            for start in range(0, file.events, rows):
+                end = min(start + rows, file.events)
+                cells = [
+                    pa.repeat(Path(file.path).stem, end - start)
+                    if name == FILE
+                    else pa.array(columns[name][start:end])
+                    for name in wanted
+                ]
+                yield pa.RecordBatch.from_arrays(cells, names=[*map(str, places)])
+
+
+class FcsWriter:
+    """Writer of columns as float parameters: of a new file, or added to a copy of one.
+
+    The copy keeps the events, to the bit where they are floats (integers become floats on a linear
+    scale), the channels and the keywords, the spillover matrix among them. Texts become the numbers
+    1, 2, …; the keyword ``DBGSOM_NAMES_OF_COLUMN`` says what each stands for.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, source: str | None = None) -> None:
+        self._path, self._parts = path, list[NDArray[np.float32]]()
+        self._source = None if source is None else FcsFile.open(source)
+        known: frozenset[str] = frozenset()
+        if self._source is not None:  # carried along, and there already
+            known = frozenset(FcsReader.open(self._source.path).names) - self._source.added
+        self._codes: dict[str, dict[str, int] | None] = {
+            one.name: None if is_number(one.type) else {} for one in schema if one.name not in known
+        }
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        part = np.empty((batch.num_rows, len(self._codes)), dtype=np.float32)
+        for i, (name, codes) in enumerate(self._codes.items()):
+            column = batch.column(name)
+            if codes is not None:
+                encoded = column.cast(pa.string()).dictionary_encode()
+                texts = encoded.dictionary.to_pylist()
+                numbers = [codes.setdefault(text, len(codes) + 1) for text in texts]
+                column = pa.array(numbers, pa.float32()).take(encoded.indices)
+            part[:, i] = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+        self._parts.append(part)
+
+    def close(self) -> None:
+        if sys.exception() is not None:  # there is nothing to write
+            return
+        new, source = np.concatenate(self._parts), self._source
+        keywords, events = ({}, new[:, :0]) if source is None else _copied(source)
+        if len(events) != len(new):
+            raise DataError(f"{self._path}: {len(new)} answers for {len(events)} events")
+        channels = () if source is None else source.channels
+        names = _unique([name.replace(",", " ") for name in self._codes], channels)
+        tops = np.nan_to_num(new).max(axis=0, initial=0.0)
+        added = zip(names, tops, self._codes.values(), strict=True)
+        for n, (name, top, codes) in enumerate(added, len(channels) + 1):
+            keywords |= {f"$P{n}N": name, f"$P{n}E": "0,0", f"$P{n}R": f"{int(top) + 1}"}
+            if codes:
+                meanings = ";".join(f"{number}={text}" for text, number in codes.items())
+                keywords[f"DBGSOM_NAMES_OF_{name.upper()}"] = meanings
+        before = [] if source is None else [*filter(None, source.added)]
+        _write(self._path, {**keywords, ADDED: ",".join([*sorted(before), *names])}, events, new)
+
+
+def _copied(file: FcsFile) -> tuple[dict[str, str], NDArray[np.floating[Any]]]:
+    """Return the keywords of a file that do not follow from its layout, and its events (n, C)."""
+    flow = file.raw()
+    with reading(file.path, "FCS file"), open_regular(Path(file.path).expanduser()) as stream:
+        stream.seek(flow.header["text_start"])
+        content = stream.read(flow.header["text_stop"] - flow.header["text_start"] + 1)
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+        text = text.rstrip(" \0\r\n")
+        mark = re.escape(text[0])
+        cells = re.split(f"(?<!{mark}){mark}(?!{mark})", text[1:].removesuffix(text[0]))
+        cells = [cell.replace(text[0] * 2, text[0]) for cell in cells]
+        is_float = flow.data_type.upper() in ("F", "D")
+        outdated = re.compile(_LAYOUT + ("" if is_float else _SCALES), re.IGNORECASE)
+        pairs = zip(cells[::2], cells[1::2], strict=False)
+        keywords = {key: value for key, value in pairs if not outdated.fullmatch(key)}
+        if is_float:
+            return keywords, np.asarray(flow.events).reshape(-1, len(file.channels))
+        linear = {f"$P{n + 1}E": "0,0" for n in range(len(file.channels))}
+        with np.errstate(all="ignore"):
+            return keywords | linear, flow.as_array().astype(np.float32)
+
+
+def _write(
+    path: Path,
+    keywords: Mapping[str, str],
+    events: NDArray[np.floating[Any]],
+    new: NDArray[np.float32],
+) -> None:
+    """Write an FCS 3.1 file of events (n, C) with new parameters (n, P) after them."""
+    kind, bits = ("D", "64") if events.dtype == np.float64 else ("F", "32")
+    table = np.hstack([events, new]).astype("<f8" if kind == "D" else "<f4", copy=False)
+    texts = {**keywords, "$PAR": f"{table.shape[1]}", "$TOT": f"{len(table)}", "$MODE": "L"}
+    texts |= {"$DATATYPE": kind, "$BYTEORD": "1,2,3,4", "$NEXTDATA": "0"}
+    texts |= {f"${end}{what}": "0" for what in ("ANALYSIS", "STEXT") for end in ("BEGIN", "END")}
+    texts |= {f"$P{n + 1}B": bits for n in range(table.shape[1])}
+    used = {*"".join([*texts, *texts.values()])}
+    mark = next((one for one in _DELIMITERS if one not in used), None)
+    if mark is None:
+        raise DataError(f"{path}: the keywords hold every delimiter that FCS files may have")
+
+    def segment(begin: int, end: int) -> bytes:
+        offsets = {"$BEGINDATA": f"{begin:012}", "$ENDDATA": f"{end:012}"}
+        pairs = (f"{key}{mark}{value}{mark}" for key, value in (offsets | texts).items() if value)
+        return (mark + "".join(pairs)).encode()
+
+    begin = _HEADER + len(segment(0, 0))
+    end = begin + table.nbytes - 1
+    offsets = (_HEADER, begin - 1, *((begin, end) if end <= _MOST else (0, 0)), 0, 0)
+    with path.open("wb") as file:
+        file.write(f"FCS3.1    {''.join(f'{one:>8}' for one in offsets)}".encode())
+        file.write(segment(begin, end))
+        file.write(np.ascontiguousarray(table).data)
+        file.write(b"0" * 8)  # no checksum
+
+
+FORMAT = TableFormat("fcs", (".fcs",), FcsReader.open, FcsWriter, FcsWriter)

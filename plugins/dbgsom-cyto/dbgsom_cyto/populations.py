@@ -1,0 +1,101 @@
+"""Populations of cells, rare ones among them, from the neurons of a map."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dbgsom_core.api import LabelEvidence, LabellerComponent
+
+_MOST = 50  # populations that auto tries
+_DIFFUSE = 1.3  # times the deviation within populations: neurons of doublets
+
+
+class Populations(LabellerComponent):
+    """Neurons are joined by the mean distance of their prototypes (Sokal & Michener 1958).
+
+    A neuron counts once and not by its cells, so that rare populations stay apart as frequent ones
+    do. What holds less than ``least`` of the cells is no population and goes to the nearest one;
+    so do neurons whose cells lie farther from their prototype than those of the median population
+    from its mean, by 1.3 times, such as doublets. ``auto`` takes the number, 50 at most, with the
+    largest silhouette of the prototypes, each by its cells (Rousseeuw 1987), before such are left
+    out. Populations are numbered by their first neuron.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("vq",)
+
+    n_clusters: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
+        default="auto", description="number of populations; auto: by the silhouette"
+    )
+    least: float = Field(
+        default=0.0005, ge=0, lt=1, description="share of the cells of a population, at least"
+    )
+
+    def label(self, evidence: LabelEvidence) -> Any:
+        from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import pdist, squareform
+
+        labels, live = np.zeros(len(evidence.som_map), np.int64), np.flatnonzero(evidence.hits > 0)
+        n, hits = len(live), np.asarray(evidence.hits[live], dtype=np.float64)
+        if n < 2:
+            return labels
+        prototypes = np.asarray(evidence.som_map.prototypes[live], dtype=np.float64)
+        distances = pdist(prototypes)
+        sons, apart = linkage(distances, "average")[:, :2].astype(int), squareform(distances)
+
+        def count(cells: Any) -> tuple[Any, Any]:
+            """Return which nodes of the tree are large, and how many are after each join."""
+            sizes = np.concatenate([cells, np.zeros(n - 1)])
+            for join, pair in enumerate(sons):
+                sizes[n + join] = sizes[pair].sum()
+            large = (sizes > 0) & (sizes >= self.least * hits.sum())
+            lost = large[sons].sum(axis=1) - large[n:]
+            return large, large[:n].sum() - np.concatenate([[0], lost.cumsum()])
+
+        def divide(joins: int, large: Any) -> Any:
+            node = np.arange(n + joins)
+            for join in reversed(range(joins)):
+                node[sons[join]] = node[n + join]
+            known = np.flatnonzero(large[node[:n]])
+            node = node[known][apart[:, known].argmin(axis=1)] if len(known) else np.zeros(n, int)
+            _, first, found = np.unique(node, return_index=True, return_inverse=True)
+            return first.argsort().argsort()[found]
+
+        large, counts = count(hits)
+        tried = [np.flatnonzero(counts >= k)[-1] for k in range(1, min(counts.max(), _MOST) + 1)]
+        worth = [silhouette(apart, hits, divide(joins, large)) for joins in tried]
+        joins = tried[int(np.argmax(worth))] if tried else n - 1
+        if evidence.errors is not None:
+            cluster, spread = divide(joins, large), np.square(evidence.errors[live] / hits)
+            share = hits / np.bincount(cluster, hits)[cluster]
+            member = np.eye(cluster.max() + 1)[cluster] * share[:, None]
+            squares = np.square(prototypes - (member.T @ prototypes)[cluster]).sum(axis=1) + spread
+            within = (member.T @ squares)[cluster]
+            order = within.argsort()
+            middle = within[order[hits[order].cumsum().searchsorted(hits.sum() / 2)]]
+            large, counts = count(np.where(spread > _DIFFUSE**2 * middle, 0, hits))
+        if self.n_clusters != "auto":
+            most = int(counts.max())
+            if self.n_clusters > most:
+                message = f"labeller 'populations' finds {most} clusters, not {self.n_clusters}"
+                warnings.warn(f"{message}: let the map grow larger, or lower least", stacklevel=2)
+            joins = np.flatnonzero(counts >= min(self.n_clusters, most))[-1]
+        labels[live] = divide(joins, large)
+        return labels
+
+
+def silhouette(apart: Any, weights: Any, cluster: Any) -> float:
+    """Return the mean silhouette by weight of points (n,) that are ``apart`` (n, n); -1 of one."""
+    member, own = np.eye(cluster.max() + 1)[cluster] * weights[:, None], np.arange(len(cluster))
+    if member.shape[1] < 2:
+        return -1.0
+    means, others = apart @ member, member.sum(axis=0)[cluster] - weights
+    inside = means[own, cluster] / np.where(others > 0, others, 1)
+    means /= member.sum(axis=0)
+    means[own, cluster] = np.inf
+    outside = means.min(axis=1)
+    width = (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-300)
+    return float(np.average(width * (others > 0), weights=weights))
