@@ -17,9 +17,7 @@ _FUNCTIONS = {
     "explained_variance_ratio_": "finite[C]",
 }
 _TYPES = {
-    "area_weights": StoredType(
-        _STEPS["area_weights"], _WEIGHTS, fits=lambda step: bool((step.weights_ > 0).all())
-    ),
+    "area_weights": StoredType(_STEPS["area_weights"], _WEIGHTS),
     "eof": StoredType(_STEPS["eof"], _FUNCTIONS),
 }
 _METRICS = {"haversine": "dbgsom_geo.haversine:Haversine", "ssim": "dbgsom_geo.ssim:Ssim"}

@@ -59,7 +59,7 @@ class Composites(FigureComponent):
         wide = max((spread + 1) * (width + 0.1), 4.2)
         size = np.array([wide + 1.5, height * pitch + tall + text + 1.2])
         figure = Figure(figsize=tuple(size))
-        title = as_label(view.title, int(11 * size[0]))
+        title = as_label(view.title, int(9.5 * size[0]))
         figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
         letter = float(np.clip(4.5 * width, 6, 9))  # points
         names, letters = view.label_names, max(3, int(9 * width))
@@ -83,8 +83,8 @@ class Composites(FigureComponent):
         bar = min(0.8, 4.0 / size[1])
         box = ((wide + 0.45) / size[0], 0.5 - bar / 2, 0.18 / size[0], bar)
         colour_bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(box))
-        in_units = view.restore is not None or not view.raw_names
-        label = self.label if in_units else "no unit: as the metric prepares fields"
+        has_units = view.restore is not None or not view.raw_names
+        label = self.label if has_units else "no unit: as the metric prepares fields"
         colour_bar.set_label(as_label(label, 60), **PLAIN)
         caption = "Means of the days" if self.of == "days" else "Prototypes"
         caption += " less the mean of all days" if self.difference else ""

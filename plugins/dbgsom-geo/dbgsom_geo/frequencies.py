@@ -86,7 +86,7 @@ def _page(view: MapView, n: int, width: float, **ratios: Any) -> tuple[Figure, A
     from matplotlib.figure import Figure
 
     height = float(np.clip(0.28 * n + 1.9, 3.6, 10.0))
-    figure, title = Figure(figsize=(width, height)), as_label(view.title, int(11 * width))
+    figure, title = Figure(figsize=(width, height)), as_label(view.title, int(9.5 * width))
     figure.text(0.25 / width, 1 - 0.35 / height, title, size=12, **PLAIN)
     ends = {"left": 0.7 / width, "right": 1 - 0.4 / width, "top": 1 - 0.95 / height}
     return figure, figure.add_gridspec(1, 1 + bool(ratios), bottom=0.6 / height, **ends, **ratios)

@@ -21,9 +21,8 @@ FILE = "season_table.csv"
 class SeasonTable(TrackerComponent):
     """Writes artifacts/season_table.csv: how often each type is, in which season, and how it lasts.
 
-    Columns: days, share of all days and of those of each season, mean length of spells in days, the
-    most frequent successor, and its share of the successors. A gap in time ends a spell. All days
-    of the data set count, also those for testing.
+    Columns: days, share of all days and of each season's, mean length of spells in days, the most
+    frequent successor and its share. A gap in time ends a spell. Days for testing count, too.
     """
 
     by: Literal["unit", "label"] = Field(
