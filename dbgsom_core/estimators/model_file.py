@@ -642,7 +642,7 @@ class FittedModel:
         return found if known else None
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the raw samples of prepared samples X (n, D), where ``undone`` is not None."""
+        """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
         for _, step in reversed(self.steps):
             X = step.inverse_transform(X)
         return np.asarray(X)
@@ -650,9 +650,14 @@ class FittedModel:
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where steps are inverted column by column and the metric prepares nothing."""
+        able = all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps)
+        return self.restored if able else None
+
+    @property
+    def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """`undo` where all steps can be inverted and the metric prepares nothing."""
         able = self.estimator._metric.abilities.prepare is None and all(
-            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
-            for _, step in self.steps
+            hasattr(step, "inverse_transform") for _, step in self.steps
         )
         return self.undo if able else None
 

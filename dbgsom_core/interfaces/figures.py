@@ -159,6 +159,11 @@ class MapView:
         Where to draw, and whose figure to return; None, or a figure that cannot: a page of its own.
     undo : callable or None
         Undoes the prepare steps of samples or prototypes, float array (m, D); see `in_own_units`.
+    restore : callable or None
+        Returns prepared samples or prototypes (m, D) in the data's own columns (m, F), also where
+        steps change their number, as a PCA does; None where a step cannot be inverted.
+    raw_names : sequence of str
+        Names of the data's own columns, before the prepare steps.
     other : MapView or None
         Another map with the same samples, to be shown beside this one.
     sample_ids_name, target_name : str
@@ -195,6 +200,8 @@ class MapView:
     class_names: Mapping[Any, str] = field(default_factory=dict)
     axes: Axes | None = None
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    restore: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    raw_names: Sequence[str] = ()
     other: MapView | None = None
     sample_ids_name: str = ""
     target_name: str = ""

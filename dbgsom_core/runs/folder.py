@@ -216,10 +216,10 @@ class StoredRun(Status, Manifest):
         return next((path for path in found if path.is_file()), None)
 
     def epochs(self) -> list[JournalLine]:
-        return read_journal(self.files.journal)[0]
+        return _lines_of(self.files.journal)
 
     def scalars(self) -> list[JournalLine]:
-        return read_journal(self.files.scalars)[0]
+        return _lines_of(self.files.scalars)
 
 
 # ------------------------------------------------------------------------------------- writing
@@ -364,11 +364,18 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     return lines, offset + len(complete)
 
 
+def _lines_of(path: Path) -> list[JournalLine]:
+    try:
+        return read_journal(path)[0]
+    except OSError:  # which the run's damage tells
+        return []
+
+
 def journal_damage(stored: StoredRun) -> str:
     """Return a sentence where the journal lacks an epoch or has one twice; empty: it is whole."""
     name = stored.files.journal.name
     try:
-        for expected, line in enumerate(stored.epochs(), start=1):
+        for expected, line in enumerate(read_journal(stored.files.journal)[0], start=1):
             if line.epoch > expected:
                 return f"{name} lacks epoch {expected}"
             if line.epoch < expected:

@@ -390,6 +390,7 @@ def _fit_and_evaluate(
         view = view_of_run(estimator, trained, some, data, fold.steps, title)
         undo = model.undone if fold.steps else None
         view = replace(view, stability=stability, undo=undo, scored=scored)
+        view = replace(view, restore=model.restored, raw_names=data.feature_names or ())
         view = replace(view, film=film.frames) if film else view
         if not LabellerAbilities.of(estimator._parts.labeller).needs_target:
             assert trained.predictions is not None

@@ -136,7 +136,10 @@ def fit_steps(
             places = {one: i for i, one in enumerate(names_after(steps[:number], names) or ())}
             groups = [[places[one] for one in group if one in places] for group in categories]
             step.set_params(categories=[group for group in groups if group])
+        before = names_after(steps[:number], names) if hasattr(step, "set_feature_names") else None
         try:
+            if before is not None:
+                step.set_feature_names(before)
             X = _fit_step(name, step, X, y)
         except RAISED as error:
             why = error if isinstance(error, (ValueError, TypeError)) else error_line(error)

@@ -159,7 +159,9 @@ def _view() -> MapView:
         stability=fixtures.stability(),
     )
     counts = np.array([[12, 3], [1, 14]], dtype=np.int64)
-    return replace(view, groups=[GroupCounts("batch", ("a", "b"), ("0", "1"), counts)])
+    days = (np.datetime64("2001-01-01") + np.arange(len(X))).astype(str)
+    groups = [GroupCounts("batch", ("a", "b"), ("0", "1"), counts)]
+    return replace(view, groups=groups, annotations={"time": days})
 
 
 @check("tracker")

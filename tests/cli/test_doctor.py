@@ -222,6 +222,17 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
     assert "\x1b" not in answer.out
 
 
+def test_a_journal_that_is_a_folder_beside_a_damaged_status_is_shown(root, dbgsom):
+    files = finished(root, "broken")
+    files.status.write_text("{")
+    files.journal.mkdir()
+    answer = dbgsom("show", "broken")
+    assert answer.code == 0
+    assert "status.json is no JSON" in answer.out
+    assert "metrics.jsonl cannot be read: it is no regular file" in answer.out
+    assert "no epoch yet" in answer.out
+
+
 def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):
     files = finished(root, "broken")
     write_status(files, "killed", BEGAN, BEGAN)

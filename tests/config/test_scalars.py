@@ -24,7 +24,7 @@ PLAIN = {
 }  # fmt: skip
 TEXTS = [
     "0b11", "1_000", "-0o10", "0o8", "12:30:45", "2001-12-14", "no", "on", "tRUE", "inf", "nan",
-    ".", "1.2.3", "٣",
+    ".", "1.2.3", "٣", "１２",
 ]  # fmt: skip
 SCALARS = [(text, value) for value, texts in PLAIN.items() for text in texts]
 SCALARS += [(text, text) for text in TEXTS]

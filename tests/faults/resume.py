@@ -222,11 +222,15 @@ class Rounds:
             going_on = (self.command, "--resume", self._name(folder, chance), "-q", *self.jobs)
             words = going_on if begun else self.words
         assert code == 0, said
+        until = time.monotonic() + 20  # what mirrors a run that was killed may still be at it
+        while [*folder.glob("runs/faults/*/.lock")] and time.monotonic() < until:
+            time.sleep(0.05)
         found = results(folder)
         assert found.keys() == self.wanted.keys(), f"runs {sorted(found)}"
         for name, wanted in self.wanted.items():
             for key, value in wanted.items():
-                assert found[name][key] == value, f"{key} of {name} differs"
+                shown = f": {found[name][key]}" if key == "temporary" else ""
+                assert found[name][key] == value, f"{key} of {name} differs{shown}"
         if self.mlflow:
             # What mirrors a sweep that was killed at its end may still be at it beside sync.
             assert end(start(folder, "sync")) == 0, (folder / "said.txt").read_text()

@@ -1,31 +1,40 @@
-"""Components for maps of places on the globe."""
+"""Components for maps of places on the globe, and of fields over it."""
 
 from __future__ import annotations
 
-from dbgsom_core.api import hookimpl
+from dbgsom_core.api import StoredType, hookimpl
 
 DBGSOM_API_VERSION = 1
 
+_STEPS = {"area_weights": "dbgsom_geo.steps:AreaWeights", "eof": "dbgsom_geo.steps:Eof"}
+_LATITUDES = "none | list of number | tuple of number"
+_WEIGHTS = {"n_features_in_": "size[D]", "weights_": "finite[D]", "latitudes": _LATITUDES}
+_FUNCTIONS = {
+    "components": "integer | number",
+    "n_features_in_": "size[D]",
+    "mean_": "finite[D]",
+    "functions_": "finite[C, D]",
+    "explained_variance_ratio_": "finite[C]",
+}
+_TYPES = {
+    "area_weights": StoredType(
+        _STEPS["area_weights"], _WEIGHTS, fits=lambda step: bool((step.weights_ > 0).all())
+    ),
+    "eof": StoredType(_STEPS["eof"], _FUNCTIONS),
+}
+_METRICS = {"haversine": "dbgsom_geo.haversine:Haversine", "ssim": "dbgsom_geo.ssim:Ssim"}
+_FIGURES = {
+    "composites": "dbgsom_geo.composites:Composites",
+    "seasonal_frequency": "dbgsom_geo.frequencies:SeasonalFrequency",
+    "transitions": "dbgsom_geo.frequencies:Transitions",
+}
 
-@hookimpl
-def dbgsom_metrics() -> dict[str, str]:
-    """Offer the great-circle distance."""
-    return {"haversine": "dbgsom_geo.haversine:Haversine"}
-
-
-@hookimpl
-def dbgsom_kernels() -> dict[str, str]:
-    """Offer the wavelet's lobe."""
-    return {"ricker": "dbgsom_geo.ricker:Ricker"}
-
-
-@hookimpl
-def dbgsom_growth_strategies() -> dict[str, str]:
-    """Offer growth that a validation measure stops."""
-    return {"validated": "dbgsom_geo.validated:Validated"}
-
-
-@hookimpl
-def dbgsom_labellers() -> dict[str, str]:
-    """Offer label propagation."""
-    return {"propagated": "dbgsom_geo.propagated:Propagated"}
+dbgsom_metrics = hookimpl(lambda: _METRICS)
+dbgsom_kernels = hookimpl(lambda: {"ricker": "dbgsom_geo.ricker:Ricker"})
+dbgsom_growth_strategies = hookimpl(lambda: {"validated": "dbgsom_geo.validated:Validated"})
+dbgsom_labellers = hookimpl(lambda: {"propagated": "dbgsom_geo.propagated:Propagated"})
+dbgsom_datasets = hookimpl(lambda: {"netcdf": "dbgsom_geo.netcdf:NetCDF"})
+dbgsom_prepare_steps = hookimpl(lambda: _STEPS)
+dbgsom_transformers = hookimpl(lambda: _TYPES)
+dbgsom_figures = hookimpl(lambda: _FIGURES)
+dbgsom_trackers = hookimpl(lambda: {"season_table": "dbgsom_geo.season_table:SeasonTable"})

@@ -37,19 +37,15 @@ class Haversine(Component):
     radius: float = Field(default=6371.0088, gt=0, description="of the globe; its unit is yours")
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return unit vectors (n, 3) for places X (n, 2) in degrees."""
         return to_sphere(X)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
-        """Return the means (K, 3) pulled to the sphere."""
         return on_sphere(means)
 
     def pairwise(self, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the distances (m, K) of points X (m, 3) to prototypes (K, 3)."""
         chords = np.linalg.norm(X[:, None].astype(np.float64) - prototypes[None], axis=2)
         return 2.0 * self.radius * np.arcsin(np.minimum(1.0, chords / 2.0))
 
     @staticmethod
     def examples(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
-        """Return n places, (n, 2), for the conformance kit."""
         return to_degrees(generator.standard_normal((n, 3)))

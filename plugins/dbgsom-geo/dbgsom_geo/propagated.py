@@ -30,12 +30,10 @@ class Propagated(Component):
     )
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
-        """Return one class per neuron, shape (K,)."""
         assert evidence.classes is not None
         return np.asarray(evidence.classes[self.probabilities(evidence).argmax(axis=1)])
 
     def probabilities(self, evidence: LabelEvidence) -> NDArray[np.float64]:
-        """Return class shares per neuron, shape (K, C); 0 for ``unknown``."""
         from sklearn.semi_supervised import LabelSpreading
 
         if evidence.class_counts is None or evidence.classes is None:

@@ -18,6 +18,5 @@ class Ricker(KernelComponent):
     """
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        """Return the weights (H,) at graph distances ``hops`` (H,) for a ``width`` in hops."""
         squares = (np.asarray(hops, dtype=np.float64) / width) ** 2
         return np.maximum(0.0, 1.0 - squares) * np.exp(-squares / 2.0)

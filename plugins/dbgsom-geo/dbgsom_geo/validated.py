@@ -45,7 +45,6 @@ class Validated(Component):
         return places
 
     def grow(self, som_map: Any, state: GrowthState) -> Sequence[Birth]:
-        """Return the next wave, largest error first; empty while the last one settles."""
         if state.epoch % self.every or not self._worth_it(som_map):
             return ()
         wanted = max(1, int(self.share * len(som_map)))

@@ -321,7 +321,8 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
 
 def _mask_texts(figure: Any) -> None:
     find = getattr(figure, "findobj", None)
-    for text in find(lambda artist: hasattr(artist, "get_text")) if find else ():
+    # Contours have a get_text, too, which makes the texts that label them.
+    for text in find(lambda artist: hasattr(artist, "set_text")) if find else ():
         shown = masked(text.get_text())
         if shown != text.get_text():
             text.set(text=shown, parse_math=False)  # two references are no formula

@@ -342,3 +342,14 @@ def test_a_run_whose_plugin_is_gone_is_synced(site):
     [model] = (site.work / "lines").glob("*.npz")
     model.unlink()
     assert site.dbgsom("sync").out == "1 run(s) brought up to date\n"
+
+
+def test_a_figure_with_contours_is_written(make_run, result):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.add_subplot().contour(np.outer(np.arange(4), np.arange(5)))
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    observer.dbgsom_run_finished(run, replace(result, figures={"contours": figure}))
+    assert (run.folder / "figures" / "contours.png").stat().st_size > 1000

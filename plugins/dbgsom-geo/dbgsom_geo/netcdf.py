@@ -1,0 +1,328 @@
+"""Fields on a grid of latitudes and longitudes, from NetCDF files."""
+
+from __future__ import annotations
+
+import glob
+import warnings
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from dbgsom_core.api import Component, Data, DataError, open_regular
+from dbgsom_core.tables import Columns, reading
+from dbgsom_geo.days import SEASONS, climatology, days_of_year
+from dbgsom_geo.places import name_of
+
+_as_tuple = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+Paths = Annotated[str | tuple[str, ...], _as_tuple]
+Months = Annotated[str | tuple[int, ...], _as_tuple]
+Degrees = Annotated[tuple[float, float], Field(strict=False)]
+_LETTERS = 2 * "JFMAMJJASOND"
+_KNOWN = {
+    "time": ("T", (), ("time", "valid_time", "t", "date")),
+    "latitude": ("Y", ("degrees_north", "degree_north", "degrees_n"), ("lat", "latitude", "y")),
+    "longitude": ("X", ("degrees_east", "degree_east", "degrees_e"), ("lon", "longitude", "x")),
+}  # CF axis, CF units, usual names
+
+
+class Fields(NamedTuple):
+    """Fields (n, R, C) with their dates (n, 5), year to minute, and degrees from north and west."""
+
+    values: NDArray[Any]
+    dates: NDArray[np.int64]
+    latitudes: NDArray[np.float64]
+    longitudes: NDArray[np.float64]
+    calendar: str
+
+
+class NetCDF(Component):
+    """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, through xarray.
+
+    A sample is the field of one time, from north to south and from west to east; features are
+    called by their places (``50.0N 10.0W``). ``time``, ``month`` and ``season`` are kept beside the
+    samples. Means over time, other units and regridding are left to xarray.
+    """
+
+    path: Paths = Field(
+        min_length=1, description="a file, a pattern such as slp.*.nc, or a list: parts along time"
+    )
+    variable: str | None = Field(default=None, description="null: the only one over this grid")
+    select: Mapping[str, float | int | str] = Field(
+        default={}, description="one value of each further dimension, as {level: 500}"
+    )
+    latitudes: Degrees = Field(default=(-90, 90), description="[from, to] in degrees north")
+    longitudes: Degrees | None = Field(
+        default=None, description="[from, to] in degrees east, eastwards: [-80, 40] or [170, 200]"
+    )
+    months: Months = Field(
+        default="", description="months to keep, by initials or numbers: DJF or [12, 1, 2]"
+    )
+    missing: Literal["error", "keep", "drop"] = Field(
+        default="error",
+        description="missing values: error, keep for metrics that take them, or drop such points",
+    )
+    anomalies: Literal["day_of_year"] | None = Field(
+        default=None, description="day_of_year takes off the mean of the days around each day"
+    )
+    window: int = Field(default=31, ge=1, le=365, description="days of that mean, an odd number")
+    climatology: Paths | None = Field(
+        default=None, description="files that it is taken of, as the training's for new days"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.window % 2 == 0:
+            raise ValueError(f"window counts the day itself: {self.window - 1} or more, and odd")
+        if self.climatology is not None and self.anomalies is None:
+            raise ValueError("a climatology is taken off for anomalies: day_of_year alone")
+        if not self._kept() <= set(range(1, 13)):
+            raise ValueError(f"months are initials in a row or numbers, and not {self.months!r}")
+        return self
+
+    def _kept(self) -> set[int]:
+        if not isinstance(self.months, str):
+            return set(self.months)
+        start, count = _LETTERS.find(self.months.upper()), len(self.months) or 12
+        return {(start + i) % 12 + 1 for i in range(count)} if start >= 0 and count > 1 else {0}
+
+    def load(self) -> Data:
+        """Return the fields of all times as samples (n, R·C), float32 or float64."""
+        fields = self._read(self.path)
+        X = fields.values.reshape(len(fields.values), -1)
+        X = X if self.anomalies is None else self._anomalies(X, fields)
+        rows = np.isin(fields.dates[:, 1], [*self._kept()])
+        complete, columns = self._complete(X[rows])
+        X, dates = X[rows][complete], fields.dates[rows][complete]
+        degrees = (fields.latitudes.tolist(), fields.longitudes.tolist())
+        places = [name_of(north, east) for north in degrees[0] for east in degrees[1]]
+        # Models find columns by name, and refuse anomalies for values and other grids.
+        end = "" if self.anomalies is None else " anomaly"
+        names = [places[column] + end for column in np.flatnonzero(columns)]
+        return Data(
+            np.ascontiguousarray(X[:, columns]),
+            feature_names=names,
+            image_shape=fields.values.shape[1:] if columns.all() else None,
+            columns=Columns(tuple(names), dtype=str(X.dtype)),
+            annotations={
+                "time": _iso(dates),
+                "month": np.array([f"{month:02d}" for month in dates[:, 1].tolist()]),
+                "season": np.array(SEASONS)[dates[:, 1] % 12 // 3],
+            },
+        )
+
+    def _complete(self, X: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        # Which times (n,) and grid points (D,) stay.
+        gaps = np.isnan(X)
+        if not gaps.any() or self.missing == "keep":
+            return np.ones(len(X), dtype=bool), np.ones(X.shape[1], dtype=bool)
+        rows = ~gaps.all(axis=1)
+        columns = ~gaps[rows].any(axis=0)
+        never, some = gaps.all(axis=0).sum(), gaps.any(axis=0).sum()
+        what = f"of {len(columns)} grid points {never} have no value at any time, {some - never} "
+        if self.missing == "error" or not columns.any():
+            cure = "leave such points out (missing: drop), choose another region, or fill them"
+            raise DataError(f"{_shown(self.path)}: {what}lack some: {cure}")
+        left = f"{(~columns).sum()} of {len(columns)} grid points, {(~rows).sum()} of {len(rows)} "
+        warnings.warn(f"{left}times lack values and are left out", stacklevel=2)
+        return rows, columns
+
+    def _anomalies(self, X: NDArray[Any], fields: Fields) -> NDArray[Any]:
+        base = fields if self.climatology is None else self._read(self.climatology)
+        day, n_days = days_of_year(base.dates, base.calendar)
+        wanted, _ = days_of_year(fields.dates, fields.calendar)
+        both = f"{_shown(self.climatology or '')} and {_shown(self.path)}"
+        if not _alike(base, fields):
+            raise DataError(f"{both} have other grids or calendars: take the same region and grid")
+        means = climatology(base.values.reshape(len(day), -1), day, n_days, self.window)
+        if np.isnan(means[wanted]).all(axis=1).any() and not np.isnan(X).all(axis=1).any():
+            raise DataError(f"{both}: the first has no days near some of the second; add its years")
+        return np.asarray(X - means[wanted].astype(X.dtype))
+
+    def _read(self, path: Any) -> Fields:
+        parts = list[Fields]()
+        for file in (files := _files(path)):
+            with reading(file, "NetCDF file"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of dates beyond 2262, of attributes
+                parts.append(self._read_file(file))
+            if not _alike(parts[0], parts[-1]):
+                raise DataError(f"{files[0]} and {file} have other grids or calendars: regrid one")
+        dates = np.concatenate([part.dates for part in parts])
+        order = np.lexsort(dates.T[::-1])
+        dates = dates[order]
+        twice = np.flatnonzero((np.diff(dates, axis=0) == 0).all(axis=1))
+        if len(twice):
+            raise DataError(f"{_shown(path)}: {_iso(dates[twice])[0]} stands there twice")
+        values = parts[0].values if len(parts) == 1 else np.concatenate([p.values for p in parts])
+        values = values if (np.diff(order) == 1).all() else values[order]
+        return parts[0]._replace(values=values, dates=dates)
+
+    def _read_file(self, path: str) -> Fields:
+        xr, file = import_xarray(), Path(path).expanduser()
+        with open_regular(file) as stream:
+            magic = stream.read(4)
+            engine = {b"CDF\x01": "scipy", b"CDF\x02": "scipy", b"\x89HDF": "h5netcdf"}.get(magic)
+            if engine is None:
+                raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
+            stream.seek(0)
+            if engine == "h5netcdf":  # it prints a traceback of what is damaged at its beginning
+                with import_module("h5py").File(stream) as plain:
+                    dict(plain.attrs)
+                stream.seek(0)
+            with xr.open_dataset(stream, engine=engine, decode_timedelta=False) as dataset:
+                field, dims = self._variable(path, dataset)
+                field = self._selected(path, field, dims)
+                dates, calendar = _dates(path, field[dims[0]])
+                latitudes, longitudes = (_axis(path, field[one]) for one in dims[1:])
+                south, north = sorted(self.latitudes)
+                inside = (latitudes >= south - 1e-6) & (latitudes <= north + 1e-6)
+                rows = np.flatnonzero(inside)[np.argsort(-latitudes[inside])]
+                columns, eastwards = _eastwards(longitudes, self.longitudes)
+                if not len(rows) or not len(columns):
+                    raise DataError(f"{path} has no grid point in these latitudes and longitudes")
+                field = field.isel({dims[1]: rows, dims[2]: columns}).transpose(*dims)
+                if 8 * field.size > max(1 << 30, 100 * file.stat().st_size):  # bytes
+                    raise DataError(f"{path} is too small for the values that it claims to hold")
+                values = field.values
+                values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+                if values.dtype.kind != "f" or np.isinf(values).any():
+                    raise DataError(f"{path}: {field.name} has infinite values, or no numbers")
+                return Fields(values, dates, latitudes[rows], eastwards, calendar)
+
+    def _variable(self, path: str, dataset: Any) -> tuple[Any, list[Any]]:
+        # The variable, and its dimensions of time, latitude and longitude.
+        found = {}
+        for name, field in dataset.data_vars.items():
+            dims = [_dimension(field, axis) for axis in _KNOWN]
+            if None not in dims:
+                found[str(name)] = (field, dims)
+        wanted = next(iter(found)) if self.variable is None and len(found) == 1 else self.variable
+        if wanted in found:
+            return found[wanted]
+        if not found:
+            names = ", ".join(map(str, dataset.data_vars)) or "none"
+            over = "over time, latitude and longitude with a coordinate each"
+            raise DataError(f"{path} has no variable {over} (it has {names}): regrid it to these")
+        if wanted is None:
+            raise DataError(f"{path} has several variables, {', '.join(found)}: name one")
+        raise DataError(f"{path} has no variable '{wanted}'{_near(wanted, found)}")
+
+    def _selected(self, path: str, field: Any, dims: list[Any]) -> Any:
+        # The variable at the one place in each further dimension.
+        further = [one for one in field.dims if one not in dims]
+        for name in self.select:
+            if name not in further:
+                raise DataError(f"{path}: select names '{name}'{_near(name, map(str, further))}")
+        for name in further:
+            values = field[name].values if name in field.coords else np.arange(field.sizes[name])
+            place = np.arange(len(values))
+            if name in self.select:
+                wanted: Any = self.select[name]
+                numbers = values.dtype.kind in "fiu" and not isinstance(wanted, str)
+                same = np.isclose(values, wanted) if numbers else values.astype(str) == str(wanted)
+                place = np.flatnonzero(same)
+            if len(place) != 1:
+                some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+                cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
+                raise DataError(f"{path}: {field.name} runs over {name} ({some}): {cure}")
+            field = field.isel({name: int(place[0])})
+        return field
+
+    @classmethod
+    def examples(cls, folder: Path) -> dict[str, Any]:
+        """Write 40 days of a small field for the conformance kit; return the fields."""
+        days = np.datetime64("2001-01-01", "ns") + np.arange(40) * np.timedelta64(1, "D")
+        coords = {"time": days, "lat": np.arange(30.0, 50.0, 5.0), "lon": np.arange(0.0, 30.0, 5.0)}
+        values = np.random.default_rng(0).normal(size=(40, 4, 6))
+        data = import_xarray().Dataset({"slp": (("time", "lat", "lon"), values)}, coords)
+        data.to_netcdf(folder / "example.nc", engine="scipy")
+        return {"path": str(folder / "example.nc")}
+
+
+def import_xarray() -> Any:
+    """Import xarray and what it reads with; DataError names what is missing."""
+    try:  # cftime has the calendars of models; newer h5netcdf does not depend on h5py
+        *_, xarray = map(import_module, ("cftime", "h5py", "h5netcdf", "xarray"))
+    except ImportError as error:
+        cure = "pip install 'dbgsom-geo[netcdf]'"
+        raise DataError(f"NetCDF files need the package {error.name}: {cure}") from error
+    return xarray
+
+
+def _alike(one: Fields, other: Fields) -> bool:
+    axes = [*zip(one[2:4], other[2:4], strict=True)]
+    usual = {one.calendar, other.calendar} <= {"standard", "gregorian", "proleptic_gregorian"}
+    same = all(len(a) == len(b) and np.allclose(a, b, atol=1e-4) for a, b in axes)
+    return same and (usual or one.calendar == other.calendar)
+
+
+def _files(path: Any) -> list[str]:
+    named = [path] if isinstance(path, str) else path
+    found = [sorted(glob.glob(str(Path(one).expanduser()))) or [one] for one in named]  # noqa: PTH207
+    return [file for some in found for file in some]
+
+
+def _shown(path: Any) -> str:
+    return path if isinstance(path, str) else ", ".join(path)
+
+
+def _near(name: str, known: Any) -> str:
+    known = list(known)
+    near = get_close_matches(name, known, 1, 0.5)
+    return f": did you mean '{near[0]}'?" if near else f": there are {', '.join(known) or 'none'}"
+
+
+def _dimension(field: Any, axis: str) -> Any:
+    # The dimension that CF attributes or, failing that, its name say is this axis.
+    letter, units, names = _KNOWN[axis]
+
+    def has_attributes(name: Any) -> bool:
+        attrs = field[name].attrs
+        said = attrs.get("standard_name") == axis or attrs.get("axis") == letter
+        return said or str(attrs.get("units", "")).lower() in units
+
+    for fits in (has_attributes, lambda name: str(name).lower() in names):
+        for name in field.dims:
+            if name in field.coords and fits(name):
+                return name
+    return None
+
+
+def _dates(path: str, time: Any) -> tuple[NDArray[np.int64], str]:
+    if not time.size or time.dtype.kind not in "MO" or time.isnull().any():
+        cure = "give it units as 'days since 1900-01-01'"
+        raise DataError(f"{path}: '{time.name}' holds no dates, or lacks some: {cure}")
+    parts = [getattr(time.dt, part).values for part in ("year", "month", "day", "hour", "minute")]
+    return np.stack(parts, axis=1).astype(np.int64), str(time.dt.calendar)
+
+
+def _iso(dates: NDArray[np.int64]) -> NDArray[Any]:
+    # Days alone where all are of the same hour.
+    form = "{:04d}-{:02d}-{:02d}"
+    form += "" if (dates[:, 3:] == dates[:1, 3:]).all() else "T{:02d}:{:02d}"
+    return np.array([form.format(*date) for date in dates.tolist()])
+
+
+def _axis(path: str, axis: Any) -> NDArray[np.float64]:
+    values = np.asarray(axis.values, dtype=np.float64)
+    if not (np.abs(values) <= 720).all() or len(np.unique(values)) < len(values):
+        raise DataError(f"{path}: '{axis.name}' holds no degrees, or one twice: regrid it to these")
+    return values
+
+
+def _eastwards(
+    longitudes: NDArray[np.float64], region: tuple[float, float] | None
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    # Which longitudes lie in a region, from west to east, and their degrees without a jump.
+    west, east = region or (longitudes.min(), longitudes.min() + 360.0)
+    width = 360.0 if abs(east - west) >= 360 else (east - west) % 360.0
+    beyond = (longitudes - west + 1e-6) % 360.0 - 1e-6
+    inside = np.flatnonzero(beyond <= width + 1e-6)
+    _, first = np.unique(np.round(beyond[inside], 4), return_index=True)  # 0 and 360 are one
+    chosen = inside[first]
+    return chosen, west + beyond[chosen]

@@ -1,0 +1,51 @@
+"""Prepare steps that ask for names of columns, and figures of maps whose steps change columns."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.prepare import fit_steps
+
+
+class Named(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Keeps the names that it was told."""
+
+    def set_feature_names(self, names):
+        self.names_ = names
+
+    def fit(self, X, y=None):
+        self.width_ = X.shape[1] if hasattr(self, "names_") else 0
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_a_step_is_told_the_names_before_its_fit():
+    X, step = np.random.default_rng(0).normal(size=(20, 3)), Named()
+    fit_steps([("pca", PCA(2)), ("named", step)], X, None, ["a", "b", "c"])
+    assert (step.names_, step.width_) == (["pca0", "pca1"], 2)
+
+
+def test_without_names_a_step_is_told_nothing():
+    X, step = np.random.default_rng(0).normal(size=(20, 3)), Named()
+    fit_steps([("named", step)], X, None)
+    assert not hasattr(step, "names_")
+
+
+def test_figures_get_prototypes_back_through_a_pca(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"experiment": "pca", "dataset": {"name": "iris"}, "figures": [], "tracking": []}
+    config |= {"prepare": [{"name": "sklearn.decomposition:PCA"}], "model": {"epochs": 20}}
+    registry = get_registry()
+    outcome = run_experiment(parse_experiment(config), make_callbacks((), registry), registry)
+    view, iris = outcome.result.view, load_iris()
+    assert view.undo is None
+    assert list(view.raw_names) == list(iris.feature_names)
+    back = view.restore(view.evaluation.som_map.prototypes)
+    np.testing.assert_allclose(back.mean(axis=0), iris.data.mean(axis=0), rtol=0.2)
