@@ -11,6 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 _MOST = 50  # populations that auto tries
+_WORTH = 0.9  # of the best silhouette
 _DIFFUSE = 1.3  # times the deviation within populations: neurons of doublets
 
 
@@ -20,9 +21,9 @@ class Populations(LabellerComponent):
     A neuron counts once and not by its cells, so that rare populations stay apart as frequent ones
     do. What holds less than ``least`` of the cells is no population and goes to the nearest one;
     so do neurons whose cells lie farther from their prototype than those of the median population
-    from its mean, by 1.3 times, such as doublets. ``auto`` takes the number, 50 at most, with the
-    largest silhouette of the prototypes, each by its cells (Rousseeuw 1987), before such are left
-    out. Populations are numbered by their first neuron.
+    from its mean, by 1.3 times, such as doublets. ``auto`` takes the largest number, 50 at most,
+    whose silhouette of the prototypes (Rousseeuw 1987) is 0.9 of the best or more, before such are
+    left out: rare populations hardly change it. Populations are numbered by their first neuron.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("vq",)
@@ -37,6 +38,7 @@ class Populations(LabellerComponent):
     def label(self, evidence: LabelEvidence) -> Any:
         from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import pdist, squareform
+        from sklearn.metrics import silhouette_score
 
         labels, live = np.zeros(len(evidence.som_map), np.int64), np.flatnonzero(evidence.hits > 0)
         n, hits = len(live), np.asarray(evidence.hits[live], dtype=np.float64)
@@ -65,9 +67,14 @@ class Populations(LabellerComponent):
             return first.argsort().argsort()[found]
 
         large, counts = count(hits)
-        tried = [np.flatnonzero(counts >= k)[-1] for k in range(1, min(counts.max(), _MOST) + 1)]
-        worth = [silhouette(apart, hits, divide(joins, large)) for joins in tried]
-        joins = tried[int(np.argmax(worth))] if tried else n - 1
+        worth = {}
+        for k in range(2, min(counts.max(), _MOST) + 1):
+            joins = np.flatnonzero(counts >= k)[-1]
+            found = divide(joins, large)
+            if found.max() + 1 < n:
+                worth[joins] = silhouette_score(apart, found, metric="precomputed")
+        enough = _WORTH * max(worth.values(), default=0)
+        joins = min((joins for joins, value in worth.items() if value >= enough), default=n - 1)
         if evidence.errors is not None:
             cluster, spread = divide(joins, large), np.square(evidence.errors[live] / hits)
             share = hits / np.bincount(cluster, hits)[cluster]
@@ -85,17 +92,3 @@ class Populations(LabellerComponent):
             joins = np.flatnonzero(counts >= min(self.n_clusters, most))[-1]
         labels[live] = divide(joins, large)
         return labels
-
-
-def silhouette(apart: Any, weights: Any, cluster: Any) -> float:
-    """Return the mean silhouette by weight of points (n,) that are ``apart`` (n, n); -1 of one."""
-    member, own = np.eye(cluster.max() + 1)[cluster] * weights[:, None], np.arange(len(cluster))
-    if member.shape[1] < 2:
-        return -1.0
-    means, others = apart @ member, member.sum(axis=0)[cluster] - weights
-    inside = means[own, cluster] / np.where(others > 0, others, 1)
-    means /= member.sum(axis=0)
-    means[own, cluster] = np.inf
-    outside = means.min(axis=1)
-    width = (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-300)
-    return float(np.average(width * (others > 0), weights=weights))

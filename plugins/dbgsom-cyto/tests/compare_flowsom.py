@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,36 +97,45 @@ def show(name: str, found: dict[tuple[str, str], list[tuple[float, float, float]
         print(f"| {name} | {number} | {method} | {' | '.join(cells)} |", flush=True)
 
 
-def quality(first: int, seeds: int) -> None:
+def try_out(variant: str, seed: int) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Return the scores of each number of clusters and method on one data set."""
+    data = simulate(cells=12_500, seed=seed, **VARIANTS[variant])
+    X, numbers, found = transform(data), {"true": len(data.names), "30": 30, "auto": "auto"}, {}
+    for method in METHODS:
+        names = [n for n in numbers if n != "auto" or not method.startswith("flowsom")]
+        answers = fit(method, X, [numbers[name] for name in names], seed)
+        for name, labels in zip(names, answers, strict=True):
+            found[name, method] = score(data, labels)
+    return found
+
+
+def quality(first: int, seeds: int, jobs: int) -> None:
     """Print a table of each kind of data and one of all."""
     head = "data clusters method ARI F1 F1-rare F1-over-10x10 F1-over-15x15"
     print("|", " | ".join(head.split()), "|")
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     total: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for variant, options in VARIANTS.items():
-        found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-        for seed in range(first, first + seeds):
-            data = simulate(cells=12_500, seed=seed, **options)
-            X, numbers = transform(data), {"true": len(data.names), "30": 30, "auto": "auto"}
-            for method in METHODS:
-                names = [n for n in numbers if n != "auto" or not method.startswith("flowsom")]
-                answers = fit(method, X, [numbers[name] for name in names], seed)
-                for name, labels in zip(names, answers, strict=True):
-                    found.setdefault((name, method), []).append(score(data, labels))
-        show(variant, found)
-        for key, values in found.items():
-            total.setdefault(key, []).extend(values)
+    with ProcessPoolExecutor(jobs) as pool:
+        for variant in VARIANTS:
+            found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+            for each in pool.map(try_out, [variant] * seeds, range(first, first + seeds)):
+                for key, values in each.items():
+                    found.setdefault(key, []).append(values)
+                    total.setdefault(key, []).append(values)
+            show(variant, found)
     show("all", total)
 
 
 def measure(method: str, path: str) -> None:
-    """Print seconds and MiB of one fit, after a small one by which compilers are done."""
+    """Print seconds, CPU seconds and MiB of one fit; compilers are done after a small one."""
     X = np.load(path)
     fit(method, X[:5000], [20], 0)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, busy = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+    start = time.perf_counter()
     fit(method, X, [20], 0)
-    seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([seconds, peak / 1024, (peak - before) / 1024]))
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps([seconds, busy, peak / 1024, (peak - before.ru_maxrss) / 1024]))
 
 
 def speed(cells: int, repeats: int) -> None:
@@ -139,25 +149,31 @@ def speed(cells: int, repeats: int) -> None:
             command = [sys.executable, __file__, "measure", "--method", method, "--path", str(path)]
             answer = subprocess.run(command, env=free, check=True, capture_output=True, text=True)
             found[method].append(json.loads(answer.stdout.splitlines()[-1]))
-    print(f"| {cells:,} cells | seconds, median | each | peak MiB | above the data and imports |")
-    print("|---|---|---|---|---|")
+    print(f"| {cells:,} cells | seconds | each | CPU seconds | peak MiB | of it by the fit |")
+    print("|---|---|---|---|---|---|")
     for method, values in found.items():
-        seconds, peak, extra = np.median(values, axis=0)
+        seconds, busy, peak, extra = np.median(values, axis=0)
         each = " ".join(f"{value[0]:.2f}" for value in values)
-        print(f"| {method} | {seconds:.2f} | {each} | {peak:.0f} | {extra:.0f} |")
+        print(f"| {method} | {seconds:.2f} | {each} | {busy:.2f} | {peak:.0f} | {extra:.0f} |")
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["quality", "speed", "measure"])
-    for option, default in {"first": 0, "seeds": 10, "cells": 50_000, "repeats": 3}.items():
+    for option, default in {
+        "first": 0,
+        "seeds": 10,
+        "jobs": 2,
+        "cells": 50_000,
+        "repeats": 3,
+    }.items():
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--method")
     parser.add_argument("--path")
     args = parser.parse_args()
     if args.what == "quality":
-        quality(args.first, args.seeds)
+        quality(args.first, args.seeds, args.jobs)
     elif args.what == "speed":
         speed(args.cells, args.repeats)
     else:

@@ -1,5 +1,6 @@
 """Cytometry from files to tables: values to the bit, compensation, copies, trees and statistics."""
 
+import atexit
 import io
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def load(path, channels="CD*", **fields):
 
 
 FOLDERS = {kind: tempfile.TemporaryDirectory() for kind in (Fcs, H5ad)}
+atexit.register(lambda: [folder.cleanup() for folder in FOLDERS.values()])
 COMPONENTS = [
     *(kind(**kind.examples(folder.name)) for kind, folder in FOLDERS.items()),
     MinimumSpanningTree(),

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score
 
 from dbgsom_core import SomVQ
 from dbgsom_core.testing import parametrize_with_checks
-from dbgsom_cyto.populations import Populations, silhouette
+from dbgsom_cyto.populations import Populations
 from dbgsom_cyto.simulated import simulate
 
 MAP = {
@@ -49,25 +49,6 @@ def test_asks_for_larger_maps(groups):
     few = SomVQ(max_neurons=6, labeller=Populations(n_clusters=40))
     with pytest.warns(UserWarning, match="clusters, not 40"):
         few.fit(groups[0])
-
-
-def test_silhouette_of_equal_weights_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    points, cluster = rng.normal(size=(30, 3)), np.arange(30) % 4
-    apart = np.linalg.norm(points[:, None] - points, axis=2)
-    expected = silhouette_score(points, cluster)
-    assert silhouette(apart, np.ones(30), cluster) == pytest.approx(expected)
-    assert silhouette(apart, np.full(30, 7.0), cluster) == pytest.approx(expected)
-
-
-def test_silhouette_by_weight():
-    apart = np.abs(np.subtract.outer([0.0, 1.0, 4.0, 6.0, 20.0], [0.0, 1.0, 4.0, 6.0, 20.0]))
-    weights, cluster = np.array([1.0, 2.0, 3.0, 1.0, 5.0]), np.array([0, 0, 1, 1, 2])
-    outside = np.array([(3 * 4 + 6) / 4, (3 * 3 + 5) / 4, (4 + 2 * 3) / 3, (6 + 2 * 5) / 3])
-    inside = np.array([1, 1, 2, 2])
-    width = [*(outside - inside) / np.maximum(outside, inside), 0.0]  # alone: 0
-    expected = np.average(width, weights=weights)
-    assert silhouette(apart, weights, cluster) == pytest.approx(expected)
 
 
 def test_simulated_blood_is_found():
