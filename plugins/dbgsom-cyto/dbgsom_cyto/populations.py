@@ -11,7 +11,7 @@ from pydantic import Field
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 _MOST = 50  # populations that auto tries
-_WORTH = 0.9  # of the best silhouette
+_WORTH = 0.95  # of the best silhouette
 _DIFFUSE = 1.3  # times the deviation within populations: neurons of doublets
 
 
@@ -22,7 +22,7 @@ class Populations(LabellerComponent):
     do. What holds less than ``least`` of the cells is no population and goes to the nearest one;
     so do neurons whose cells lie farther from their prototype than those of the median population
     from its mean, by 1.3 times, such as doublets. ``auto`` takes the largest number, 50 at most,
-    whose silhouette of the prototypes (Rousseeuw 1987) is 0.9 of the best or more, before such are
+    whose silhouette of the prototypes (Rousseeuw 1987) is 0.95 of the best or more, before such are
     left out: rare populations hardly change it. Populations are numbered by their first neuron.
     """
 
