@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,22 +31,17 @@ class ClusterTables(TrackerComponent):
 
     by: str = Field(default="file", description="column beside the samples that divides them")
 
-    def observer(self) -> _Observer:
-        return _Observer(self.by)
+    def observer(self) -> Any:
+        return SimpleNamespace(dbgsom_run_finished=self._write)
 
     def how_to_open(self) -> str:
         return "the tables in artifacts/cluster_tables of the run folder"
 
-
-class _Observer:
-    def __init__(self, by: str) -> None:
-        self._by = by
-
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+    def _write(self, run: Run, result: RunResult) -> None:
         if result.view is None or result.view.estimator == "regressor":
             return
         with tempfile.TemporaryDirectory() as folder:
-            for name, table in tables_of(result.view, self._by).items():
+            for name, table in tables_of(result.view, self.by).items():
                 path = Path(folder) / f"{name}.csv"
                 write_table(path, [table])
                 run.log_artifact(f"cluster_tables/{name}.csv", path)

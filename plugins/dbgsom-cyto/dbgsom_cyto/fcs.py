@@ -193,20 +193,21 @@ class Fcs(Component):
         if self.samples is None:
             return {}
         table = open_table(self.samples)
-        cells: dict[str, list[str]] = {name: [] for name in table.names}
-        if FILE not in cells or {FILE, EVENT} & {*table.names} != {FILE}:
+        if {FILE, EVENT} & {*table.names} != {FILE}:
             raise DataError(f"{self.samples} needs a column '{FILE}', and none called '{EVENT}'")
+        rows = dict[str, dict[str, str]]()
         for batch in table.batches():
-            for name, column in zip(table.names, batch.columns, strict=True):
-                cells[name] += as_texts(column).fill_null("").to_pylist()
-        at = {re.sub(r"\.fcs$", "", name, flags=re.I): i for i, name in enumerate(cells.pop(FILE))}
-        rows = []
+            columns = [as_texts(column).fill_null("").to_pylist() for column in batch.columns]
+            for cells in zip(*columns, strict=True):
+                row = dict(zip(table.names, cells, strict=True))
+                rows[re.sub(r"\.fcs$", "", row.pop(FILE), flags=re.IGNORECASE)] = row
+        found = []
         for file, short in zip(files, called, strict=True):
-            known = [name for name in (short, Path(file.path).stem) if name in at]
-            if not known:
+            row = rows.get(short, rows.get(Path(file.path).stem))
+            if row is None:
                 raise DataError(f"{self.samples} has no row for the file '{short}': add one")
-            rows.append(at[known[0]])
-        return {name: [values[row] for row in rows] for name, values in cells.items()}
+            found.append(row)
+        return {name: [row[name] for row in found] for name in found[0]}
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
@@ -220,10 +221,7 @@ def _found(file: FcsFile, name: str) -> str:
     """Return what a channel is called; raise `DataError` for one that does not exist."""
     if found := _matching(file, name):
         return found[0]
-    known = {one.lower(): one for one in (*file.channels, *file.names)}
-    near = [known[one] for one in get_close_matches(name.lower(), known, 1)]
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise DataError(f"{file.path} has no channel '{name}'{hint} (it has: {_listed(file.names)})")
+    return one_of([*file.names, *file.channels], name, f"{file.path} has no channel")
 
 
 def _matching(file: FcsFile, name: str) -> list[str]:
@@ -263,6 +261,17 @@ def _features(
             )
         found = names
     return found
+
+
+def one_of(names: Iterable[str], name: str, lacking: str) -> str:
+    """Return a name; raise `DataError` with what is like it where it is not one of several."""
+    names = [*names]
+    if name in names:
+        return name
+    known = {one.lower(): one for one in names}
+    near = [known[one] for one in get_close_matches(name.lower(), known, 1)]
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise DataError(f"{lacking} '{name}'{hint} (there are: {_listed(names)})")
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
