@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from flowio import create_fcs
 from pydantic import BeforeValidator, Field
 
 from dbgsom_core.api import Component, Data, DataError
@@ -129,8 +130,6 @@ class Fcs(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        from flowio import create_fcs
-
         rng = np.random.default_rng(0)
         for name in ("control", "treated"):
             events = np.column_stack([rng.lognormal(4, 2, (40, 3)), np.arange(40) % 2])
@@ -172,18 +171,18 @@ class Fcs(Component):
                     _found(files[0], one)  # raises
             chosen = [[*dict.fromkeys(chain(*found))] for found in several]
         union = [*dict.fromkeys(chain(*chosen))]
-        for file, names in zip(files, chosen, strict=True):
-            lacking = [name for name in union if name not in names]
-            if lacking and self.differing == "error":
+        lacking = [[name for name in union if name not in names] for names in chosen]
+        common = [name for name in union if not any(name in names for names in lacking)]
+        for file, names in zip(files, lacking, strict=True):
+            if names and self.differing == "error":
                 raise DataError(
-                    f"{file.path} lacks {_listed(lacking)}, which other files measure: set "
+                    f"{file.path} lacks {_listed(names)}, which other files measure: set "
                     "differing: intersect to leave that out, or choose channels"
                 )
-        common = [name for name in union if all(name in names for names in chosen)]
         if not common:
             raise DataError(f"{files[0].path}: no channel is left to train on: name some")
         if len(common) < len(union):
-            missing = _listed(name for name in union if name not in common)
+            missing = _listed(dict.fromkeys(chain(*lacking)))
             text = f"channels that are left out, as some files lack them: {missing}"
             warnings.warn(text, stacklevel=2)
         return common

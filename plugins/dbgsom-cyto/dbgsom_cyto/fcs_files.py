@@ -25,6 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import flowio
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -170,28 +171,24 @@ class FcsFile:
 
     def raw(self) -> Any:
         """Return flowio's reading of the whole file; raise `DataError` where it is damaged."""
-        found = 0
+        wanted = self.events * len(self.channels)
         for of_header in (False, True):  # where text and header do not agree
             flow = _parsed(self.path, use_header_offsets=of_header)
             if flow.events is None:
-                bits = {flow.text.get(f"p{n}b") for n in flow.channels}
                 raise DataError(
-                    f"{self.path} holds integers of {'/'.join(sorted(map(str, bits)))} bits, which "
-                    "flowio does not read: export it again as floats"
+                    f"{self.path} holds integers whose size flowio does not read: export it again "
+                    "as floats"
                 )
-            found = len(flow.events)
-            if found == self.events * len(self.channels):
+            if len(flow.events) == wanted:
                 return flow
-        raise DataError(
-            f"{self.path} is damaged: {self.events} events of {len(self.channels)} channels are "
-            f"not {found} numbers"
-        )
+        found = f"{len(flow.events)} numbers are not {self.events} events"
+        raise DataError(f"{self.path} is damaged: {found} of {len(self.channels)} channels")
 
     def stored(self) -> tuple[dict[str, str], NDArray[np.float32]]:
         """Return the keywords and events (n, C) of a copy, whose channels are linear."""
         flow = self.raw()
         linear = all(one["pne"][0] <= 0 for one in flow.channels.values())
-        outdated = re.compile(r"p\d+e" if linear else r"p\d+[eg]|timestep")
+        outdated = re.compile(r"datatype|p\d+e" + ("" if linear else r"|p\d+g|timestep"))
         text = {key: value for key, value in self.text.items() if not outdated.fullmatch(key)}
         with reading(self.path, "FCS file"), np.errstate(all="ignore"):
             return text, flow.as_array(preprocess=not linear).astype(np.float32)
@@ -211,8 +208,6 @@ class FcsFile:
 
 
 def _parsed(path: str, **options: Any) -> Any:
-    import flowio
-
     file = Path(path).expanduser()
     with reading(path, "FCS file"), open_regular(file) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of offsets that are wrong by one: numbers are counted
@@ -320,8 +315,6 @@ def write_fcs(path: Path, table: pa.Table, source: str | None) -> None:
     Texts become the numbers 1, 2, …; the keyword ``DBGSOM_NAMES_OF_COLUMN`` says what each stands
     for. Raises `DataError` where the file does not have as many events.
     """
-    from flowio import create_fcs
-
     text, channels, labels, parts = dict[str, str](), list[str](), list[str](), list[Any]()
     if source is not None:
         file = FcsFile.open(source)
@@ -344,7 +337,7 @@ def write_fcs(path: Path, table: pa.Table, source: str | None) -> None:
     keywords = {key: value for key, value in pairs if key and value}
     events = array("f", np.column_stack(parts).tobytes())
     with path.open("wb") as stream:
-        create_fcs(stream, events, channels, labels, keywords)
+        flowio.create_fcs(stream, events, channels, labels, keywords)
 
 
 def _as_floats(column: Any) -> tuple[NDArray[np.float32], str]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,7 @@ class H5adReader(TableReader):
 
 def write_h5ad(path: Path, table: pa.Table, source: str | None) -> None:
     """Write columns into obs of a copy of the h5ad file ``source``, or of a new one without X."""
+    _check_installed(path)
     import pandas as pd
     from anndata import AnnData
     from anndata.io import read_elem, write_elem
@@ -229,9 +231,5 @@ def write_h5ad(path: Path, table: pa.Table, source: str | None) -> None:
         write_elem(file, "obs", obs)
 
 
-def _writer(path: Path, schema: pa.Schema, source: str | None = None) -> WriterAtEnd:
-    _check_installed(path)
-    return WriterAtEnd(write_h5ad, path, schema, source)
-
-
-FORMAT = TableFormat("h5ad", (".h5ad",), H5adReader.open, _writer, _writer)
+_WRITER = partial(WriterAtEnd, write_h5ad)
+FORMAT = TableFormat("h5ad", (".h5ad",), H5adReader.open, _WRITER, _WRITER)
