@@ -141,13 +141,11 @@ class Fcs(Component):
 
     def _matrices(self, files: Sequence[FcsFile]) -> list[Spillover | None]:
         """Return the matrix that compensates each file."""
-        if not self.compensate:
-            if self.spillover is not None:
-                raise DataError("spillover has no effect with compensate: false; leave one out")
-            return [None] * len(files)
         if self.spillover is not None:
+            if not self.compensate:
+                raise DataError("spillover has no effect with compensate: false; leave one out")
             return [Spillover.of_csv(self.spillover)] * len(files)
-        found = [file.own_matrix() for file in files]
+        found = [file.own_matrix() if self.compensate else None for file in files]
         lacking = [file.path for file, one in zip(files, found, strict=True) if one is None]
         if 0 < len(lacking) < len(files):
             raise DataError(
@@ -202,11 +200,11 @@ class Fcs(Component):
                 rows[re.sub(r"\.fcs$", "", row.pop(FILE), flags=re.IGNORECASE)] = row
         found = []
         for file, short in zip(files, called, strict=True):
-            row = rows.get(short, rows.get(Path(file.path).stem))
-            if row is None:
+            about = rows.get(short, rows.get(Path(file.path).stem))
+            if about is None:
                 raise DataError(f"{self.samples} has no row for the file '{short}': add one")
-            found.append(row)
-        return {name: [row[name] for row in found] for name in found[0]}
+            found.append(about)
+        return {name: [about[name] for about in found] for name in found[0]}
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:

@@ -158,10 +158,7 @@ class FcsFile:
         return None
 
     def compensated(self, matrix: Spillover) -> dict[str, str]:
-        """Return what each channel of a matrix is called when it is compensated, in its order.
-
-        Raises `DataError` where the file lacks one.
-        """
+        """Return the compensated name of each channel of a matrix; raise `DataError` for others."""
         known = dict(zip(self.channels, self.names, strict=True)) | {n: n for n in self.names}
         if missing := [name for name in matrix.channels if name not in known]:
             raise DataError(
@@ -215,8 +212,7 @@ def _parsed(path: str, **options: Any) -> Any:
         try:
             return flowio.FlowData(stream, **wrong, **options)
         except flowio.exceptions.MultipleDataSetsError:
-            several = "holds several data sets: export each to a file of its own"
-            raise DataError(f"{path} {several}") from None
+            raise DataError(f"{path} holds several data sets: export each by itself") from None
 
 
 def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:

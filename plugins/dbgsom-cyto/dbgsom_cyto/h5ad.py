@@ -54,8 +54,7 @@ class H5ad(Component):
             raise DataError("layer and obsm are both in place of X: leave one out")
         entry = f"layers/{self.layer}" if self.layer else f"obsm/{self.obsm}" if self.obsm else "X"
         reader = H5adReader.open(self.path)
-        if entry not in reader.matrices:
-            raise DataError(f"{self.path} has no {entry} (it has: {', '.join(reader.matrices)})")
+        one_of(reader.matrices, entry, f"{self.path} has no matrix")
         names = [reader.names[place] for place in reader.matrices[entry]]
         places = [*range(len(names))]
         if self.variables is not None:
@@ -100,8 +99,7 @@ class H5ad(Component):
 
 def _check_installed(path: object) -> None:
     if find_spec("anndata") is None:
-        cure = 'pip install "dbgsom-cyto[h5ad]"'
-        raise DataError(f"{path}: h5ad files need the package anndata: {cure}")
+        raise DataError(f'{path} needs the package anndata: pip install "dbgsom-cyto[h5ad]"')
 
 
 @contextmanager

@@ -99,12 +99,9 @@ class MinimumSpanningTree(FigureComponent):
 
 
 def spanning_tree(distances: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Return the edges (K - 1, 2) of the minimum spanning tree of distances (K, K), and lengths.
-
-    Points at distance 0 are linked, too.
-    """
+    """Return edges (K - 1, 2) and lengths of the minimum spanning tree of distances (K, K)."""
     distances = np.asarray(distances, dtype=np.float64)
-    upper = np.triu(np.maximum(distances, np.finfo(np.float64).tiny), 1)  # 0 means no edge
+    upper = np.triu(np.maximum(distances, np.finfo(np.float64).tiny), 1)  # 0 would be no edge
     edges = np.argwhere(minimum_spanning_tree(upper).toarray() > 0)
     return edges, distances[edges[:, 0], edges[:, 1]]
 

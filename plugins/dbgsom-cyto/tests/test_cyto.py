@@ -386,7 +386,14 @@ def test_texts_become_numbers_that_a_keyword_explains(files):
     assert new.as_array()[:2, -2].tolist() == [1, 2]
     with pytest.raises(DataError, match="3 answers for 200 events"):
         write_table(files / "x.fcs", [{"label": [1, 2, 3]}], beside=str(files / "a.fcs"))
-    assert not (files / "x.fcs").exists()
+
+    def failing():
+        yield {"label": np.arange(200)}
+        raise DataError("the next batch fails")
+
+    with pytest.raises(DataError, match="the next batch fails"):
+        write_table(files / "x.fcs", failing(), beside=str(files / "a.fcs"))
+    assert {one.name for one in files.iterdir()} == {"a.fcs", "b.fcs", "new.fcs"}
 
 
 @pytest.fixture
@@ -441,7 +448,7 @@ def test_h5ad_that_is_none_or_too_large(cells, monkeypatch):
     path, _ = cells
     for fields, message in (
         ({"variables": "CD33"}, "did you mean 'CD3'"),
-        ({"layer": "row"}, r"no layers/row \(it has: X, layers/raw, obsm/X_pca\)"),
+        ({"layer": "row"}, r"'layers/row'; did you mean 'layers/raw'\? \(there are: X, lay"),
         ({"target": "knd"}, "did you mean 'kind'"),
     ):
         with pytest.raises(DataError, match=message):
