@@ -18,13 +18,10 @@ _STORED = StoredType(
     fits=lambda step: (step.cofactors_ > 0).all(),
 )
 _DATASETS = {"fcs": "dbgsom_cyto.fcs:Fcs", "h5ad": "dbgsom_cyto.h5ad:H5ad"}
-_FIGURES = {"minimum_spanning_tree": "dbgsom_cyto.tree:MinimumSpanningTree"}
-_LABELLERS = {"populations": "dbgsom_cyto.populations:Populations"}
-_TRACKERS = {"cluster_tables": "dbgsom_cyto.cluster_tables:ClusterTables"}
 
 dbgsom_datasets = hookimpl(lambda: _DATASETS)
 dbgsom_prepare_steps = hookimpl(lambda: {"arcsinh": _ARCSINH})
 dbgsom_transformers = hookimpl(lambda: {"arcsinh": _STORED})
-dbgsom_labellers = hookimpl(lambda: _LABELLERS)
-dbgsom_figures = hookimpl(lambda: _FIGURES)
-dbgsom_trackers = hookimpl(lambda: _TRACKERS)
+dbgsom_labellers = hookimpl(lambda: {"populations": "dbgsom_cyto.populations:Populations"})
+dbgsom_figures = hookimpl(lambda: {"minimum_spanning_tree": "dbgsom_cyto.tree:MinimumSpanningTree"})
+dbgsom_trackers = hookimpl(lambda: {"cluster_tables": "dbgsom_cyto.cluster_tables:ClusterTables"})

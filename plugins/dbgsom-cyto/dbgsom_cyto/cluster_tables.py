@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from pydantic import Field
 
 from dbgsom_core.api import DataError, MapView, Run, RunResult, TrackerComponent
 from dbgsom_core.tables import write_table
-
-_ROWS = 1 << 17  # that go back to the data's units at a time
 
 
 class ClusterTables(TrackerComponent):
@@ -30,22 +29,17 @@ class ClusterTables(TrackerComponent):
 
     by: str = Field(default="file", description="column beside the samples that divides them")
 
-    def observer(self) -> _Observer:
-        return _Observer(self.by)
+    def observer(self) -> Any:
+        return SimpleNamespace(dbgsom_run_finished=self._write)
 
     def how_to_open(self) -> str:
         return "the tables in artifacts/cluster_tables of the run folder"
 
-
-class _Observer:
-    def __init__(self, by: str) -> None:
-        self._by = by
-
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+    def _write(self, run: Run, result: RunResult) -> None:
         if result.view is None or result.view.estimator == "regressor":
             return
         with tempfile.TemporaryDirectory() as folder:
-            for name, table in tables_of(result.view, self._by).items():
+            for name, table in tables_of(result.view, self.by).items():
                 path = Path(folder) / f"{name}.csv"
                 write_table(path, [table])
                 run.log_artifact(f"cluster_tables/{name}.csv", path)
@@ -85,7 +79,7 @@ def tables_of(view: MapView, by: str = "file") -> dict[str, dict[str, Any]]:
         name: {**rows, "events": totals, **dict(zip(titles, cells.T, strict=True))}
         for name, cells in (("counts", counts), ("percentages", shares))
     }
-    values = _in_own_units(view, X)
+    values = np.asfortranarray(view.in_own_units(X))  # as columns are read one by one
     features = [*map(str, view.feature_names)]
     if len(features) != values.shape[1]:
         features = [f"feature {i}" for i in range(values.shape[1])]
@@ -98,15 +92,6 @@ def tables_of(view: MapView, by: str = "file") -> dict[str, dict[str, Any]]:
         for name, part in statistics(values, groups, len(columns["events"])).items():
             found[name + end] = columns | dict(zip(markers, part.T, strict=True))
     return found
-
-
-def _in_own_units(view: MapView, X: NDArray[Any]) -> NDArray[np.floating[Any]]:
-    """Return samples (n, D) as the data has them, one column after the other in memory."""
-    first = view.in_own_units(X[:1])
-    values = np.empty((len(X), first.shape[1]), dtype=first.dtype, order="F")
-    for start in range(0, len(X), _ROWS):
-        values[start : start + _ROWS] = view.in_own_units(X[start : start + _ROWS])
-    return values
 
 
 def statistics(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from flowio import create_fcs
 from pydantic import BeforeValidator, Field
 
 from dbgsom_core.api import Component, Data, DataError
@@ -129,8 +130,6 @@ class Fcs(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        from flowio import create_fcs
-
         rng = np.random.default_rng(0)
         for name in ("control", "treated"):
             events = np.column_stack([rng.lognormal(4, 2, (40, 3)), np.arange(40) % 2])
@@ -142,13 +141,11 @@ class Fcs(Component):
 
     def _matrices(self, files: Sequence[FcsFile]) -> list[Spillover | None]:
         """Return the matrix that compensates each file."""
-        if not self.compensate:
-            if self.spillover is not None:
-                raise DataError("spillover has no effect with compensate: false; leave one out")
-            return [None] * len(files)
         if self.spillover is not None:
+            if not self.compensate:
+                raise DataError("spillover has no effect with compensate: false; leave one out")
             return [Spillover.of_csv(self.spillover)] * len(files)
-        found = [file.own_matrix() for file in files]
+        found = [file.own_matrix() if self.compensate else None for file in files]
         lacking = [file.path for file, one in zip(files, found, strict=True) if one is None]
         if 0 < len(lacking) < len(files):
             raise DataError(
@@ -172,18 +169,18 @@ class Fcs(Component):
                     _found(files[0], one)  # raises
             chosen = [[*dict.fromkeys(chain(*found))] for found in several]
         union = [*dict.fromkeys(chain(*chosen))]
-        for file, names in zip(files, chosen, strict=True):
-            lacking = [name for name in union if name not in names]
-            if lacking and self.differing == "error":
+        lacking = [[name for name in union if name not in names] for names in chosen]
+        common = [name for name in union if not any(name in names for names in lacking)]
+        for file, names in zip(files, lacking, strict=True):
+            if names and self.differing == "error":
                 raise DataError(
-                    f"{file.path} lacks {_listed(lacking)}, which other files measure: set "
+                    f"{file.path} lacks {_listed(names)}, which other files measure: set "
                     "differing: intersect to leave that out, or choose channels"
                 )
-        common = [name for name in union if all(name in names for names in chosen)]
         if not common:
             raise DataError(f"{files[0].path}: no channel is left to train on: name some")
         if len(common) < len(union):
-            missing = _listed(name for name in union if name not in common)
+            missing = _listed(dict.fromkeys(chain(*lacking)))
             text = f"channels that are left out, as some files lack them: {missing}"
             warnings.warn(text, stacklevel=2)
         return common
@@ -193,20 +190,21 @@ class Fcs(Component):
         if self.samples is None:
             return {}
         table = open_table(self.samples)
-        cells: dict[str, list[str]] = {name: [] for name in table.names}
-        if FILE not in cells or {FILE, EVENT} & {*table.names} != {FILE}:
+        if {FILE, EVENT} & {*table.names} != {FILE}:
             raise DataError(f"{self.samples} needs a column '{FILE}', and none called '{EVENT}'")
+        rows = dict[str, dict[str, str]]()
         for batch in table.batches():
-            for name, column in zip(table.names, batch.columns, strict=True):
-                cells[name] += as_texts(column).fill_null("").to_pylist()
-        at = {re.sub(r"\.fcs$", "", name, flags=re.I): i for i, name in enumerate(cells.pop(FILE))}
-        rows = []
+            columns = [as_texts(column).fill_null("").to_pylist() for column in batch.columns]
+            for cells in zip(*columns, strict=True):
+                row = dict(zip(table.names, cells, strict=True))
+                rows[re.sub(r"\.fcs$", "", row.pop(FILE), flags=re.IGNORECASE)] = row
+        found = []
         for file, short in zip(files, called, strict=True):
-            known = [name for name in (short, Path(file.path).stem) if name in at]
-            if not known:
+            about = rows.get(short, rows.get(Path(file.path).stem))
+            if about is None:
                 raise DataError(f"{self.samples} has no row for the file '{short}': add one")
-            rows.append(at[known[0]])
-        return {name: [values[row] for row in rows] for name, values in cells.items()}
+            found.append(about)
+        return {name: [about[name] for about in found] for name in found[0]}
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
@@ -220,10 +218,7 @@ def _found(file: FcsFile, name: str) -> str:
     """Return what a channel is called; raise `DataError` for one that does not exist."""
     if found := _matching(file, name):
         return found[0]
-    known = {one.lower(): one for one in (*file.channels, *file.names)}
-    near = [known[one] for one in get_close_matches(name.lower(), known, 1)]
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise DataError(f"{file.path} has no channel '{name}'{hint} (it has: {_listed(file.names)})")
+    return one_of([*file.names, *file.channels], name, f"{file.path} has no channel")
 
 
 def _matching(file: FcsFile, name: str) -> list[str]:
@@ -263,6 +258,17 @@ def _features(
             )
         found = names
     return found
+
+
+def one_of(names: Iterable[str], name: str, lacking: str) -> str:
+    """Return a name; raise `DataError` with what is like it where it is not one of several."""
+    names = [*names]
+    if name in names:
+        return name
+    known = {one.lower(): one for one in names}
+    near = [known[one] for one in get_close_matches(name.lower(), known, 1)]
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise DataError(f"{lacking} '{name}'{hint} (there are: {_listed(names)})")
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:

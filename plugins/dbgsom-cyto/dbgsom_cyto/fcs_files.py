@@ -17,6 +17,7 @@ import hashlib
 import re
 import sys
 import warnings
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,23 +25,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import flowio
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError, open_regular
-from dbgsom_core.tables import TableFormat, TableReader, is_number, reading
+from dbgsom_core.tables import TableFormat, TableReader, as_array, is_number, reading
 
 SPILLOVER = "spillover.csv"  # a matrix for the files beside it
 OWN = "Comp-"  # before the names of channels that the file's own matrix compensates
 EVENT, FILE = "event", "file"  # columns beside the channels
-ADDED = "DBGSOM_PARAMETERS"  # keyword: names of the parameters that were added
+ADDED = "dbgsom_parameters"  # keyword: names of the parameters that were added
 _CURE = "give a matrix with spillover, or set compensate: false"
-_DELIMITERS = "\x0c|!~^\\\x1e/"
-_HEADER, _MOST = 58, 99_999_999  # bytes of the header, and the largest offset that it can hold
-_LAYOUT = r"\$(BEGIN|END)(ANALYSIS|DATA|STEXT)|\$(NEXTDATA|PAR|TOT|MODE|DATATYPE|BYTEORD|P\d+B)"
+_ENDS = "/ \t\r\n\0"  # flowio writes / between texts, so that none may begin or end with it
 _ENDS_IN_NUMBER = re.compile(r",\s*[-+]?[\d.]+(e[-+]?\d+)?$", re.IGNORECASE)
-_SCALES = r"|\$P\d+[EG]|\$TIMESTEP"  # of integers, which become linear
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class FcsFile:
     @property
     def added(self) -> frozenset[str]:
         """Channels that are answers of a model."""
-        return frozenset(self.text.get(ADDED.lower(), "").split(","))
+        return frozenset(filter(None, self.text.get(ADDED, "").split(",")))
 
     def own_matrix(self) -> Spillover | None:
         """Return the file's own matrix; None where it has none, or its values are compensated."""
@@ -158,10 +158,7 @@ class FcsFile:
         return None
 
     def compensated(self, matrix: Spillover) -> dict[str, str]:
-        """Return what each channel of a matrix is called when it is compensated, in its order.
-
-        Raises `DataError` where the file lacks one.
-        """
+        """Return the compensated name of each channel of a matrix; raise `DataError` for others."""
         known = dict(zip(self.channels, self.names, strict=True)) | {n: n for n in self.names}
         if missing := [name for name in matrix.channels if name not in known]:
             raise DataError(
@@ -171,22 +168,27 @@ class FcsFile:
 
     def raw(self) -> Any:
         """Return flowio's reading of the whole file; raise `DataError` where it is damaged."""
-        found = 0
+        wanted = self.events * len(self.channels)
         for of_header in (False, True):  # where text and header do not agree
             flow = _parsed(self.path, use_header_offsets=of_header)
             if flow.events is None:
-                bits = {flow.text.get(f"p{n}b") for n in flow.channels}
                 raise DataError(
-                    f"{self.path} holds integers of {'/'.join(sorted(map(str, bits)))} bits, which "
-                    "flowio does not read: export it again as floats"
+                    f"{self.path} holds integers whose size flowio does not read: export it again "
+                    "as floats"
                 )
-            found = len(flow.events)
-            if found == self.events * len(self.channels):
+            if len(flow.events) == wanted:
                 return flow
-        raise DataError(
-            f"{self.path} is damaged: {self.events} events of {len(self.channels)} channels are "
-            f"not {found} numbers"
-        )
+        found = f"{len(flow.events)} numbers are not {self.events} events"
+        raise DataError(f"{self.path} is damaged: {found} of {len(self.channels)} channels")
+
+    def stored(self) -> tuple[dict[str, str], NDArray[np.float32]]:
+        """Return the keywords and events (n, C) of a copy, whose channels are linear."""
+        flow = self.raw()
+        linear = all(one["pne"][0] <= 0 for one in flow.channels.values())
+        outdated = re.compile(r"datatype|p\d+e" + ("" if linear else r"|p\d+g|timestep"))
+        text = {key: value for key, value in self.text.items() if not outdated.fullmatch(key)}
+        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
+            return text, flow.as_array(preprocess=not linear).astype(np.float32)
 
     def read(self, matrices: Iterable[Spillover] = ()) -> dict[str, NDArray[np.float64]]:
         """Return all columns (n,) by name: channels as stored, then what matrices make of them."""
@@ -203,8 +205,6 @@ class FcsFile:
 
 
 def _parsed(path: str, **options: Any) -> Any:
-    import flowio
-
     file = Path(path).expanduser()
     with reading(path, "FCS file"), open_regular(file) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of offsets that are wrong by one: numbers are counted
@@ -212,8 +212,7 @@ def _parsed(path: str, **options: Any) -> Any:
         try:
             return flowio.FlowData(stream, **wrong, **options)
         except flowio.exceptions.MultipleDataSetsError:
-            several = "holds several data sets: export each to a file of its own"
-            raise DataError(f"{path} {several}") from None
+            raise DataError(f"{path} holds several data sets: export each by itself") from None
 
 
 def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
@@ -276,128 +275,76 @@ class FcsReader(TableReader):
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
         wanted = [self.names[place] for place in places]
         for file, matrices in self.parts:
-            columns: dict[str, Any] = {EVENT: np.arange(file.events)}
             read = file.read(matrices)
             with np.errstate(over="ignore"):
-                columns |= {n: read[n].astype(np.float32) for n in {*wanted} - {EVENT, FILE}}
+                cells = {n: pa.array(read[n].astype(np.float32)) for n in wanted if n in read}
             del read
+            cells[EVENT] = pa.array(np.arange(file.events))
+            cells[FILE] = pa.repeat(Path(file.path).stem, file.events)
+            batch = pa.RecordBatch.from_arrays([cells[n] for n in wanted], [*map(str, places)])
             for start in range(0, file.events, rows):
-                end = min(start + rows, file.events)
-                cells = [
-                    pa.repeat(Path(file.path).stem, end - start)
-                    if name == FILE
-                    else pa.array(columns[name][start:end])
-                    for name in wanted
-                ]
-                yield pa.RecordBatch.from_arrays(cells, names=[*map(str, places)])
+                yield batch.slice(start, rows)
 
 
-class FcsWriter:
-    """Writer of columns as float parameters: of a new file, or added to a copy of one.
+@dataclass
+class WriterAtEnd:
+    """Writer that collects a table and calls ``write(path, table, source)``, unless errors came."""
 
-    The copy keeps the events, to the bit where they are floats (integers become floats on a linear
-    scale), the channels and the keywords, the spillover matrix among them. Texts become the numbers
-    1, 2, …; the keyword ``DBGSOM_NAMES_OF_COLUMN`` says what each stands for.
-    """
+    write: Callable[[Path, pa.Table, str | None], None]
+    path: Path
+    schema: pa.Schema
+    source: str | None = None
 
-    def __init__(self, path: Path, schema: pa.Schema, source: str | None = None) -> None:
-        self._path, self._parts = path, list[NDArray[np.float32]]()
-        self._source = None if source is None else FcsFile.open(source)
-        known: frozenset[str] = frozenset()
-        if self._source is not None:  # carried along, and there already
-            known = frozenset(FcsReader.open(self._source.path).names) - self._source.added
-        self._codes: dict[str, dict[str, int] | None] = {
-            one.name: None if is_number(one.type) else {} for one in schema if one.name not in known
-        }
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        part = np.empty((batch.num_rows, len(self._codes)), dtype=np.float32)
-        for i, (name, codes) in enumerate(self._codes.items()):
-            column = batch.column(name)
-            if codes is not None:
-                encoded = column.cast(pa.string()).dictionary_encode()
-                texts = encoded.dictionary.to_pylist()
-                numbers = [codes.setdefault(text, len(codes) + 1) for text in texts]
-                column = pa.array(numbers, pa.float32()).take(encoded.indices)
-            part[:, i] = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
-        self._parts.append(part)
+    def __post_init__(self) -> None:
+        self._batches = list[pa.RecordBatch]()
+        self.write_batch = self._batches.append
 
     def close(self) -> None:
-        if sys.exception() is not None:  # there is nothing to write
-            return
-        new, source = np.concatenate(self._parts), self._source
-        keywords, events = ({}, new[:, :0]) if source is None else _copied(source)
-        if len(events) != len(new):
-            raise DataError(f"{self._path}: {len(new)} answers for {len(events)} events")
-        channels = () if source is None else source.channels
-        names = _unique([name.replace(",", " ") for name in self._codes], channels)
-        tops = np.nan_to_num(new).max(axis=0, initial=0.0)
-        added = zip(names, tops, self._codes.values(), strict=True)
-        for n, (name, top, codes) in enumerate(added, len(channels) + 1):
-            keywords |= {f"$P{n}N": name, f"$P{n}E": "0,0", f"$P{n}R": f"{int(top) + 1}"}
-            if codes:
-                meanings = ";".join(f"{number}={text}" for text, number in codes.items())
-                keywords[f"DBGSOM_NAMES_OF_{name.upper()}"] = meanings
-        before = [] if source is None else [*filter(None, source.added)]
-        _write(self._path, {**keywords, ADDED: ",".join([*sorted(before), *names])}, events, new)
+        if sys.exception() is None:
+            self.write(self.path, pa.Table.from_batches(self._batches, self.schema), self.source)
 
 
-def _copied(file: FcsFile) -> tuple[dict[str, str], NDArray[np.floating[Any]]]:
-    """Return the keywords of a file that do not follow from its layout, and its events (n, C)."""
-    flow = file.raw()
-    with reading(file.path, "FCS file"), open_regular(Path(file.path).expanduser()) as stream:
-        stream.seek(flow.header["text_start"])
-        content = stream.read(flow.header["text_stop"] - flow.header["text_start"] + 1)
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
-        text = text.rstrip(" \0\r\n")
-        mark = re.escape(text[0])
-        cells = re.split(f"(?<!{mark}){mark}(?!{mark})", text[1:].removesuffix(text[0]))
-        cells = [cell.replace(text[0] * 2, text[0]) for cell in cells]
-        is_float = flow.data_type.upper() in ("F", "D")
-        outdated = re.compile(_LAYOUT + ("" if is_float else _SCALES), re.IGNORECASE)
-        pairs = zip(cells[::2], cells[1::2], strict=False)
-        keywords = {key: value for key, value in pairs if not outdated.fullmatch(key)}
-        if is_float:
-            return keywords, np.asarray(flow.events).reshape(-1, len(file.channels))
-        linear = {f"$P{n + 1}E": "0,0" for n in range(len(file.channels))}
-        with np.errstate(all="ignore"):
-            return keywords | linear, flow.as_array().astype(np.float32)
+def write_fcs(path: Path, table: pa.Table, source: str | None) -> None:
+    """Write columns as float parameters of a new FCS file, or of a copy of the file ``source``.
+
+    The copy keeps channels, keywords, the spillover matrix among them, and events, as float32.
+    Texts become the numbers 1, 2, …; the keyword ``DBGSOM_NAMES_OF_COLUMN`` says what each stands
+    for. Raises `DataError` where the file does not have as many events.
+    """
+    text, channels, labels, parts = dict[str, str](), list[str](), list[str](), list[Any]()
+    if source is not None:
+        file = FcsFile.open(source)
+        if file.events != len(table):
+            raise DataError(f"{path}: {len(table)} answers for {file.events} events")
+        text, stored = file.stored()
+        channels, labels, parts = [*file.channels], [*file.labels], [stored]
+        carried = {*FcsReader.open(source).names} - file.added  # stand in the file already
+        table = table.drop_columns([name for name in table.column_names if name in carried])
+    names = _unique([re.sub("[,/]", " ", name).strip() for name in table.column_names], channels)
+    for n, (name, column) in enumerate(zip(names, table.columns, strict=True), len(channels) + 1):
+        values, meanings = _as_floats(column)
+        parts.append(values)
+        text[f"p{n}r"] = f"{int(np.nan_to_num(values).max(initial=0)) + 1}"
+        text[f"dbgsom_names_of_{name}"] = meanings
+    text[ADDED] = ",".join(filter(None, [text.get(ADDED), *names]))
+    channels = [name.strip(_ENDS) or "-" for name in (*channels, *names)]
+    labels = [label.strip(_ENDS) for label in (*labels, *("" for _ in names))]
+    pairs = ((key.strip(_ENDS).replace("/", "//"), text[key].strip(_ENDS)) for key in text)
+    keywords = {key: value for key, value in pairs if key and value}
+    events = array("f", np.column_stack(parts).tobytes())
+    with path.open("wb") as stream:
+        flowio.create_fcs(stream, events, channels, labels, keywords)
 
 
-def _write(
-    path: Path,
-    keywords: Mapping[str, str],
-    events: NDArray[np.floating[Any]],
-    new: NDArray[np.float32],
-) -> None:
-    """Write an FCS 3.1 file of events (n, C) with new parameters (n, P) after them."""
-    kind, bits = ("D", "64") if events.dtype == np.float64 else ("F", "32")
-    table = np.hstack([events, new]).astype("<f8" if kind == "D" else "<f4", copy=False)
-    texts = {**keywords, "$PAR": f"{table.shape[1]}", "$TOT": f"{len(table)}", "$MODE": "L"}
-    texts |= {"$DATATYPE": kind, "$BYTEORD": "1,2,3,4", "$NEXTDATA": "0"}
-    texts |= {f"${end}{what}": "0" for what in ("ANALYSIS", "STEXT") for end in ("BEGIN", "END")}
-    texts |= {f"$P{n + 1}B": bits for n in range(table.shape[1])}
-    used = {*"".join([*texts, *texts.values()])}
-    mark = next((one for one in _DELIMITERS if one not in used), None)
-    if mark is None:
-        raise DataError(f"{path}: the keywords hold every delimiter that FCS files may have")
-
-    def segment(begin: int, end: int) -> bytes:
-        offsets = {"$BEGINDATA": f"{begin:012}", "$ENDDATA": f"{end:012}"}
-        pairs = (f"{key}{mark}{value}{mark}" for key, value in (offsets | texts).items() if value)
-        return (mark + "".join(pairs)).encode()
-
-    begin = _HEADER + len(segment(0, 0))
-    end = begin + table.nbytes - 1
-    offsets = (_HEADER, begin - 1, *((begin, end) if end <= _MOST else (0, 0)), 0, 0)
-    with path.open("wb") as file:
-        file.write(f"FCS3.1    {''.join(f'{one:>8}' for one in offsets)}".encode())
-        file.write(segment(begin, end))
-        file.write(np.ascontiguousarray(table).data)
-        file.write(b"0" * 8)  # no checksum
+def _as_floats(column: Any) -> tuple[NDArray[np.float32], str]:
+    """Return a column (n,) as floats, and what the numbers of texts stand for."""
+    column, meanings = as_array(column), ""
+    if not is_number(column.type):
+        encoded = column.cast(pa.string()).dictionary_encode()
+        meanings = ";".join(f"{n}={one}" for n, one in enumerate(encoded.dictionary.to_pylist(), 1))
+        column = pc.add(encoded.indices, 1)
+    return column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False), meanings
 
 
-FORMAT = TableFormat("fcs", (".fcs",), FcsReader.open, FcsWriter, FcsWriter)
+_WRITER = partial(WriterAtEnd, write_fcs)
+FORMAT = TableFormat("fcs", (".fcs",), FcsReader.open, _WRITER, _WRITER)

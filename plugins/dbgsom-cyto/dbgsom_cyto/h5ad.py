@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, is_text, reading
-from dbgsom_cyto.fcs import Names
+from dbgsom_cyto.fcs import Names, one_of
+from dbgsom_cyto.fcs_files import WriterAtEnd
 
 _MOST = 8 << 30  # bytes of a dense matrix
 _OBS = "obs_names"  # column of the names of observations
@@ -54,18 +54,18 @@ class H5ad(Component):
             raise DataError("layer and obsm are both in place of X: leave one out")
         entry = f"layers/{self.layer}" if self.layer else f"obsm/{self.obsm}" if self.obsm else "X"
         reader = H5adReader.open(self.path)
-        if entry not in reader.matrices:
-            raise DataError(f"{self.path} has no {entry} (it has: {', '.join(reader.matrices)})")
+        one_of(reader.matrices, entry, f"{self.path} has no matrix")
         names = [reader.names[place] for place in reader.matrices[entry]]
         places = [*range(len(names))]
         if self.variables is not None:
             plain = [name.removeprefix(f"{entry.partition('/')[2]}.") for name in names]
-            places = [plain.index(_known(one, plain, self.path)) for one in self.variables]
+            lacking = f"{self.path} has no variable"
+            places = [plain.index(one_of(plain, one, lacking)) for one in self.variables]
         with _opened(self.path) as file:
             X = np.ascontiguousarray(_dense(file[entry], slice(None), self.path)[:, places])
             kept = _columns_of_obs(file)
         for name in (*self.id, *self.annotations, *([self.target] if self.target else ())):
-            _known(name, kept, self.path)
+            one_of(kept, name, f"{self.path} has no column of obs")
         features, ids = tuple(names[place] for place in places), (_OBS, *self.id)
         return Data(
             X,
@@ -99,8 +99,7 @@ class H5ad(Component):
 
 def _check_installed(path: object) -> None:
     if find_spec("anndata") is None:
-        cure = 'pip install "dbgsom-cyto[h5ad]"'
-        raise DataError(f"{path}: h5ad files need the package anndata: {cure}")
+        raise DataError(f'{path} needs the package anndata: pip install "dbgsom-cyto[h5ad]"')
 
 
 @contextmanager
@@ -113,19 +112,15 @@ def _opened(path: str, mode: str = "r") -> Iterator[Any]:
     with reading(path, "h5ad file"):
         open_regular(place).close()
         with h5py.File(place, mode) as file:
-            if "obs" not in file or "var" not in file:
-                raise DataError(f"{path} is no h5ad file: it holds no obs and var")
             yield file
 
 
 def _names(file: Any, entry: str, path: str) -> list[str]:
-    """Return what the columns of a matrix are called; raise `DataError` where it is none."""
+    """Return what the columns of a matrix are called; raise `DataError` where names are alike."""
     from anndata.io import read_elem
 
     element, (kind, _, name) = file[entry], entry.partition("/")
     shape = tuple(element.attrs.get("shape", getattr(element, "shape", ())))
-    if len(shape) != 2:
-        raise DataError(f"{path}: {entry} is no table of numbers: choose another one")
     names = range(int(shape[1])) if kind == "obsm" else read_elem(file["var"]).index
     names = [f"{name}.{one}" if name else str(one).strip() for one in names]
     if not len(names) == len({*names}) == shape[1]:
@@ -154,8 +149,7 @@ def _columns_of_obs(file: Any) -> dict[str, NDArray[Any]]:
     from anndata.io import read_elem
 
     obs = read_elem(file["obs"])
-    columns = {_OBS: obs.index.to_series(), **{str(name): obs[name] for name in obs}}
-    return {name: _plain(column) for name, column in columns.items()}
+    return {_OBS: _plain(obs.index.to_series()), **{str(name): _plain(obs[name]) for name in obs}}
 
 
 def _plain(column: Any) -> NDArray[Any]:
@@ -163,14 +157,6 @@ def _plain(column: Any) -> NDArray[Any]:
         return np.asarray(column)
     cells = zip(column.astype(object), column.isna(), strict=True)
     return np.array([None if gap else str(cell) for cell, gap in cells], dtype=object)
-
-
-def _known(name: str, names: Any, path: str) -> str:
-    if name not in names:
-        near = get_close_matches(name, [*names], 1)
-        hint = f"; did you mean '{near[0]}'?" if near else f" (it has: {', '.join([*names][:12])})"
-        raise DataError(f"{path} has no '{name}'{hint}")
-    return name
 
 
 # ------------------------------------------------------------------------------------- a table
@@ -214,46 +200,34 @@ class H5adReader(TableReader):
                 yield pa.RecordBatch.from_arrays([*columns], names=[*map(str, places)])
 
 
-class H5adWriter:
-    """Writer of columns into obs of a copy of an h5ad file, or of a new one without a matrix."""
-
-    def __init__(self, path: Path, schema: pa.Schema, source: str | None = None) -> None:
-        _check_installed(path)
-        self._path, self._schema, self._source = path, schema, source
-        self._batches: list[pa.RecordBatch] = []
-        self.write_batch = self._batches.append
-
-    def close(self) -> None:
-        if sys.exception() is not None:  # there is nothing to write
-            return
-        import pandas as pd
-        from anndata import AnnData
-        from anndata.io import read_elem, write_elem
-
-        table = pa.Table.from_batches(self._batches, self._schema)
-        new = {n: _for_obs(n, as_array(table[n])) for n in table.column_names if n != _OBS}
-        if self._source is None:
-            index = [str(i) for i in range(len(table))]
-            AnnData(obs=pd.DataFrame(new, index=index)).write_h5ad(self._path)
-            return
-        shutil.copyfile(Path(self._source).expanduser(), self._path)
-        with _opened(str(self._path), "r+") as file:
-            held, obs = _columns_of_obs(file), read_elem(file["obs"])
-            if len(obs) != len(table):
-                raise DataError(f"{self._path}: {len(table)} answers for {len(obs)} observations")
-            for name, column in new.items():
-                same = [[*map(str, cells)] for cells in (held.get(name, ()), column)]
-                if same[0] != same[1]:  # what was carried along stays as it is
-                    obs[name] = column
-            write_elem(file, "obs", obs)
-
-
-def _for_obs(name: str, column: Any) -> Any:
-    """Return a column as obs holds it: texts and labels as categories, as scanpy colours them."""
+def write_h5ad(path: Path, table: pa.Table, source: str | None) -> None:
+    """Write columns into obs of a copy of the h5ad file ``source``, or of a new one without X."""
+    _check_installed(path)
     import pandas as pd
+    from anndata import AnnData
+    from anndata.io import read_elem, write_elem
 
-    is_category = name == "label" or is_text(column)
-    return pd.Categorical(column.to_pylist()) if is_category else column.to_numpy(False)
+    new = dict[str, Any]()
+    for name in table.column_names:
+        column = as_array(table[name])
+        # Texts and labels are categories, as scanpy colours them.
+        is_category = name == "label" or is_text(column)
+        new[name] = pd.Categorical(column.to_pylist()) if is_category else column.to_numpy(False)
+    new.pop(_OBS, None)
+    if source is None:
+        obs = pd.DataFrame(new, index=[str(i) for i in range(len(table))])
+        AnnData(obs=obs).write_h5ad(path)
+        return
+    shutil.copyfile(Path(source).expanduser(), path)
+    with _opened(str(path), "r+") as file:
+        held, obs = _columns_of_obs(file), read_elem(file["obs"])
+        if len(obs) != len(table):
+            raise DataError(f"{path}: {len(table)} answers for {len(obs)} observations")
+        for name, column in new.items():
+            if [*map(str, held.get(name, ()))] != [*map(str, column)]:  # else carried along
+                obs[name] = column
+        write_elem(file, "obs", obs)
 
 
-FORMAT = TableFormat("h5ad", (".h5ad",), H5adReader.open, H5adWriter, H5adWriter)
+_WRITER = partial(WriterAtEnd, write_h5ad)
+FORMAT = TableFormat("h5ad", (".h5ad",), H5adReader.open, _WRITER, _WRITER)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+import networkx as nx
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Patch, Wedge
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from dbgsom_core.api import FigureComponent, MapView, as_label
 from dbgsom_cyto.fcs import Names
 from dbgsom_cyto.fcs_files import OWN
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 Floats = NDArray[np.float64]
+_Cluster = tuple[str, Floats, float, NDArray[np.intp]]  # name, colour (3,), share, neurons (m,)
 
 _SIDES = (7.0, 11.0)  # inches of the tree, by its neurons
 _LETTER = 0.068  # inches of a letter of the legend
@@ -43,9 +48,6 @@ class MinimumSpanningTree(FigureComponent):
     most_markers: int = Field(default=12, ge=1, le=40, description="wedges where markers is null")
 
     def draw(self, view: MapView) -> Figure:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-
         hits = np.asarray(view.evaluation.hits, np.float64)
         if len(hits) < 2:
             raise ValueError("a tree needs two neurons, and there is one")
@@ -59,8 +61,8 @@ class MinimumSpanningTree(FigureComponent):
         key: list[tuple[str, Any]] = [("Markers, low to high", None)]
         key += [(as_label(name, 30), one) for name, one in zip(names, colours, strict=True)]
         key += [("", None), ("Labels, share of samples", None)] if clusters else []
-        for one in clusters:
-            key.append((f"{as_label(one.name, 30)}   {100 * one.share:.2g} %", one.colour))
+        for name, colour, share, _ in clusters:
+            key.append((f"{as_label(name, 30)}   {100 * share:.2g} %", colour))
         columns = math.ceil(len(key) * _ROW / (side - 0.5))
         column = 0.6 + _LETTER * max(len(text) for text, _ in key)
         width, height = side + columns * column, side + 0.5
@@ -97,14 +99,9 @@ class MinimumSpanningTree(FigureComponent):
 
 
 def spanning_tree(distances: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Return the edges (K - 1, 2) of the minimum spanning tree of distances (K, K), and lengths.
-
-    Points at distance 0 are linked, too.
-    """
-    from scipy.sparse.csgraph import minimum_spanning_tree
-
+    """Return edges (K - 1, 2) and lengths of the minimum spanning tree of distances (K, K)."""
     distances = np.asarray(distances, dtype=np.float64)
-    upper = np.triu(np.maximum(distances, np.finfo(np.float64).tiny), 1)  # 0 means no edge
+    upper = np.triu(np.maximum(distances, np.finfo(np.float64).tiny), 1)  # 0 would be no edge
     edges = np.argwhere(minimum_spanning_tree(upper).toarray() > 0)
     return edges, distances[edges[:, 0], edges[:, 1]]
 
@@ -115,8 +112,6 @@ def layout(edges: NDArray[np.int64], lengths: Floats, radii: Floats) -> tuple[Fl
     Edges are 0.8 to 1.25 times as long as their mean, so that all can be seen; nodes that overlap
     are then moved apart.
     """
-    import networkx as nx
-
     graph = nx.Graph()
     graph.add_nodes_from(range(len(radii)))
     shown = np.clip(lengths / (lengths.mean() or 1.0), 0.8, 1.25)
@@ -137,17 +132,8 @@ def layout(edges: NDArray[np.int64], lengths: Floats, radii: Floats) -> tuple[Fl
     return places, radii
 
 
-class _Cluster(NamedTuple):
-    name: str
-    colour: Floats  # red, green, blue
-    share: float
-    neurons: NDArray[np.intp]
-
-
 def _clusters_of(view: MapView, hits: Floats) -> list[_Cluster]:
-    """Return the labels of the neurons, none where they are numbers or too many."""
-    from matplotlib import colormaps
-
+    """Return each label of the neurons, nothing where they are numbers or too many."""
     if view.estimator == "regressor" or view.neuron_labels.ndim != 1:
         return []
     live = np.flatnonzero(hits > 0)
@@ -160,7 +146,7 @@ def _clusters_of(view: MapView, hits: Floats) -> list[_Cluster]:
     for i, label in enumerate(labels.tolist()):
         mine = live[of_neuron == i]
         share = float(hits[mine].sum() / hits.sum())
-        found.append(_Cluster(str(view.label_names.get(label, label)), palette[i], share, mine))
+        found.append((str(view.label_names.get(label, label)), palette[i], share, mine))
     return found
 
 
@@ -172,22 +158,18 @@ def _draw_tree(
     stars: tuple[Floats, Floats],
 ) -> None:
     """Draw nodes, of places (K, 2), radii (K,) and hits (K,), with wedges (K, W) of W colours."""
-    from matplotlib.collections import LineCollection, PatchCollection
-    from matplotlib.patches import Circle, Wedge
-    from matplotlib.patheffects import withStroke
-
     places, radii, hits = nodes
     axes.add_collection(LineCollection(list(places[edges]), colors=_GREY, linewidths=1.0, zorder=1))
     faces = np.where(hits[:, None] > 0, 1.0, 0.75) * np.ones(3)
     rims = np.full((len(hits), 3), 0.45)
     around = [withStroke(linewidth=2, foreground="white")]
     font: dict[str, Any] = {"fontsize": 8, "weight": "bold", "color": _INK, "path_effects": around}
-    for one in clusters:
-        rims[one.neurons] = one.colour
-        faces[one.neurons] = 1 - 0.35 * (1 - one.colour)
-        largest = one.neurons[radii[one.neurons].argmax()]
+    for name, colour, _, neurons in clusters:
+        rims[neurons] = colour
+        faces[neurons] = 1 - 0.35 * (1 - colour)
+        largest = neurons[radii[neurons].argmax()]
         x, y = places[largest] + 0.75 * radii[largest]
-        axes.text(x, y, as_label(one.name, 14), zorder=5, **font, **_PLAIN)
+        axes.text(x, y, as_label(name, 14), zorder=5, **font, **_PLAIN)
     circles = [Circle(place, radius) for place, radius in zip(places, radii, strict=True)]
     axes.add_collection(
         PatchCollection(circles, facecolors=faces, edgecolors=rims, linewidths=1.6, zorder=2)
@@ -202,8 +184,6 @@ def _draw_tree(
 
 
 def _draw_key(figure: Figure, key: list[tuple[str, Any]], columns: int, at: Any) -> None:
-    from matplotlib.patches import Patch
-
     shown = figure.legend(
         [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key],
         [text for text, _ in key],

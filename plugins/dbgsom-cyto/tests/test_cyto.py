@@ -24,7 +24,7 @@ from dbgsom_core.testing import parametrize_with_checks
 from dbgsom_cyto.arcsinh import Arcsinh
 from dbgsom_cyto.cluster_tables import ClusterTables, tables_of
 from dbgsom_cyto.fcs import Fcs
-from dbgsom_cyto.fcs_files import Spillover, _write
+from dbgsom_cyto.fcs_files import Spillover
 from dbgsom_cyto.h5ad import H5ad
 from dbgsom_cyto.tree import MinimumSpanningTree, layout, spanning_tree
 
@@ -144,20 +144,61 @@ def test_what_a_program_stored_compensated_is_not_compensated_again(tmp_path):
     np.testing.assert_array_equal(load(path, DYES).X, load(once, DYES).X)
 
 
-def test_integers_on_a_logarithmic_scale_become_linear(tmp_path):
-    raw = np.random.default_rng(0).integers(0, 1024, (50, 2)).astype("<u2")
-    text = (
-        "$PAR|2|$TOT|50|$MODE|L|$DATATYPE|I|$BYTEORD|1,2|$NEXTDATA|0|$P1N|FL1|$P1B|16|$P1R|1024"
-        "|$P1E|4,1|$P2N|FL2|$P2B|16|$P2R|1024|$P2E|0,0|$BEGINDATA|00400|$ENDDATA|00599"
-    )
-    head = "FCS3.0    " + "".join(f"{n:>8}" for n in (58, 58 + len(text) + 1, 400, 599, 0, 0))
-    content = f"{head}|{text}|".encode().ljust(400) + raw.tobytes()
-    path = tmp_path / "old.fcs"
-    path.write_bytes(content)
-    linear = np.column_stack([10 ** (4 * raw[:, 0] / 1024), raw[:, 1]])
-    np.testing.assert_allclose(load(path, "FL*").X, linear, rtol=1e-6)
+def write_raw(path, values, keywords):
+    """Write an FCS file of any type, whose texts are divided by |, as flowio does not."""
+    text = {"$PAR": values.shape[1], "$TOT": len(values), "$MODE": "L", "$NEXTDATA": 0}
+    text |= {"$BEGINDATA": 2000, "$ENDDATA": 1999 + values.nbytes, "$BYTEORD": "1,2,3,4"}
+    for n in range(1, values.shape[1] + 1):
+        text |= {f"$P{n}N": f"FL{n}", f"$P{n}B": 8 * values.itemsize, f"$P{n}R": 1024}
+        text |= {f"$P{n}E": "0,0"}
+    content = "|" + "".join(f"{key}|{value}|" for key, value in (text | keywords).items())
+    places = (58, 57 + len(content.encode()), 2000, text["$ENDDATA"], 0, 0)
+    head = "FCS3.0    " + "".join(f"{n:>8}" for n in places) + content
+    path.write_bytes(head.encode().ljust(2000) + values.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("scale", ["4,1", "0,0"])
+@pytest.mark.parametrize("dtype", ["<u2", "<u4", "<f4", "<f8"])
+def test_a_copy_is_read_as_the_file_of_any_type_and_scale(tmp_path, dtype, scale):
+    raw = np.random.default_rng(0).integers(0, 1024, (50, 3)).astype(dtype)
+    raw[:, 2] *= 4 if dtype[1] == "u" else 0.3
+    kind = {"u": "I", "f": "F"}[dtype[1]] if dtype != "<f8" else "D"
+    keywords = {"$DATATYPE": kind, "$P1E": scale, "$P2G": 2.5, "$TIMESTEP": 0.01, "$P3N": "Time"}
+    path = write_raw(tmp_path / "old.fcs", raw, keywords | {"$P3R": 4096})
+    first = raw[:, 0] if scale == "0,0" else 10 ** (4 * raw[:, 0] / 1024)
+    linear = np.column_stack([first, raw[:, 1] / 2.5, raw[:, 2] * 0.01])
+    np.testing.assert_allclose(load(path, ["FL*", "Time"]).X, linear, rtol=1e-6)
     write_table(tmp_path / "new.fcs", [{"label": np.arange(50)}], beside=str(path))
-    np.testing.assert_allclose(load(tmp_path / "new.fcs", "FL*").X, linear, rtol=1e-6)
+    new = flowio.FlowData(str(tmp_path / "new.fcs"))
+    assert (new.data_type, new.text["p2g"]) == ("F", "2.5" if scale == "0,0" else "1.0")
+    expected = np.column_stack([linear, np.arange(50)])
+    np.testing.assert_allclose(new.as_array(), expected, rtol=1e-6)
+    if scale == "0,0":  # what is stored stays, for programs that read no gains
+        np.testing.assert_array_equal(new.as_array(preprocess=False)[:, :3], raw.astype("f4"))
+
+
+def test_keywords_survive_copies_of_copies(tmp_path):
+    keywords = {"$DATATYPE": "F", "DIR": "/data/day 1/", "A/B": "a/b//c", "GONE": " ", "ÜBER": "µ"}
+    keywords |= {"SPILL": "2,FL1,FL2,1,0.1,0,1", "$P1S": "CD3/", "$P1V": "350", "$CYT": "Aria"}
+    values = np.random.default_rng(0).normal(size=(9, 2)).astype("<f4")
+    path = str(write_raw(tmp_path / "0.fcs", values, keywords))
+    for number in (1, 2):
+        columns = {"label": ["T/B", "B"] * 4 + ["C/"], "share, of T/B": np.full(9, number)}
+        write_table(tmp_path / f"{number}.fcs", [columns], beside=path)
+        path = str(tmp_path / f"{number}.fcs")
+    new = flowio.FlowData(path)
+    kept = {"dir": "data/day 1", "a/b": "a/b//c", "über": "µ", "p1s": "CD3", "p1v": "350"}
+    kept |= {"cyt": "Aria", "spill": keywords["SPILL"], "dbgsom_names_of_label 2": "1=T/B;2=B;3=C"}
+    assert kept.items() <= new.text.items()
+    assert "gone" not in new.text
+    added = ["label", "share  of T B", "label 2", "share  of T B 2"]
+    assert new.pnn_labels == ["FL1", "FL2", *added]
+    assert open_table(path).parts[0][0].added == {*added}
+    np.testing.assert_array_equal(
+        new.as_array()[:, [0, 1, 3, 5]], np.column_stack([values, np.ones(9), np.full(9, 2)])
+    )
+    np.testing.assert_array_equal(load(path, "FL*").X, load(tmp_path / "0.fcs", "FL*").X)
 
 
 def test_rows_are_drawn_of_each_file_by_a_seed(files):
@@ -345,17 +386,14 @@ def test_texts_become_numbers_that_a_keyword_explains(files):
     assert new.as_array()[:2, -2].tolist() == [1, 2]
     with pytest.raises(DataError, match="3 answers for 200 events"):
         write_table(files / "x.fcs", [{"label": [1, 2, 3]}], beside=str(files / "a.fcs"))
-    assert not (files / "x.fcs").exists()
 
+    def failing():
+        yield {"label": np.arange(200)}
+        raise DataError("the next batch fails")
 
-def test_double_precision_is_kept(tmp_path):
-    path, values = tmp_path / "d.fcs", np.random.default_rng(0).normal(size=(10, 1))
-    keywords = {"$P1N": "x", "$P1E": "0,0", "$P1R": "1"}
-    _write(path, keywords, values, np.empty((10, 0), np.float32))
-    write_table(tmp_path / "e.fcs", [{"label": np.arange(10)}], beside=str(path))
-    new = flowio.FlowData(str(tmp_path / "e.fcs"))
-    assert new.data_type == "D"
-    np.testing.assert_array_equal(new.as_array(), np.column_stack([values, np.arange(10)]))
+    with pytest.raises(DataError, match="the next batch fails"):
+        write_table(files / "x.fcs", failing(), beside=str(files / "a.fcs"))
+    assert {one.name for one in files.iterdir()} == {"a.fcs", "b.fcs", "new.fcs"}
 
 
 @pytest.fixture
@@ -410,7 +448,7 @@ def test_h5ad_that_is_none_or_too_large(cells, monkeypatch):
     path, _ = cells
     for fields, message in (
         ({"variables": "CD33"}, "did you mean 'CD3'"),
-        ({"layer": "row"}, r"no layers/row \(it has: X, layers/raw, obsm/X_pca\)"),
+        ({"layer": "row"}, r"'layers/row'; did you mean 'layers/raw'\? \(there are: X, lay"),
         ({"target": "knd"}, "did you mean 'kind'"),
     ):
         with pytest.raises(DataError, match=message):
