@@ -20,8 +20,8 @@ GALLERY = ROOT / ".github" / "gallery"
 COLOURS = 256  # of the palette, which keeps files small
 WIDEST = 1200  # pixels
 SIMULATED = {
-    "flow": ("dbgsom_cyto.simulated", "files", "--spillover"),
-    "weather": ("dbgsom_geo.simulated", "slp.nc"),
+    "flow": (f"{ROOT}/plugins/dbgsom-cyto/tests/simulated.py", "files", "--spillover"),
+    "weather": ("-m", "dbgsom_geo.simulated", "slp.nc"),
 }
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, chdir(folder):
             only = {"figures": figures, "measures": [], "tracking": []}
             if config in SIMULATED:
-                subprocess.run([sys.executable, "-m", *SIMULATED[config]], check=True)
+                subprocess.run([sys.executable, *SIMULATED[config]], check=True)
                 del only["figures"]  # its own say what values are called
             (file,) = [*ROOT.glob(f"configs/{config}.yaml"), *ROOT.glob(f"plugins/*/{config}.yaml")]
             made = dbgsom_core.run(file, overrides=only).figures

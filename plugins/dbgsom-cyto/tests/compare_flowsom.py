@@ -27,9 +27,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from simulated import Simulation, simulate
 from sklearn.metrics import adjusted_rand_score
-
-from dbgsom_cyto.simulated import Simulation, simulate
 
 # cofactor 150 throughout; 50 000 cells of four files
 VARIANTS = {

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from simulated import simulate
 from sklearn.metrics import adjusted_rand_score
 
 from dbgsom_core import SomVQ
 from dbgsom_core.testing import parametrize_with_checks
 from dbgsom_cyto.populations import Populations
-from dbgsom_cyto.simulated import simulate
 
 MAP = {
     "growth": {"name": "directed", "spreading_factor": 0.9, "max_neurons": 60},

@@ -1,4 +1,4 @@
-"""Simulated flow cytometry with known populations; ``python -m dbgsom_cyto.simulated`` writes FCS.
+"""Simulated flow cytometry with known populations; ``python simulated.py FOLDER`` writes FCS.
 
 Sizes, shares and the number of markers and populations follow the data sets of Weber & Robinson
 (2016): bone marrow with 32 markers and 14 populations (Levine et al. 2015), with 39 markers and 24
@@ -124,7 +124,7 @@ def main() -> None:
     """Write FCS 3.1 files of blood, and populations.csv with the names of the populations."""
     from flowio import create_fcs
 
-    parser = argparse.ArgumentParser("python -m dbgsom_cyto.simulated", description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     for option, default in {"files": 4, "cells": 20_000, "markers": 20, "seed": 0}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
