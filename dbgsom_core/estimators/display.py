@@ -74,6 +74,7 @@ class SomDisplay:
         label_names: Mapping[Any, str] | None = None,
         image_shape: tuple[int, int] | None = None,
         extra: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, Any] | None = None,
         stability: Stability | None = None,
         title: str = "",
         **style: Any,
@@ -102,8 +103,10 @@ class SomDisplay:
         image_shape : (rows, columns), optional
             Shape of samples that are images.
         extra : mapping of str to array-like (n,), or DataFrame, optional
-            What is known of each sample of X besides: ``variable_stars`` and ``component_planes``
-            show numbers among their ``variables``; dates and texts are the view's annotations.
+            Numbers of each sample of X that the map was not trained on; ``variable_stars`` and
+            ``component_planes`` show them among their ``variables``.
+        annotations : mapping of str to array-like (n,), or DataFrame, optional
+            Dates, files and the like of each sample of X, for figures that ask for them by name.
         stability : Stability, optional
             What ``model.stability(X)`` returned: ``trust_map`` shows it.
         title : str
@@ -119,7 +122,8 @@ class SomDisplay:
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
             raise ValueError(f"{kind} is a figure of sweeps, not of one map")
-        lacking = kind in _NEED_SAMPLES or y is not None or extra is not None
+        given = (y, extra, annotations)
+        lacking = kind in _NEED_SAMPLES or any(one is not None for one in given)
         if X is None and lacking:
             raise ValueError(f"{kind} needs samples here: give X")
         view = _view(
@@ -130,6 +134,9 @@ class SomDisplay:
             image_shape,
             label_names=dict(label_names or {}),
             variables={} if extra is None else {str(name): extra[name] for name in extra},
+            annotations={}
+            if annotations is None
+            else {str(n): annotations[n] for n in annotations},
             stability=stability,
             title=title,
         )
@@ -249,6 +256,7 @@ def _view(
     predicts: bool = True,
     title: str = "",
     variables: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, Any] | None = None,
     **details: Any,
 ) -> MapView:
     """Return the view of a fitted map on samples X (n, D), or without X on its training.
@@ -276,33 +284,39 @@ def _view(
         if first is not None and len(first) != evaluation.data.n:
             raise ValueError(f"y has {len(first)} values for {evaluation.data.n} samples")
         details["novelty"] = partial(estimator.score_samples, samples)
-    columns, annotations = {}, {}
+    columns = {}
     for name, values in (variables or {}).items():
-        column = np.asarray(values)
-        if column.shape != (evaluation.data.n,):
-            shapes = f"{column.shape}, not ({evaluation.data.n},)"
-            raise ValueError(f"variable '{name}' has shape {shapes}")
-        try:
-            if column.dtype.kind in "mMU":
-                raise TypeError
-            number = column.astype(np.float64)
-            columns[name] = np.where(np.isfinite(number), number, np.nan)
-        except (ValueError, TypeError):  # dates and texts
-            annotations[name] = column
+        column = _one_each(f"variable '{name}'", np.asarray(values, dtype=np.float64), evaluation)
+        columns[name] = np.where(np.isfinite(column), column, np.nan)
+    beside = {
+        name: _one_each(f"annotation '{name}'", np.asarray(values), evaluation)
+        for name, values in (annotations or {}).items()
+    }
     index = getattr(X, "index", None)  # of a DataFrame: names of samples
+    known = getattr(with_steps, "columns", None)  # of the table of a run
+    raw = getattr(X, "columns", ()) if known is None else known.feature_names
     return view_of(
         estimator,
         evaluation,
         feature_names=[str(name) for name in given],
         image_shape=image_shape,
         variables=columns,
-        annotations=annotations,
+        annotations=beside,
         sample_ids=None if index is None or callable(index) else np.asarray(index),
         undo=None if with_steps is None else with_steps.undone,
+        restore=None if with_steps is None else with_steps.restored,
+        raw_names=[str(name) for name in raw],
         title=title or type(estimator).__name__,
         film=frames_of(estimator),
         **details,
     )
+
+
+def _one_each(what: str, column: NDArray[Any], evaluation: Evaluation) -> NDArray[Any]:
+    n = evaluation.data.n
+    if column.shape != (n,):
+        raise ValueError(f"{what} has shape {column.shape}, not ({n},)")
+    return column
 
 
 def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:

@@ -103,7 +103,7 @@ class GroupCounts:
     @property
     def sentence(self) -> str:
         """How much labels depend on groups, and which group differs most from the others."""
-        told = f"Cramér's V {self.association:.2f} (p {self.p_value:.2g}"
+        told = f"Cramér's V {self.association:.2f} (p {self.p_value:.2g} if rows are independent"
         told += f"; 0: labels do not depend on {self.column}, 1: it says which)"
         residuals = (self.counts - self._expected) / self._expected**0.5
         group, label = divmod(int(abs(residuals).argmax()), len(self.labels))

@@ -32,6 +32,9 @@ _BINARY = {
     b"PAR1": "a parquet file: read it with the data set 'parquet'",
     b"ARROW1": "a feather file: read it with the data set 'feather'",
     b"\x93NUMPY": "a .npy file: read it with the data set 'npy'",
+    b"\x89HDF": "an HDF5 or NetCDF file: it needs the data set of a plugin",
+    b"CDF\x01": "a NetCDF file: it needs the data set of a plugin",
+    b"CDF\x02": "a NetCDF file: it needs the data set of a plugin",
 }
 
 

@@ -103,16 +103,17 @@ def test_style_are_the_fields_of_the_figure(model):
     assert legend.get_texts()[0].get_text().startswith("age: ")
 
 
-def test_texts_and_dates_beside_samples_are_annotations(model, monkeypatch):
+def test_figures_see_texts_and_dates_beside_the_samples(model, monkeypatch):
     views = []
     monkeypatch.setattr(HitMap, "draw", lambda self, view: views.append(view) or Figure())
     days = np.arange("2020-01-01", 300, dtype="datetime64[D]")
-    extra = {"file": np.array(["a.fcs", "b.fcs"] * 150), "day": days, "age": np.arange(300)}
-    SomDisplay.from_estimator(model, X, kind="hit_map", extra=extra)
-    assert [*views[0].variables] == ["age"]
+    beside = {"file": np.array(["a.fcs", "b.fcs"] * 150), "day": days}
+    SomDisplay.from_estimator(model, X, kind="hit_map", annotations=beside)
     assert {name: one.tolist() for name, one in views[0].annotations.items()} == {
-        name: extra[name].tolist() for name in ("file", "day")
+        name: one.tolist() for name, one in beside.items()
     }
+    with pytest.raises(ValueError, match=r"annotation 'day' has shape \(2,\), not \(300,\)"):
+        SomDisplay.from_estimator(model, X, kind="hit_map", annotations={"day": days[:2]})
 
 
 def test_what_cannot_be_drawn_is_an_error(model):

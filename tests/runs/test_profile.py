@@ -185,7 +185,7 @@ def test_labels_are_counted_by_the_values_of_a_column(
     report = (done.folder / "report.md").read_text(encoding="utf-8")
     assert f"## Labels by {column}" in report
     strength, p = association(counts, method="cramer"), chi2_contingency(counts, False).pvalue
-    said = f"Cramér's V {strength:.2f} (p {p:.2g}; 0: "
+    said = f"Cramér's V {strength:.2f} (p {p:.2g} if rows are independent; 0: "
     shown = called(tmp_path, "show", done.folder, "--map", "none").out
     assert said in report
     assert said in shown

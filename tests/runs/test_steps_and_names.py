@@ -1,15 +1,18 @@
 """Prepare steps that ask for names of columns, and figures of maps whose steps change columns."""
 
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 
+from dbgsom_core import SomDisplay, run
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import fit_steps
+from dbgsom_plugins.figures.neuron_values import HitMap
 
 
 class Named(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -38,14 +41,33 @@ def test_without_names_a_step_is_told_nothing():
     assert not hasattr(step, "names_")
 
 
+CONFIG = {
+    "experiment": "pca",
+    "prepare": [{"name": "sklearn.decomposition:PCA"}],
+    "model": {"epochs": 20},
+    "figures": [],
+}
+
+
 def test_figures_get_prototypes_back_through_a_pca(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = {"experiment": "pca", "dataset": {"name": "iris"}, "figures": [], "tracking": []}
-    config |= {"prepare": [{"name": "sklearn.decomposition:PCA"}], "model": {"epochs": 20}}
     registry = get_registry()
-    outcome = run_experiment(parse_experiment(config), make_callbacks((), registry), registry)
+    experiment = parse_experiment({**CONFIG, "dataset": "iris", "tracking": []})
+    outcome = run_experiment(experiment, make_callbacks((), registry), registry)
     view, iris = outcome.result.view, load_iris()
     assert view.undo is None
     assert list(view.raw_names) == list(iris.feature_names)
     back = view.restore(view.evaluation.som_map.prototypes)
     np.testing.assert_allclose(back.mean(axis=0), iris.data.mean(axis=0), rtol=0.2)
+
+
+def test_figures_of_a_loaded_model_get_them_back_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame, views = load_iris(as_frame=True).data, []
+    found = run(CONFIG, data=frame)
+    monkeypatch.setattr(HitMap, "draw", lambda self, view: views.append(view) or Figure())
+    SomDisplay.from_estimator(found.model, frame, kind="hit_map")
+    (view,) = views
+    assert view.raw_names == list(frame)
+    back = view.restore(view.evaluation.som_map.prototypes)
+    np.testing.assert_allclose(back.mean(axis=0), frame.mean(), rtol=0.2)

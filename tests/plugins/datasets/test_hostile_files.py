@@ -146,6 +146,8 @@ def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
         (b"PK\x03\x04", "a zip archive, or a workbook: unpack it"),
         (b"PAR1", "a parquet file: read it with the data set 'parquet'"),
         (b"\x93NUMPY", "a .npy file: read it with the data set 'npy'"),
+        (b"\x89HDF\r\n", "an HDF5 or NetCDF file: it needs the data set of a plugin"),
+        (b"CDF\x01", "a NetCDF file: it needs the data set of a plugin"),
     ],
 )
 def test_what_is_no_text_is_called_what_it_is(start, told, refused):
