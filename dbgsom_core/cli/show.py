@@ -503,6 +503,8 @@ def _print_tables(files: RunFiles) -> None:
         header, rows = group_rows(counts, _MOST_LABELS)
         click.echo()
         print_table(header, rows[:_MOST_GROUPS])
+        if len(counts.labels) > _MOST_LABELS:
+            say(f"and {len(counts.labels) - _MOST_LABELS} more labels: {tables['groups']}")
         say(f"labels by {counts.column}: {counts.sentence}")
 
 

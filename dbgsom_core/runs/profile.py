@@ -28,6 +28,7 @@ Batches = Callable[[], Iterator[tuple[slice, Floats]]]  # places and rows, some 
 
 _MOST_CLUSTERS = 50  # of which a profile says something
 _MOST_GROUPS = 60  # values of a column
+_RARE = 0.01  # share below which two digits are told
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
 _NARROW = 0.5  # deviation, over that of all, below which a feature hardly varies
@@ -263,8 +264,7 @@ def _shown(row: Mapping[str, str], what: str, most: int) -> list[str]:
             is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
             shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
             special.append(f"{name} {shown} ({effect:+.1f})")
-    share = f"{100 * float(row['share']):.0f} %"
-    known = (row[what], row["rows"], share, row["name"], ", ".join(special))
+    known = (row[what], row["rows"], _percent(float(row["share"])), row["name"], ", ".join(special))
     return [as_text(text) for text in (*known, row["typical"])]
 
 
@@ -395,11 +395,15 @@ def read_groups(path: Path) -> list[GroupCounts]:
         ]
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if 0 < share < _RARE else f"{100 * share:.0f} %"
+
+
 def group_rows(counts: GroupCounts, most: int) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a table of groups: rows, and the shares of up to so many labels."""
     shares, totals = counts.shares, counts.counts.sum(axis=1).tolist()
     rows = [
-        [group or "(none)", f"{total:,}", *(f"{100 * share:.0f} %" for share in row[:most])]
+        [group or "(none)", f"{total:,}", *map(_percent, row[:most])]
         for group, total, row in zip(counts.groups, totals, shares.tolist(), strict=True)
     ]
     return [counts.column, "rows", *counts.labels[:most]], rows

@@ -11,7 +11,13 @@ from scipy.stats.contingency import association
 
 from dbgsom_core import SomRegressor, run
 from dbgsom_core.errors import ConfigError, DataError
-from dbgsom_core.runs.profile import name_clusters, read_clusters
+from dbgsom_core.interfaces.figures import GroupCounts, MapView
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.runs.profile import group_rows, name_clusters, read_clusters, read_groups
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures.answers import GroupShares
+from dbgsom_plugins.metrics.norms import Euclidean
 
 N = 300
 
@@ -205,6 +211,31 @@ def test_labels_are_counted_by_several_columns(customers, tmp_path, monkeypatch)
     found = pd.read_csv(done.folder / "groups.csv")
     assert found.groupby("column", sort=False)["rows"].sum().to_dict() == {"batch": N, "region": N}
     assert [path.name for path in done.figures] == ["group_shares_1.png", "group_shares_2.png"]
+
+
+def test_rare_labels_of_many_are_told(customers, tmp_path, monkeypatch, called):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0], report={"by": "region"}, figures=["group_shares"])
+    done = run({**values, "model": {**values["model"], "labeller": "index"}})
+    counts = read_groups(done.folder / "groups.csv")[0]
+    assert len(counts.labels) > 12
+    told = called(tmp_path, "show", done.folder, "--map", "none").out
+    assert f"and {len(counts.labels) - 12} more labels: " in told
+    _, (row, *_) = group_rows(GroupCounts("x", ("a",), "rst", np.array([[9940, 60, 0]])), 3)
+    assert row == ["a", "10,000", "99 %", "0.6 %", "0 %"]
+
+
+def test_the_legend_of_many_labels_fits_its_page():
+    names = [f"{i} a rather long name of a label, which is broken into lines" for i in range(22)]
+    groups = [GroupCounts("file", ("a", "b"), names, np.arange(44).reshape(2, 22) + 1)]
+    evaluation = Evaluation(
+        SomMap([(0, 0)], np.ones((1, 2))), LocalEngine().over(np.eye(2), Euclidean())
+    )
+    figure = GroupShares().draw(MapView(evaluation, np.zeros(1), [], groups=groups))
+    figure.canvas.draw()
+    legend, caption = figure.legends[0].get_window_extent(), figure.texts[-1].get_window_extent()
+    assert legend.y0 > caption.y1
+    assert legend.x1 <= figure.bbox.x1
 
 
 def test_groups_of_a_classifier_count_the_rows_of_the_test_part_too(

@@ -37,7 +37,7 @@ _DPI = 150
 _MARGIN = 0.3  # inches around everything
 _HEAD = 0.62  # title and subtitle
 _LINE = 0.165  # a line of the caption
-_KEY_ROW = 0.21  # a row of the legend
+KEY_ROW = 0.21  # a row of the legend
 _KEY_LINE = 0.65  # another line of its name, in rows
 _SMALL_KEY_FONT = 7.0  # points, of a legend in columns
 _WIDEST_SIDE = 3.0  # inches of a column of a legend
@@ -249,7 +249,7 @@ def key_size(names: Sequence[str]) -> Key:
         side = min(max(SIDE, (key.font * max(widths, default=0.0) + KEY_PATCH) / 72), _WIDEST_SIDE)
         lines = (len(wrapped(name, 72 * side - KEY_PATCH, key.font)) for name in names)
         rows = sum(1 + _KEY_LINE * (count - 1) for count in lines) * key.font / _PLAIN_KEY.font
-        columns = max(1, math.ceil(rows * _KEY_ROW / _MAX_PANEL[1]))
+        columns = max(1, math.ceil(rows * KEY_ROW / _MAX_PANEL[1]))
         if columns == 1:
             break
     return key._replace(side=side * columns, rows=rows / columns, columns=columns)
@@ -387,7 +387,7 @@ def map_sheet(
         cell = min(max_width.width / columns, max_width.height / rows) / drawn.figure.dpi
     else:
         cell = min(_LARGEST_CELL, _MAX_PANEL[0] / columns, _MAX_PANEL[1] / rows)
-        height = max(rows * cell, key_rows * _KEY_ROW, _MIN_PANEL_HEIGHT)
+        height = max(rows * cell, key_rows * KEY_ROW, _MIN_PANEL_HEIGHT)
         drawn = page(view, title, columns * cell, height, notes, side)
         axes = drawn.panel((0.0, 0.0, columns * cell, rows * cell))
     axes.set_xlim(low[0], high[0])

@@ -8,7 +8,15 @@ import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
-from dbgsom_plugins.figures._drawing import PLAIN, page, patches_of, shortened, text_width
+from dbgsom_plugins.figures._drawing import (
+    KEY_ROW,
+    PLAIN,
+    key_size,
+    page,
+    patches_of,
+    shortened,
+    text_width,
+)
 from dbgsom_plugins.figures.label_map import class_name_of, with_profile
 from dbgsom_plugins.measures.targets import (
     R2,
@@ -37,7 +45,7 @@ _MOST_NAMED = 60  # classes up to which each has its name at the matrix
 _MOST_POINTS = 3000  # rows up to which each is a point
 _MOST_CURVES = 20  # classes up to which each has a colour
 _NAMES = 2.2  # inches for their names
-_BAR, _BARS, _KEY = 0.3, 4.6, 3.2  # inches from bar to bar, of the longest bar, and of their names
+_BAR, _BARS = 0.3, 4.6  # inches from bar to bar, and of the longest bar
 
 
 class ConfusionMatrix(FigureComponent):
@@ -222,7 +230,9 @@ class GroupShares(FigureComponent):
         ]
         left = max(map(text_width, texts)) * 8.5 / 72 + 0.15
         height = max(_BAR * len(texts), 0.9)
-        page_of = page(view, f"Labels by {column}", left + _BARS, height + 0.3, notes, _KEY)
+        key = key_size(names)
+        tall = max(height + 0.3, key.rows * KEY_ROW)
+        page_of = page(view, f"Labels by {column}", left + _BARS, tall, notes, key.side)
         axes = page_of.panel((left, 0.0, _BARS, height))
         at = np.zeros(len(texts))
         for values, colour in zip(shares.T, colours, strict=True):
@@ -234,7 +244,7 @@ class GroupShares(FigureComponent):
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
         axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
         axes.spines[:].set_visible(False)
-        page_of.legend(patches_of(colours, names))
+        page_of.legend(patches_of(colours, names), key)
         return page_of.figure
 
 
