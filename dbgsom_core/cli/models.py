@@ -108,8 +108,8 @@ def predict(
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
     address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet,
-    feather or npy file, of any length. Columns are found by name where the model knows names; more
-    of them do no harm, and their order does not matter.
+    feather or npy file, of any length, or one of a plugin's format. Columns are found by name where
+    the model knows names; more of them do no harm, and their order does not matter.
     """
     found = _find_model(model, given)
     with lazy_import("scipy.stats"):
