@@ -298,9 +298,8 @@ def write_table(
     found: Any = format_of(Path(path).suffix.lower())
     write = found.write
     if beside is not None and found.add and os.path.isdir(beside):  # noqa: PTH112
-        raise DataError(
-            f"{beside} is a folder: write all of it to a .csv, or file by file to {found.suffixes[0]}"
-        )
+        into = f"write all of it to a .csv, or file by file to {found.suffixes[0]}"
+        raise DataError(f"{beside} is a folder: {into}")
     if beside is not None and found.add and Path(beside).suffix.lower() in found.suffixes:
         write = lambda partial, schema: found.add(partial, schema, beside)  # noqa: E731
     target = Path(path).expanduser()
