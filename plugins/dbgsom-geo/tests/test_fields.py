@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from simulated import TYPES, simulate
 
 from dbgsom_core import SomVQ, run
 from dbgsom_core.api import DataError, Evaluation, MapView
@@ -19,7 +20,6 @@ from dbgsom_geo.frequencies import SeasonalFrequency, Transitions
 from dbgsom_geo.netcdf import NetCDF
 from dbgsom_geo.places import grid_of, name_of, places_of
 from dbgsom_geo.season_table import SeasonTable, season_table
-from dbgsom_geo.simulated import TYPES, simulate
 from dbgsom_geo.ssim import Ssim
 from dbgsom_geo.steps import AreaWeights, Eof
 
@@ -454,7 +454,8 @@ def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch, metric
 
 def test_the_configuration_in_the_package_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-W", "error", "-m", "dbgsom_geo.simulated", "slp.nc"]
+    simulated = Path(__file__).with_name("simulated.py")
+    command = [sys.executable, "-W", "error", str(simulated), "slp.nc"]
     subprocess.run([*command, "2"], check=True)
     found = run(
         str(Path(__file__).parents[1] / "weather.yaml"),
