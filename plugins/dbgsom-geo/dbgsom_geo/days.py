@@ -82,6 +82,35 @@ def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.in
     return _BEFORE_LEAP[months - 1] + days - 1, 366
 
 
+def lacks_days(day: NDArray[np.int64], used: NDArray[np.int64], n_days: int, window: int) -> bool:
+    """Return whether days of the year (n,) leave a hole in the window of a day that is used (m,).
+
+    A hole is farther from every day than days are from each other as a rule: at the ends of winters
+    alone it is, the 29th of February and what lies between months is not.
+    """
+    known = np.unique(day)
+    apart = np.abs(np.arange(n_days)[:, None] - known)
+    usual = np.median(np.diff(known, append=known[0] + n_days))
+    hole = np.minimum(apart, n_days - apart).min(axis=1) > usual
+    around = np.unique(used)[:, None] + np.arange(window) - window // 2
+    return bool(hole[around % n_days].any())
+
+
+def winters(
+    years: NDArray[np.int64], months: NDArray[np.int64], kept: set[int]
+) -> tuple[list[int], NDArray[np.int64]]:
+    """Return the kept months in the order of a season, and the year (n,) that samples count to.
+
+    Where December and January are kept and not all months are, a year begins at the first month of
+    that winter: December 2000 counts to 2001, and so does November where it is kept as well.
+    """
+    first = 12 if {12, 1} <= kept and len(kept) < 12 else 1
+    while first > 1 and first - 1 in kept:
+        first -= 1
+    order = [one for one in (*range(first, 13), *range(1, first)) if one in kept]
+    return order, years + ((first > 1) & (months >= first))
+
+
 def climatology(
     X: NDArray[np.floating], day: NDArray[np.int64], n_days: int, window: int
 ) -> NDArray[np.float64]:
