@@ -51,7 +51,7 @@ class Composites(FigureComponent):
         fields, hits, grid, is_geographic = found
         places = view.evaluation.som_map.plane_positions
         if self.by == "label":
-            columns = min(4, int(np.ceil(len(names) ** 0.5)))
+            columns = int(np.ceil(len(names) ** 0.5))
             places = np.array([(i % columns, -(i // columns)) for i in range(len(names))], float)
         low, high = float(np.nanmin(fields)), float(np.nanmax(fields))
         both = low < 0 < high

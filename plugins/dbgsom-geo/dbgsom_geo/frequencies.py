@@ -40,6 +40,7 @@ class SeasonalFrequency(FigureComponent):
         first, second = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
         _heat(first, monthly, names, "% of the days of the month")
         _heat(second, yearly, names, "% of the days of the year", pad=0.2)
+        second.tick_params(labelleft=False)
         first.set(title="By month", ylabel=_CALLED[self.by])
         first.set_xticks(range(len(months)), months)
         every = max(1, -(-len(years) // 8))
@@ -47,7 +48,7 @@ class SeasonalFrequency(FigureComponent):
         known = np.isfinite(yearly).all(axis=0)
         if n <= 3 * _NUMBERS and known.sum() >= 5:
             text: Any = {"va": "center", "size": min(8.0, 300 / n)}
-            second.text(len(years), -0.7, "trend, points\na decade", **text)
+            second.text(len(years), -0.6, "trend, points\na decade", va="bottom", size=8)
             for one, share in enumerate(yearly[:, known]):
                 (slope, _), errors = np.polyfit(years[known] - years[0], share, 1, cov=True)
                 bold = "bold" if abs(slope) > 2 * errors[0, 0] ** 0.5 else "normal"
@@ -100,16 +101,17 @@ def _page(view: MapView, names: list[str], width: float, **ratios: Any) -> tuple
     from matplotlib.figure import Figure
 
     room = 0.08 * max(0, max(map(len, names)) - 3)
-    height = float(np.clip(0.28 * len(names) + 1.9, 3.6, 10.0)) + room
+    below = 0.6 if ratios else 0.6 + room
+    height = float(np.clip(0.28 * len(names) + 1.3, 3.0, 9.4)) + below
     figure, title = Figure(figsize=(width, height)), as_label(view.title, int(9.5 * width))
     figure.text(0.25 / width, 1 - 0.35 / height, title, size=12, **PLAIN)
     ends = {"left": (0.7 + room) / width, "right": 1 - 0.4 / width, "top": 1 - 0.95 / height}
-    ends["bottom"] = (0.6 + room) / height
-    return figure, figure.add_gridspec(1, 1 + bool(ratios), **ends, **ratios)
+    return figure, figure.add_gridspec(1, 1 + bool(ratios), bottom=below / height, **ends, **ratios)
 
 
 def _name(axis: Any, names: list[str]) -> None:
-    axis.set_major_formatter(lambda at, _: names[int(at)] if at in range(len(names)) else "")
+    shown = {i: name.replace("$", r"\$") for i, name in enumerate(names)}  # no formulas
+    axis.set_major_formatter(lambda at, _: shown.get(at, ""))
 
 
 def _heat(
