@@ -14,10 +14,8 @@ from dbgsom_geo.places import Grid, grid_of, name_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-By = Annotated[
-    Literal["unit", "label"],
-    Field(description="what a type is: a neuron, or the label of neurons"),
-]
+_TYPES = "what a type is: a neuron, or the label of neurons"
+By = Annotated[Literal["unit", "label"], Field(description=_TYPES)]
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 _WIDTH, _PANEL = 12.0, (0.6, 3.2)  # inches of the map, and of a panel
 _TEXT, _LINES = 0.9, 1.4  # inches of a panel from which on it has text, and contour lines
@@ -122,13 +120,10 @@ def types_of(view: MapView, by: str) -> tuple[NDArray[np.intp], list[str]]:
 def mean_fields(
     view: MapView, types: NDArray[np.intp], of: str = "days", difference: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], Grid, bool]:
-    """Return the fields (T, R, C) of types in the data's units, their days, their grid, and whether
-    it is one of places; types (K,) are those of neurons, and fields without days are nan.
+    """Return the fields (T, R, C) of types in the data's units, their days (T,), and their grid.
 
-    Raises
-    ------
-    DataError
-        Features name no places and are no images.
+    ``types`` (K,) are those of neurons; fields without days are nan. At last it says whether the
+    grid is one of places. DataError where features name no places and are no images.
     """
     evaluation, names = view.evaluation, view.raw_names if view.restore else view.feature_names
     prototypes, type_of_day = evaluation.som_map.prototypes, types[evaluation.bmu]

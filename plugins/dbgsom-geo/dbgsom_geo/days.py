@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError
 
+Ints, Floats = NDArray[np.int64], NDArray[np.float64]
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 _ISO = re.compile(r"(-?\d{4,})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?.*")
 _BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # days before each month
@@ -20,9 +21,9 @@ _BEFORE_LEAP = _BEFORE + (np.arange(12) > 1)
 class Days(NamedTuple):
     """Years, months from 1, and days since a common beginning, of samples (n,)."""
 
-    years: NDArray[np.int64]
-    months: NDArray[np.int64]
-    numbers: NDArray[np.float64]
+    years: Ints
+    months: Ints
+    numbers: Floats
 
 
 def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
@@ -53,7 +54,7 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
 
 def transition_counts(
     units: NDArray[Any], days: Days, n_units: int
-) -> tuple[NDArray[np.int64], list[tuple[int, int]], float]:
+) -> tuple[Ints, list[tuple[int, int]], float]:
     """Return counts (K, K) of what followed what, spells (unit, length), and a step in days.
 
     A step is the most frequent difference in time. A gap ends a spell, whose length is in steps.
@@ -71,7 +72,7 @@ def transition_counts(
     return counts, list(spells), step
 
 
-def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.int64], int]:
+def days_of_year(dates: Ints, calendar: str) -> tuple[Ints, int]:
     """Return the day of the year (n,), from 0, of dates (n, year month day …), and the last + 1.
 
     The 29th of February has a place in every calendar but that of 360 days.
@@ -82,11 +83,11 @@ def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.in
     return _BEFORE_LEAP[months - 1] + days - 1, 366
 
 
-def lacks_days(day: NDArray[np.int64], used: NDArray[np.int64], n_days: int, window: int) -> bool:
+def lacks_days(day: Ints, used: Ints, n_days: int, window: int) -> bool:
     """Return whether days of the year (n,) leave a hole in the window of a day that is used (m,).
 
-    A hole is farther from every day than days are from each other as a rule: at the ends of winters
-    alone it is, the 29th of February and what lies between months is not.
+    A hole is farther from every day than they usually are from each other: so are those at the ends
+    of winters alone, and not the 29th of February or what lies between monthly values.
     """
     known = np.unique(day)
     apart = np.abs(np.arange(n_days)[:, None] - known)
@@ -96,9 +97,7 @@ def lacks_days(day: NDArray[np.int64], used: NDArray[np.int64], n_days: int, win
     return bool(hole[around % n_days].any())
 
 
-def winters(
-    years: NDArray[np.int64], months: NDArray[np.int64], kept: set[int]
-) -> tuple[list[int], NDArray[np.int64]]:
+def winters(years: Ints, months: Ints, kept: set[int]) -> tuple[list[int], Ints]:
     """Return the kept months in the order of a season, and the year (n,) that samples count to.
 
     Where December and January are kept and not all months are, a year begins at the first month of
@@ -111,9 +110,7 @@ def winters(
     return order, years + ((first > 1) & (months >= first))
 
 
-def climatology(
-    X: NDArray[np.floating], day: NDArray[np.int64], n_days: int, window: int
-) -> NDArray[np.float64]:
+def climatology(X: NDArray[np.floating], day: Ints, n_days: int, window: int) -> Floats:
     """Return the means (n_days, D) of samples X (n, D) in ``window`` days around each day.
 
     ``day`` (n,) is the day of the year, which is a circle. Every value weighs the same, missing

@@ -114,15 +114,13 @@ def _name(axis: Any, names: list[str]) -> None:
     axis.set_major_formatter(lambda at, _: shown.get(at, ""))
 
 
-def _heat(
-    axes: Any, values: Any, names: list[str], label: str, power: float = 1.0, pad: float = 0.03
-) -> None:
+def _heat(axes: Any, values: Any, names: list[str], label: str, **how: float) -> None:
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
 
-    norm = PowerNorm(power, 0.0, float(np.nanmax(values)))
+    norm = PowerNorm(how.get("power", 1.0), 0.0, float(np.nanmax(values)))
     image = axes.imshow(values, aspect="auto", cmap="YlGnBu", norm=norm, interpolation="nearest")
-    axes.figure.colorbar(image, ax=axes, label=label, pad=pad)
+    axes.figure.colorbar(image, ax=axes, label=label, pad=how.get("pad", 0.03))
     axes.xaxis.set_major_locator(MaxNLocator(min(values.shape[1], 20), integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(min(values.shape[0], 20), integer=True))
     _name(axes.yaxis, names)

@@ -67,13 +67,8 @@ class NetCDF(Component):
     longitudes: Degrees | None = Field(
         default=None, description="[from, to] in degrees east, eastwards: [-80, 40] or [170, 200]"
     )
-    months: Months = Field(
-        default=None, description="months to keep, as DJF or [12, 1, 2]; null: all"
-    )
-    years: Years = Field(
-        default=None,
-        description="[first, last] year to keep, of winters that of January; null: all",
-    )
+    months: Months = Field(default=None, description="to keep, as DJF or [12, 1, 2]; null: all")
+    years: Years = Field(default=None, description="[first, last], winters by January; null: all")
     missing: Literal["error", "keep", "drop"] = Field(
         default="error",
         description="missing values: error, keep for metrics that take them, or drop such points",
@@ -84,8 +79,7 @@ class NetCDF(Component):
     window: int = Field(default=31, ge=1, le=365, description="days of that mean, an odd number")
     climatology: Paths | None = Field(
         default=None,
-        description="files that it is taken of, all their years, as the training's for new days; "
-        "null: the same files, all months of the years kept",
+        description="files of it, as the training's for new days; null: years kept, all months",
     )
 
     @model_validator(mode="after")
@@ -100,7 +94,7 @@ class NetCDF(Component):
         return self
 
     def _kept(self) -> set[int]:
-        if self.months is None or not isinstance(self.months, str):
+        if not isinstance(self.months, str):
             return set(range(1, 13) if self.months is None else self.months)
         start, count = _LETTERS.find(self.months.upper()), len(self.months) or 12
         return {(start + i) % 12 + 1 for i in range(count)} if start >= 0 and count > 1 else {0}
@@ -111,14 +105,12 @@ class NetCDF(Component):
         kept = self._kept() & set(fields.dates[:, 1].tolist())
         _, years = winters(*fields.dates[:, :2].T, kept)
         if self.years is not None:
-            known, inside = years, (self.years[0] <= years) & (years <= self.years[1])
+            inside = (self.years[0] <= years) & (years <= self.years[1])
+            if not inside.any():
+                has = f"{years.min()} to {years.max()}: choose of these"
+                raise DataError(f"{_shown(self.path)} has none of years {self.years}, but {has}")
             fields = fields._replace(values=fields.values[inside], dates=fields.dates[inside])
             years = years[inside]
-            if not len(years):
-                wanted = f"no time in years {self.years[0]} to {self.years[1]}"
-                raise DataError(
-                    f"{_shown(self.path)}: {wanted}, but in {known.min()} to {known.max()}"
-                )
         rows = np.isin(fields.dates[:, 1], [*kept])
         X = fields.values.reshape(len(rows), -1)[rows]
         X = X if self.anomalies is None else self._anomalies(X, fields, rows)
@@ -170,8 +162,7 @@ class NetCDF(Component):
             raise DataError(f"{both}: the first has no days near some of the second; add its years")
         months = base.dates[:, 0] * 12 + base.dates[:, 1]
         years = len(np.unique(months)) / len(np.unique(base.dates[:, 1]))
-        ends = lacks_days(day, wanted, n_days, self.window)
-        if years < _YEARS or ends:
+        if years < _YEARS or lacks_days(day, wanted, n_days, self.window):
             has = "lacks days of the year near some that are used"
             has = has if years >= _YEARS else f"holds {years:.3g} years, fewer than {_YEARS}"
             cure = "take whole years, for new days those of the training (climatology: FILES)"

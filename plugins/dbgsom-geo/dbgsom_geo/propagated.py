@@ -48,12 +48,8 @@ class Propagated(Component):
         if len(taught) == 1:
             shares[:, known[taught[0]]] = 1.0
             return shares
-        spreading = LabelSpreading(
-            kernel="knn",
-            n_neighbors=min(self.neighbours, len(start) - 1),
-            alpha=self.alpha,
-            max_iter=1000,
-        )
+        near = min(self.neighbours, len(start) - 1)
+        spreading = LabelSpreading(kernel="knn", n_neighbors=near, alpha=self.alpha, max_iter=1000)
         spreading.fit(evidence.som_map.prototypes, start)
         spread = np.nan_to_num(spreading.label_distributions_)
         lost = spread.sum(axis=1) == 0  # no path leads to a labelled neuron

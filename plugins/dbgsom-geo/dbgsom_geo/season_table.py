@@ -38,7 +38,7 @@ class SeasonTable(TrackerComponent):
 
     def _write(self, run: Run, result: RunResult) -> None:
         batches = [*result.tables["assignments"]()] if "assignments" in result.tables else []
-        if not batches:
+        if not batches or result.view is None:
             return
         joined = {
             name: np.concatenate([np.asarray(one[name]) for one in batches])
@@ -49,9 +49,8 @@ class SeasonTable(TrackerComponent):
             write_table(Path(folder, FILE), [table])
             run.log_artifact(FILE, Path(folder, FILE))
             try:
-                if result.view is not None:
-                    _fields(result.view).to_netcdf(Path(folder, FIELDS), engine="scipy")
-                    run.log_artifact(FIELDS, Path(folder, FIELDS))
+                _fields(result.view).to_netcdf(Path(folder, FIELDS), engine="scipy")
+                run.log_artifact(FIELDS, Path(folder, FIELDS))
             except DataError as error:
                 warnings.warn(f"{FIELDS} is left out: {error}", stacklevel=2)
 
@@ -65,13 +64,10 @@ def _fields(view: MapView) -> Any:
             raise DataError("features name no places such as 50.0N 10.0W")
         found[f"mean_of_{by}"] = ((by, "latitude", "longitude"), fields)
         found[f"hits_of_{by}"] = (by, hits)
-    axes = {"latitude": "degrees_north", "longitude": "degrees_east"}
-    places = {
-        name: (name, degrees, {"units": axes[name]})
-        for name, degrees in zip(axes, grid[:2], strict=True)
-    }
     found["label_of_unit"] = ("unit", np.array(names)[types])
-    return xr.Dataset(found, places | {"unit": np.arange(len(types)), "label": names})
+    found["latitude"] = ("latitude", grid.latitudes, {"units": "degrees_north"})
+    found["longitude"] = ("longitude", grid.longitudes, {"units": "degrees_east"})
+    return xr.Dataset(found, {"unit": np.arange(len(types)), "label": names})
 
 
 def season_table(types: NDArray[Any], days: Days, name: str = "unit") -> dict[str, Any]:
