@@ -14,8 +14,7 @@ from dbgsom_geo.places import Grid, grid_of, name_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TYPES = "what a type is: a neuron, or the label of neurons"
-By = Annotated[Literal["unit", "label"], Field(description=_TYPES)]
+By = Annotated[Literal["unit", "label"], Field(description="types are neurons, or their labels")]
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 _WIDTH, _PANEL = 12.0, (0.6, 3.2)  # inches of the map, and of a panel
 _TEXT, _LINES = 0.9, 1.4  # inches of a panel from which on it has text, and contour lines
@@ -45,8 +44,7 @@ class Composites(FigureComponent):
         types, names = types_of(view, self.by)
         if len(names) > 400:
             raise DataError("composites draws up to 400 types: leave it out")
-        found = mean_fields(view, types, self.of, self.difference)
-        fields, hits, grid, is_geographic = found
+        fields, hits, grid, is_geographic = mean_fields(view, types, self.of, self.difference)
         places = view.evaluation.som_map.plane_positions
         if self.by == "label":
             columns = int(np.ceil(len(names) ** 0.5))
@@ -71,24 +69,24 @@ class Composites(FigureComponent):
         title = as_label(view.title, int(9.5 * size[0]))
         figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
         letter = float(np.clip(4.5 * width, 6, 9))  # points
-        most, known = max(3, int(9 * width)), view.label_names
-        labels = [as_label(known.get(one, one), most) for one in view.neuron_labels.tolist()]
-        names = [as_label(name, most) for name in names]
-        if self.by == "unit" and len(set(labels)) < (hits > 0).sum():  # types share labels
-            names = [f"{name} · {label}" for name, label in zip(names, labels, strict=True)]
+        label_of, labels = types_of(view, "label")
+        if self.by == "unit" and len(labels) < (hits > 0).sum():  # neurons share labels
+            names = [f"{name} · {labels[label_of[int(name)]]}" for name in names]
         corners = [0.2, 0.5] + (places - places.min(axis=0)) * [width + 0.1, pitch]
         for one, (corner, field) in enumerate(zip(corners, fields, strict=True)):
             axes = figure.add_axes((*corner / size, width / size[0], tall / size[1]))
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_linewidth(0.4)
             if hits[one]:
-                axes.contourf(grid.longitudes, grid.latitudes, field, levels, **colours)
+                shown = (grid.longitudes, grid.latitudes, field, levels)
+                axes.contourf(*shown, **colours)
                 if width >= _LINES:
-                    lines: Any = {"colors": "0.25", "linewidths": 0.35}
-                    axes.contour(grid.longitudes, grid.latitudes, field, levels, **lines)
+                    axes.contour(*shown, colors="0.25", linewidths=0.35)
             if width >= _TEXT:
                 share = f"{hits[one] / hits.sum():.1%}" if hits[one] else "no days"
-                axes.set_title(names[one], loc="left", size=letter, pad=2.5, **PLAIN)
+                axes.set_title(
+                    as_label(names[one], int(9 * width)), loc="left", size=letter, pad=2.5, **PLAIN
+                )
                 axes.set_title(share, loc="right", size=letter, pad=2.5, **PLAIN)
         bar = min(0.8, 4.0 / size[1])
         box = ((wide + 0.45) / size[0], 0.5 - bar / 2, 0.18 / size[0], bar)
@@ -130,19 +128,18 @@ def mean_fields(
     hits = np.bincount(type_of_day, minlength=types.max() + 1)
     values = np.zeros((len(hits), prototypes.shape[1]))
     for one in np.flatnonzero(hits):
-        rows, weights = evaluation.X[type_of_day == one], 1.0
-        if of == "prototypes":
-            rows, weights = prototypes[types == one], evaluation.hits[types == one, None]
-        known = (np.isfinite(rows) * weights).sum(axis=0)
-        values[one] = np.nansum(rows * weights, axis=0) / np.where(known, known, np.nan)
+        inside = type_of_day == one
+        rows = evaluation.X[inside] if of == "days" else prototypes[evaluation.bmu[inside]]
+        known = np.isfinite(rows).sum(axis=0)
+        values[one] = np.nansum(rows, axis=0, dtype=np.float64) / np.where(known, known, np.nan)
     values = view.restore(values) if view.restore else view.in_own_units(values)
     if difference:
         values = values - np.average(values, axis=0, weights=hits)
     grid, shape = grid_of(names), view.image_shape
     is_geographic = grid is not None
     if grid is None and shape is not None:  # images of anything
-        axes = (-np.arange(float(shape[0])), np.arange(float(shape[1])))
-        grid = Grid(*axes, np.arange(shape[0] * shape[1]))
+        cells = np.arange(shape[0] * shape[1])
+        grid = Grid(-np.arange(float(shape[0])), np.arange(float(shape[1])), cells)
     if grid is None or len(grid.cells) != values.shape[1] or min(map(len, grid[:2])) < 2:
         cure = "read fields with the data set 'netcdf', or leave it out"
         raise DataError(f"composites: features name no places such as 50.0N 10.0W: {cure}")

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Spells = list[tuple[int, int]]
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 _ISO = re.compile(r"(-?\d{4,})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?.*")
 _BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # days before each month
@@ -52,9 +54,7 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
     return Days(years, months, numbers + (hours + minutes / 60) / 24)
 
 
-def transition_counts(
-    units: NDArray[Any], days: Days, n_units: int
-) -> tuple[Ints, list[tuple[int, int]], float]:
+def transition_counts(units: NDArray[Any], days: Days, n_units: int) -> tuple[Ints, Spells, float]:
     """Return counts (K, K) of what followed what, spells (unit, length), and a step in days.
 
     A step is the most frequent difference in time. A gap ends a spell, whose length is in steps.

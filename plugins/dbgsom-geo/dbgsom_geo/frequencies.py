@@ -41,8 +41,8 @@ class SeasonalFrequency(FigureComponent):
         _heat(first, monthly, names, "% of the days of the month")
         _heat(second, yearly, names, "% of the days of the year", pad=0.2)
         second.tick_params(labelleft=False)
-        first.set(title="By month", ylabel=_CALLED[self.by])
-        first.set_xticks(range(len(months)), months)
+        first.set(title="By month", xticks=range(len(months)), xticklabels=months)
+        first.set_ylabel(_CALLED[self.by])
         every = max(1, -(-len(years) // 8))
         second.set(title="By year", xticks=range(0, len(years), every), xticklabels=years[::every])
         known = np.isfinite(yearly).all(axis=0)
@@ -84,8 +84,8 @@ class Transitions(FigureComponent):
         axes.set_title(f"{counts.sum():,} pairs that follow each other", size=9, loc="left")
         for row, column in np.argwhere(shares >= 0.5) if n <= _NUMBERS else ():
             dark = "white" if shares[row, column] > 0.3 * np.nanmax(shares) else "0.15"
-            text: Any = {"ha": "center", "va": "center", "color": dark, "size": 7.5}
-            axes.text(column, row, f"{shares[row, column]:.0f}", **text)
+            number = f"{shares[row, column]:.0f}"
+            axes.text(column, row, number, ha="center", va="center", color=dark, size=7.5)
         return figure
 
 

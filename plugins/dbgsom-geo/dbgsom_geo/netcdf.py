@@ -51,7 +51,8 @@ class NetCDF(Component):
     A sample is the field of one time, from north to south and from west to east; features are
     called by their places (``50.0N 10.0W``). ``time``, ``month``, ``season`` and ``year`` are kept
     beside the samples; with winters alone (``months: DJF``) a December counts to the next year.
-    Means over time, other units and regridding are left to xarray.
+    Months and years choose samples and not the climatology, which is of all days of its files, the
+    same ones unless others are given. Means over time, other units and grids are left to xarray.
     """
 
     file_fields: ClassVar[tuple[str, ...]] = ("path", "climatology")
@@ -71,15 +72,14 @@ class NetCDF(Component):
     years: Years = Field(default=None, description="[first, last], winters by January; null: all")
     missing: Literal["error", "keep", "drop"] = Field(
         default="error",
-        description="missing values: error, keep for metrics that take them, or drop such points",
+        description="of values: keep is for metrics that take them, drop for others",
     )
     anomalies: Literal["day_of_year"] | None = Field(
         default=None, description="day_of_year takes off the mean of the days around each day"
     )
     window: int = Field(default=31, ge=1, le=365, description="days of that mean, an odd number")
     climatology: Paths | None = Field(
-        default=None,
-        description="files of it, as the training's for new days; null: years kept, all months",
+        default=None, description="files of it, all their days, as the training's for new days"
     )
 
     @model_validator(mode="after")
@@ -103,15 +103,13 @@ class NetCDF(Component):
         """Return the fields of all times as samples (n, R·C), float32 or float64."""
         fields = self._read(self.path)
         kept = self._kept() & set(fields.dates[:, 1].tolist())
-        _, years = winters(*fields.dates[:, :2].T, kept)
+        _, years = winters(fields.dates[:, 0], fields.dates[:, 1], kept)
+        rows = np.isin(fields.dates[:, 1], [*kept])
         if self.years is not None:
-            inside = (self.years[0] <= years) & (years <= self.years[1])
-            if not inside.any():
+            rows &= (self.years[0] <= years) & (years <= self.years[1])
+            if not rows.any():
                 has = f"{years.min()} to {years.max()}: choose of these"
                 raise DataError(f"{_shown(self.path)} has none of years {self.years}, but {has}")
-            fields = fields._replace(values=fields.values[inside], dates=fields.dates[inside])
-            years = years[inside]
-        rows = np.isin(fields.dates[:, 1], [*kept])
         X = fields.values.reshape(len(rows), -1)[rows]
         X = X if self.anomalies is None else self._anomalies(X, fields, rows)
         complete, columns = self._complete(X)
@@ -120,17 +118,15 @@ class NetCDF(Component):
         # Models find columns by name, and refuse anomalies for values and other grids.
         end = "" if self.anomalies is None else " anomaly"
         names = [places[column] + end for column in np.flatnonzero(columns)]
+        months = np.array([f"{month:02d}" for month in dates[:, 1].tolist()])
+        season = np.array(SEASONS)[dates[:, 1] % 12 // 3]
+        beside = {"time": _iso(dates), "month": months, "season": season, "year": years.astype(str)}
         return Data(
             np.ascontiguousarray(X[:, columns]),
             feature_names=names,
             image_shape=fields.values.shape[1:] if columns.all() else None,
             columns=Columns(tuple(names), dtype=str(X.dtype)),
-            annotations={
-                "time": _iso(dates),
-                "month": np.array([f"{month:02d}" for month in dates[:, 1].tolist()]),
-                "season": np.array(SEASONS)[dates[:, 1] % 12 // 3],
-                "year": years.astype(str),
-            },
+            annotations=beside,
         )
 
     def _complete(self, X: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -160,8 +156,7 @@ class NetCDF(Component):
         means = climatology(base.values.reshape(len(day), -1), day, n_days, self.window)
         if np.isnan(means[wanted]).all(axis=1).any() and not np.isnan(X).all(axis=1).any():
             raise DataError(f"{both}: the first has no days near some of the second; add its years")
-        months = base.dates[:, 0] * 12 + base.dates[:, 1]
-        years = len(np.unique(months)) / len(np.unique(base.dates[:, 1]))
+        years = len(np.unique(base.dates[:, :2], axis=0)) / len(np.unique(base.dates[:, 1]))
         if years < _YEARS or lacks_days(day, wanted, n_days, self.window):
             has = "lacks days of the year near some that are used"
             has = has if years >= _YEARS else f"holds {years:.3g} years, fewer than {_YEARS}"
@@ -245,16 +240,15 @@ class NetCDF(Component):
                 raise DataError(f"{path}: select names '{name}'{_near(name, map(str, further))}")
         for name in further:
             values = field[name].values if name in field.coords else np.arange(field.sizes[name])
-            place = np.arange(len(values))
-            if name in self.select:
-                wanted: Any = self.select[name]
+            wanted, place = self.select.get(name), np.arange(len(values))
+            if wanted is not None:
                 numbers = values.dtype.kind in "fiu" and not isinstance(wanted, str)
                 same = np.isclose(values, wanted) if numbers else values.astype(str) == str(wanted)
                 place = np.flatnonzero(same)
             if len(place) != 1:
                 some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
-                if name in self.select:
-                    raise DataError(f"{path}: {name} has no {self.select[name]}: there are {some}")
+                if wanted is not None:
+                    raise DataError(f"{path}: {name} has no {wanted}: there are {some}")
                 cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
                 raise DataError(f"{path}: {field.name} runs over {name} ({some}): {cure}")
             field = field.isel({name: int(place[0])})

@@ -26,8 +26,7 @@ class SeasonTable(TrackerComponent):
     Columns: samples, their share of all and of each season's, mean length of spells in days, the
     most frequent successor and its share. A gap in time ends a spell. Samples held out for testing
     count, too; those of ``split: {test: DATASET}`` are another data set and do not.
-
-    Beside it, artifacts/composites.nc has the mean fields of neurons and of labels, as the figure
+    artifacts/composites.nc has the mean fields of neurons and of labels, as the figure
     ``composites`` shows them, in its units; it is left out where features name no places.
     """
 

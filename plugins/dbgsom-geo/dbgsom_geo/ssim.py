@@ -55,11 +55,6 @@ class Ssim(MetricComponent):
             similarity *= _ratio(2 * means[:, None] * levels, squares, self.c1)
         return np.clip(1.0 - similarity, 0.0, 2.0)
 
-    def assign(self, X: NDArray[Any], prototypes: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
-        distances = self.pairwise(X, prototypes)
-        units = distances.argmin(axis=1)
-        return units, distances[np.arange(len(X)), units]
-
     @property
     def form(self) -> Callable[..., Floats] | None:
         return self._most_similar if self.update == "similarity" else None
