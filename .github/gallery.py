@@ -21,7 +21,7 @@ COLOURS = 256  # of the palette, which keeps files small
 WIDEST = 1200  # pixels
 SIMULATED = {
     "flow": (f"{ROOT}/plugins/dbgsom-cyto/tests/simulated.py", "files", "--spillover"),
-    "weather": ("-m", "dbgsom_geo.simulated", "slp.nc"),
+    "weather": (f"{ROOT}/plugins/dbgsom-geo/tests/simulated.py", "slp.nc"),
 }
 
 

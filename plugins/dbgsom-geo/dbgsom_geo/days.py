@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Spells = list[tuple[int, int]]
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 _ISO = re.compile(r"(-?\d{4,})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?.*")
 _BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # days before each month
@@ -20,9 +23,9 @@ _BEFORE_LEAP = _BEFORE + (np.arange(12) > 1)
 class Days(NamedTuple):
     """Years, months from 1, and days since a common beginning, of samples (n,)."""
 
-    years: NDArray[np.int64]
-    months: NDArray[np.int64]
-    numbers: NDArray[np.float64]
+    years: Ints
+    months: Ints
+    numbers: Floats
 
 
 def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
@@ -51,9 +54,7 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
     return Days(years, months, numbers + (hours + minutes / 60) / 24)
 
 
-def transition_counts(
-    units: NDArray[Any], days: Days, n_units: int
-) -> tuple[NDArray[np.int64], list[tuple[int, int]], float]:
+def transition_counts(units: NDArray[Any], days: Days, n_units: int) -> tuple[Ints, Spells, float]:
     """Return counts (K, K) of what followed what, spells (unit, length), and a step in days.
 
     A step is the most frequent difference in time. A gap ends a spell, whose length is in steps.
@@ -71,7 +72,7 @@ def transition_counts(
     return counts, list(spells), step
 
 
-def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.int64], int]:
+def days_of_year(dates: Ints, calendar: str) -> tuple[Ints, int]:
     """Return the day of the year (n,), from 0, of dates (n, year month day …), and the last + 1.
 
     The 29th of February has a place in every calendar but that of 360 days.
@@ -82,9 +83,34 @@ def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.in
     return _BEFORE_LEAP[months - 1] + days - 1, 366
 
 
-def climatology(
-    X: NDArray[np.floating], day: NDArray[np.int64], n_days: int, window: int
-) -> NDArray[np.float64]:
+def lacks_days(day: Ints, used: Ints, n_days: int, window: int) -> bool:
+    """Return whether days of the year (n,) leave a hole in the window of a day that is used (m,).
+
+    A hole is farther from every day than they usually are from each other: so are those at the ends
+    of winters alone, and not the 29th of February or what lies between monthly values.
+    """
+    known = np.unique(day)
+    apart = np.abs(np.arange(n_days)[:, None] - known)
+    usual = np.median(np.diff(known, append=known[0] + n_days))
+    hole = np.minimum(apart, n_days - apart).min(axis=1) > usual
+    around = np.unique(used)[:, None] + np.arange(window) - window // 2
+    return bool(hole[around % n_days].any())
+
+
+def winters(years: Ints, months: Ints, kept: set[int]) -> tuple[list[int], Ints]:
+    """Return the kept months in the order of a season, and the year (n,) that samples count to.
+
+    Where December and January are kept and not all months are, a year begins at the first month of
+    that winter: December 2000 counts to 2001, and so does November where it is kept as well.
+    """
+    first = 12 if {12, 1} <= kept and len(kept) < 12 else 1
+    while first > 1 and first - 1 in kept:
+        first -= 1
+    order = [one for one in (*range(first, 13), *range(1, first)) if one in kept]
+    return order, years + ((first > 1) & (months >= first))
+
+
+def climatology(X: NDArray[np.floating], day: Ints, n_days: int, window: int) -> Floats:
     """Return the means (n_days, D) of samples X (n, D) in ``window`` days around each day.
 
     ``day`` (n,) is the day of the year, which is a circle. Every value weighs the same, missing

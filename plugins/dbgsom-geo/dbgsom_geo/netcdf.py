@@ -18,13 +18,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_core.tables import Columns, reading
-from dbgsom_geo.days import SEASONS, climatology, days_of_year
+from dbgsom_geo.days import SEASONS, climatology, days_of_year, lacks_days, winters
 from dbgsom_geo.places import name_of
 
 _as_tuple = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
 Paths = Annotated[str | tuple[str, ...], _as_tuple]
-Months = Annotated[str | tuple[int, ...], _as_tuple]
+Months = Annotated[str | tuple[int, ...] | None, _as_tuple]
+Years = Annotated[tuple[int, int] | None, _as_tuple]
 Degrees = Annotated[tuple[float, float], Field(strict=False)]
+_YEARS = 10  # of a climatology, below which one day weighs too much in it
 _LETTERS = 2 * "JFMAMJJASOND"
 _KNOWN = {
     "time": ("T", (), ("time", "valid_time", "t", "date")),
@@ -47,8 +49,10 @@ class NetCDF(Component):
     """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, through xarray.
 
     A sample is the field of one time, from north to south and from west to east; features are
-    called by their places (``50.0N 10.0W``). ``time``, ``month`` and ``season`` are kept beside the
-    samples. Means over time, other units and regridding are left to xarray.
+    called by their places (``50.0N 10.0W``). ``time``, ``month``, ``season`` and ``year`` are kept
+    beside the samples; with winters alone (``months: DJF``) a December counts to the next year.
+    Months and years choose samples and not the climatology, which is of all days of its files, the
+    same ones unless others are given. Means over time, other units and grids are left to xarray.
     """
 
     file_fields: ClassVar[tuple[str, ...]] = ("path", "climatology")
@@ -64,25 +68,25 @@ class NetCDF(Component):
     longitudes: Degrees | None = Field(
         default=None, description="[from, to] in degrees east, eastwards: [-80, 40] or [170, 200]"
     )
-    months: Months = Field(
-        default="", description="months to keep, by initials or numbers: DJF or [12, 1, 2]"
-    )
+    months: Months = Field(default=None, description="to keep, as DJF or [12, 1, 2]; null: all")
+    years: Years = Field(default=None, description="[first, last], winters by January; null: all")
     missing: Literal["error", "keep", "drop"] = Field(
         default="error",
-        description="missing values: error, keep for metrics that take them, or drop such points",
+        description="of values: keep is for metrics that take them, drop for others",
     )
     anomalies: Literal["day_of_year"] | None = Field(
         default=None, description="day_of_year takes off the mean of the days around each day"
     )
     window: int = Field(default=31, ge=1, le=365, description="days of that mean, an odd number")
     climatology: Paths | None = Field(
-        default=None, description="files that it is taken of, as the training's for new days"
+        default=None, description="files of it, all their days, as the training's for new days"
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.window % 2 == 0:
-            raise ValueError(f"window counts the day itself: {self.window - 1} or more, and odd")
+            odd = f"{self.window - 1} or {self.window + 1}"
+            raise ValueError(f"window counts the day itself and as many on each side: write {odd}")
         if self.climatology is not None and self.anomalies is None:
             raise ValueError("a climatology is taken off for anomalies: day_of_year alone")
         if not self._kept() <= set(range(1, 13)):
@@ -91,32 +95,38 @@ class NetCDF(Component):
 
     def _kept(self) -> set[int]:
         if not isinstance(self.months, str):
-            return set(self.months)
+            return set(range(1, 13) if self.months is None else self.months)
         start, count = _LETTERS.find(self.months.upper()), len(self.months) or 12
         return {(start + i) % 12 + 1 for i in range(count)} if start >= 0 and count > 1 else {0}
 
     def load(self) -> Data:
         """Return the fields of all times as samples (n, R·C), float32 or float64."""
         fields = self._read(self.path)
-        X = fields.values.reshape(len(fields.values), -1)
-        X = X if self.anomalies is None else self._anomalies(X, fields)
-        rows = np.isin(fields.dates[:, 1], [*self._kept()])
-        complete, columns = self._complete(X[rows])
-        X, dates = X[rows][complete], fields.dates[rows][complete]
+        kept = self._kept() & set(fields.dates[:, 1].tolist())
+        _, years = winters(fields.dates[:, 0], fields.dates[:, 1], kept)
+        rows = np.isin(fields.dates[:, 1], [*kept])
+        if self.years is not None:
+            rows &= (self.years[0] <= years) & (years <= self.years[1])
+            if not rows.any():
+                has = f"{years.min()} to {years.max()}: choose of these"
+                raise DataError(f"{_shown(self.path)} has none of years {self.years}, but {has}")
+        X = fields.values.reshape(len(rows), -1)[rows]
+        X = X if self.anomalies is None else self._anomalies(X, fields, rows)
+        complete, columns = self._complete(X)
+        X, dates, years = X[complete], fields.dates[rows][complete], years[rows][complete]
         places = [name_of(north, east) for north in fields.latitudes for east in fields.longitudes]
         # Models find columns by name, and refuse anomalies for values and other grids.
         end = "" if self.anomalies is None else " anomaly"
         names = [places[column] + end for column in np.flatnonzero(columns)]
+        months = np.array([f"{month:02d}" for month in dates[:, 1].tolist()])
+        season = np.array(SEASONS)[dates[:, 1] % 12 // 3]
+        beside = {"time": _iso(dates), "month": months, "season": season, "year": years.astype(str)}
         return Data(
             np.ascontiguousarray(X[:, columns]),
             feature_names=names,
             image_shape=fields.values.shape[1:] if columns.all() else None,
             columns=Columns(tuple(names), dtype=str(X.dtype)),
-            annotations={
-                "time": _iso(dates),
-                "month": np.array([f"{month:02d}" for month in dates[:, 1].tolist()]),
-                "season": np.array(SEASONS)[dates[:, 1] % 12 // 3],
-            },
+            annotations=beside,
         )
 
     def _complete(self, X: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -135,16 +145,23 @@ class NetCDF(Component):
         warnings.warn(f"{left}times lack values and are left out", stacklevel=2)
         return rows, columns
 
-    def _anomalies(self, X: NDArray[Any], fields: Fields) -> NDArray[Any]:
+    def _anomalies(self, X: NDArray[Any], fields: Fields, rows: NDArray[np.bool_]) -> NDArray[Any]:
+        # Of the samples X (n, D), which are those rows of the fields.
         base = fields if self.climatology is None else self._read(self.climatology)
         day, n_days = days_of_year(base.dates, base.calendar)
-        wanted, _ = days_of_year(fields.dates, fields.calendar)
+        wanted, _ = days_of_year(fields.dates[rows], fields.calendar)
         both = f"{_shown(self.climatology or '')} and {_shown(self.path)}"
         if not _alike(base, fields):
             raise DataError(f"{both} have other grids or calendars: take the same region and grid")
         means = climatology(base.values.reshape(len(day), -1), day, n_days, self.window)
         if np.isnan(means[wanted]).all(axis=1).any() and not np.isnan(X).all(axis=1).any():
             raise DataError(f"{both}: the first has no days near some of the second; add its years")
+        years = len(np.unique(base.dates[:, :2], axis=0)) / len(np.unique(base.dates[:, 1]))
+        if years < _YEARS or lacks_days(day, wanted, n_days, self.window):
+            has = "lacks days of the year near some that are used"
+            has = has if years >= _YEARS else f"holds {years:.3g} years, fewer than {_YEARS}"
+            cure = "take whole years, for new days those of the training (climatology: FILES)"
+            warnings.warn(f"the climatology taken off {has}: {cure}", stacklevel=2)
         return np.asarray(X - means[wanted].astype(X.dtype))
 
     def _read(self, path: Any) -> Fields:
@@ -223,14 +240,15 @@ class NetCDF(Component):
                 raise DataError(f"{path}: select names '{name}'{_near(name, map(str, further))}")
         for name in further:
             values = field[name].values if name in field.coords else np.arange(field.sizes[name])
-            place = np.arange(len(values))
-            if name in self.select:
-                wanted: Any = self.select[name]
+            wanted, place = self.select.get(name), np.arange(len(values))
+            if wanted is not None:
                 numbers = values.dtype.kind in "fiu" and not isinstance(wanted, str)
                 same = np.isclose(values, wanted) if numbers else values.astype(str) == str(wanted)
                 place = np.flatnonzero(same)
             if len(place) != 1:
                 some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+                if wanted is not None:
+                    raise DataError(f"{path}: {name} has no {wanted}: there are {some}")
                 cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
                 raise DataError(f"{path}: {field.name} runs over {name} ({some}): {cure}")
             field = field.isel({name: int(place[0])})
@@ -254,7 +272,7 @@ def import_xarray() -> Any:
     try:  # cftime has the calendars of models; newer h5netcdf does not depend on h5py
         *_, xarray = map(import_module, ("cftime", "h5py", "h5netcdf", "xarray"))
     except ImportError as error:
-        cure = "pip install 'dbgsom-geo[netcdf]'"
+        cure = 'pip install "dbgsom-geo[netcdf]"'
         raise DataError(f"NetCDF files need the package {error.name}: {cure}") from error
     return xarray
 

@@ -21,13 +21,9 @@ class Propagated(Component):
 
     needs_target: ClassVar[bool] = True
 
-    unknown: str | int | None = Field(
-        default=None, description="the class of samples without one; null: every class is known"
-    )
+    unknown: str | int | None = Field(default=None, description="what stands for no class")
     neighbours: int = Field(default=5, ge=1, description="prototypes that a neuron listens to")
-    alpha: float = Field(
-        default=0.2, gt=0, lt=1, description="how much a neuron trusts its neighbours over itself"
-    )
+    alpha: float = Field(default=0.2, gt=0, lt=1, description="trust in neighbours over oneself")
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         assert evidence.classes is not None
@@ -48,12 +44,8 @@ class Propagated(Component):
         if len(taught) == 1:
             shares[:, known[taught[0]]] = 1.0
             return shares
-        spreading = LabelSpreading(
-            kernel="knn",
-            n_neighbors=min(self.neighbours, len(start) - 1),
-            alpha=self.alpha,
-            max_iter=1000,
-        )
+        near = min(self.neighbours, len(start) - 1)
+        spreading = LabelSpreading(kernel="knn", n_neighbors=near, alpha=self.alpha, max_iter=1000)
         spreading.fit(evidence.som_map.prototypes, start)
         spread = np.nan_to_num(spreading.label_distributions_)
         lost = spread.sum(axis=1) == 0  # no path leads to a labelled neuron

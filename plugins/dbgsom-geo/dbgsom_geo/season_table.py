@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from dbgsom_core.api import Run, RunResult, TrackerComponent
+from dbgsom_core.api import DataError, MapView, Run, RunResult, TrackerComponent
 from dbgsom_core.tables import write_table
+from dbgsom_geo.composites import By, mean_fields, types_of
 from dbgsom_geo.days import SEASONS, Days, days_of, transition_counts
+from dbgsom_geo.netcdf import import_xarray
 
-FILE = "season_table.csv"
+FILE, FIELDS = "season_table.csv", "composites.nc"
 
 
 class SeasonTable(TrackerComponent):
     """Writes artifacts/season_table.csv: how often each type is, in which season, and how it lasts.
 
-    Columns: days, share of all days and of each season's, mean length of spells in days, the most
-    frequent successor and its share. A gap in time ends a spell. Days for testing count, too.
+    Columns: samples, their share of all and of each season's, mean length of spells in days, the
+    most frequent successor and its share. A gap in time ends a spell. Samples held out for testing
+    count, too; those of ``split: {test: DATASET}`` are another data set and do not.
+    artifacts/composites.nc has the mean fields of neurons and of labels, as the figure
+    ``composites`` shows them, in its units; it is left out where features name no places.
     """
 
-    by: Literal["unit", "label"] = Field(
-        default="unit", description="what a type is: a neuron, or the label of neurons"
-    )
+    by: By = "unit"
 
     def observer(self) -> Any:
         return SimpleNamespace(dbgsom_run_finished=self._write)
 
     def _write(self, run: Run, result: RunResult) -> None:
         batches = [*result.tables["assignments"]()] if "assignments" in result.tables else []
-        if not batches:
+        if not batches or result.view is None:
             return
         joined = {
             name: np.concatenate([np.asarray(one[name]) for one in batches])
@@ -44,6 +47,26 @@ class SeasonTable(TrackerComponent):
         with TemporaryDirectory() as folder:
             write_table(Path(folder, FILE), [table])
             run.log_artifact(FILE, Path(folder, FILE))
+            try:
+                _fields(result.view).to_netcdf(Path(folder, FIELDS), engine="scipy")
+                run.log_artifact(FIELDS, Path(folder, FIELDS))
+            except DataError as error:
+                warnings.warn(f"{FIELDS} is left out: {error}", stacklevel=2)
+
+
+def _fields(view: MapView) -> Any:
+    xr, found = import_xarray(), dict[str, Any]()
+    for by in ("unit", "label"):
+        types, names = types_of(view, by)
+        fields, hits, grid, is_geographic = mean_fields(view, types)
+        if not is_geographic:
+            raise DataError("features name no places such as 50.0N 10.0W")
+        found[f"mean_of_{by}"] = ((by, "latitude", "longitude"), fields)
+        found[f"hits_of_{by}"] = (by, hits)
+    found["label_of_unit"] = ("unit", np.array(names)[types])
+    found["latitude"] = ("latitude", grid.latitudes, {"units": "degrees_north"})
+    found["longitude"] = ("longitude", grid.longitudes, {"units": "degrees_east"})
+    return xr.Dataset(found, {"unit": np.arange(len(types)), "label": names})
 
 
 def season_table(types: NDArray[Any], days: Days, name: str = "unit") -> dict[str, Any]:
@@ -58,7 +81,7 @@ def season_table(types: NDArray[Any], days: Days, name: str = "unit") -> dict[st
     ends = counts.sum(axis=1)
     return {
         name: known,
-        "days": hits.astype(np.int64),
+        "samples": hits.astype(np.int64),
         "share": (hits / hits.sum()).round(4),
         **{one: (by_season[:, i] / all_days[i]).round(4) for i, one in enumerate(SEASONS)},
         "mean_spell_days": (step * np.bincount(of_type, lengths) / np.bincount(of_type)).round(2),

@@ -13,20 +13,15 @@ from dbgsom_core.api import DataError
 def to_sphere(degrees: NDArray[Any]) -> NDArray[Any]:
     """Return unit vectors (n, 3) for latitudes and longitudes (n, 2), in the same dtype.
 
-    Raises
-    ------
-    DataError
-        There are not two columns, or a latitude lies beyond a pole.
+    DataError where there are not two columns, or a latitude lies beyond a pole.
     """
     if degrees.ndim != 2 or degrees.shape[1] != 2:
-        raise DataError(
-            f"haversine takes two columns, latitude and longitude, not shape {degrees.shape}"
-        )
+        shape = f"not shape {degrees.shape}"
+        raise DataError(f"haversine takes two columns, latitude and longitude, {shape}")
     worst = float(np.abs(degrees[:, 0]).max(initial=0.0))
     if worst > 90:
-        raise DataError(
-            f"a latitude of {worst:g} degrees lies beyond the pole; give latitude, then longitude"
-        )
+        cure = "give latitude, then longitude"
+        raise DataError(f"a latitude of {worst:g} degrees lies beyond the pole; {cure}")
     latitude, longitude = np.radians(degrees.astype(np.float64)).T
     across = np.cos(latitude)
     points = [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)]

@@ -48,18 +48,12 @@ class Ssim(MetricComponent):
         if self.luminance:
             low, high = min(means.min(), levels.min()), max(means.max(), levels.max())
             if low < 0 < high and self.c1 == 0:
-                raise DataError(
-                    f"metric ssim compares mean levels, and these go from {low:.3g} to {high:.3g}, "
-                    "through 0, as those of anomalies: set luminance: false"
-                )
+                ends = f"{low:.3g} to {high:.3g}, through 0, as those of anomalies"
+                cure = "set luminance: false"
+                raise DataError(f"metric ssim compares mean levels, here {ends}: {cure}")
             squares = means[:, None] ** 2 + levels**2
             similarity *= _ratio(2 * means[:, None] * levels, squares, self.c1)
         return np.clip(1.0 - similarity, 0.0, 2.0)
-
-    def assign(self, X: NDArray[Any], prototypes: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
-        distances = self.pairwise(X, prototypes)
-        units = distances.argmin(axis=1)
-        return units, distances[np.arange(len(X)), units]
 
     @property
     def form(self) -> Callable[..., Floats] | None:

@@ -23,20 +23,12 @@ class Validated(Component):
     """
 
     places: tuple[Place, ...] = Field(
-        min_length=1,
-        description="validation places: latitude and longitude in degrees",
-        examples=[((60.0, 10.0), (-30.0, 150.0))],
+        min_length=1, description="in degrees", examples=[((60.0, 10.0), (-30.0, 150.0))]
     )
-    least_gain: float = Field(
-        default=0.01, ge=0, lt=1, description="share by which a wave must lower the error"
-    )
+    least_gain: float = Field(default=0.01, ge=0, lt=1, description="share of the error")
     every: int = Field(default=4, ge=2, description="epochs in which a wave settles")
-    share: float = Field(
-        default=0.25, gt=0, le=1, description="share of the neurons that get a neighbour in a wave"
-    )
-    max_neurons: int | Literal["auto"] | None = Field(
-        default="auto", description="cap on the map; null: none"
-    )
+    share: float = Field(default=0.25, gt=0, le=1, description="of neurons that a wave grows at")
+    max_neurons: int | Literal["auto"] | None = Field(default="auto", description="null: no cap")
 
     @field_validator("places")
     @classmethod
@@ -74,7 +66,6 @@ class Validated(Component):
 
 
 def _beyond(som_map: Any, neuron: int) -> NDArray[Any]:
-    own = som_map.prototypes[neuron]
     mean = som_map.prototypes[som_map.neighbours(neuron)].mean(axis=0)
-    prototype = 2.0 * own - mean
-    return on_sphere(prototype[None])[0] if len(own) == 3 else np.asarray(prototype)
+    prototype = np.asarray(2.0 * som_map.prototypes[neuron] - mean)
+    return on_sphere(prototype[None])[0] if len(prototype) == 3 else prototype

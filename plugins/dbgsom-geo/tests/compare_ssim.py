@@ -10,11 +10,11 @@ import sys
 import time
 
 import numpy as np
+import simulated
+from simulated import TYPES, simulate
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from dbgsom_core import SomVQ
-from dbgsom_geo import simulated
-from dbgsom_geo.simulated import TYPES, simulate
 from dbgsom_geo.ssim import Ssim
 
 SEEDS, DAYS = range(10), 1500

@@ -9,21 +9,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from simulated import TYPES, simulate
 
 from dbgsom_core import SomVQ, run
 from dbgsom_core.api import DataError, Evaluation, MapView
 from dbgsom_core.testing import parametrize_with_checks
-from dbgsom_geo.composites import Composites
-from dbgsom_geo.days import climatology, days_of, days_of_year, transition_counts
+from dbgsom_geo.composites import Composites, mean_fields
+from dbgsom_geo.days import (
+    climatology,
+    days_of,
+    days_of_year,
+    lacks_days,
+    transition_counts,
+    winters,
+)
 from dbgsom_geo.frequencies import SeasonalFrequency, Transitions
 from dbgsom_geo.netcdf import NetCDF
 from dbgsom_geo.places import grid_of, name_of, places_of
 from dbgsom_geo.season_table import SeasonTable, season_table
-from dbgsom_geo.simulated import TYPES, simulate
 from dbgsom_geo.ssim import Ssim
 from dbgsom_geo.steps import AreaWeights, Eof
 
 LATITUDES, LONGITUDES = np.array([60.0, 50.0, 40.0]), np.array([-20.0, -10.0, 0.0, 10.0])
+SHORT = pytest.mark.filterwarnings("ignore:the climatology taken off holds")
 
 
 def dataset(days=400, start="2000-01-01", calendar="standard", seed=0):
@@ -112,6 +120,7 @@ def test_packed_values_and_fills_are_those_of_xarray(wrote):
     assert field[2, 3] == left.X[0, -1]
 
 
+@SHORT
 @pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
 def test_calendars(wrote, calendar):
     data = dataset(800, calendar=calendar)
@@ -146,6 +155,8 @@ def test_levels_members_and_several_files(wrote, tmp_path):
     np.testing.assert_array_equal(listed.load().X, read.X)
     with pytest.raises(DataError, match=r"runs over level \(1000, 500\): say which"):
         NetCDF(path=str(tmp_path / "z.01.nc")).load()
+    with pytest.raises(DataError, match="level has no 501: there are 1000, 500"):
+        NetCDF(path=str(tmp_path / "z.01.nc"), select={"level": 501}).load()
     with pytest.raises(DataError, match="2000-01-01 stands there twice"):
         NetCDF(path=[str(tmp_path / "z.01.nc")] * 2, select={"level": 500}).load()
 
@@ -204,11 +215,14 @@ def test_fields_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             NetCDF(path="a.nc", **wrong)
+    with pytest.raises(ValueError, match="write 29 or 31"):
+        NetCDF(path="a.nc", window=30)
 
 
 # ---------------------------------------------------------------------------------- anomalies
 
 
+@SHORT
 def test_the_climatology_is_that_of_a_brute_force_twin(wrote):
     data = dataset(1500)
     read = NetCDF(path=wrote(data), anomalies="day_of_year", window=31).load()
@@ -233,6 +247,7 @@ def test_a_window_of_one_day_is_a_groupby():
     np.testing.assert_allclose(means[day], grouped, rtol=1e-12)
 
 
+@SHORT
 def test_new_days_are_anomalies_from_the_trainings_climatology(wrote):
     data = dataset(1000)
     old, new = wrote(data), wrote(data.isel(time=slice(700, 720)), "new.nc")
@@ -246,6 +261,92 @@ def test_new_days_are_anomalies_from_the_trainings_climatology(wrote):
     winter = wrote(data.isel(time=slice(0, 60)), "winter.nc")
     with pytest.raises(DataError, match="no days near"):
         NetCDF(**section, climatology=winter).load()
+
+
+def test_a_short_or_one_sided_climatology_is_told(wrote, recwarn):
+    long = dataset(366 * 10 + 2, "2001-01-01")
+    wrote(long)
+    winters = long.isel(time=long.time.dt.month.isin([12, 1, 2]))
+    wrote(winters, "winters.nc")
+    folder = Path(wrote(dataset(31, "2012-01-01"), "new.nc")).parent
+    section = {"anomalies": "day_of_year", "path": str(folder / "new.nc")}
+    NetCDF(**section, climatology=str(folder / "a.nc")).load()
+    NetCDF(**section | {"path": str(folder / "a.nc")}, months="DJF").load()
+    inner = {"climatology": str(folder / "winters.nc"), "window": 1}
+    NetCDF(**section, **inner).load()
+    NetCDF(**section, **inner | {"window": 31}).load()  # all January lies within
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="holds 1 years, fewer than 10: take whole years"):
+        NetCDF(**section).load()
+    with pytest.warns(UserWarning, match="lacks days of the year near some"):
+        NetCDF(**section, **inner | {"window": 65}).load()
+    with pytest.warns(UserWarning, match="lacks days of the year near some"):
+        NetCDF(path=str(folder / "winters.nc"), anomalies="day_of_year").load()
+
+
+def test_holes_of_the_year_are_those_of_a_brute_force_twin():
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        day = np.flatnonzero(np.convolve(generator.random(366) < 0.03, np.ones(40), "same") > 0.5)
+        used, window = generator.choice(day, 5), int(2 * generator.integers(0, 40) + 1)
+        daily = np.isin(np.arange(366), day)
+        near = [daily[np.arange(i - 1, i + 2) % 366].any() for i in range(366)]
+        reach = {int(d + k) % 366 for d in used for k in range(-(window // 2), window // 2 + 1)}
+        assert lacks_days(day, used, 366, window) == any(not near[i] for i in reach)
+    middle = np.array([15, 45, 75, 106, 136, 167, 197, 228, 259, 289, 320, 350])
+    assert not lacks_days(middle, middle, 366, 31)  # months
+
+
+# --------------------------------------------------------------------- months, winters and years
+
+
+def test_winters_count_to_the_year_of_their_january():
+    years, months = np.array([2000, 2000, 2001, 2001]), np.array([11, 12, 1, 3])
+    for kept, order, counted in (
+        ({12, 1, 2}, [12, 1, 2], [2000, 2001, 2001, 2001]),
+        ({11, 12, 1, 2, 3}, [11, 12, 1, 2, 3], [2001, 2001, 2001, 2001]),
+        ({6, 7, 8}, [6, 7, 8], years),
+        ({1, 2}, [1, 2], years),
+        ({10, 11, 12}, [10, 11, 12], years),
+        (set(range(1, 13)), list(range(1, 13)), years),
+    ):
+        found, of_year = winters(years, months, kept)
+        assert found == order
+        np.testing.assert_array_equal(of_year, counted)
+
+
+def test_years_keep_whole_winters_and_choose_no_climatology(wrote):
+    data = dataset(366 * 3, "2000-01-01")
+    path = wrote(data)
+    read = NetCDF(path=path, months="DJF", years=[2001, 2002]).load()
+    assert read.annotations["time"][[0, -1]].tolist() == ["2000-12-01", "2002-02-28"]
+    assert read.annotations["year"].tolist() == ["2001"] * 90 + ["2002"] * 90
+    whole = NetCDF(path=path, years=[2001, 2001]).load()
+    assert whole.annotations["time"][[0, -1]].tolist() == ["2001-01-01", "2001-12-31"]
+    assert len(NetCDF(path=path, months=None).load().X) == 366 * 3
+    with pytest.warns(UserWarning, match="holds 3"):
+        less = NetCDF(path=path, months="DJF", years=[2001, 2002], anomalies="day_of_year").load()
+    with pytest.warns(UserWarning, match="holds 3"):
+        all_days = NetCDF(path=path, anomalies="day_of_year").load()
+    kept = np.isin(all_days.annotations["time"], less.annotations["time"])
+    np.testing.assert_array_equal(less.X, all_days.X[kept])
+    with pytest.raises(DataError, match=r"none of years .1981, 1990., but 2000 to 2003"):
+        NetCDF(path=path, months="DJF", years=[1981, 1990]).load()
+
+
+def test_winters_are_left_out_whole_and_reported(wrote, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrote(dataset(366 * 4, "2000-01-01"))
+    section = {"name": "netcdf", "path": "a.nc", "months": "DJF", "years": [2001, 2003]}
+    growth = {"name": "fixed", "rows": 2, "columns": 2}
+    config = {"experiment": "x", "dataset": section, "model": {"growth": growth}, "figures": []}
+    config |= {"split": {"name": "GroupKFold", "groups": "year", "n_splits": 3}}
+    found = run(config | {"report": {"by": "year"}, "tracking": []})
+    groups = pd.read_csv(found.folder / "groups.csv").groupby("group").rows.sum()
+    assert groups.to_dict() == {2001: 90, 2002: 90, 2003: 90}
+    table = pd.read_csv(found.folder / "assignments.csv")
+    assert (table.groupby("year").fold.nunique() == 1).all()
+    assert table.fold.nunique() == 3
 
 
 # -------------------------------------------------------------------------------- steps, places
@@ -311,9 +412,6 @@ def test_similarity_is_that_of_a_twin(fields):
     expected = [[1 - twin(x, w, **fields) for w in W] for x in X]
     metric = Ssim(**fields)
     np.testing.assert_allclose(metric.pairwise(X, W), expected, atol=1e-13)
-    units, distances = metric.assign(X, W)
-    np.testing.assert_array_equal(units, np.argmin(expected, axis=1))
-    np.testing.assert_allclose(distances, np.min(expected, axis=1), atol=1e-13)
 
 
 def test_similarity_by_hand_and_of_constants():
@@ -399,7 +497,7 @@ def test_the_calendar_is_seen_from_the_days():
 
 def test_the_season_table_by_hand():
     table = season_table(np.array(UNITS), days_of({"time": DAYS}, "x"))
-    assert table["days"].tolist() == [3, 3]
+    assert table["samples"].tolist() == [3, 3]
     assert table["share"].tolist() == [0.5, 0.5]
     assert table["DJF"].tolist() == pytest.approx([0.6667, 0.3333])
     assert table["MAM"].tolist() == pytest.approx([0.3333, 0.6667])
@@ -420,8 +518,35 @@ def test_figures_show_what_was_counted(tmp_path, monkeypatch):
     image = drawn(Transitions(), view).axes[0].images[0].get_array()
     np.testing.assert_allclose(image, [[50, 50], [100, 0]])
     months = drawn(SeasonalFrequency(), view).axes[0].images[0].get_array()
-    np.testing.assert_allclose(months[:, [1, 2, 11]], [[100, 100 / 3, 0], [0, 200 / 3, 100]])
-    assert np.isnan(np.asarray(months.filled(np.nan))[:, 5]).all()
+    np.testing.assert_allclose(months, [[100, 100 / 3, 0], [0, 200 / 3, 100]])  # 2, 3, 12
+
+
+WINTERS = ["2000-01-31", "2000-12-01", "2000-12-31", "2001-01-01", "2001-02-28", "2002-02-01"]
+
+
+def test_frequencies_are_those_of_winters_and_of_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    view = view_of([0, 1, 2, 0, 2, 1], WINTERS)
+    page = drawn(SeasonalFrequency(), view)
+    months, years = (axes.images[0].get_array() for axes in page.axes[:2])
+    assert [text.get_text() for text in page.axes[0].get_xticklabels()] == ["12", "1", "2"]
+    np.testing.assert_allclose(months, [[0, 100, 0], [50, 0, 50], [50, 0, 50]])
+    np.testing.assert_allclose(years, [[100, 25, 0], [0, 25, 100], [0, 50, 0]])  # 2000 to 2002
+    two = replace(view, neuron_labels=np.array([7, 5, 5]), label_names={5: "a $5$ bill"})
+    page = drawn(SeasonalFrequency(by="label"), two)
+    np.testing.assert_allclose(page.axes[1].images[0].get_array(), [[0, 75, 100], [100, 25, 0]])
+    assert [text.get_text() for text in page.axes[0].get_yticklabels()].count("7") == 1
+    followed = drawn(Transitions(by="label"), two).axes[0].images[0].get_array()
+    np.testing.assert_allclose(followed.filled(np.nan), [[0, 100], [np.nan, np.nan]])
+
+
+def test_the_trend_says_its_unit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    days = [f"{year}-06-{day:02d}" for year in range(2001, 2011) for day in range(1, 11)]
+    units = [int(day < year % 2000) for year in range(2001, 2011) for day in range(10)]
+    page = drawn(SeasonalFrequency(), view_of(units, days))
+    texts = [text.get_text() for text in page.axes[1].texts]
+    assert texts == ["trend, points\na decade", "-100.0", "+100.0"]
 
 
 @pytest.mark.parametrize("figure", [Transitions(), SeasonalFrequency()])
@@ -442,19 +567,24 @@ def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch, metric
     X = eof.transform(step.transform(raw))
     view = view_of(UNITS, None, X, metric, raw_names=names)
     view = replace(view, restore=lambda made: step.inverse_transform(eof.inverse_transform(made)))
-    fields, grid, _ = Composites()._fields(view)
+    fields, _, grid, _ = mean_fields(view, np.arange(2))
     for unit in (0, 1):
         expected = raw[np.array(UNITS) == unit].mean(axis=0).reshape(2, 3)
         np.testing.assert_allclose(fields[unit], expected, atol=1e-12)
     np.testing.assert_array_equal(grid.latitudes, [50, 40])
     drawn(Composites(), view)
+    whole, hits, _, _ = mean_fields(view, np.zeros(2, int))  # of a label that both have
+    np.testing.assert_allclose(whole[0].ravel(), raw.mean(axis=0))
+    assert hits.tolist() == [6]
+    drawn(Composites(by="label"), replace(view, neuron_labels=np.array(["a", "a"])))
     with pytest.raises(DataError, match="name no places"):
         Composites().draw(view_of(UNITS, None))
 
 
 def test_the_configuration_in_the_package_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-W", "error", "-m", "dbgsom_geo.simulated", "slp.nc"]
+    simulated = Path(__file__).with_name("simulated.py")
+    command = [sys.executable, "-W", "error", str(simulated), "slp.nc"]
     subprocess.run([*command, "2"], check=True)
     found = run(
         str(Path(__file__).parents[1] / "weather.yaml"),
@@ -463,12 +593,49 @@ def test_the_configuration_in_the_package_runs(tmp_path, monkeypatch):
     figures = {path.name for path in (found.folder / "figures").iterdir()}
     assert figures == {"composites.png", "seasonal_frequency.png", "transitions.png"}
     table = pd.read_csv(found.folder / "artifacts" / "season_table.csv")
-    assert table.days.sum() == 731
+    assert table.samples.sum() == 731
     assert len(table) == 12
     truth = xr.open_dataset("slp.nc")["type"].values
     assert set(truth) == set(range(len(TYPES)))
 
 
+def test_written_composites_are_those_of_a_twin(wrote, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = dataset(200)
+    data.z[:, 0] += np.arange(200)[:, None] % 5
+    wrote(data)
+    growth = {"name": "fixed", "rows": 2, "columns": 3}
+    model = {"growth": growth, "labeller": {"name": "clusters", "n_clusters": 2}}
+    config = {"experiment": "x", "dataset": {"name": "netcdf", "path": "a.nc"}, "model": model}
+    config["prepare"] = [{"name": "area_weights"}, {"name": "eof", "components": 12}]
+    found = run(config | {"tracking": {"name": "season_table"}, "figures": []})
+    table = pd.read_csv(found.folder / "assignments.csv")
+    with xr.open_dataset(found.folder / "artifacts" / "composites.nc") as made:
+        np.testing.assert_array_equal(made.latitude, LATITUDES)
+        np.testing.assert_array_equal(made.longitude, LONGITUDES)
+        for by in ("unit", "label"):
+            for one, mean in zip(made[by].values, made[f"mean_of_{by}"].values, strict=True):
+                days = table[by].astype(str) == str(one)
+                assert made[f"hits_of_{by}"].sel({by: one}) == days.sum() > 0
+                np.testing.assert_allclose(mean, data.z.values[days].mean(axis=0), atol=1e-5)
+        labels = table.drop_duplicates("unit").set_index("unit").label.astype(str)
+        assert dict(zip(made.unit.values, made.label_of_unit.values.astype(str), strict=True)) == (
+            labels.to_dict()
+        )
+        assert len(made.label) == 2
+
+
+def test_composites_without_places_are_left_out_with_a_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"))
+    frame["time"] = pd.date_range("2001-01-01", periods=60).strftime("%Y-%m-%d")
+    only = {"tracking": {"name": "season_table"}, "figures": [], "dataset.id": "time"}
+    with pytest.warns(UserWarning, match=r"composites\.nc is left out: composites: features name"):
+        found = run(frame, overrides=only)
+    assert [path.name for path in (found.folder / "artifacts").iterdir()] == ["season_table.csv"]
+
+
+@SHORT
 def test_models_refuse_other_grids_and_values_for_anomalies(wrote, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wrote(dataset(400))

@@ -1,4 +1,4 @@
-"""Daily fields with known weather types: ``python -m dbgsom_geo.simulated FILE [YEARS]``."""
+"""Daily fields with known weather types: ``python simulated.py FILE [YEARS]``."""
 
 from __future__ import annotations
 
