@@ -20,7 +20,7 @@ from pydantic import Field
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, is_text, reading
 from dbgsom_cyto.fcs import Names, one_of
-from dbgsom_cyto.fcs_files import WriterAtEnd
+from dbgsom_cyto.fcs_files import WriterAtEnd, distinct
 
 _MOST = 8 << 30  # bytes of a dense matrix
 _OBS = "obs_names"  # column of the names of observations
@@ -224,8 +224,9 @@ def write_h5ad(path: Path, table: pa.Table, source: str | None) -> None:
         if len(obs) != len(table):
             raise DataError(f"{path}: {len(table)} answers for {len(obs)} observations")
         for name, column in new.items():
-            if [*map(str, held.get(name, ()))] != [*map(str, column)]:  # else carried along
-                obs[name] = column
+            cells = pd.Series(_plain(pd.Series(column)), dtype=object)
+            if not cells.equals(pd.Series(held.get(name, ()), dtype=object)):  # else carried along
+                obs[distinct([name], obs)[0]] = column
         write_elem(file, "obs", obs)
 
 

@@ -34,7 +34,7 @@ class Populations(LabellerComponent):
         default=0.0005, ge=0, lt=1, description="share of the cells of a population, at least"
     )
     diffuse: float | None = Field(
-        default=1.3, gt=0, description="the spread of neurons without one, as doublets; null: any"
+        default=1.3, gt=0, description="times the usual spread, where a neuron is none; null: never"
     )
 
     def label(self, evidence: LabelEvidence) -> Any:
