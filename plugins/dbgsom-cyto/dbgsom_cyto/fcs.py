@@ -115,23 +115,15 @@ class Fcs(Component):
                 y[part] = columns[target][drawn]
         whole = np.isfinite(y).all() and (y == np.round(y)).all() if target else False
         offered = {name for file in files for name in FcsReader.open(file.path).names}
-        offered -= {*features, target, FILE, EVENT}
+        dropped = tuple(sorted(offered - {*features, target, FILE, EVENT}))
         beside = {FILE: called, **self._of_samples(files, called)}
         of_files = {n: np.repeat(np.array(v, dtype=object), counts) for n, v in beside.items()}
-        return Data(
-            X,
-            (y.astype(np.int64) if whole else y) if target else None,
-            feature_names=features,
-            columns=Columns(
-                tuple(features),
-                target=target,
-                ids=(FILE, EVENT),
-                dropped=tuple(sorted(offered)),
-                dtype="float32",
-            ),
-            ids={FILE: of_files.pop(FILE), EVENT: events},
-            annotations=of_files,
+        table = Columns(
+            tuple(features), target=target, ids=(FILE, EVENT), dropped=dropped, dtype="float32"
         )
+        known = (y.astype(np.int64) if whole else y) if target else None
+        ids = {FILE: of_files.pop(FILE), EVENT: events}
+        return Data(X, known, features, columns=table, ids=ids, annotations=of_files)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Populations(LabellerComponent):
             warnings.warn(
                 f"labeller 'populations': {share}, in {lost.sum()} of {n} neurons, lie apart as "
                 "doublets do and went to the nearest population: diffuse: null keeps these neurons "
-                "as they are, and a larger map has purer ones (max_neurons: 225)",
+                "as they are, and a larger map (max_neurons) has purer ones",
                 stacklevel=2,
             )
         labels[live] = divide(joins, large)

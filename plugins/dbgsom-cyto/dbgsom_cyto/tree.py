@@ -182,15 +182,9 @@ def _draw_tree(
 
 
 def _draw_key(figure: Figure, key: list[tuple[str, Any]], columns: int, at: Any) -> None:
-    shown = figure.legend(
-        [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key],
-        [text for text, _ in key],
-        ncols=columns,
-        loc="upper left",
-        bbox_to_anchor=at,
-        fontsize=8,
-        frameon=False,
-        labelspacing=0.35,
-    )
+    patches = [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key]
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": at, "ncols": columns}
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelspacing": 0.35}
+    shown = figure.legend(patches, [text for text, _ in key], **place, **style)
     for text, (_, colour) in zip(shown.get_texts(), key, strict=True):
         text.set(weight="bold" if colour is None else "normal", **_PLAIN)
