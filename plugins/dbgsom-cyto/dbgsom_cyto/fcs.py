@@ -25,7 +25,7 @@ _NOT_MEASURED = re.compile(
     r"|cell[\W_]?length|file[\W_]?(no|number|id|origin).*|bc_sep.*|mahalanobis.*"
     r"|(comp-)?((\d+[a-z]+|[a-z]+\d+(di)?)[\W_]+)?"  # an isotope, and what is of no marker
     r"(dna[\W_]?\d*|.*intercalator.*|(eq\d?[\W_]*)?beads?([\W_\d].*)?|bead_?dist.*|bc[\W_]?\d+"
-    r"|barcode.*|cisplatin.*|viab.*|(live|dead|l[\W_]?d)([\W_].*)?|zombie.*)",
+    r"|barcode.*|cisplatin.*|viab.*|(live|(live)?dead|l[\W_]?d)([\W_].*)?|zombie.*)",
     re.IGNORECASE,
 )
 bare_name = partial(re.compile(rf"^{OWN}([0-9a-f]{{4}}-)?").sub, "")  # without its matrix
