@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,9 +22,13 @@ from dbgsom_cyto.fcs_files import EVENT, FILE, OWN, FcsFile, FcsReader, Spillove
 
 _NOT_MEASURED = re.compile(
     r"time.*|hdr.*|(fsc|ssc|fs|ss)([\W_\d].*)?|event.*|width|center|offset|residual|tof"
-    r"|cell[\W_]?length|file[\W_]?(no|number|id|origin).*|bead_?dist.*|bc_sep.*|mahalanobis.*",
+    r"|cell[\W_]?length|file[\W_]?(no|number|id|origin).*|bc_sep.*|mahalanobis.*"
+    r"|(comp-)?((\d+[a-z]+|[a-z]+\d+(di)?)[\W_]+)?"  # an isotope, and what is of no marker
+    r"(dna[\W_]?\d*|.*intercalator.*|(eq\d?[\W_]*)?beads?([\W_\d].*)?|bead_?dist.*|bc[\W_]?\d+"
+    r"|barcode.*|cisplatin.*|viab.*|(live|(live)?dead|l[\W_]?d)([\W_].*)?|zombie.*)",
     re.IGNORECASE,
 )
+bare_name = partial(re.compile(rf"^{OWN}([0-9a-f]{{4}}-)?").sub, "")  # without its matrix
 
 Names = Annotated[  # where a list is expected, one is a list of one
     tuple[str, ...],
@@ -50,8 +55,8 @@ class Fcs(Component):
     channels: Names | None = Field(
         default=None,
         description="names of markers or detectors, or patterns as CD*; null: all but time, "
-        "scatter, counters, heights and widths beside areas, and those without a marker where "
-        "others have one",
+        "scatter, counters, DNA, beads, barcodes, dead cells, heights and widths beside areas, and "
+        "those without a marker where others have one",
     )
     compensate: bool = Field(
         default=True,
@@ -110,23 +115,15 @@ class Fcs(Component):
                 y[part] = columns[target][drawn]
         whole = np.isfinite(y).all() and (y == np.round(y)).all() if target else False
         offered = {name for file in files for name in FcsReader.open(file.path).names}
-        offered -= {*features, target, FILE, EVENT}
+        dropped = tuple(sorted(offered - {*features, target, FILE, EVENT}))
         beside = {FILE: called, **self._of_samples(files, called)}
         of_files = {n: np.repeat(np.array(v, dtype=object), counts) for n, v in beside.items()}
-        return Data(
-            X,
-            (y.astype(np.int64) if whole else y) if target else None,
-            feature_names=features,
-            columns=Columns(
-                tuple(features),
-                target=target,
-                ids=(FILE, EVENT),
-                dropped=tuple(sorted(offered)),
-                dtype="float32",
-            ),
-            ids={FILE: of_files.pop(FILE), EVENT: events},
-            annotations=of_files,
+        table = Columns(
+            tuple(features), target=target, ids=(FILE, EVENT), dropped=dropped, dtype="float32"
         )
+        known = (y.astype(np.int64) if whole else y) if target else None
+        ids = {FILE: of_files.pop(FILE), EVENT: events}
+        return Data(X, known, features, columns=table, ids=ids, annotations=of_files)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -200,10 +197,13 @@ class Fcs(Component):
                 rows[re.sub(r"\.fcs$", "", row.pop(FILE), flags=re.IGNORECASE)] = row
         found = []
         for file, short in zip(files, called, strict=True):
-            about = rows.get(short, rows.get(Path(file.path).stem))
-            if about is None:
-                raise DataError(f"{self.samples} has no row for the file '{short}': add one")
-            found.append(about)
+            base = Path(file.path).stem
+            alike = [name for name in rows if re.split(r"[/\\]", name)[-1] == base]
+            name = short if short in rows else base if base in rows else "".join(alike)
+            if name not in rows:
+                lacking = f"{self.samples} has no row for the file '{short}': add one"
+                raise DataError(f"{lacking} (there are: {_listed(rows, 5)})")
+            found.append(rows[name])
         return {name: [about[name] for about in found] for name in found[0]}
 
 
@@ -224,10 +224,24 @@ def _found(file: FcsFile, name: str) -> str:
 def _matching(file: FcsFile, name: str) -> list[str]:
     """Return the names of the channels that a name or a pattern stands for."""
     named = [*zip(file.names, file.channels, file.labels, strict=True)]
-    exact = [names[0] for names in named if {name, name.removeprefix(OWN)} & {*names}]
+    exact = [file.names[place] for place in places_of(name, named)]
     return exact or [
         names[0] for names in named if any(fnmatchcase(one, name) for one in names if one)
     ]
+
+
+def places_of(name: str, channels: Sequence[Sequence[str]]) -> list[int]:
+    """Return the places of the channels of a name, or of the only one with it as a word."""
+    found = [i for i, names in enumerate(channels) if name in names]
+    found = found or [
+        i for i, names in enumerate(channels) if bare_name(name) in map(bare_name, names)
+    ]
+    for between in (r"[\s_]", r"[\s_-]"):  # CD3 in 170Er_CD3, then in CD3-BV421
+        if not found:
+            words = [{*re.split(between, " ".join(map(bare_name, names)))} for names in channels]
+            found = [i for i, has in enumerate(words) if bare_name(name) in has]
+            found = found if len(found) == 1 else []
+    return found
 
 
 def _measured(file: FcsFile) -> list[str]:

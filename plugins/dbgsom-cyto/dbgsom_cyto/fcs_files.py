@@ -140,7 +140,7 @@ class FcsFile:
             OWN + (label or name[len(OWN) :]) if name.startswith(OWN) else label or name
             for name, label in zip(channels, labels, strict=True)
         ]
-        names = tuple(_unique(called, {EVENT, FILE}))
+        names = tuple(distinct(called, {EVENT, FILE}))
         return cls(path, dict(flow.text), channels, labels, names, n)
 
     @property
@@ -215,7 +215,7 @@ def _parsed(path: str, **options: Any) -> Any:
             raise DataError(f"{path} holds several data sets: export each by itself") from None
 
 
-def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+def distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     """Return names that are all different, by a number where they are not."""
     used, found = set(taken), []
     for name in names:
@@ -320,7 +320,7 @@ def write_fcs(path: Path, table: pa.Table, source: str | None) -> None:
         channels, labels, parts = [*file.channels], [*file.labels], [stored]
         carried = {*FcsReader.open(source).names} - file.added  # stand in the file already
         table = table.drop_columns([name for name in table.column_names if name in carried])
-    names = _unique([re.sub("[,/]", " ", name).strip() for name in table.column_names], channels)
+    names = distinct([re.sub("[,/]", " ", name).strip() for name in table.column_names], channels)
     for n, (name, column) in enumerate(zip(names, table.columns, strict=True), len(channels) + 1):
         values, meanings = _as_floats(column)
         parts.append(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import Field
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, is_text, reading
 from dbgsom_cyto.fcs import Names, one_of
-from dbgsom_cyto.fcs_files import WriterAtEnd
+from dbgsom_cyto.fcs_files import WriterAtEnd, distinct
 
 _MOST = 8 << 30  # bytes of a dense matrix
 _OBS = "obs_names"  # column of the names of observations
@@ -67,21 +67,12 @@ class H5ad(Component):
         for name in (*self.id, *self.annotations, *([self.target] if self.target else ())):
             one_of(kept, name, f"{self.path} has no column of obs")
         features, ids = tuple(names[place] for place in places), (_OBS, *self.id)
-        return Data(
-            X,
-            kept[self.target] if self.target else None,
-            feature_names=features,
-            columns=Columns(
-                features,
-                target=self.target,
-                ids=ids,
-                dropped=tuple(one for one in kept if one not in (*ids, self.target)),
-                dtype=str(X.dtype),
-                annotations=self.annotations,
-            ),
-            ids={name: kept[name] for name in ids},
-            annotations={name: kept[name] for name in self.annotations},
-        )
+        dropped = tuple(one for one in kept if one not in (*ids, self.target))
+        table = Columns(features, target=self.target, ids=ids, dropped=dropped, dtype=str(X.dtype))
+        table = replace(table, annotations=self.annotations)
+        y, of_ids = kept[self.target] if self.target else None, {name: kept[name] for name in ids}
+        beside = {name: kept[name] for name in self.annotations}
+        return Data(X, y, features, columns=table, ids=of_ids, annotations=beside)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -224,8 +215,9 @@ def write_h5ad(path: Path, table: pa.Table, source: str | None) -> None:
         if len(obs) != len(table):
             raise DataError(f"{path}: {len(table)} answers for {len(obs)} observations")
         for name, column in new.items():
-            if [*map(str, held.get(name, ()))] != [*map(str, column)]:  # else carried along
-                obs[name] = column
+            cells = pd.Series(_plain(pd.Series(column)), dtype=object)
+            if not cells.equals(pd.Series(held.get(name, ()), dtype=object)):  # else carried along
+                obs[distinct([name], obs)[0]] = column
         write_elem(file, "obs", obs)
 
 

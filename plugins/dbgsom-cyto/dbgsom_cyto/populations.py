@@ -12,7 +12,6 @@ from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 _MOST = 50  # populations that auto tries
 _WORTH = 0.95  # of the best silhouette
-_DIFFUSE = 1.3  # times the deviation within populations: neurons of doublets
 
 
 class Populations(LabellerComponent):
@@ -21,9 +20,9 @@ class Populations(LabellerComponent):
     A neuron counts once and not by its cells, so that rare populations stay apart as frequent ones
     do. What holds less than ``least`` of the cells is no population and goes to the nearest one;
     so do neurons whose cells lie farther from their prototype than those of the median population
-    from its mean, by 1.3 times, such as doublets. ``auto`` takes the largest number, 50 at most,
-    whose silhouette of the prototypes (Rousseeuw 1987) is 0.95 of the best or more, before such are
-    left out: rare populations hardly change it. Populations are numbered by their first neuron.
+    from its mean, ``diffuse`` times, such as doublets. ``auto`` takes the largest number, 50 at
+    most, whose silhouette of the prototypes (Rousseeuw 1987) is 0.95 of the best or more, before
+    such are left out: rare populations hardly change it. They are numbered by their first neuron.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("vq",)
@@ -33,6 +32,9 @@ class Populations(LabellerComponent):
     )
     least: float = Field(
         default=0.0005, ge=0, lt=1, description="share of the cells of a population, at least"
+    )
+    diffuse: float | None = Field(
+        default=1.3, gt=0, description="times the usual spread, where a neuron is none; null: never"
     )
 
     def label(self, evidence: LabelEvidence) -> Any:
@@ -57,17 +59,21 @@ class Populations(LabellerComponent):
             lost = large[sons].sum(axis=1) - large[n:]
             return large, large[:n].sum() - np.concatenate([[0], lost.cumsum()])
 
-        def divide(joins: int, large: Any) -> Any:
+        def nodes_of(joins: int) -> Any:
             node = np.arange(n + joins)
             for join in reversed(range(joins)):
                 node[sons[join]] = node[n + join]
-            known = np.flatnonzero(large[node[:n]])
+            return node[:n]
+
+        def divide(joins: int, large: Any) -> Any:
+            node = nodes_of(joins)
+            known = np.flatnonzero(large[node])
             node = node[known][apart[:, known].argmin(axis=1)] if len(known) else np.zeros(n, int)
             _, first, found = np.unique(node, return_index=True, return_inverse=True)
             return first.argsort().argsort()[found]
 
-        large, counts = count(hits)
-        worth = {}
+        by_size, counts = count(hits)
+        large, worth = by_size, dict[Any, Any]()
         for k in range(2, min(counts.max(), _MOST) + 1):
             joins = np.flatnonzero(counts >= k)[-1]
             found = divide(joins, large)
@@ -75,7 +81,7 @@ class Populations(LabellerComponent):
                 worth[joins] = silhouette_score(apart, found, metric="precomputed")
         enough = _WORTH * max(worth.values(), default=0)
         joins = min((joins for joins, value in worth.items() if value >= enough), default=n - 1)
-        if evidence.errors is not None:
+        if evidence.errors is not None and self.diffuse is not None:
             cluster, spread = divide(joins, large), np.square(evidence.errors[live] / hits)
             share = hits / np.bincount(cluster, hits)[cluster]
             member = np.eye(cluster.max() + 1)[cluster] * share[:, None]
@@ -83,12 +89,20 @@ class Populations(LabellerComponent):
             within = (member.T @ squares)[cluster]
             order = within.argsort()
             middle = within[order[hits[order].cumsum().searchsorted(hits.sum() / 2)]]
-            large, counts = count(np.where(spread > _DIFFUSE**2 * middle, 0, hits))
+            large, counts = count(np.where(spread > self.diffuse**2 * middle, 0, hits))
         if self.n_clusters != "auto":
             most = int(counts.max())
             if self.n_clusters > most:
                 message = f"labeller 'populations' finds {most} clusters, not {self.n_clusters}"
                 warnings.warn(f"{message}: let the map grow larger, or lower least", stacklevel=2)
             joins = np.flatnonzero(counts >= min(self.n_clusters, most))[-1]
+        if (lost := (by_size & ~large)[nodes_of(joins)]).any():
+            share = f"{100 * hits[lost].sum() / hits.sum():.2g} % of the cells"
+            warnings.warn(
+                f"labeller 'populations': {share}, in {lost.sum()} of {n} neurons, lie apart as "
+                "doublets do and went to the nearest population: diffuse: null keeps these neurons "
+                "as they are, and a larger map (max_neurons) has purer ones",
+                stacklevel=2,
+            )
         labels[live] = divide(joins, large)
         return labels

@@ -18,8 +18,7 @@ from pydantic import Field
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from dbgsom_core.api import FigureComponent, MapView, as_label
-from dbgsom_cyto.fcs import Names
-from dbgsom_cyto.fcs_files import OWN
+from dbgsom_cyto.fcs import Names, bare_name, one_of, places_of
 
 Floats = NDArray[np.float64]
 _Cluster = tuple[str, Floats, float, NDArray[np.intp]]  # name, colour (3,), share, neurons (m,)
@@ -89,13 +88,12 @@ class MinimumSpanningTree(FigureComponent):
         low, spread = live.min(axis=0), np.ptp(live, axis=0)
         chosen = np.sort(np.argsort(-live.var(axis=0), kind="stable")[: self.most_markers])
         if self.markers is not None:
-            known = {name.removeprefix(OWN): i for i, name in enumerate(names)}
-            known |= {name: i for i, name in enumerate(names)}
-            if unknown := [name for name in self.markers if name not in known]:
-                raise ValueError(f"no feature is called '{unknown[0]}': {', '.join(names[:12])}")
-            chosen = np.array([known[name] for name in self.markers])
+            found = [places_of(name, [[one] for one in names]) for name in self.markers]
+            for name, places in zip(self.markers, found, strict=True):
+                places or one_of(names, name, "no feature is called")  # raises
+            chosen = np.array([places[0] for places in found])
         scaled = (prototypes - low) / np.where(spread > 0, spread, 1.0)
-        return [names[i] for i in chosen], np.clip(scaled[:, chosen], 0.0, 1.0)
+        return [bare_name(names[i]) for i in chosen], np.clip(scaled[:, chosen], 0.0, 1.0)
 
 
 def spanning_tree(distances: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -184,15 +182,9 @@ def _draw_tree(
 
 
 def _draw_key(figure: Figure, key: list[tuple[str, Any]], columns: int, at: Any) -> None:
-    shown = figure.legend(
-        [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key],
-        [text for text, _ in key],
-        ncols=columns,
-        loc="upper left",
-        bbox_to_anchor=at,
-        fontsize=8,
-        frameon=False,
-        labelspacing=0.35,
-    )
+    patches = [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key]
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": at, "ncols": columns}
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelspacing": 0.35}
+    shown = figure.legend(patches, [text for text, _ in key], **place, **style)
     for text, (_, colour) in zip(shown.get_texts(), key, strict=True):
         text.set(weight="bold" if colour is None else "normal", **_PLAIN)

@@ -23,7 +23,7 @@ from dbgsom_core.tables import open_table, write_table
 from dbgsom_core.testing import parametrize_with_checks
 from dbgsom_cyto.arcsinh import Arcsinh
 from dbgsom_cyto.cluster_tables import ClusterTables, tables_of
-from dbgsom_cyto.fcs import Fcs
+from dbgsom_cyto.fcs import Fcs, places_of
 from dbgsom_cyto.fcs_files import Spillover
 from dbgsom_cyto.h5ad import H5ad
 from dbgsom_cyto.tree import MinimumSpanningTree, layout, spanning_tree
@@ -102,6 +102,32 @@ def test_channels_that_measure_no_marker_are_left_out(files):
 )
 def test_channels_are_named_by_marker_detector_or_pattern(files, channels, names):
     assert load(files, channels).feature_names == names
+
+
+def test_a_marker_is_found_within_its_names():
+    names = ["Comp-CD3 BV421", "170Er_CD4", "Comp-1f3a-HLA-DR", "CD8-FITC", "CD45 RA", "CD45_RO"]
+    words = ["CD3", "CD4", "HLA-DR", "CD8", "RA", "Comp-CD3", "CD45", "CD", "Comp-HLA-DR"]
+    found = [places_of(word, [[name] for name in names]) for word in words]
+    assert found == [[0], [1], [2], [3], [4], [0], [], [], [2]]
+    assert places_of("FL1-A", [["FL1-A"], ["Comp-FL1-A"]]) == [0]
+
+
+def test_channels_are_named_by_a_word_of_their_marker(tmp_path):
+    labels = ["", "", "CD3 BV421", "170Er_CD4", "CD8 PE", "CD8 APC", ""]
+    path = write_fcs(tmp_path / "x.fcs", events_of(0), {"SPILLOVER": KEYWORD}, labels=labels)
+    data = load(path, ["CD4", "CD3"])
+    assert data.feature_names == ["Comp-170Er_CD4", "Comp-CD3 BV421"]
+    with pytest.raises(DataError, match="no channel 'CD8'; did you mean 'CD8 PE'"):
+        load(path, "CD8")
+
+
+def test_mass_cytometry_is_left_with_its_markers(tmp_path):
+    labels = ["140Ce_Beads", "191Ir_DNA1", "Live/Dead", "102Pd_BC1", "194Pt_Cisplatin", "DNAM-1"]
+    channels = ["Ce140Di", "Ir191Di", "Pt195Di", "Pd102Di", "Pt194Di", "Er170Di", "Er166Di"]
+    path = write_fcs(tmp_path / "x.fcs", events_of(0), {}, channels, [*labels, "166Er_BCL6"])
+    with pytest.warns(UserWarning, match="left out, .*: 140Ce_Beads, .*, 194Pt_Cisplatin"):
+        data = load(path, None)
+    assert data.feature_names == ["DNAM-1", "166Er_BCL6"]
 
 
 def test_compensation_undoes_the_published_convention(tmp_path):
@@ -217,8 +243,12 @@ def test_samples_and_targets_stand_beside_the_events(files):
     data = load(files, samples=str(table), target="Time")
     assert data.annotations["condition"].tolist() == ["control"] * 200 + ["treated"] * 300
     np.testing.assert_array_equal(data.y[:200], events_of(0)[:, 6])
-    table.write_text("file,condition\na,control\n")
-    with pytest.raises(DataError, match="no row for the file 'b'"):
+    table.write_text("file,condition\nflow/b.fcs,treated\nflow/a.fcs,control\n")
+    assert load(files, samples=str(table)).annotations["condition"][0] == "control"
+    table.write_text("file,condition\na,control\nx/b,1\ny/b,2\n")
+    with pytest.raises(
+        DataError, match=r"no row for the file 'b': add one \(there are: a, x/b, y/b\)"
+    ):
         load(files, samples=str(table))
 
 
@@ -439,6 +469,16 @@ def test_h5ad_gets_its_answers_in_obs_of_a_copy(cells, monkeypatch):
     assert (new.uns["note"], [*new.layers], [*new.obsm]) == ("kept", ["raw"], ["X_pca"])
     labels = pd.read_csv(found.folder / "assignments.csv")["label"]
     assert new.obs["label"].astype(int).tolist() == labels.tolist()
+    new.obs["label"] = old.obs["kind"]
+    new.obs["count"], new.obs["gap"] = range(80), ["a", None] * 40
+    new.write_h5ad("new.h5ad")
+    carried = "batch,age,count,gap"
+    code, told = predict(found.folder, "new.h5ad", "-o", "more.h5ad", "--keep", carried)
+    assert code == 0, told
+    more = anndata.read_h5ad("more.h5ad")
+    pd.testing.assert_frame_equal(more.obs[new.obs.columns], new.obs, check_dtype=False)
+    assert [*more.obs.columns[len(new.obs.columns) :]] == ["label 2"]
+    assert more.obs["label 2"].astype(int).tolist() == labels.tolist()
     code, told = predict(found.folder, "cells.h5ad", "-o", "new.csv", "--keep", "batch")
     assert code == 0
     assert [*pd.read_csv("new.csv").columns[:4]] == ["batch", "obs_names", "kind", "label"]
@@ -536,3 +576,17 @@ def test_tables_are_those_of_pandas():
         np.testing.assert_allclose(found[f"cv{end}"][[*frame]], cv.where(groups.mean() > 0))
     with pytest.raises(DataError, match=r"no column 'fill' is kept .* \(event, file, condition\)"):
         tables_of(view, "fill")
+
+
+def test_wedges_are_chosen_by_words_and_named_without_their_matrix():
+    names = ["Comp-CD3 BV421", "Comp-1f3a-CD4", "170Er_CD8"]
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    view = SimpleNamespace(
+        evaluation=SimpleNamespace(som_map=SimpleNamespace(prototypes=X)), feature_names=names
+    )
+    shown, lengths = MinimumSpanningTree(markers=("CD8", "CD3"))._stars(view, np.ones(5))
+    assert shown == ["170Er_CD8", "CD3 BV421"]
+    expected = ((X - X.min(axis=0)) / np.ptp(X, axis=0))[:, [2, 0]]
+    np.testing.assert_allclose(lengths, expected)
+    with pytest.raises(DataError, match="no feature is called 'CD4 BV421'; did you mean"):
+        MinimumSpanningTree(markers="CD4 BV421")._stars(view, np.ones(5))

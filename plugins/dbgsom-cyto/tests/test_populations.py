@@ -46,16 +46,30 @@ def test_every_population_has_its_share_of_cells(groups):
 
 
 def test_asks_for_larger_maps(groups):
-    few = SomVQ(max_neurons=6, labeller=Populations(n_clusters=40))
+    few = SomVQ(max_neurons=6, labeller=Populations(n_clusters=40, diffuse=None))
     with pytest.warns(UserWarning, match="clusters, not 40"):
         few.fit(groups[0])
+
+
+def test_a_rare_group_that_shares_its_neuron_with_doublets_is_told_and_can_be_kept(groups):
+    X, truth = groups
+    rng = np.random.default_rng(4)
+    near = X[truth == 2].mean(axis=0) + rng.normal(0, 1.0, (20, 4))
+    X = np.vstack([X[truth < 3], near]).astype(np.float32)
+    fixed = MAP | {"growth": {"name": "fixed", "rows": 2, "columns": 2}}
+    with pytest.warns(UserWarning, match=r"2\.6 % of the cells, in 1 of 4 .* diffuse: null"):
+        labels = SomVQ(**fixed, labeller=Populations()).fit(X).labels_
+    assert adjusted_rand_score(truth[truth < 3], labels[:3060]) < 1
+    labels = SomVQ(**fixed, labeller=Populations(diffuse=None)).fit(X).labels_
+    assert adjusted_rand_score(truth[truth < 3], labels[:3060]) == 1
 
 
 def test_simulated_blood_is_found():
     data = simulate(cells=5_000, files=2, seed=7)
     X = np.arcsinh(data.intensities / 150)
     known = data.population >= 0
-    labels = SomVQ(**MAP, labeller=Populations()).fit(X).labels_
+    with pytest.warns(UserWarning, match="of the cells, in"):
+        labels = SomVQ(**MAP, labeller=Populations()).fit(X).labels_
     assert adjusted_rand_score(data.population[known], labels[known]) > 0.9
     assert (data.intensities < 0).mean() > 0.1
     assert data.rare.sum() == 3
