@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import (
     DataError,
     DbgsomError,
@@ -586,7 +586,7 @@ class FittedModel:
         elif self.columns is None and not self.steps:  # the estimator knows its features
             return X
         X = prepared(self.steps, X)
-        return X if isinstance(X, BlockTable) else np.asarray(X)
+        return X if isinstance(X, Partitions) else np.asarray(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predictions for raw samples X (n, D), shape (n,)."""
