@@ -14,7 +14,7 @@ from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
-from dbgsom_core.engine.partitions import Partitions, row_numbers, take
+from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import (
     Floats,
     Integers,
@@ -42,7 +42,11 @@ class PartitionedSamples(LocalSamples):
     incomplete = False
     packed = None
     _may_be_packed = False
-    piece = 1 << 20  # rows whose distances are fetched at a time
+
+    @property
+    def piece(self) -> int:
+        """Rows whose distances are fetched at a time: each time costs some milliseconds."""
+        return max(1 << 16, self.n >> 8)
 
     @cached_property
     def quantisation(self) -> Quantisation:
@@ -76,7 +80,7 @@ class PartitionedSamples(LocalSamples):
             use(rows, self.subset(rows))
 
     def subset(self, rows: NDArray[Any] | slice) -> Any:
-        if not is_small(len(row_numbers(rows, self.n)), self.X):
+        if not is_small(len(self.X.row_numbers(rows)), self.X):
             return replace(self, X=take(self.X, rows), **self._entries(rows))
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes}
         given |= {"chunk_rows": self.chunk_rows, **self._entries(rows)}

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,6 +121,18 @@ class Partitions(ABC):
     def followed_by(self, more: Block) -> Partitions:
         """Return the rows with those of an array (m, D) after them."""
 
+    def row_numbers(self, rows: Any) -> NDArray[np.int64]:
+        """Return the row numbers, from 0, of a slice, a mask (n,) or row numbers."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            return np.flatnonzero(rows)
+        numbers = rows.astype(np.int64)
+        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"the table has {len(self)} rows")
+        return np.asarray(np.where(numbers < 0, numbers + len(self), numbers))
+
     def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Parts:
         """Return the parts ``make(rows, *given[i], None, None)``, see `RereadParts`."""
         return RereadParts(self, make, given)
@@ -192,10 +204,10 @@ def each_range(
     ``entries`` are those of the arrays ``beside`` (n,) or None; X is an array of any dimension, a
     CSR matrix or `Partitions`, for which ``ask`` may be pickled.
     """
-    size = range_rows(math.prod(X.shape[1:]))
     if isinstance(X, Partitions):
-        given = [(size, ask, *entries) for entries in X.beside(*beside)]
-        return [answer for answers in X.each(_ask_ranges, given) for answer in answers]
+        given = [(ask, 1, *entries) for entries in X.beside(*beside)]
+        return list(chain.from_iterable(X.each(each_range, given)))
+    size = range_rows(math.prod(X.shape[1:]))
     starts = range(0, X.shape[0], size)
     answers: list[Any] = [None] * len(starts)
 
@@ -207,29 +219,10 @@ def each_range(
     return answers
 
 
-def _ask_ranges(
-    X: Block, size: int, ask: Callable[..., Any], *beside: NDArray[Any] | None
-) -> list[Any]:
-    return each_range(X, ask, 1, *beside)
-
-
 def pieces(start: int, stop: int) -> Iterator[slice]:
     """Yield slices of rows ``start`` to ``stop``, small enough to be read at once."""
     for first in range(start, stop, _PIECE):
         yield slice(first, min(first + _PIECE, stop))
-
-
-def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
-    """Return the row numbers of a slice, a mask (n,) or row numbers of a table of n rows."""
-    if isinstance(rows, slice):
-        return np.arange(*rows.indices(n))
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        return np.flatnonzero(rows)
-    numbers = rows.astype(np.int64)
-    if len(numbers) and not -n <= numbers.min() <= numbers.max() < n:
-        raise IndexError(f"the table has {n} rows")
-    return np.asarray(np.where(numbers < 0, numbers + n, numbers))
 
 
 def take(table: Any, rows: Any) -> Any:

@@ -111,8 +111,11 @@ class DaskEngine(Component):
         if isinstance(X, Partitions):
             return X
         if _is_dask(X):
-            return self._partitions(_array_of(X))
-        return self._partitions(_array_of_stored(X)) if stays_outside(X) else None
+            workers = _SESSION.get()
+            # What the workers hold of X is to be there until rows are made of it, and no longer.
+            held = X if workers is None else workers.hold(X)
+            return self._partitions(_array_of(held))
+        return self._partitions(array_of_stored(X)) if stays_outside(X) else None
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
         table = self.opened(X)
@@ -122,7 +125,7 @@ class DaskEngine(Component):
                     f"workers of dask take no {type(X).__name__}: make X dense, or take engine: "
                     "local"
                 )
-            table = self._partitions(_array_of_stored(X))
+            table = self._partitions(array_of_stored(X))
         if table is None:
             return samples_in_memory(X, metric, weights)
         return samples_in_partitions(table, metric, weights)
@@ -244,21 +247,24 @@ class DaskPartitions(Partitions):
     # ------------------------------------------------------------------------------ other rows
 
     def __getitem__(self, rows: Any) -> NDArray[np.floating[Any]]:
-        if isinstance(rows, slice):
-            return self._compute(self.array[rows])
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            return self._compute(self._some(np.flatnonzero(rows)))
-        distinct, at = np.unique(np.where(rows < 0, rows + len(self), rows), return_inverse=True)
+        if (array := self._slice(rows)) is not None:
+            return self._compute(array)
+        distinct, at = np.unique(self.row_numbers(rows), return_inverse=True)
         return self._compute(self._some(distinct))[at]
 
     def take(self, rows: Any) -> Partitions:
-        if isinstance(rows, slice):
-            return self._over(self.array[rows])
-        rows = np.asarray(rows)
-        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if (array := self._slice(rows)) is not None:
+            return self._over(array)
+        numbers = self.row_numbers(rows)
         is_ascending = bool((np.diff(numbers) > 0).all())
         return self._over(self._some(numbers) if is_ascending else self.array[numbers])
+
+    def _slice(self, rows: Any) -> Any:
+        # The array of a plain slice, else None.
+        if not isinstance(rows, slice):
+            return None
+        start, stop, step = rows.indices(len(self))
+        return self.array[start : max(start, stop)] if step == 1 else None
 
     def _some(self, rows: NDArray[Any]) -> Any:
         # The array of ascending rows.
@@ -266,6 +272,8 @@ class DaskPartitions(Partitions):
         from dask.highlevelgraph import HighLevelGraph
 
         name, array = f"take-{uuid.uuid4().hex}", self.array
+        if not len(rows):
+            return array[:0]
         cuts = np.searchsorted(rows, self.ends)
         tasks: dict[Any, Any] = {}
         sizes: list[int] = []
@@ -329,11 +337,11 @@ def _transformed(
 # ------------------------------------------------------------------------------ what is stored
 
 
-def _array_of_stored(X: Any) -> Any:
+def array_of_stored(X: Any) -> Any:
     import dask.array as da
 
     if not isinstance(X, np.ndarray) or isinstance(X, np.memmap):
-        X = _mapped_file(X) or StoredRows(X)
+        X = NpyRows.of_map(X) or StoredRows(X)
     dtype = X.dtype if X.dtype in _FLOATS else np.dtype(np.float64)
     size = range_rows(X.shape[1])
     rows = max(1, int(_THREAD_MIB * 2**20) // (size * X.shape[1] * X.dtype.itemsize)) * size
@@ -342,20 +350,6 @@ def _array_of_stored(X: Any) -> Any:
         inline_array=not isinstance(X, np.ndarray), meta=np.empty((0, 0), X.dtype),
     )  # fmt: skip
     return array.astype(dtype)
-
-
-def _mapped_file(X: Any) -> NpyRows | None:
-    # The file of a memory map of whole rows; not of a copy-on-write map, whose changes are not in
-    # the file.
-    if not isinstance(X, np.memmap) or X.mode == "c" or not X.filename:
-        return None
-    whole = X
-    while isinstance(whole.base, np.memmap):
-        whole = whole.base
-    if not X.flags.c_contiguous or not isinstance(whole.base, mmap):
-        return None
-    offset = whole.offset + X.ctypes.data - whole.ctypes.data
-    return NpyRows(os.fspath(X.filename), offset, X.shape, X.dtype)
 
 
 class NpyRows:
@@ -379,6 +373,19 @@ class NpyRows:
         self._before = self._size_and_time()
         # Pages of new memory cost as much as reading them.
         self._spare = defaultdict[int, deque[bytearray]](deque)
+
+    @classmethod
+    def of_map(cls, X: Any) -> NpyRows | None:
+        """Return the rows of a memory map, or None where they are not, as they are, in its file."""
+        if not isinstance(X, np.memmap) or X.mode == "c" or not X.filename:  # c: copy on write
+            return None
+        whole = X
+        while isinstance(whole.base, np.memmap):
+            whole = whole.base
+        if not X.flags.c_contiguous or not isinstance(whole.base, mmap):
+            return None
+        offset = whole.offset + X.ctypes.data - whole.ctypes.data
+        return cls(os.fspath(X.filename), offset, X.shape, X.dtype)
 
     def __reduce__(self) -> Any:
         return NpyRows, self._recipe

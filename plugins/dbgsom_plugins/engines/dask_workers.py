@@ -70,6 +70,12 @@ class Workers:
             self.wait(lambda client: client.wait_for_workers(1))
         return max(1, int(sum(self.client.nthreads().values())))
 
+    def hold(self, collection: Any) -> Any:
+        """Return a dask collection whose partitions the workers hold."""
+        with warnings.catch_warnings():  # an array that is in this process has to travel
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return self.client.persist(collection)
+
     def submit(self, function: Callable[..., Any], *given: Any) -> Any:
         """Return the future of a call, whose arguments may be futures and lists of them."""
         key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
@@ -107,7 +113,7 @@ class Workers:
                     there = distributed.LocalCluster(
                         n_workers=self._workers,
                         threads_per_worker=1,
-                        dashboard_address=None,
+                        dashboard_address=":0",
                         silence_logs=logging.CRITICAL,
                     )
                 self._stack.enter_context(there)
@@ -192,11 +198,11 @@ class ClusterPartitions(DaskPartitions):
     def __init__(self, array: Any, mib: float, workers: Workers) -> None:
         self._workers = workers
         super().__init__(array, mib)
-        with warnings.catch_warnings():  # an array that is in this process has to travel
-            warnings.filterwarnings("ignore", "Sending large graph")
-            self.array = workers.client.persist(self.array)
+        self.array = workers.hold(self.array)
         futures = {future.key: future for future in distributed.futures_of(self.array)}
         self._blocks = [futures[key] for (key,) in self.array.__dask_keys__()]
+        # What they are made of may go only now.
+        workers.gather([workers.submit(len, block) for block in self._blocks])
 
     def _partition_rows(self, n: int, d: int, dtype: np.dtype[Any]) -> int:
         # The same number for each thread, so that none waits for another.
