@@ -8,53 +8,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError, open_regular
-from dbgsom_core.tables import parquet_file, reading
+from dbgsom_core.tables import numbered, parquet_file, reading
 
 
-def parquet_rows(files: Sequence[str], columns: Sequence[str], dtype: str) -> Any:
-    """Return columns of numbers of Parquet files as a dask array (n, D); nulls are nan.
+def parquet_rows(files: Sequence[str], places: Sequence[int], dtype: str) -> Any:
+    """Return the columns at ``places`` of Parquet files as a dask array (n, D); nulls are nan.
 
-    A partition is a row group. Computing it raises `DataError` where its file has changed since.
+    A chunk is a row group, which is decoded each time. `DataError`: a file is damaged, or it
+    changed in the meantime.
     """
     import dask
     import dask.array as da
-    import dask.dataframe as dd
 
-    shapes, sources = [], []
+    rows, parts = dask.delayed(_read_group, pure=False), []
     for path in map(os.path.abspath, files):
         with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
             metadata = parquet_file(stream).metadata
-            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             facts = _facts(os.fstat(stream.fileno()))
-        shapes += [(size, len(columns)) for size in sizes]
-        sources += [(path, facts)] * len(sizes)
-    paths = list(dict.fromkeys(path for path, _ in sources))
-    frame = dd.read_parquet(paths, columns=list(columns), index=False, split_row_groups=True)
-    numbers = dask.delayed(_numbers, pure=False)
-    blocks = zip(frame.to_delayed(), shapes, sources, strict=True)
-    parts = [
-        da.from_delayed(numbers(block, shape, dtype, *source), shape, dtype)
-        for block, shape, source in blocks
-    ]
+        for group in range(metadata.num_row_groups):
+            shape = metadata.row_group(group).num_rows, len(places)
+            lazy = rows(path, facts, group, tuple(places), dtype)
+            parts.append(da.from_delayed(lazy, shape, dtype))
     return da.concatenate(parts)
 
 
-def _numbers(
-    frame: Any, shape: tuple[int, int], dtype: str, path: str, facts: tuple[int, ...]
+def _read_group(
+    path: str, facts: tuple[int, ...], group: int, places: tuple[int, ...], dtype: str
 ) -> NDArray[np.floating[Any]]:
-    with reading(path, "Parquet file"):
-        if _facts(Path(path).stat()) != facts:
+    with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
+        if _facts(os.fstat(stream.fileno())) != facts:
             raise DataError(
                 f"{path} changed while it was read: leave it as it is until the end, and begin "
                 "again"
             )
-    found: NDArray[np.floating[Any]] = frame.to_numpy(dtype, na_value=np.nan)
-    if found.shape != shape:
-        raise DataError(f"{path} is damaged: a row group has {len(found)} rows, not {shape[0]}")
-    return found
+        file = parquet_file(stream)
+        names = numbered(file.schema_arrow.names)
+        table = file.read_row_group(group, [names[place] for place in places], use_threads=False)
+        out = np.empty((table.num_rows, len(places)), dtype)
+        for column, numbers in enumerate(table.columns):
+            if numbers.null_count:
+                numbers = pc.fill_null(pc.cast(numbers, pa.float64(), safe=False), np.nan)
+            out[:, column] = numbers.to_numpy()
+    return out
 
 
 def _facts(found: os.stat_result) -> tuple[int, ...]:

@@ -581,8 +581,7 @@ class Parquet(Table):
         if not all(fits) or any(twice) or not table.num_rows:
             return None
         columns = self._columns(table, roles)
-        features = [table.names[i] for i in roles.features]
-        X = parquet_rows([*map(str, table.files)], features, columns.dtype)
+        X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
         cells, y = _Cells(self, table, replace(roles, features=()), {}), None
         kept = np.ones(X.shape[0], dtype=bool)
         if cells.n not in (0, X.shape[0]):
