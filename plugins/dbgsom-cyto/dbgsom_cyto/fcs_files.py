@@ -151,7 +151,8 @@ class _Keywords:
             numbers = []
         count = len(default.split(","))
         if len(numbers) != count or not all(least <= number < np.inf for number in numbers):
-            raise self._error(key, f"{count} of {least:g} or more")
+            wanted = "a number" if count == 1 else f"{count} numbers"
+            raise self._error(key, f"{wanted} from {least:g}")
         return numbers
 
     def scale(self, n: int, name: str) -> Scale:

@@ -6,14 +6,16 @@ import math
 from typing import Any
 
 from dbgsom_core.api import DataError
+from dbgsom_core.tables import reading
 
 _PACKED, _ALWAYS = 1100, 16 << 20  # bytes that each byte of a file may become, and beyond that
-_MOST_OBJECTS = 100_000  # of a file
+_MOST_OBJECTS = 50_000  # of a file
 _MOST_COLUMNS = 2000  # of obs, and of var, and matrices
 _MOST_NAMES = 10_000_000  # of the columns of all matrices
 _TEXTS = 1000  # read at once: were each as large as the file, they were within _PACKED
 _SPARSE = ("csr_matrix", "csc_matrix")
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
+_NO_PACKING = (2, 3, 5, 6)  # filters of HDF5: shuffle, fletcher32, nbit, scaleoffset
 AGAIN = "write the file again with anndata"
 
 
@@ -26,12 +28,14 @@ def check_h5ad(file: Any, path: str, size: int) -> None:
     """
     _check_objects(file, path)
     read = _Read(file, path)
-    n, d = read.frame("obs"), read.frame("var")
+    with reading(f"{path}: obs and var", "tables"):
+        n, d = read.frame("obs"), read.frame("var")
     entries, names = matrices_of(file), 0
     if len(entries) > _MOST_COLUMNS:
         raise DataError(f"{path} has {len(entries)} matrices, and {_MOST_COLUMNS} is the most")
     for entry in entries:
-        rows, columns = read.matrix(entry)
+        with reading(f"{path}: {entry}", "matrix"):
+            rows, columns = read.matrix(entry)
         names += columns
         if rows != n or (columns != d and not entry.startswith("obsm/")):
             raise DataError(
@@ -42,13 +46,13 @@ def check_h5ad(file: Any, path: str, size: int) -> None:
             raise DataError(f"{path}: {entry} has {columns} columns, which is too many")
     left = most_decoded(size)
     for where, data in read.data:
-        left -= _decoded(data, left)
+        with reading(where, "data set"):
+            left -= _decoded(data, left)
         if left < 0:
             raise DataError(
-                f"{where} would make {_PACKED} times as much of the file as it has bytes, so that "
-                f"it was never measured: {AGAIN}"
+                f"{where}, with what else is read, would be more than {_PACKED} times as large as "
+                f"the file, as no measurements are: {AGAIN}"
             )
-
     for where, codes, count in read.codes:
         found = codes[()]
         if len(found) and not -1 <= found.min() <= found.max() < count:
@@ -75,24 +79,24 @@ def _check_objects(file: Any, path: str) -> None:
     groups, seen, count = [("", file)], set[int](), 0
     while groups:
         above, group = groups.pop()
-        for name in group:
-            where, count = f"{above}{name}", count + 1
+        for name in group.id:  # in bytes
+            where, count = f"{above}{name.decode(errors='replace')}", count + 1
             if count > _MOST_OBJECTS:
                 raise DataError(f"{path} has more than {_MOST_OBJECTS} objects: {AGAIN}")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise DataError(f"{path}: {where} is a link to another place: {AGAIN}")
-            entry = group[name]
-            if isinstance(entry, h5py.Dataset):
-                _check_stored(entry, f"{path}: {where}")
-            elif isinstance(entry, h5py.Group):
-                address = h5py.h5o.get_info(entry.id).addr
-                if address not in seen:  # a group may hold itself
-                    seen.add(address)
-                    groups.append((f"{where}/", entry))
+            with reading(f"{path}: {where}", "part of an h5ad file"):
+                if group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+                    raise DataError(f"{path}: {where} is a link to another place: {AGAIN}")
+                entry = group[name]
+                if isinstance(entry, h5py.Dataset):
+                    _check_stored(entry, f"{path}: {where}")
+                elif isinstance(entry, h5py.Group):
+                    address = h5py.h5o.get_info(entry.id).addr
+                    if address not in seen:  # a group may hold itself
+                        seen.add(address)
+                        groups.append((f"{where}/", entry))
 
 
 def _check_stored(data: Any, where: str) -> None:
-    import h5py
 
     if data.is_virtual or data.external:  # before its shape, for which HDF5 opens other files
         raise DataError(f"{where} lies in other files: {AGAIN}")
@@ -100,8 +104,7 @@ def _check_stored(data: Any, where: str) -> None:
         raise DataError(f"{where} was never written: {AGAIN}")
     created = data.id.get_create_plist()
     filters = [created.get_filter(i)[0] for i in range(created.get_nfilters())]
-    packing = [f for f in filters if f not in (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)]
-    if len(packing) > 1:
+    if len([one for one in filters if one not in _NO_PACKING]) > 1:
         raise DataError(f"{where} is packed twice: {AGAIN}")
 
 
