@@ -156,7 +156,7 @@ class _Keywords:
         return numbers
 
     def scale(self, n: int, name: str) -> Scale:
-        """Return how the numbers of the n-th channel, from 1, are stored."""
+        """Return how the numbers of the n-th channel, from 1, are stored, which is called so."""
         kind = self.text.get(f"p{n}datatype", self.text.get("datatype", "")).strip().upper()
         bits = self.whole(f"p{n}b")
         if (kind, bits) not in _TYPES:
@@ -172,7 +172,9 @@ class _Keywords:
         # Bits beyond the power of two that holds the range are not of the number.
         mask = min(1 << (math.ceil(most) - 1).bit_length(), 1 << bits) - 1
         gain, step = self.numbers(f"p{n}g", "1")[0] or 1.0, 1.0
-        if name.lower() == "time":  # cytometers write the gain of others beside it
+        if (
+            self.text.get(f"p{n}n", "").strip().lower() == "time"
+        ):  # cytometers write the gain of others beside it
             gain, step = 1.0, self.numbers("timestep", "1")[0]
         dtype = f"{order or '<'}{_TYPES[kind, bits]}"
         return Scale(dtype, mask, decades, lowest or 1.0, most, step, gain)
@@ -239,13 +241,11 @@ class FcsFile:
             OWN + (label or name[len(OWN) :]) if name.startswith(OWN) else label or name
             for name, label in zip(channels, labels, strict=True)
         ]
-        scales = tuple(keywords.scale(i, name) for i, name in enumerate(channels, 1))
+        scales = tuple(keywords.scale(i, name) for i, name in enumerate(called, 1))
         begins = {of_header[0], keywords.whole("begindata", "0")} - {0}  # 0 says nothing
         ends = {of_header[1], keywords.whole("enddata", "0")} - {0}
-        begin, length = (
-            max(begins, default=0),
-            n * sum(np.dtype(one.dtype).itemsize for one in scales),
-        )
+        begin = max(begins, default=0)
+        length = n * sum(np.dtype(one.dtype).itemsize for one in scales)
         # Some programs give the byte behind the last one as the end.
         if len(begins) > 1 or not ends <= {begin + length - 1, begin + length}:
             raise DataError(
@@ -294,8 +294,8 @@ class FcsFile:
 
     def linear(self) -> NDArray[np.float64]:
         """Return the values (C, n): no logarithms, divided by the gain."""
-        values = np.empty((len(self.scales), self.events))
-        with np.errstate(all="ignore"):
+        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
+            values = np.empty((len(self.scales), self.events))
             for place, numbers in enumerate(self.raw()):
                 values[place] = self.scales[place].linear(numbers)
         return values
@@ -305,11 +305,9 @@ class FcsFile:
         is_linear = not any(one.decades for one in self.scales)
         outdated = re.compile(r"(p\d+)?datatype|p\d+e" + ("" if is_linear else r"|p\d+g|timestep"))
         text = {key: value for key, value in self.text.items() if not outdated.fullmatch(key)}
-        with np.errstate(all="ignore"):
-            columns = [
-                one.astype(np.float32) for one in (self.raw() if is_linear else self.linear())
-            ]
-        return text, np.column_stack(columns)
+        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
+            columns = self.raw() if is_linear else self.linear()
+            return text, np.column_stack([column.astype(np.float32) for column in columns])
 
     def read(self, matrices: Iterable[Spillover] = ()) -> dict[str, NDArray[np.float64]]:
         """Return all columns (n,) by name: channels as stored, then what matrices make of them."""

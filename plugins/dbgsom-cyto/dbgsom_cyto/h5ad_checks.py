@@ -22,12 +22,12 @@ AGAIN = "write the file again with anndata"
 def check_h5ad(file: Any, path: str, size: int) -> None:
     """Raise `DataError` where an open file of so many bytes is not safe to read.
 
-    It is where all lies in the file itself and was written, lengths and types fit together, and
-    what is read is no more than `most_decoded`. The values of sparse matrices are checked when
-    they are read.
+    All has to lie in the file itself, to have been written and to fit together in length and type,
+    and what is read may be at most `most_decoded`. The places that sparse matrices name are checked
+    when they are read.
     """
     _check_objects(file, path)
-    read = _Read(file, path)
+    read = _DataSets(file, path)
     with reading(f"{path}: obs and var", "tables"):
         n, d = read.frame("obs"), read.frame("var")
     entries, names = matrices_of(file), 0
@@ -123,7 +123,7 @@ def _decoded(data: Any, most: int) -> int:
     return total
 
 
-class _Read:
+class _DataSets:
     """The data sets that are read of an h5ad file, whose lengths and types are checked."""
 
     def __init__(self, file: Any, path: str) -> None:
