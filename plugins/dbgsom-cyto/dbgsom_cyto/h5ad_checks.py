@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from struct import unpack_from
 from typing import Any
 
 from dbgsom_core.api import DataError
@@ -12,6 +15,8 @@ _PACKED, _ALWAYS = 1100, 16 << 20  # bytes that each byte of a file may become, 
 _MOST_OBJECTS = 50_000  # of a file
 _MOST_COLUMNS = 2000  # of obs, and of var, and matrices
 _MOST_NAMES = 10_000_000  # of the columns of all matrices
+_MOST_SCANNED = 1 << 30  # bytes of a file whose heaps are looked for
+_HEAP = b"GCOL\1\0\0\0"
 _TEXTS = 1000  # read at once: were each as large as the file, they were within _PACKED
 _SPARSE = ("csr_matrix", "csc_matrix")
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
@@ -26,6 +31,7 @@ def check_h5ad(file: Any, path: str, size: int) -> None:
     and what is read may be at most `most_decoded`. The places that sparse matrices name are checked
     when they are read.
     """
+    _check_heaps(file, path, size)
     _check_objects(file, path)
     read = _DataSets(file, path)
     with reading(f"{path}: obs and var", "tables"):
@@ -70,6 +76,33 @@ def matrices_of(file: Any) -> list[str]:
     found += [f"layers/{name}" for name in file.get("layers", ())]
     obsm = [f"obsm/{name}" for name in file.get("obsm", ())]
     return found + [entry for entry in obsm if getattr(file[entry], "ndim", 0) == 2]
+
+
+def _check_heaps(file: Any, path: str, size: int) -> None:
+    """Raise `DataError` where HDF5 (2.0) would look for texts for ever: behind 16 bytes of zeros.
+
+    A heap of texts is a header of 16 bytes, then objects of 16 bytes and their text, up to the next
+    8 bytes; the free space at its end is object 0, whose length counts all of it.
+    """
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise DataError(f"{path} has addresses of other than 8 bytes: {AGAIN}")
+    if size > _MOST_SCANNED:
+        return
+    with (
+        Path(file.filename).open("rb") as stream,
+        mmap(stream.fileno(), 0, access=ACCESS_READ) as content,
+    ):
+        heap = content.find(_HEAP)
+        while heap >= 0:
+            (length,) = unpack_from("<Q", content, heap + 8)
+            place, end = heap + 16, min(heap + length, size)
+            while place + 16 <= end:
+                number, _, _, length = unpack_from("<HHIQ", content, place)
+                step = 16 + (length + 7) // 8 * 8 if number else length
+                if step == 0 or step >= 1 << 63:
+                    raise DataError(f"{path} is damaged: texts at byte {place} are lost: {AGAIN}")
+                place += step
+            heap = content.find(_HEAP, heap + len(_HEAP))
 
 
 def _check_objects(file: Any, path: str) -> None:

@@ -263,6 +263,14 @@ def test_h5ad_files_that_lie_are_refused(cells, forge, monkeypatch):
     assert {*cells.parent.iterdir()} <= names | {cells.with_name("pipe")}
 
 
+def test_h5ad_files_with_a_hole_among_their_texts_are_refused(cells):
+    content = bytearray(cells.read_bytes())
+    hole = content.find(b"GCOL") + 16
+    content[hole : hole + 64] = bytes(64)  # in which HDF5 would look for ever
+    cells.write_bytes(content)
+    refused(cells, f"is damaged: texts at byte {hole} are lost")
+
+
 def test_h5ad_files_of_constants_are_read(tmp_path):
     obs = pd.DataFrame({"gate": pd.Categorical(["T"] * 3000)}, index=[f"{i}" for i in range(3000)])
     table = anndata.AnnData(np.zeros((3000, 2000), np.uint8), obs)
