@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-SECRET = 86420.25  # the only number of a file that no data set names
+OUTSIDE = b"S" * 3840  # of a file that is not named, and the numbers that it would be read as
+SECRETS = {repr(float(np.frombuffer(OUTSIDE, kind)[0])) for kind in ("i4", "i8", "f4", "f8")}
 _SECONDS, _BYTES = 5.0, 1 << 30  # at most for a file
 _SPACE = 6 << 30  # of addresses, so that a bomb ends with its reader
 
@@ -90,7 +91,7 @@ def forge_fcs(rng, path, folder):
     text |= {"$P3N": "Time", "$TIMESTEP": "0.01", "$P2R": rng.choice(["256", "200", "1024"])}
     for _ in range(rng.integers(3)):
         text[rng.choice(_KEYS)] = rng.choice(_VALUES)
-    supplement = rng.choice(["", "", "", "", "|SPILL|2,FL1,FL2,1,0.1,0,1|", "|$P2G|4|", "nothing"])
+    supplement = rng.choice(["", "", "", "", "|SPILL|2,FL1,FL2,1,0.1,0,1|", "nothing"])
     write_raw(path, raw, text, supplement)
     return path.read_bytes()
 
@@ -112,10 +113,12 @@ def reference_fcs(path):
 
 
 def is_misread_fcs(path):
-    """Return whether flowio, and so readfcs, reads a file wrong and says nothing."""
-    content = path.read_bytes()[:4000].upper()
-    # It takes an empty value for a doubled delimiter, and no $ for a part of a text.
-    return b"DATATYPE|" in content.replace(b"$DATATYPE|", b"") or b"||" in content
+    """Return whether flowio, and so readfcs, reads a file wrong and says nothing.
+
+    It takes an empty value for a doubled delimiter, and knows no types of single channels.
+    """
+    content = path.read_bytes()[:4000].upper().replace(b"$DATATYPE|", b"")
+    return b"||" in content or b"DATATYPE|" in content
 
 
 # --------------------------------------------------------------------------------------- h5ad
@@ -153,10 +156,10 @@ def forge_h5ad(rng, path, folder):
     import h5py
 
     write_h5ad(path, rng)
-    outside = np.full(480, SECRET)
-    outside.tofile(folder / "outside.bin")
+    (folder / "outside.bin").write_bytes(OUTSIDE)
     with h5py.File(folder / "outside.h5", "w") as file:
-        file["x"] = outside.reshape(30, 16)
+        file["x1"] = np.frombuffer(OUTSIDE, "f8")[:30]
+        file["x2"] = np.frombuffer(OUTSIDE, "f8")[:120].reshape(30, 4)
     with h5py.File(path, "r+") as file:
         for _ in range(rng.integers(3)):
             names = list[str]()
@@ -189,15 +192,16 @@ def _change_h5ad(rng, file, name, other, folder):
     elif kind == 6 and dtype.kind in "iuf":
         rewrite(file, name, shape=shape, dtype=dtype, external=[(f"{folder}/outside.bin", 0, 3840)])
     elif kind == 7 and dtype.kind in "iuf" and data.size:
-        layout = h5py.VirtualLayout((480,), "f8")
-        layout[:] = h5py.VirtualSource(f"{folder}/outside.bin", "x", (480,))
+        layout = h5py.VirtualLayout(shape, "f8")
+        layout[:] = h5py.VirtualSource(f"{folder}/outside.h5", f"x{data.ndim}", shape)
         attributes = dict(data.attrs)
         del file[name]
         file.create_virtual_dataset(name, layout).attrs.update(attributes)
     elif kind == 8:
+        outside = h5py.ExternalLink(f"{folder}/outside.h5", f"x{data.ndim}")
         del file[name]
-        links = [h5py.ExternalLink(f"{folder}/outside.h5", "x"), h5py.SoftLink(f"/{name}")]
-        file[name] = [*links, h5py.SoftLink(f"/{other}")][rng.integers(3)]
+        links = [outside, h5py.SoftLink(f"/{name}"), h5py.SoftLink(f"/{other}")]
+        file[name] = links[rng.integers(3)]
     elif kind == 9:
         del file[name]
         if other in file:
@@ -222,15 +226,18 @@ def read_h5ad(path):
 
 def reference_h5ad(path):
     import anndata
+    import h5py
 
     data = anndata.read_h5ad(path)
+    with h5py.File(path) as file:  # what is no matrix is no part of a table
+        matrices = [one for one in data.obsm if getattr(file[f"obsm/{one}"], "ndim", 0) == 2]
     columns = dict(zip((name.strip() for name in data.var_names), _dense(data.X), strict=True))
     for name, layer in data.layers.items():
         columns |= {
             f"{name}.{one.strip()}": x for one, x in zip(data.var_names, _dense(layer), strict=True)
         }
-    for name, values in data.obsm.items():
-        columns |= {f"{name}.{i}": x for i, x in enumerate(_dense(values))}
+    for name in matrices:
+        columns |= {f"{name}.{i}": x for i, x in enumerate(_dense(data.obsm[name]))}
     columns |= {"obs_names": data.obs_names} | {name: data.obs[name] for name in data.obs}
     return _as_texts(columns.items())
 
@@ -384,15 +391,16 @@ def fuzz(name, numbers, seed, folder):
     wrong = {number: told["wrong"] for number, told in ours.items() if told["wrong"]}
     taken = [number for number in numbers if ours[number]["read"]]
     theirs = work_elsewhere(name, "reference", folder, taken)
-    compared = [number for number in taken if theirs[number]["read"]]
+    is_misread = FORMATS[name][3]
+    compared = [n for n in taken if theirs[n]["read"] and not is_misread(paths[n])]
     for number in taken:
         found = loads((folder / f"{number}.ours").read_bytes())
-        if str(SECRET) in repr(found) or b"86420" in (folder / f"{number}.ours").read_bytes():
+        if any(secret in repr(found) for secret in SECRETS):
             wrong[number] = "read another file"
         if number in compared:
             expected = loads((folder / f"{number}.reference").read_bytes())
             names = differences(found, expected)
-            if names and not FORMATS[name][3](paths[number]):
+            if names:
                 wrong[number] = f"other numbers than the reference: {', '.join(names)[:200]}"
     counts = {"files": len(numbers), "read": len(taken), "compared": len(compared)}
     return counts | {"refused": len(numbers) - len(taken)}, wrong
