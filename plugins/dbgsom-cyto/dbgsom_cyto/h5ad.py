@@ -126,9 +126,7 @@ def _dense(file: Any, entry: str, rows: slice, path: str) -> NDArray[np.floating
     element, where = file[entry], f"{path}: {entry}"
     is_sparse = not hasattr(element, "dtype")
     n, d = (int(length) for length in (element.attrs["shape"] if is_sparse else element.shape))
-    stored = (element["data"] if is_sparse else element).dtype
-    dtype = np.dtype(np.float32 if stored == np.float32 else np.float64)
-    size = len(range(*rows.indices(n))) * d * dtype.itemsize
+    size = len(range(*rows.indices(n))) * d * 4
     most = min(_MOST, most_decoded(Path(path).expanduser().stat().st_size)) if is_sparse else _MOST
     if size > most:
         raise DataError(
@@ -136,7 +134,7 @@ def _dense(file: Any, entry: str, rows: slice, path: str) -> NDArray[np.floating
             "most for this file: choose an obsm such as X_pca, or write a smaller file"
         )
     part = _sparse(element, rows, where).toarray() if is_sparse else element[rows]
-    return np.asarray(part, dtype=dtype)
+    return np.asarray(part, dtype=np.float32 if part.dtype == np.float32 else np.float64)
 
 
 def _sparse(element: Any, rows: slice, where: str) -> Any:

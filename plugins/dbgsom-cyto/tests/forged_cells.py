@@ -328,6 +328,7 @@ def work(name, reader, folder, numbers):
     read = FORMATS[name][1 if reader == "ours" else 2]
     if reader == "reference":
         warnings.simplefilter("error")  # what is said is no silence
+    most = _BYTES
     for number in numbers:
         print(json.dumps({"begins": number}), flush=True)
         path, start = folder / f"{number}.{name}", time.process_time()
@@ -343,8 +344,9 @@ def work(name, reader, folder, numbers):
             told["wrong"] = f"raised {error!r}" if reader == "ours" else ""
         seconds = time.process_time() - start
         used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if reader == "ours" and (seconds > _SECONDS or used > _BYTES):
+        if reader == "ours" and (seconds > _SECONDS or used > most):
             told["wrong"] += f" {seconds:.1f} s and {used >> 20} MiB"
+        most = max(most, used)  # the peak is of the process
         print(json.dumps(told), flush=True)
 
 
