@@ -172,9 +172,8 @@ class _Keywords:
         # Bits beyond the power of two that holds the range are not of the number.
         mask = min(1 << (math.ceil(most) - 1).bit_length(), 1 << bits) - 1
         gain, step = self.numbers(f"p{n}g", "1")[0] or 1.0, 1.0
-        if (
-            self.text.get(f"p{n}n", "").strip().lower() == "time"
-        ):  # cytometers write the gain of others beside it
+        is_time = self.text.get(f"p{n}n", "").strip().lower() == "time"
+        if is_time:  # cytometers write the gain of others beside it
             gain, step = 1.0, self.numbers("timestep", "1")[0]
         dtype = f"{order or '<'}{_TYPES[kind, bits]}"
         return Scale(dtype, mask, decades, lowest or 1.0, most, step, gain)

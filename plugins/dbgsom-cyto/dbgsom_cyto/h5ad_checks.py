@@ -130,7 +130,6 @@ def _check_objects(file: Any, path: str) -> None:
 
 
 def _check_stored(data: Any, where: str) -> None:
-
     if data.is_virtual or data.external:  # before its shape, for which HDF5 opens other files
         raise DataError(f"{where} lies in other files: {AGAIN}")
     if data.size and not data.id.get_storage_size():
