@@ -28,7 +28,7 @@ _ENDLESS = 16  # births for each neuron and link from which on a list counts as 
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 _FEW = 12  # samples between which a metric's promises are tried before a fit
-_FEW_PAIRWISE = 5  # the same of a metric that is called for each pair
+_FEW_PAIRWISE = 4  # the same of a metric that is called for each pair
 _LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # of a winner, for sums of what it wins
 _PURE = (  # asked twice: what they answer depends on their arguments alone
     ("kernel", "weight"),
