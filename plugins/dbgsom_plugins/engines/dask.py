@@ -58,7 +58,9 @@ class DaskEngine(Component):
         "or as many as this process may use threads",
     )
     processes: bool = Field(
-        default=True, description="whether the workers on this machine are processes, or threads"
+        default=True,
+        examples=[False],  # of the kit, as processes take seconds to start
+        description="whether the workers on this machine are processes, or threads",
     )
     shard: float = Field(
         default=128.0, gt=0, le=65536, description="MiB of the data that one task holds, at most"
