@@ -24,9 +24,9 @@ from typing import Any
 
 import click
 
-from dbgsom_core.errors import DataError, PluginError, as_text, did_you_mean, level_of
+from dbgsom_core.errors import DataError, PluginError, as_text, level_of
 from dbgsom_core.interfaces.privacy import masked, private_logger, redaction
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.registry import Registry, disabled_plugins, get_registry
 from dbgsom_core.runs.folder import RunFiles, is_run
 from dbgsom_core.tables.safe_files import exists
 
@@ -403,12 +403,8 @@ def open_registry(*, warn: bool = False) -> Registry:
                 for record in registry.broken
             )
         )
-    known = {name for one in registry.records for name in (one.name, one.distribution)}
-    for name in filter(None, os.environ.get(_DISABLED, "").split(",")) if warn else ():
-        if name not in known:
-            private_logger("dbgsom").warning(
-                "no plugin is called '%s', so none was disabled%s", name, did_you_mean(name, known)
-            )
+    for sentence in registry.unknown(disabled_plugins()) if warn else ():
+        private_logger("dbgsom").warning("%s", sentence)
     for record in registry.broken if warn else ():
         private_logger("dbgsom").warning(
             "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",

@@ -189,6 +189,8 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
         stored, (loaded, experiments) = stored_runs.interrupted_run(
             lambda: stored_runs.load(name, overrides, registry), registry
         )
+        if stored is None:
+            return _run_loaded(loaded, registry, None, how)
     else:
         stored_runs.check_not_running(stored)
         loaded, experiments = stored_runs.load_stored(stored, overrides, registry)

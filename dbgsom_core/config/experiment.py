@@ -337,7 +337,7 @@ def _experiment(
         stability=stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
-        notes=(*problems.notes, *builder.notes_on(root)),
+        notes=(*problems.notes, *builder.notes_on(root), *builder.registry.unknown(disabled)),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,

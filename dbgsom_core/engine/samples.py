@@ -108,7 +108,7 @@ class Samples:
         if not issparse(prepared):
             # A view, so that a metric's cache for this array ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
-            metric.check_geometry(prepared)
+            metric.check_promises(prepared)
         threads = threads or available_threads()
         return cls(prepared, metric, threads, weights=weights, **given)
 

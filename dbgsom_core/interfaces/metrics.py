@@ -167,19 +167,19 @@ class MetricAbilities(MetricCalls, Abilities):
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)
 
-    def check_geometry(self, X: NDArray[Any]) -> None:
-        """Raise UnfitError where distances of prepared samples contradict ``geometry``."""
-        if self.validate is not None and self.is_euclidean:
-            from dbgsom_core.interfaces.validation import euclidean  # numpy is slow to import
+    def check_promises(self, X: NDArray[Any]) -> None:
+        """Raise ComponentError where distances of prepared samples are not what it claims."""
+        if self.validate is not None:
+            from dbgsom_core.interfaces.validation import promises  # numpy is slow to import
 
-            self.validate(euclidean, self, X)
+            self.validate(promises, self, X)
 
 
 def check_loop(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
     """Call a loop around ``scalar``; check the distances that it returns, alone or behind units."""
     from dbgsom_core.interfaces.validation import distances
 
-    with error_names("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
+    with error_names("metric", metric, "" if loop.__name__ == "promises" else "scalar"):
         answer = loop(*given)
         found = answer[1] if isinstance(answer, tuple) else answer
         distances(found, found.shape)

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.errors import UnfitError, described
 from dbgsom_core.interfaces.datasets import check_data
 from dbgsom_core.som_map.grid import Grid
@@ -28,6 +27,15 @@ MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a list counts as endless
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
+_FEW = 12  # samples between which a metric's promises are tried before a fit
+_FEW_PAIRWISE = 4  # the same of a metric that is called for each pair
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # of a winner, for sums of what it wins
+_PURE = (  # asked twice: what they answer depends on their arguments alone
+    ("kernel", "weight"),
+    ("kernel", "falling_weight"),
+    ("kernel", "signed_weight"),
+    ("schedule", "width"),
+)
 _KEPT = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
 _RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators")
 _SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
@@ -38,10 +46,31 @@ def call(method: Callable[..., Any], check: tuple[str, str], given: tuple[Any, .
     locked: list[NDArray[Any]] = []
     try:
         answer = method(*(read_only(one, locked, check[1] not in _KEPT) for one in given))
-        return CHECKS[check](answer, *given) if check in CHECKS else answer
+        answer = CHECKS[check](answer, *given) if check in CHECKS else answer
+        if check in _PURE:
+            _check_repeats(method, answer, *given)
+        return answer
     finally:
         for array in locked:
             array.flags.writeable = True
+
+
+def _check_repeats(method: Callable[..., Any], answer: Any, *given: Any) -> None:
+    """Raise UnfitError where a method answers otherwise when it is asked again.
+
+    Of an array, such as hops, it is asked about the first and the last entry.
+    """
+    (first, *others), why = given, "chance"
+    if np.ndim(first):
+        answer, first, why = answer[[0, -1]], first[[0, -1]], "the other hop counts, or on chance"
+    before, after = np.ravel(answer), np.ravel(method(first, *others))
+    same = np.isclose(before, after, rtol=_ROUNDING, atol=0.0)
+    if not same.all():
+        worst = int(same.argmin())
+        raise UnfitError(
+            f"returned {before[worst]:g} and, asked again for this alone, {after[worst]:g}: it "
+            f"depends on {why}"
+        )
 
 
 def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool = True) -> Any:
@@ -108,6 +137,7 @@ def numbers(answer: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return distances of this shape: finite and, but for rounding, not negative."""
     array = numbers(answer, shape, "distances")
+    _check(array.dtype.kind == "f", f"returned distances of {array.dtype}, not float64")
     least = float(array.min()) if array.size else 0.0
     if least < 0 and least < -_ROUNDING * max(1.0, float(array.max())):
         raise UnfitError(f"returned a negative distance: {least:g}")
@@ -187,6 +217,11 @@ def _weights(answer: Any, hops: NDArray[Any], width: float, signed: bool = False
     if weights.size and not weights[0] > 0:
         raise UnfitError(
             f"returned {weights[0]:g} at no hops at width {width:g}: the winner learns nothing"
+        )
+    if weights.size and not _LEAST_WEIGHT < weights[0] < _LARGEST_WEIGHT:
+        raise UnfitError(
+            f"returned {weights[0]:g} at no hops at width {width:g}, which sums of weights cannot "
+            "hold: let the winner weigh 1"
         )
     return weights
 
@@ -340,34 +375,58 @@ _flag = _must_be("True or False", lambda answer: isinstance(answer, (bool, np.bo
 _text = _must_be("text", lambda answer: isinstance(answer, str))
 
 
-def euclidean(metric: MetricCalls, X: NDArray[Any]) -> NDArray[np.float64]:
-    """Return distances by a metric between some of its prepared samples X (n, D).
+def promises(metric: Any, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Return distances by a metric (`MetricAbilities`) between some prepared samples X (n, D).
 
-    Raises UnfitError where they are not Euclidean, as it says they are: the fast search never calls
-    it.
+    Raises UnfitError where it answers otherwise when it is asked again, or is not what it says: a
+    fit does not ask it both ways, nor at all where it says that it is Euclidean.
     """
-    spaced = X[np.linspace(0, len(X) - 1, min(len(X), 12)).astype(np.intp)]
-    complete = spaced[np.isfinite(spaced).all(axis=1)]
-    some, others = complete[::2], complete[1::2].astype(np.float64)
-    expected = np.sqrt(np.square(some[:, None].astype(np.float64) - others).sum(axis=2))
-    found = np.zeros(expected.shape)
-    if metric.pairwise is not None:
-        found[:] = metric.pairwise(some, others) if found.size else 0.0
-    elif metric.assign is not None:
-        for column, prototype in enumerate(others):
-            found[:, column] = metric.assign(some, prototype[None])[1]
-    else:  # pair by pair: the loops around it may never be compiled
-        params = np.asarray(metric.scalar_params(), np.float64)
-        for row, column in np.ndindex(found.shape):
-            x = some[row].astype(np.float64)
-            found[row, column] = metric.scalar(x, others[column], params)  # type: ignore[misc]
+    few = _FEW_PAIRWISE if metric.level == "scalar" else _FEW
+    spaced = X[np.linspace(0, len(X) - 1, min(len(X), few)).astype(np.intp)]
+    some = spaced[np.isfinite(spaced).all(axis=1)]
+    others = some.astype(np.float64)
+    found, again = (_between(metric, some, others) for _ in range(2))
+    if not np.array_equal(found, again):
+        raise UnfitError("answers otherwise when it is asked again: it may not depend on chance")
+    # Relative; a float32 metric is no other.
+    rounding = 1e-6 * (1.0 + found.max(initial=0.0))
+    if "symmetry" in metric.claims:
+        _check_near(found, found.T, rounding, "claims symmetry", " the other way round")
+    if "identity" in metric.claims:
+        own = np.diagonal(found)
+        _check_near(own, np.zeros_like(own), rounding, "claims identity", ", being the same")
+    if metric.is_euclidean:
+        expected = np.sqrt(np.square(others[:, None] - others).sum(axis=2))
+        near = 1e-6 * (1.0 + expected)
+        _check_near(found, expected, near, "geometry is not 'euclidean'", "; leave geometry out")
+    return found
+
+
+def _check_near(
+    found: NDArray[Any], expected: NDArray[Any], rounding: Any, claim: str, end: str
+) -> None:
     off = np.abs(found - expected)
-    if not (off <= 1e-6 * (1.0 + expected)).all():  # relative; a float32 metric is no other
+    if not (off <= rounding).all():
         worst = np.unravel_index(np.argmax(off), off.shape)
         raise UnfitError(
-            f"is not 'euclidean': it calls two samples {found[worst]:g} apart that are "
-            f"{expected[worst]:g} apart; leave geometry out"
+            f"{claim}: it calls two samples {found[worst]:g} apart that are {expected[worst]:g} "
+            f"apart{end}"
         )
+
+
+def _between(metric: Any, X: NDArray[Any], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances (m, K), as the level that the engine calls gives them."""
+    if metric.level == "pairwise":
+        return np.asarray(metric.pairwise(X, others), np.float64)
+    found = np.zeros((len(X), len(others)))
+    if metric.level == "assign":
+        for column, other in enumerate(others):
+            found[:, column] = metric.assign(X, other[None])[1]
+        return found
+    params = np.asarray(metric.scalar_params(), np.float64)
+    plain = metric.scalar.py_func  # the loops around it may never be compiled
+    for row, column in np.ndindex(found.shape):
+        found[row, column] = plain(X[row].astype(np.float64), others[column], params)
     return found
 
 

@@ -282,6 +282,17 @@ class Registry:
             notes=tuple(dict.fromkeys(notes)),
         )
 
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Return a sentence for each name of a plugin to disable that no plugin has."""
+        known = {name for one in self.records for name in (one.name, one.distribution)}
+        for registered, _ in self._manager.list_name_plugin():  # also without an entry point
+            known.update(registered.split(":"))
+        return [
+            f"no plugin is called '{name}', so none was disabled{did_you_mean(name, known)}"
+            for name in names
+            if name not in known
+        ]
+
     def without(self, names: Iterable[str]) -> Registry:
         """Return a registry that leaves out plugins by entry point or distribution.
 

@@ -540,8 +540,10 @@ def _json(value: Any) -> str:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
-def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
+def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun | None, Any]:
     stored, (loaded, _) = interrupted_run(load, registry)
+    if stored is None:
+        return None, loaded
     if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
     check_not_running(stored)

@@ -27,10 +27,11 @@
         .lock              held while the run lives, see `RunLock`
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
-old or the new one and never a part. The status is written first and last: a folder that says
-"finished" has everything on the disk, and one that says "running" while nobody holds its lock was
-killed. JSON knows no NaN: numbers that are not finite are written as the strings ``"NaN"``,
-``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
+old or the new one and never a part. A folder is a run once ``run.json`` is there, which is written
+after the configuration. The status is written last: a folder that says "finished" has everything on
+the disk, and one that says "running", or nothing, while nobody holds its lock was killed. JSON
+knows no NaN: numbers that are not finite are written as the strings ``"NaN"``, ``"Infinity"`` and
+``"-Infinity"``, and readers turn measures back.
 """
 
 from __future__ import annotations

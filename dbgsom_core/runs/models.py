@@ -51,6 +51,8 @@ _CELLS = 1 << 20  # of a batch
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
+# The characters that OWASP's page on CSV injection lists; a text may be many joined by line feeds.
+_FORMULA = re.compile(r"^(?:[\t\r]|[^\S\n]*[-=+@＝＋－＠])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -363,9 +365,9 @@ def predict_file(
 
 
 def quote_formula(text: str) -> str:
-    """Return a text with ' in front where a spreadsheet would take it for a formula."""
-    begins = text[:1] in ("=", "+", "-", "@", "\t", "\r") and number(text) is None
-    return f"'{text}" if begins else text
+    """Return a text with ' in front where a spreadsheet may take a line of it for a formula."""
+    is_number = text.lstrip().startswith("-") and number(text) is not None
+    return f"'{text}" if _FORMULA.search(text) and not is_number else text
 
 
 class _Answering:

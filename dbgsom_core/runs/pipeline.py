@@ -319,7 +319,7 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
                 callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
             except Exception as unwritten:
                 log.warning("how it ended could not be written: %s", unwritten)
-            lock.remove_unused()
+            lock.remove_unbegun()
         callbacks.notify_others("dbgsom_run_failed", run=run, error=cause)
         if cause is error:
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,7 @@ from dbgsom_core.tables.safe_files import exists
 SHORTEST_ID = 4  # characters of the end of an id that will do
 _SECONDS_UNSEEN = 86400.0  # without a sign of life of a run whose lock cannot be seen
 _LOCK = ".lock"
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run, as `start_run` makes it
 _SECONDS_BETWEEN_TOUCHES = 30.0
 _SECONDS_TO_PROBE = 0.1  # others may probe at the same time
 _SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed
@@ -168,13 +170,22 @@ class RunLock:
         """Free the lock; its file stays: another process may hold it open already."""
         self._lock.release()
 
-    def remove_unused(self) -> None:
-        """Remove the folder, if it holds nothing else: of a run that could not even begin."""
-        folder = self.path.parent
+    def remove_unbegun(self) -> bool:
+        """Remove the folder if it is no run yet and this lock is held; return whether it is gone.
+
+        A folder that holds anything else than a run begins with stays.
+        """
+        files = RunFiles(self.path.parent)
+        early = {self.path, files.config, files.environment}
+        if not self._lock.is_locked or is_run(files.folder):
+            return False
         with suppress(OSError):
-            if [path.name for path in folder.iterdir()] == [_LOCK]:
-                self.path.unlink()
-                folder.rmdir()
+            files.remove_temporary()
+            if early.issuperset(files.folder.iterdir()):
+                for path in early:
+                    path.unlink(missing_ok=True)
+                files.folder.rmdir()
+        return not files.folder.exists()
 
     def __enter__(self) -> RunLock:
         return self
@@ -239,7 +250,20 @@ def mark_killed(stored: StoredRun) -> StoredRun:
     return stored.model_copy(update={"status": "killed", "ended": ended, "error": error})
 
 
+def remove_unbegun(root: Path, experiment: str) -> bool:
+    """Remove folders of runs that were killed before they began; return whether there were any."""
+    removed = False
+    for folder in (root / experiment).glob("*"):
+        if _ID.fullmatch(folder.name) and not is_run(folder):
+            lock = RunLock(folder)
+            if lock.acquire():
+                with lock:
+                    removed = lock.remove_unbegun() or removed
+    return removed
+
+
 def mark_killed_runs(root: Path, experiment: str) -> list[StoredRun]:
+    remove_unbegun(root, experiment)
     folders = find_folders(root, experiment)
     running = [folder for folder in folders if read_status(folder).status == "running"]
     runs = [mark_killed(read_run(folder)) for folder in running]
@@ -265,10 +289,13 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
     return None if folder is None else _checked(mark_killed(read_run(folder.absolute())))
 
 
-def interrupted_run(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Loaded]:
+def interrupted_run(
+    load: Callable[[], Loaded], registry: Registry
+) -> tuple[StoredRun | None, Loaded]:
     """Return the newest run of a configuration that has not ended well, or in part only.
 
     It goes on with the defaults that it began with, with which the configuration is loaded.
+    None: it was killed before it began, and starts anew.
     """
     loaded, experiments = load()
     root = runs_folder(experiments[0], registry)
@@ -281,7 +308,7 @@ def interrupted_run(load: Callable[[], Loaded], registry: Registry) -> tuple[Sto
             return _newest(loaded, root), (loaded, experiments)
         except ConfigError:
             raise error from None
-    if stored.kind == "sweep":  # its configuration is stored as it was given
+    if stored is not None and stored.kind == "sweep":  # its configuration is stored as given
         with _defaults_of(stored):
             return stored, load()
     return stored, (loaded, experiments)
@@ -292,7 +319,7 @@ def _defaults_of(stored: StoredRun) -> Any:
     return former_defaults() if of_before else nullcontext()
 
 
-def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun:
+def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _normalized(loaded.resolved)
     group = loaded.experiment
     runs = [
@@ -306,6 +333,8 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     ]
     if same:
         return _checked(mark_killed(same[-1]))
+    if not left and remove_unbegun(root, group):
+        return None
     text = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
         differs = "; ".join(_differences(_with_all_defaults(left[-1].config), wanted))

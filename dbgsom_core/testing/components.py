@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 from unittest import SkipTest
 
@@ -19,13 +20,16 @@ from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.archive import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import given_fields
-from dbgsom_core.interfaces.engine import EngineAbilities
+from dbgsom_core.interfaces.engine import EngineAbilities, at_work
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import (
+    STOP,
+    Stop,
     StoppingAbilities,
     StopState,
     judges_targets,
@@ -34,13 +38,20 @@ from dbgsom_core.interfaces.stopping import (
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import fixtures
-from dbgsom_core.testing.kit import MODEL_PART, Subject, call_guarded, call_twice, check
+from dbgsom_core.testing.kit import (
+    MODEL_PART,
+    Function,
+    Subject,
+    call_guarded,
+    call_twice,
+    check,
+)
 from dbgsom_core.training.parts import is_suitable_measure
 from dbgsom_core.training.train import apply_growth, split_changes
 
 # -------------------------------------------------------------------------------- kernels
 
-_WIDTHS = (0.2, 0.5, 1.0, 3.0, 20.0)
+_WIDTHS = (0.2, 0.37, 1.0, 3.3, 20.0)
 
 
 def _weights(kernel: Any, width: float, some: Any = slice(None)) -> NDArray[np.float64]:
@@ -67,7 +78,7 @@ def check_weights(component: Any, subject: Subject) -> None:
         same = np.array_equal(alone, weights[[0, 1, 5]])
         assert same, f"width {width}: a weight depends on the other hop counts"
         with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(lambda _: _weights(component, width), range(16)):  # noqa: B023
+            for found in pool.map(lambda _: _weights(component, width), range(64)):  # noqa: B023
                 assert np.array_equal(found, weights), "two calls differ"
 
 
@@ -78,17 +89,22 @@ def _must_decrease(kernel: Any) -> bool:
 
 @check("kernel", _must_decrease)
 def check_weights_fall(component: Any, subject: Subject) -> None:
-    """Its weights do not grow with the hops: who learns from afar says ``rises = True``."""
+    """Its weights do not grow with the hops: who learns from afar says ``rises = True``, nor fall
+    faster at a larger width.
+    """
+    shares = []
     for width in _WIDTHS:
         weights = _weights(component, width)
         rise = float(np.diff(weights).max())
         assert rise <= 1e-12 * weights[0], f"width {width}: a weight is {rise:g} above the nearer"
+        shares.append(float(weights.sum() / weights[0]))
+    assert shares[0] <= shares[-1], "a larger width gives neighbours smaller weights"
 
 
 # -------------------------------------------------------------------------------- growth
 
 _EPOCHS, _SPLIT, _ROOM = 12, 5, 3  # epochs, those before an interruption; births an epoch
-_LONG, _MOST = 60, 10  # epochs of a whole fit, and neurons for each of its samples
+_LONG, _MOST = 400, 4  # epochs of a whole fit, and neurons for each of its samples
 
 
 def _requests(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
@@ -203,19 +219,25 @@ def check_growth_resumes(component: Any, subject: Subject) -> None:
     _assert_same_growth(whole, wanted, message)
 
 
-@check("growth")
+@check("growth", lambda component: GrowthAbilities.of(component).max_neurons is None)
 def check_growth_ends(component: Any, subject: Subject) -> None:
-    """The map of a small fit stays small: of 40 samples it has fewer than 400 neurons."""
+    """Without ``max_neurons`` growth ends: a map of 40 samples has at most 160 neurons."""
     from dbgsom_core.estimators.som import SomClassifier
+
+    most = _MOST * fixtures.SAMPLES
+
+    def stop(epoch: EpochRecord) -> Stop | None:
+        return STOP if epoch.neurons > most else None
 
     params = {"growth": _restart(component), "epochs": _LONG, "tol": 0, "random_state": 0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = SomClassifier(**params).fit(fixtures.data(), fixtures.classes())
+        fitted = SomClassifier(**params, callbacks=stop)
+        fitted.fit(fixtures.data(), fixtures.classes())
     n = len(fitted.leaf_weights_)
-    assert n < _MOST * fixtures.SAMPLES, (
-        f"after {_LONG} epochs the map of {fixtures.SAMPLES} samples has {n} neurons: births must "
-        "end where errors are below the threshold"
+    assert n <= most, (
+        f"after {len(fitted.history_)} epochs the map of {fixtures.SAMPLES} samples has {n} "
+        "neurons: births must end where errors are below the threshold, or at a max_neurons"
     )
 
 
@@ -245,6 +267,7 @@ def check_prototypes(component: Any, subject: Subject) -> None:
             )
         )
         assert np.array_equal(first, again), "two calls differ: draw from rng"
+        assert (first != first[0]).any(), "all prototypes are equal: no neuron wins a sample alone"
 
 
 @check("grid")
@@ -266,10 +289,14 @@ def check_lattice(component: Any, subject: Subject) -> None:
 
 @check("schedule")
 def check_widths(component: Any, subject: Subject) -> None:
-    """Its widths are finite numbers above 0, the same when asked twice."""
+    """Its widths are finite numbers above 0, the same when asked twice, and go towards the end."""
     for start, end in ((4.0, 0.5), (1.0, 1.0), (1e-3, 1e3)):
-        for remaining in (1.0, 0.5, 1 / 3, 0.0):
+        first, *_, last = (
             call_twice("schedule", component, "width", start, end, remaining)
+            for remaining in (1.0, 0.5, 1 / 3, 0.0)
+        )
+        ways = (first - last) * (start - end)
+        assert ways >= 0, f"from {start:g} to {end:g} it goes from {first:g} to {last:g}"
 
 
 # -------------------------------------------------------------------------- stopping rules
@@ -302,7 +329,7 @@ def check_stops(component: Any, subject: Subject) -> None:
             state = replace(state, watched=tuple(watched))
         if rule.is_best is not None:
             call_guarded("stopping", component, "is_best", state)
-        answers = {call_guarded("stopping", component, "stop", state) for _ in range(2)}
+        answers = {call_guarded("stopping", component, "stop", state) for _ in range(20)}
         assert len(answers) == 1, "what a rule remembers is what its watch returns"
 
 
@@ -384,14 +411,17 @@ def check_probabilities(component: Any, subject: Subject) -> None:
 
 @check("labeller", lambda component: LabellerAbilities.of(component).answer is not None)
 def check_answers(component: Any, subject: Subject) -> None:
-    """It learns arrays, and answers samples from the groups around them, one by one and in threads
-    as all together.
+    """It learns arrays, the same again, and answers samples from the groups around them, one by one
+    and in threads as all together. Of groups far apart an answer is the label of the neuron.
     """
     regresses = fixtures.only_regresses(component)
     around = fixtures.surroundings(numbers=regresses)
     n, rng = len(around.X), np.random.default_rng(0)
     y = rng.normal(size=n) if regresses else rng.integers(0, 3, n)
-    state = call_guarded("labeller", component, "learn", around, y, None, fixtures.ring())
+    given = (around, y, None, fixtures.ring())
+    state, again = (call_guarded("labeller", component, "learn", *given) for _ in range(2))
+    same = state.keys() == again.keys() and all(np.array_equal(state[k], again[k]) for k in state)
+    assert same, "it learns other arrays from the same samples: draw from a field seed"
     answers = call_guarded("labeller", component, "answer", around, state)
     shape = (n, *(_columns(component) if regresses else (3,)))
     assert answers.shape == shape, f"shape {answers.shape}, not {shape}"
@@ -406,6 +436,19 @@ def check_answers(component: Any, subject: Subject) -> None:
         found = np.concatenate([*map(answer, parts), *pool.map(answer, parts)])
     same = np.allclose(found, np.concatenate([answers, answers]))
     assert same, "a thread got other answers, or an answer depends on the other samples"
+    X, group = fixtures.data(), np.arange(fixtures.SAMPLES) % 3
+    X += 100.0 * group[:, None]
+    fitted = fixtures.check_fit(X, 10.0 * group if regresses else group, labeller=component)
+    bmu, k = fitted.bmu(X), len(fitted.weights_)
+    counts = np.array([np.bincount(group[bmu == neuron], minlength=3) for neuron in range(k)])
+    seen = fixtures.evidence()
+    seen = replace(seen, som_map=fitted.som_map_, bmu=bmu, hits=counts.sum(axis=1), y=group,
+                   classes=np.arange(3), class_counts=counts)  # fmt: skip
+    if regresses:
+        seen = replace(seen, y=10.0 * group, classes=None, class_counts=None)
+    labels = call_guarded("labeller", component, "label", seen)
+    apart = np.abs(fitted._point(fitted.predict(X)) - fitted._point(labels[bmu]))
+    assert np.median(apart) < 1.0, "answer and label disagree on groups that are far apart"
 
 
 @check("labeller", lambda component: LabellerAbilities.of(component).several_targets)
@@ -471,7 +514,18 @@ def _assert_near(mine: Any, local: Any, X: Any) -> None:
     assert np.array_equal(mine.predict(X), local.predict(X)), "predict differs for many samples"
 
 
-@check("engine")
+def engine_check(function: Function) -> Function:
+    """Add a function to the checks of engines; all its fits are in one session of the engine."""
+
+    @wraps(function)
+    def in_session(component: Any, subject: Subject) -> None:
+        with at_work(component):
+            function(component, subject)
+
+    return check("engine")(in_session)
+
+
+@engine_check
 def check_same_maps(component: Any, subject: Subject) -> None:
     """A map that it trains has the bits of the built-in engine's: of float32, weighted and missing
     values too, with classes and child maps, and when training goes on.
@@ -492,7 +546,7 @@ def check_same_maps(component: Any, subject: Subject) -> None:
     _assert_same(mine.partial_fit(X[90:]), local.partial_fit(X[90:]))
 
 
-@check("engine")
+@engine_check
 def check_same_maps_of_many(component: Any, subject: Subject) -> None:
     """Of many samples it trains the map of the built-in engine, sums but for their last digits, of
     a memory-mapped file too, and the same bits when asked twice.
@@ -513,7 +567,7 @@ def check_same_maps_of_many(component: Any, subject: Subject) -> None:
     _assert_near(*_fit_both(component, wide, weights=weights, epochs=6), wide)
 
 
-@check("engine")
+@engine_check
 def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None:
     """Of many samples with missing values it trains the built-in engine's map, or refuses them."""
     gaps = _samples(_MANY, _WIDE)[3]
@@ -524,7 +578,7 @@ def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None
     _assert_near(mine, local, gaps)
 
 
-@check("engine")
+@engine_check
 def check_same_answers(component: Any, subject: Subject) -> None:
     """It answers for new samples as the built-in engine does, to the bit."""
     X = _samples()[0]

@@ -83,10 +83,13 @@ class Check:
         """Raise AssertionError (or what the component raises) when the promise is broken."""
         with warnings.catch_warnings(), _ended_after(LIMIT, self.name):
             warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
+            before = pickle.dumps(np.random.get_state())
             try:
                 self.function(component, self.subject or Subject(kind_of(component)))
             except (SystemExit, GeneratorExit) as error:
                 raise AssertionError(f"it ends the process: {error_line(error)}") from error
+            after = pickle.dumps(np.random.get_state())
+            assert before == after, "it draws from numpy's global generator, or seeds it"
 
     def __repr__(self) -> str:
         return self.name

@@ -18,6 +18,9 @@ from dbgsom_core.testing.kit import Function, Subject, call_guarded, check
 from dbgsom_core.training import parts
 
 Array = NDArray[Any]
+_DECIMALS = 6  # to which a distance is not rounded
+_MIDDLE, _STEP = 0.3, 1e-6  # shares of the way from a sample to a prototype, straight so far
+_MANY = 25  # times as many samples as usual: some metrics do something else for many
 
 
 def metric_check(
@@ -89,16 +92,28 @@ def assert_close(found: Any, expected: Any, relative: float, message: str) -> No
 
 @level_check()
 def check_shapes_and_dtypes(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
-    """Each level returns arrays of the promised shape, finite and not negative, of float32 too."""
+    """Each level returns arrays of the promised shape, finite and not negative, of float32 too;
+    samples are not all at no or a huge distance, nor farthest from themselves.
+    """
     for dtype in (np.float64, np.float32):
         distances_of(metric, level, X.astype(dtype), W)
         units_of(metric, level, X.astype(dtype), W)
+    distances = distances_of(metric, level, X, X.astype(np.float64))
+    most = float(distances.max())
+    plain = 1e-100 < most < 1e100
+    assert plain, f"{level}: distances are up to {most:g}, whose squares vanish or overflow"
+    own = np.diagonal(distances)
+    farthest = (own >= distances.max(axis=1)) & (own > distances.min(axis=1))
+    assert farthest.mean() < 0.5, f"{level}: samples are farthest from themselves, as similarities"
 
 
 @check("metric")
 def check_digits(component: Any, subject: Subject) -> None:
-    """It returns arrays, and its distances have the digits of float64 where samples have them."""
-    X, W = fixtures.metric_inputs(fixtures.fitted(component))
+    """It returns arrays of distances that are not rounded: they have the digits of float64, and
+    change as little as a sample does.
+    """
+    able = fixtures.fitted(component)
+    X, W = fixtures.metric_inputs(able)
     metric, X = MetricAbilities.of(component), X.astype(np.float64)
     state = parts.fit_metric(component, fixtures.samples_for(component)).state
     given = (X, W) if state is None or not metric.uses_state else (X, W, state)
@@ -109,9 +124,24 @@ def check_digits(component: Any, subject: Subject) -> None:
         for one in found if level == "assign" else [found]:
             assert isinstance(one, np.ndarray), f"{level} returns a {type(one).__name__}, no array"
         found = found[1] if level == "assign" else found
-        varied = len(np.unique(found)) > found.size / 2
-        rounded = np.array_equal(found, found.astype(np.float32))
-        assert not (varied and rounded), f"{level} has the digits of float32: compute in float64"
+        varied = len(np.unique(found)) > max(found.size / 4, 2 * X.shape[1])
+        float32 = np.array_equal(found, found.astype(np.float32))
+        assert not (varied and float32), f"{level} has the digits of float32: compute in float64"
+        rounded = varied and np.array_equal(found, np.round(found, _DECIMALS))
+        whole = np.array_equal(found, np.rint(found)) and np.max(found) > X.shape[1]  # no count
+        small = np.max(found) < 1e9  # larger ones have no decimals
+        assert not (small and (rounded or whole)), f"{level} rounds its distances"
+    if np.array_equal(X, np.rint(X)):
+        return  # codes, between which there is nothing
+    for level in levels_of(able):
+        for x, w in zip(X, W, strict=False):
+            way = x + np.linspace(_MIDDLE, _MIDDLE + _STEP, 9)[:, None] * (w - x)
+            found = distances_of(able, level, way, w[None])[:, 0]
+            straight = np.linspace(found[0], found[-1], 9)
+            off = float(np.abs(found - straight).max())
+            assert off <= _STEP**1.5 * (1.0 + found[0]), (
+                f"{level}: nearby distances jump by {off:g}, as in float32: compute in float64"
+            )
 
 
 @metric_check(lambda metric: metric.prepare is not None)
@@ -127,19 +157,22 @@ def check_prepare(metric: MetricAbilities) -> None:
 
 @metric_check(lambda metric: metric.centre is not None)
 def check_centre(metric: MetricAbilities) -> None:
-    """Centring keeps the shape, and is finite."""
+    """Centring keeps the shape, is finite, and leaves a sample near itself."""
     X = np.asarray(metric.prepared(fixtures.samples_for(metric)), dtype=np.float64)
     metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
+    distances = distances_of(metric, levels_of(metric)[0], X, metric.centred(X.copy()))
+    own, others = np.diagonal(distances).mean(), distances.mean()
+    assert own <= 0.9 * others, "centre moves a sample as far away as others are"
 
 
 @level_check()
 def check_float32_and_float64_agree(
     metric: MetricAbilities, level: str, X: Array, W: Array
 ) -> None:
-    """The same samples in float32 are equally far away, to a thousandth of the largest distance."""
+    """The same samples in float32 are equally far away, to 1e-5 of the largest distance."""
     narrow = X.astype(np.float32)
     wide = distances_of(metric, level, narrow.astype(np.float64), W)
-    assert_close(distances_of(metric, level, narrow, W), wide, 1e-3, level)
+    assert_close(distances_of(metric, level, narrow, W), wide, 1e-5, level)
 
 
 @level_check(lambda metric: len(levels_of(metric)) > 1)
@@ -209,11 +242,13 @@ def check_chunk_invariance(metric: MetricAbilities, level: str, X: Array, W: Arr
 
 @level_check()
 def check_determinism(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
-    """It answers the same when asked again, and when several threads ask."""
+    """It answers the same when asked again, many samples too, and when several threads ask."""
     first, second = (distances_of(metric, level, X, W) for _ in range(2))
     assert np.array_equal(first, second), f"{level}: two calls differ"
+    many = distances_of(metric, level, np.tile(X, (_MANY, 1)), W)
+    assert_close(many, np.tile(first, (_MANY, 1)), 1e-9, f"{level}: many samples")
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: distances_of(metric, level, X, W), range(16)):
+        for found in pool.map(lambda _: distances_of(metric, level, X, W), range(64)):
             assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
 
 

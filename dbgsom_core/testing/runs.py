@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import math
-import sys
 from contextlib import chdir, suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -108,25 +107,49 @@ def check_measure_without_targets(component: Any, subject: Subject) -> None:
 
 @check("figure")
 def check_draw(component: Any, subject: Subject) -> None:
-    """It draws a page or a matplotlib figure that can be written, without pyplot's state."""
+    """It draws a page or a matplotlib figure that can be written, each time a new one, without
+    pyplot's state or settings, and on no axes but those that it is given.
+    """
+    import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
-    before = _open_figures()
     view: Any = _sweep() if FigureAbilities.of(component).of_sweeps else _view()
     if fixtures.only_regresses(component):
         view = replace(view, estimator="regressor", evaluation=_evaluation(component))
-    for figure in images_of("", call_guarded("figure", component, "draw", view)).values():
-        if isinstance(figure, Html):
-            assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
-        else:
+    page = plt.figure(figsize=(4, 2))
+    other, mine = page.subplots(1, 2)  # the last one is pyplot's current axes
+    empty, opened, settings = _content(other), plt.get_fignums(), plt.rcParams.copy()
+    try:
+        drawn, again = (
+            images_of("", call_guarded("figure", component, "draw", view)) for _ in range(2)
+        )
+        for name, figure in drawn.items():
+            if isinstance(figure, Html):
+                assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
+                continue
             assert isinstance(figure, Figure), f"draw gives a {type(figure).__name__}"
+            assert figure is not again[name], "two calls give the same figure: make a new one"
             figure.savefig(io.BytesIO(), format="png", dpi=40)
-    assert _open_figures() == before, "it opens a figure of pyplot; use matplotlib.figure.Figure"
+            holds = any(axes.has_data() or axes.texts for axes in figure.axes) or figure.texts
+            assert holds, "its figure holds nothing"
+        cure = "use matplotlib.figure.Figure"
+        assert plt.get_fignums() == opened, f"it opens or closes a figure of pyplot; {cure}"
+        assert plt.rcParams == settings, "it changes matplotlib's rcParams: use rc_context"
+        assert _content(mine) == empty, f"it draws on another's axes, pyplot's; {cure}"
+        if not FigureAbilities.of(component).of_sweeps:
+            given = replace(view, axes=mine)
+            figures = images_of("", call_guarded("figure", component, "draw", given)).values()
+            kept = page.axes[:2] == [other, mine] and _content(other) == empty
+            assert kept, "it draws on another's axes beside those that it is given"
+            taken = page not in figures or _content(mine) != empty
+            assert taken, "it draws on the page, and not on the axes that it is given"
+    finally:
+        plt.close(page)
+        plt.rcParams.update(settings)
 
 
-def _open_figures() -> list[int]:
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    return [] if pyplot is None else list(pyplot.get_fignums())
+def _content(axes: Any) -> tuple[Any, ...]:
+    return len(axes.get_children()), axes.get_xlim(), axes.get_ylim()
 
 
 def _sweep() -> SweepView:

@@ -43,6 +43,7 @@ def test_a_disabled_plugins_observers_stay_away(registry):
     assert len(registry.observers) == 1
     experiment = parse_experiment({**RUN, "plugins": {"disable": ["flat"]}}, registry)
     assert registry.without(experiment.disabled).observers == []
+    assert experiment.notes == ()
     assert len(registry.observers) == 1
 
 

@@ -133,14 +133,18 @@ def test_a_class_that_no_sample_has_is_noted_as_the_one_that_says_unlabelled():
         assert np.unique(data.y).tolist() == [0, 1, 2]
 
 
-def test_a_plugin_to_disable_that_is_not_there_is_noted(called, tmp_path):
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_a_plugin_to_disable_that_is_not_there_is_noted(where, called, tmp_path):
+    section = "plugins: {disable: [dbgsom-cor]}\n" if where == "file" else ""
     (tmp_path / "run.yaml").write_text(
         "experiment: e\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\n"
-        "tracking: []\n"
+        f"tracking: []\n{section}"
     )
-    found = called(tmp_path, "run", "run.yaml", "--disable-plugin", "dbgsom-cor")
+    option = ["--disable-plugin", "dbgsom-cor"] if where == "option" else []
+    found = called(tmp_path, "run", "run.yaml", *option)
     assert found.code == 0
     assert "no plugin is called 'dbgsom-cor', so none was disabled" in found.err
+    assert "did you mean 'dbgsom-core'?" in found.err
 
 
 def test_a_null_of_a_parent_file_is_no_key_of_classifiers():

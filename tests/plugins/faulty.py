@@ -82,6 +82,25 @@ def nearly_symmetric(self, X, W):
     return far(self, X, W) * (1 + 1e-8 * (X[:, :1] > W[:, 0]))
 
 
+def float32_root(self, X, W):
+    squares = np.square(X[:, None].astype(np.float32) - W.astype(np.float32)).sum(axis=2)
+    return np.sqrt(squares.astype(np.float64))
+
+
+def seldom_other(calls):
+    """Return distances that are others in one of so many calls."""
+    count = itertools.count(1)
+    return lambda self, X, W: far(self, X, W) * (1.5 if next(count) % calls == 0 else 1.0)
+
+
+def other_for_many(self, X, W):
+    return far(self, X, W) * (1.001 if len(X) > 64 else 1.0)
+
+
+def other_for_float32(self, X, W):
+    return far(self, X, W) * (1.0005 if X.dtype == np.float32 else 1.0)
+
+
 def endless_loop(self, X, W):
     while True:
         pass
@@ -107,6 +126,22 @@ fault(Assigning, "levels_agree", "pairwise differs from assign",
 fault(Metric, "prepare", "turns float32 into float64", prepare=lambda self, X: X.astype(float))
 fault(Metric, "prepare", "depend on other rows", prepare=lambda self, X: X - X.mean(axis=0))
 fault(Metric, "attributes", "has claims", **claim("claims", ("beauty",)))
+fault(Metric, "shapes_and_dtypes", "distances of int64, not float64",
+      pairwise=lambda *given: far(*given).astype(int))  # fmt: skip
+fault(
+    Metric, "shapes_and_dtypes", "up to 0, whose squares", pairwise=lambda *given: 0 * far(*given)
+)
+fault(Metric, "shapes_and_dtypes", "whose squares vanish or overflow",
+      pairwise=lambda *given: far(*given) * 1e200)  # fmt: skip
+fault(Metric, "shapes_and_dtypes", "farthest from themselves",
+      pairwise=lambda *given: np.exp(-far(*given)))  # fmt: skip
+fault(Metric, "digits", "rounds its distances", pairwise=lambda *given: np.floor(far(*given)))
+fault(Metric, "digits", "rounds its distances", pairwise=lambda *given: np.round(far(*given), 4))
+fault(Metric, "digits", "jump by .*, as in float32", pairwise=float32_root)
+fault(Metric, "float32_and_float64_agree", "off by", pairwise=other_for_float32)
+fault(Metric, "determinism", "a thread got other distances", pairwise=seldom_other(40))
+fault(Metric, "determinism", "many samples", pairwise=other_for_many)
+fault(Metric, "centre", "as far away as others are", centre=lambda self, means: 0 * means)
 
 
 class Kernel(KernelComponent):
@@ -134,6 +169,12 @@ fault(Kernel, "weights", "returned a negative weight",
 fault(Kernel, "weights_fall", "above the nearer", weight=lambda self, h, w: 1.0 + h / w)
 fault(Kernel, "weights", "depends on the other hop counts",
       weight=lambda *given: gauss(*given) / gauss(*given).sum())  # fmt: skip
+fault(Kernel, "weights", "depends on the other hop counts, or on chance",
+      weight=lambda *given: gauss(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
+fault(Kernel, "weights", "which sums of weights cannot hold",
+      weight=lambda *given: gauss(*given) * 1e-200)  # fmt: skip
+fault(Kernel, "weights_fall", "gives neighbours smaller weights",
+      weight=lambda self, h, w: gauss(self, h, 1 / w))  # fmt: skip
 fault(Kernel, "weights", "SystemExit: 0", weight=lambda *given: sys.exit(0))
 fault(Kernel, "attributes", "AttributeError: inside", rises=property(raising))
 fault(Kernel, "docstring", "no docstring", __doc__=None)
@@ -200,6 +241,7 @@ fault(Growth, "growth_ends", "neurons: births must end", {"max_neurons": None},
           for cell, neuron in {
               cell: neuron for neuron in range(len(som_map)) for cell in som_map.free_cells(neuron)
           }.items()])  # fmt: skip
+fault(Growth, "growth_ends", "161 neurons: births must end", {"max_neurons": None})
 fault(Growth, "children", "answers of shape", wants_children=lambda *given: [True])
 
 
@@ -231,6 +273,64 @@ fault(Labeller, "labels", "'zebra', which is no class|'zebra' is no class of the
       label=lambda self, seen: np.full(len(seen.hits), "zebra"))  # fmt: skip
 fault(Labeller, "answers", "a thread got other answers", answer=shared_answer,
       learn=lambda *given: {"nothing": np.zeros(0)})  # fmt: skip
+
+
+def vote(self, around, state):
+    codes = np.arange(around.n_classes)
+    nearness = around.weights / (around.distances + 1e-9)
+    votes = (nearness[..., None] * (around.values[..., None] == codes)).sum(axis=1)
+    return votes / votes.sum(axis=1, keepdims=True)
+
+
+class Answering(Labeller):
+    """The most frequent class, and for samples that of the nearest groups."""
+
+    def learn(self, around, y, weights, som_map):
+        return {"nothing": np.zeros(0)}
+
+    answer = vote
+
+
+fault(Answering, "answers", "answer and label disagree",
+      answer=lambda *given: vote(*given)[:, ::-1])  # fmt: skip
+fault(Answering, "answers", "learns other arrays from the same samples",
+      learn=lambda *given: {"some": np.random.default_rng().random(3)})  # fmt: skip
+
+
+class Narrowing(Component):
+    """Goes straight from the start to the end."""
+
+    def width(self, start, end, remaining):
+        return end + (start - end) * remaining
+
+
+narrow = Narrowing.width
+fault(Narrowing, "widths", "it depends on chance",
+      width=lambda *given: narrow(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
+fault(Narrowing, "widths", "from 4 to 0.5 it goes from 0.5 to 4",
+      width=lambda self, start, end, left: narrow(self, end, start, left))  # fmt: skip
+
+
+class Spread(Component):
+    """Samples by chance."""
+
+    def prototypes(self, start):
+        return start.samples(len(start))
+
+
+fault(Spread, "prototypes", "all prototypes are equal",
+      prototypes=lambda self, start: np.zeros((len(start), start.n_features)))  # fmt: skip
+
+
+class Patient(Component):
+    """Stops after 100 epochs."""
+
+    def stop(self, state):
+        return len(state.history) > 100
+
+
+stops = itertools.count(1)
+fault(Patient, "stops", "what a rule remembers", stop=lambda *given: next(stops) % 30 == 0)
 
 
 class Loads(Component):
@@ -266,6 +366,57 @@ class Engine(Component):
     def over(self, X, metric, weights=None):
         return samples_in_memory(X, metric, weights, threads=1, chunk_rows=50)
 
+
+def new_figure(values=()):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2, 2))
+    axes = figure.add_subplot()
+    if len(values):
+        axes.plot(values)
+    return figure
+
+
+def draws_beside(draw):
+    """Return a method that draws ``draw(axes)`` where it is given axes."""
+
+    def drawn(self, view):
+        if view.axes is None:
+            return new_figure([1, 2])
+        draw(view.axes)
+        return view.axes.figure
+
+    return drawn
+
+
+def draws_on_pyplot(self, view):
+    import matplotlib.pyplot as plt
+
+    plt.plot([1, 2])
+    return new_figure([1, 2])
+
+
+def changes_settings(self, view):
+    import matplotlib as mpl
+
+    mpl.rcParams["font.size"] = 31
+    return new_figure([1, 2])
+
+
+KEPT_FIGURE = []
+fault(Draws, "draw", "two calls give the same figure",
+      draw=lambda *given: KEPT_FIGURE.append(new_figure([1, 2])) or KEPT_FIGURE[0])  # fmt: skip
+fault(Draws, "draw", "its figure holds nothing", draw=lambda *given: new_figure())
+fault(Draws, "draw", "on another's axes, pyplot's", draw=draws_on_pyplot)
+fault(Draws, "draw", "on another's axes beside those",
+      draw=draws_beside(lambda axes: axes.figure.axes[0].plot([1, 2])))  # fmt: skip
+fault(Draws, "draw", "on another's axes beside those",
+      draw=draws_beside(lambda axes: axes.figure.clear()))  # fmt: skip
+fault(Draws, "draw", "and not on the axes that it is given",
+      draw=draws_beside(lambda axes: axes.figure.add_axes((0, 0, 1, 1)).plot([1])))  # fmt: skip
+fault(Draws, "draw", "changes matplotlib's rcParams", draw=changes_settings)
+fault(Draws, "draw", "draws from numpy's global generator",
+      draw=lambda *given: new_figure(np.random.random(3)))  # fmt: skip
 
 KEPT = Loads().load()
 fault(Loads, "load", "share their arrays", load=lambda self: KEPT)
@@ -378,8 +529,8 @@ fault(Step, "step_table", "nan or infinity", transform=infinite)
 fault(Step, "step_columns", "gives other samples", inverse_transform=lambda self, X: X)
 fault(Step, "step_saving", "add the class in a plugin's dbgsom_transformers")
 
-FINE = [Metric, Assigning, Kernel, Growth, Steady, Labeller, Loads, Measure, Draws, Tracker, Step,
-        Engine]  # fmt: skip
+FINE = [Metric, Assigning, Kernel, Growth, Steady, Labeller, Answering, Narrowing, Spread, Patient,
+        Loads, Measure, Draws, Tracker, Step, Engine]  # fmt: skip
 
 
 @hookimpl

@@ -221,6 +221,45 @@ def test_a_geometry_is_not_taken_on_trust(iris):
     assert np.array_equal(fit(iris, metric=Rooted()).weights_, fit(iris).weights_)
 
 
+def by_chance(answer):
+    return lambda *given: answer(*given) * np.random.default_rng().uniform(0.5, 1)
+
+
+def lopsided(self, X, prototypes):
+    gaps = X[:, None].astype(np.float64) - prototypes
+    return np.where(gaps < 0, -2 * gaps, gaps).sum(axis=2)
+
+
+def fading(self, hops, width):
+    return np.exp(-hops / width)
+
+
+def narrowing(self, start, end, remaining):
+    return end + (start - end) * remaining
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "words"),
+    [
+        ("metric", by_chance(Far.pairwise), "answers otherwise when it is asked again"),
+        ("metric", lopsided, "claims symmetry: it calls two samples .* the other way round"),
+        ("metric", lambda *given: Far.pairwise(*given) + 1, "claims identity: .* 1 apart that"),
+        ("metric", lambda *given: Far.pairwise(*given).astype(int), "int64, not float64"),
+        ("kernel", by_chance(fading), "it depends on the other hop counts, or on chance"),
+        ("kernel", lambda *given: fading(*given) / fading(*given).sum(), "asked again for this"),
+        ("kernel", lambda *given: fading(*given) * 1e-200, "which sums of weights cannot hold"),
+        ("schedule", by_chance(narrowing), "it depends on chance"),
+    ],
+)
+def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
+    claims = {"claims": ("identity", "symmetry"), "__annotations__": {"claims": ClassVar}}
+    name = {"metric": "pairwise", "kernel": "weight", "schedule": "width"}[kind]
+    members = {name: method, **(claims if kind == "metric" else {})}
+    part = type("Odd", (BASES.get(kind, Component),), {"__doc__": "x", **members})()
+    with pytest.raises(ComponentError, match=rf"^{kind} Odd.*{words}"):
+        fit(iris, **{kind: part})
+
+
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [

@@ -5,6 +5,8 @@ import os
 import platform
 import shlex
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from dbgsom_core import persistence
+from dbgsom_core import persistence, run
 from dbgsom_core.config import former_defaults
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
@@ -102,6 +104,25 @@ class Room:
 
 def _started(folder):
     return read_status(folder).started
+
+
+KILLER = """\
+import os, signal, sys
+
+left = int(sys.argv.pop(1))
+
+def count(event, args):
+    global left
+    if event in ("open", "os.mkdir", "os.rename") and "runs/resumed/" in str(args[:2]):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+from dbgsom_core.cli import main
+
+sys.addaudithook(count)
+main()
+"""
 
 
 @pytest.fixture
@@ -422,3 +443,36 @@ def test_names_that_mean_no_run_are_told(room):
     assert f"did you mean '{folder.name}'?" in told
     RunFiles(folder).config.unlink()
     assert "start a new one" in room.dbgsom("run", "--resume", folder.name, code=2)
+
+
+# Calls of the system below the folder of runs: about 25 until a sweep has begun, then its first
+# run begins.
+@pytest.mark.parametrize("calls", [5, 9, 21, 55])
+def test_a_sweep_that_was_killed_as_it_began_goes_on_or_starts_anew(room, calls):
+    words = [sys.executable, "-c", KILLER, str(calls), "sweep", "sweep.yaml", "-q"]
+    assert subprocess.run(words, cwd=room.path, check=False).returncode == -signal.SIGKILL
+    assert [*(room.path / "runs" / "resumed").iterdir()]
+    room.dbgsom("sweep", "--resume", "sweep.yaml", "-q")
+    left = room.results()
+    assert len(left) == len(room.folders()) == 4
+    assert {status for status, *_ in left.values()} == {"finished"}
+    sweep, *runs = map(read_run, room.folders())
+    assert {one.parent for one in runs} == {sweep.id}
+
+
+def test_what_a_run_left_that_was_killed_before_it_began_is_removed(room):
+    def killed(number):
+        folder = room.path / "runs" / "resumed" / f"20261201-12000{number}-abcdef"
+        folder.mkdir(parents=True)
+        (folder / ".lock").touch()
+        return folder
+
+    killed(1)
+    (killed(2) / "mine.txt").write_text("kept")
+    with RunLock(killed(3)) as beginning:
+        assert beginning.acquire()
+        assert "no runs" in room.dbgsom("show")
+        assert run("run.yaml", resume=True).experiment == "resumed"
+        names = {folder.name for folder in (room.path / "runs" / "resumed").iterdir()}
+    assert len(names) == 3
+    assert {"20261201-120002-abcdef", "20261201-120003-abcdef"} < names

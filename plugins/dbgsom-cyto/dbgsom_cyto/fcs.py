@@ -38,7 +38,7 @@ Names = Annotated[  # where a list is expected, one is a list of one
 
 
 class Fcs(Component):
-    """Events of FCS files, each a sample, through flowio; a feature is called by its marker.
+    """Events of FCS files, each a sample; a feature is called by its marker.
 
     Values are linear and divided by their gain, as the standard says. Where a spillover matrix
     compensates a channel its name begins with ``Comp-``, so that a model never gets values that

@@ -1,5 +1,6 @@
-"""FCS files (Spidlen et al. 2010): read by flowio, compensated, copied with new parameters.
+"""FCS files (Spidlen et al. 2010), versions 2.0 to 3.2: read, compensated, copied by flowio.
 
+What a file says of its numbers is followed, or the file is refused: nothing is guessed.
 A file is a table of its channels. What a spillover matrix names stands there twice, as stored and
 compensated, under different names, so that a model that asks by name never gets one for the other:
 
@@ -14,16 +15,16 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import math
 import re
 import sys
-import warnings
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import flowio
 import numpy as np
@@ -40,6 +41,13 @@ EVENT, FILE = "event", "file"  # columns beside the channels
 ADDED = "dbgsom_parameters"  # keyword: names of the parameters that were added
 _CURE = "give a matrix with spillover, or set compensate: false"
 _ENDS = "/ \t\r\n\0"  # flowio writes / between texts, so that none may begin or end with it
+_MOST_CHANNELS = 2000
+_MOST_TEXT = 1 << 23  # bytes of a TEXT segment
+_BLANK = b" \0\t\r\n"
+_TWICE = "\ud800"  # in place of a doubled delimiter; no decoded text has it
+_ORDERS = {"12": "<", "1234": "<", "12345678": "<", "21": ">", "4321": ">", "87654321": ">"}
+_TYPES = {("F", 32): "f4", ("D", 64): "f8"} | {("I", 8 * n): f"u{n}" for n in (1, 2, 4, 8)}
+_AGAIN = "export the file again, as floats"
 _ENDS_IN_NUMBER = re.compile(r",\s*[-+]?[\d.]+(e[-+]?\d+)?$", re.IGNORECASE)
 
 
@@ -100,9 +108,84 @@ class Spillover:
         return self
 
 
+class Scale(NamedTuple):
+    """How the numbers of a channel are stored, and what they stand for."""
+
+    dtype: str  # of numpy
+    mask: int  # the bits of integers that count
+    decades: float  # of a logarithmic scale, or 0
+    lowest: float  # what 0 stands for on a logarithmic scale
+    range: float
+    step: float  # of time
+    gain: float
+
+    def linear(self, numbers: NDArray[Any]) -> NDArray[np.float64]:
+        values = numbers.astype(np.float64)
+        if self.step != 1:
+            values *= self.step
+        if self.decades:
+            values = 10 ** (self.decades * values / self.range) * self.lowest
+        return values if self.gain == 1 else values / self.gain
+
+
+@dataclass(frozen=True)
+class _Keywords:
+    """The keywords of an FCS file, in small letters and without ``$``, as numbers where asked."""
+
+    path: str
+    text: Mapping[str, str]
+
+    def whole(self, key: str, default: str = "") -> int:
+        """Return a whole number of at most 18 digits; raise `DataError` for anything else."""
+        cell = self.text.get(key, "").strip() or default
+        if not re.fullmatch(r"-?[0-9]{1,18}", cell):
+            raise self._error(key, "a whole number")
+        return int(cell)
+
+    def numbers(self, key: str, default: str, least: float = 0) -> list[float]:
+        """Return as many numbers as the default has; raise `DataError` for one below ``least``."""
+        cells = (self.text.get(key, "").strip() or default).split(",")
+        try:
+            numbers = [float(cell) for cell in cells]
+        except ValueError:
+            numbers = []
+        count = len(default.split(","))
+        if len(numbers) != count or not all(least <= number < np.inf for number in numbers):
+            wanted = "a number" if count == 1 else f"{count} numbers"
+            raise self._error(key, f"{wanted} from {least:g}")
+        return numbers
+
+    def scale(self, n: int, name: str) -> Scale:
+        """Return how the numbers of the n-th channel, from 1, are stored, which is called so."""
+        kind = self.text.get(f"p{n}datatype", self.text.get("datatype", "")).strip().upper()
+        bits = self.whole(f"p{n}b")
+        if (kind, bits) not in _TYPES:
+            raise DataError(
+                f"{self.path}: channel '{name}' has {bits} bits of $DATATYPE {kind[:40]!r}, which "
+                f"is not read: {_AGAIN}"
+            )
+        order = _ORDERS.get(re.sub(r"[\s,]", "", self.text.get("byteord", "")))
+        if order is None and bits > 8:
+            raise self._error("byteord", "1,2,3,4 or 4,3,2,1")
+        decades, lowest = self.numbers(f"p{n}e", "0,0")
+        most = self.numbers(f"p{n}r", "0", 1)[0] if kind == "I" or decades else 1.0
+        # Bits beyond the power of two that holds the range are not of the number.
+        mask = min(1 << (math.ceil(most) - 1).bit_length(), 1 << bits) - 1
+        gain, step = self.numbers(f"p{n}g", "1")[0] or 1.0, 1.0
+        is_time = self.text.get(f"p{n}n", "").strip().lower() == "time"
+        if is_time:  # cytometers write the gain of others beside it
+            gain, step = 1.0, self.numbers("timestep", "1")[0]
+        dtype = f"{order or '<'}{_TYPES[kind, bits]}"
+        return Scale(dtype, mask, decades, lowest or 1.0, most, step, gain)
+
+    def _error(self, key: str, wanted: str) -> DataError:
+        found = f"is {self.text[key][:40]!r}" if key in self.text else "is missing"
+        return DataError(f"{self.path}: keyword ${key.upper()} {found}, not {wanted}: {_AGAIN}")
+
+
 @dataclass(frozen=True)
 class FcsFile:
-    """The text segment of an FCS file.
+    """What stands in an FCS file before its events.
 
     Attributes
     ----------
@@ -112,8 +195,12 @@ class FcsFile:
         The C names of detectors, ``$PnN``, and what each measures, ``$PnS``, or nothing.
     names : tuple of str
         What each is called: its label, or else its name; unique.
+    scales : tuple of Scale
+        How the numbers of each are stored.
     events : int
         How many there are.
+    begin : int
+        The byte at which they begin.
     """
 
     path: str
@@ -121,27 +208,54 @@ class FcsFile:
     channels: tuple[str, ...]
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    scales: tuple[Scale, ...]
     events: int
+    begin: int
 
     @classmethod
     def open(cls, path: str) -> FcsFile:
-        """Read the text segment; raise `DataError` where that cannot be."""
-        flow = _parsed(path, only_text=True)
-        n, d = flow.event_count, flow.channel_count
-        if len(flow.channels) != d or sorted(flow.channels) != [*range(1, d + 1)]:
-            raise DataError(f"{path} is damaged: it does not name all of its channels")
-        if n <= 0 or d == 0 or n * d > flow.file_size:  # a number has a byte or more
-            what = "is damaged: it is too short for its" if n * d > 0 else "holds no"
-            raise DataError(f"{path} {what} events: leave it out")
-        channels, labels = (
-            tuple(one.strip() for one in names) for names in (flow.pnn_labels, flow.pns_labels)
-        )
+        """Read all but the events; raise `DataError` where a file cannot be read right."""
+        with reading(path, "FCS file"), open_regular(Path(path).expanduser()) as stream:
+            text, of_header = _read_text(stream, path)
+            size = stream.seek(0, 2)
+        keywords = _Keywords(path, text)
+        if text.get("mode", "L").strip().upper() != "L":
+            raise DataError(f"{path} holds histograms ($MODE), no events: export the events")
+        if keywords.whole("nextdata", "0"):
+            raise DataError(f"{path} holds several data sets: export each by itself")
+        n, d = keywords.whole("tot"), keywords.whole("par")
+        if n <= 0 or d <= 0:
+            raise DataError(f"{path} holds no events: leave it out")
+        channels, labels = list[str](), list[str]()
+        for i in range(1, min(d, _MOST_CHANNELS) + 1):
+            channels.append(text.get(f"p{i}n", "").strip())
+            labels.append(text.get(f"p{i}s", "").strip())
+            if not channels[-1] + labels[-1]:
+                raise DataError(f"{path} is damaged: channel {i} of {d} has no name ($P{i}N)")
+        if d > _MOST_CHANNELS:
+            raise DataError(f"{path} has {d} channels, and {_MOST_CHANNELS} is the most")
+        if f"p{d + 1}n" in text:
+            raise DataError(f"{path} is damaged: it names more channels than the {d} of $PAR")
         called = [
             OWN + (label or name[len(OWN) :]) if name.startswith(OWN) else label or name
             for name, label in zip(channels, labels, strict=True)
         ]
+        scales = tuple(keywords.scale(i, name) for i, name in enumerate(called, 1))
+        begins = {of_header[0], keywords.whole("begindata", "0")} - {0}  # 0 says nothing
+        ends = {of_header[1], keywords.whole("enddata", "0")} - {0}
+        begin = max(begins, default=0)
+        length = n * sum(np.dtype(one.dtype).itemsize for one in scales)
+        # Some programs give the byte behind the last one as the end.
+        if len(begins) > 1 or not ends <= {begin + length - 1, begin + length}:
+            raise DataError(
+                f"{path} is damaged: {n} events of {d} channels are {length} bytes, and stand at "
+                f"{of_header[0]} to {of_header[1]} by its header, at {text.get('begindata', 0)} to "
+                f"{text.get('enddata', 0)} by $BEGINDATA and $ENDDATA: {_AGAIN}"
+            )
+        if not begins or begin + length > size:
+            raise DataError(f"{path} is damaged: it is too short for its events: leave it out")
         names = tuple(distinct(called, {EVENT, FILE}))
-        return cls(path, dict(flow.text), channels, labels, names, n)
+        return cls(path, text, tuple(channels), tuple(labels), names, scales, n, begin)
 
     @property
     def added(self) -> frozenset[str]:
@@ -166,36 +280,37 @@ class FcsFile:
             )
         return {known[name]: matrix.prefix + known[name] for name in matrix.channels}
 
-    def raw(self) -> Any:
-        """Return flowio's reading of the whole file; raise `DataError` where it is damaged."""
-        wanted = self.events * len(self.channels)
-        for of_header in (False, True):  # where text and header do not agree
-            flow = _parsed(self.path, use_header_offsets=of_header)
-            if flow.events is None:
-                raise DataError(
-                    f"{self.path} holds integers whose size flowio does not read: export it again "
-                    "as floats"
-                )
-            if len(flow.events) == wanted:
-                return flow
-        found = f"{len(flow.events)} numbers are not {self.events} events"
-        raise DataError(f"{self.path} is damaged: {found} of {len(self.channels)} channels")
+    def raw(self) -> Iterator[NDArray[Any]]:
+        """Yield the numbers (n,) of each channel, as stored."""
+        row = np.dtype([(f"{i}", scale.dtype) for i, scale in enumerate(self.scales)])
+        with reading(self.path, "FCS file"):
+            with open_regular(Path(self.path).expanduser()) as stream:
+                stream.seek(self.begin)
+                events = np.frombuffer(stream.read(self.events * row.itemsize), row, self.events)
+            for i, scale in enumerate(self.scales):
+                numbers = events[f"{i}"]
+                yield numbers & numbers.dtype.type(scale.mask) if row[i].kind == "u" else numbers
+
+    def linear(self) -> NDArray[np.float64]:
+        """Return the values (C, n): no logarithms, divided by the gain."""
+        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
+            values = np.empty((len(self.scales), self.events))
+            for place, numbers in enumerate(self.raw()):
+                values[place] = self.scales[place].linear(numbers)
+        return values
 
     def stored(self) -> tuple[dict[str, str], NDArray[np.float32]]:
         """Return the keywords and events (n, C) of a copy, whose channels are linear."""
-        flow = self.raw()
-        linear = all(one["pne"][0] <= 0 for one in flow.channels.values())
-        outdated = re.compile(r"datatype|p\d+e" + ("" if linear else r"|p\d+g|timestep"))
+        is_linear = not any(one.decades for one in self.scales)
+        outdated = re.compile(r"(p\d+)?datatype|p\d+e" + ("" if is_linear else r"|p\d+g|timestep"))
         text = {key: value for key, value in self.text.items() if not outdated.fullmatch(key)}
         with reading(self.path, "FCS file"), np.errstate(all="ignore"):
-            return text, flow.as_array(preprocess=not linear).astype(np.float32)
+            columns = self.raw() if is_linear else self.linear()
+            return text, np.column_stack([column.astype(np.float32) for column in columns])
 
     def read(self, matrices: Iterable[Spillover] = ()) -> dict[str, NDArray[np.float64]]:
         """Return all columns (n,) by name: channels as stored, then what matrices make of them."""
-        flow = self.raw()
-        with reading(self.path, "FCS file"), np.errstate(all="ignore"):
-            values = flow.as_array()
-        columns = {name: values[:, i] for i, name in enumerate(self.names)}
+        columns = dict(zip(self.names, self.linear(), strict=True))
         for matrix in matrices:
             called = self.compensated(matrix)
             observed = np.stack([columns[name] for name in called])
@@ -204,15 +319,63 @@ class FcsFile:
         return columns
 
 
-def _parsed(path: str, **options: Any) -> Any:
-    file = Path(path).expanduser()
-    with reading(path, "FCS file"), open_regular(file) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of offsets that are wrong by one: numbers are counted
-        wrong = {"ignore_offset_error": True, "ignore_offset_discrepancy": True}
-        try:
-            return flowio.FlowData(stream, **wrong, **options)
-        except flowio.exceptions.MultipleDataSetsError:
-            raise DataError(f"{path} holds several data sets: export each by itself") from None
+def _read_text(stream: BinaryIO, path: str) -> tuple[dict[str, str], tuple[int, int]]:
+    """Return the keywords, and where events begin and end by the header."""
+    head = stream.read(42)
+    places = [head[i : i + 8].strip() or b"0" for i in range(10, 42, 8)]
+    if not re.match(rb"FCS\d\.\d", head) or not all(map(bytes.isdigit, places)):
+        raise DataError(f"{path} is no FCS file, or damaged (its header): write it again")
+    if head[3:6] not in (b"2.0", b"3.0", b"3.1", b"3.2"):
+        raise DataError(f"{path} is of FCS {head[3:6].decode()}, and 2.0 to 3.2 are read: {_AGAIN}")
+    first, last, *of_data = map(int, places)
+    found = _segment(stream, first, last, path)
+    keywords = _Keywords(path, {key.removeprefix("$"): value for key, value in found.items()})
+    first, last = keywords.whole("beginstext", "0"), keywords.whole("endstext", "0")
+    if 0 < first < last:  # what does not fit before byte 100,000,000
+        for key, value in _segment(stream, first, last, path).items():
+            _add(found, key, value, path)
+    standard = {key[1:]: value for key, value in found.items() if key[:1] == "$"}
+    return {key: found[key] for key in found if key[:1] != "$"} | standard, tuple(of_data)
+
+
+def _segment(stream: BinaryIO, first: int, last: int, path: str) -> dict[str, str]:
+    """Return the keywords of a TEXT segment, in small letters."""
+    stream.seek(first)
+    segment = stream.read(max(0, min(last + 1 - first, _MOST_TEXT)))
+    delimiter = segment[:1]
+    end = segment.rfind(delimiter)
+    # Programs that give the byte behind the text as its end add one of what follows.
+    is_whole = len(segment) == last + 1 - first and len(segment[end + 1 :].strip(_BLANK)) < 2
+    if not (is_whole and end > 0 and delimiter.isascii()):
+        raise DataError(f"{path} is damaged: bytes {first} to {last} are not its text: {_AGAIN}")
+    content = segment[1:end]
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    mark = delimiter.decode()
+    cells = text.replace(2 * mark, _TWICE).split(mark)
+    cells = [cell.replace(_TWICE, mark) for cell in cells]
+    if len(cells) % 2 and not cells[-1].strip():
+        del cells[-1]
+    if len(cells) % 2:
+        raise DataError(f"{path} is damaged: its keyword {cells[-1][:40]!r} has no value: {_AGAIN}")
+    found = dict[str, str]()
+    for key, value in zip(cells[::2], cells[1::2], strict=True):
+        *empty, key = re.split(f"{re.escape(mark)}(?=[$])", key)  # key||$key|value
+        for one in empty:
+            _add(found, one, "", path)
+        _add(found, key, value, path)
+    return found
+
+
+def _add(found: dict[str, str], key: str, value: str, path: str) -> None:
+    """Add a keyword; raise `DataError` where one of the standard has two values."""
+    key = key.strip().lower()
+    if key[:1] == "$" and found.get(key, value) != value:
+        texts = f"{found[key][:40]!r} and {value[:40]!r}"
+        raise DataError(f"{path} is damaged: its keyword {key.upper()} is {texts}: {_AGAIN}")
+    found[key] = value
 
 
 def distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:

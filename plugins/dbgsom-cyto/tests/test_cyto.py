@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from forged_cells import write_raw
 from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
@@ -168,20 +169,6 @@ def test_what_a_program_stored_compensated_is_not_compensated_again(tmp_path):
     write_fcs(path, events_of(0), text)  # names of the matrix say nothing of what is stored
     once = write_fcs(tmp_path / "y.fcs", events_of(0), {"SPILLOVER": KEYWORD})
     np.testing.assert_array_equal(load(path, DYES).X, load(once, DYES).X)
-
-
-def write_raw(path, values, keywords):
-    """Write an FCS file of any type, whose texts are divided by |, as flowio does not."""
-    text = {"$PAR": values.shape[1], "$TOT": len(values), "$MODE": "L", "$NEXTDATA": 0}
-    text |= {"$BEGINDATA": 2000, "$ENDDATA": 1999 + values.nbytes, "$BYTEORD": "1,2,3,4"}
-    for n in range(1, values.shape[1] + 1):
-        text |= {f"$P{n}N": f"FL{n}", f"$P{n}B": 8 * values.itemsize, f"$P{n}R": 1024}
-        text |= {f"$P{n}E": "0,0"}
-    content = "|" + "".join(f"{key}|{value}|" for key, value in (text | keywords).items())
-    places = (58, 57 + len(content.encode()), 2000, text["$ENDDATA"], 0, 0)
-    head = "FCS3.0    " + "".join(f"{n:>8}" for n in places) + content
-    path.write_bytes(head.encode().ljust(2000) + values.tobytes())
-    return path
 
 
 @pytest.mark.parametrize("scale", ["4,1", "0,0"])

@@ -128,11 +128,12 @@ class RunFolderObserver:
         written = self._runs[run.id] = _Written(started)
         files.remove_temporary()  # not at the end, when other trackers may write in the folder
         with _written_or_refused(run):
-            write_status(files, "running", started)
             written.last_epoch, written.length = trim_journal(files.journal)
-            write_json(files.run, _manifest(run))
             write_yaml(files.config, run.config)
             write_json(files.environment, run.environment)
+            # These make the folder a run: a process that is killed before leaves none by half.
+            write_json(files.run, _manifest(run))
+            write_status(files, "running", started)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         written = self._runs[run.id]

@@ -316,7 +316,8 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
 
 
 def test_texts_that_a_spreadsheet_would_run_are_quoted_where_asked(tmp_path, called):
-    ids = ["=1+1", "+cmd", "-x", "@sum", "-12", "+3.5", "plain", "a=b"]
+    ids = ["plain", "a=b", "-12", " -1.5", "1-1", "=1+1", "+cmd", "-x", "@sum", "+21", " =1"]
+    ids += ["\u3000=1", "\t=1", "＝1", "＋1", "－1", "＠x", "-1-1"]
     lines = [f"{one},{i % 3},{i}" for i, one in enumerate(ids)]
     (tmp_path / "t.csv").write_text("\n".join(["id,a,b", *lines]) + "\n")
     (tmp_path / "run.yaml").write_text(
@@ -326,7 +327,7 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted_where_asked(tmp_path, cal
     assert called(tmp_path, "run", "run.yaml", "-q").code == 0
     for option, expected in (
         ((), ids),
-        (("--for-spreadsheets",), ["'=1+1", "'+cmd", "'-x", "'@sum", *ids[4:]]),
+        (("--for-spreadsheets",), [*ids[:5], *(f"'{one}" for one in ids[5:])]),
     ):
         words = ("predict", "odd", "t.csv", "--columns", "label", *option)
         rows = called(tmp_path, *words).out.splitlines()[1:]
