@@ -1,4 +1,4 @@
-"""Workers of Dask that are killed, added, sent away and restarted during fits, to the same bits.
+"""Workers of Dask that are killed, added and sent away during fits, to the same bits.
 
     python tests/faults/dask_workers.py --rounds 20 [--threads]
 
@@ -56,17 +56,12 @@ def send_away(cluster, client, chance):
         cluster.scale(len(cluster.workers) - 1)
 
 
-def restart(cluster, client, chance):
-    """Restart all workers: the scheduler forgets everything."""
-    client.restart(wait_for_workers=False)
-
-
 def more(cluster, client, chance):
     """Let another worker join where nannies gave theirs up."""
     cluster.scale(len(cluster.workers) + 1)
 
 
-FAULTS = [kill, kill, kill_all, add, send_away, restart]
+FAULTS = [kill, kill, kill_all, add, send_away]
 
 
 def _killed(cluster, most, chance):

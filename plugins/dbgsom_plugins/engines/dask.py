@@ -111,10 +111,7 @@ class DaskEngine(Component):
         if isinstance(X, Partitions):
             return X
         if _is_dask(X):
-            workers = _SESSION.get()
-            # What the workers hold of X is to be there until rows are made of it, and no longer.
-            held = X if workers is None else workers.hold(X)
-            return self._partitions(_array_of(held))
+            return self._partitions(_array_of(X, _SESSION.get()))
         return self._partitions(array_of_stored(X)) if stays_outside(X) else None
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
@@ -462,7 +459,7 @@ def _is_frame(X: Any) -> bool:
     return hasattr(type(X), "columns") and X.ndim == 2
 
 
-def _array_of(X: Any) -> Any:
+def _array_of(X: Any, workers: Workers | None) -> Any:
     # The checked rows of a dask collection as a dask array of floats with known chunks.
     import dask
     import dask.array as da
@@ -471,16 +468,21 @@ def _array_of(X: Any) -> Any:
     names = X.columns.tolist() if _is_frame(X) else None
     dtype = X.dtype if names is None else np.result_type(*map(_number, X.dtypes))
     dtype = dtype if dtype in _FLOATS else np.dtype(np.float64)
-    if any(math.isnan(size) for size in sizes):
-        sizes = dask.compute(*[dask.delayed(len)(block) for block in blocks])
-    if not sum(sizes):
-        raise DataError("X has no rows")
     width, check = X.shape[1], dask.delayed(_checked, pure=False)
-    checked = [
-        da.from_delayed(check(block, i, (int(size), width), dtype, names), (size, width), dtype)
+    rows = [
+        check(block, i, (size, width), dtype, names)
         for i, (block, size) in enumerate(zip(blocks, sizes, strict=True))
     ]
-    return da.concatenate(checked)
+    if any(math.isnan(size) for size in sizes):
+        count = dask.delayed(len)
+        if workers is None:
+            sizes = dask.compute(*map(count, rows), scheduler="threads")
+        else:
+            rows, sizes = workers.hold(rows)
+    if not sum(sizes):
+        raise DataError("X has no rows")
+    parts = zip(rows, sizes, strict=True)
+    return da.concatenate([da.from_delayed(part, (size, width), dtype) for part, size in parts])
 
 
 def _blocks_of(X: Any) -> tuple[list[Any], Sequence[float]]:
@@ -516,9 +518,9 @@ def _number(kind: Any) -> np.dtype[Any]:
 
 
 def _checked(
-    block: Any, number: int, shape: tuple[int, int], dtype: Any, names: list[Any] | None
+    block: Any, number: int, shape: tuple[float, int], dtype: Any, names: list[Any] | None
 ) -> NDArray[Any]:
-    # A partition as rows of what X says that all of them are.
+    # A partition as rows of what X says that all of them are, nan rows for any number.
     where = f"partition {number} of X (from 0)"
     if names is not None and block.columns.tolist() != names:
         raise DataError(
@@ -532,6 +534,7 @@ def _checked(
         found = np.ascontiguousarray(numbers, dtype)
     except (ValueError, TypeError) as error:
         raise DataError(f"{where} holds no numbers: {error}") from error
-    if found.shape != shape:
-        raise DataError(f"{where} has shape {found.shape}, and by X it has {shape}")
+    expected = (len(found) if math.isnan(shape[0]) else int(shape[0]), shape[1])
+    if found.shape != expected:
+        raise DataError(f"{where} has shape {found.shape}, and by X it has {expected}")
     return found

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import dask
+import dask.array as da
 import distributed
 import numpy as np
 from numpy.typing import NDArray
@@ -70,11 +71,12 @@ class Workers:
             self.wait(lambda client: client.wait_for_workers(1))
         return max(1, int(sum(self.client.nthreads().values())))
 
-    def hold(self, collection: Any) -> Any:
-        """Return a dask collection whose partitions the workers hold."""
+    def hold(self, parts: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """Return futures of delayed arrays and how many rows each has, once they are there."""
         with warnings.catch_warnings():  # an array that is in this process has to travel
             warnings.filterwarnings("ignore", "Sending large graph")
-            return self.client.persist(collection)
+            held = self.client.compute(list(parts))
+        return held, self.gather([self.submit(len, part) for part in held])
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Any:
         """Return the future of a call, whose arguments may be futures and lists of them."""
@@ -198,11 +200,13 @@ class ClusterPartitions(DaskPartitions):
     def __init__(self, array: Any, mib: float, workers: Workers) -> None:
         self._workers = workers
         super().__init__(array, mib)
-        self.array = workers.hold(self.array)
-        futures = {future.key: future for future in distributed.futures_of(self.array)}
-        self._blocks = [futures[key] for (key,) in self.array.__dask_keys__()]
-        # What they are made of may go only now.
-        workers.gather([workers.submit(len, block) for block in self._blocks])
+        # What the array is made of may go once its blocks are there.
+        self._blocks, _ = workers.hold(self.array.to_delayed()[:, 0].tolist())
+        parts = [
+            da.from_delayed(block, (stop - start, self.shape[1]), self.dtype)
+            for block, (start, stop) in zip(self._blocks, pairwise(self.ends), strict=True)
+        ]
+        self.array = da.concatenate(parts)
 
     def _partition_rows(self, n: int, d: int, dtype: np.dtype[Any]) -> int:
         # The same number for each thread, so that none waits for another.
