@@ -126,19 +126,6 @@ COLUMNS = (
 Table = dict[str, Any]  # a column (n,) by its name
 
 
-def as_samples(model: Any, X: Any) -> Any:
-    """Return samples in the form that the model's first step accepts without a warning."""
-    if model.columns is not None or hasattr(X, "tocsr"):
-        return X
-    names = getattr(model.first, "feature_names_in_", None)
-    array = (X if hasattr(X, "iloc") and names is not None else np.asarray(X)).astype(np.float64)
-    if names is None or array.ndim != 2 or array.shape[1] != len(names):
-        return array
-    import pandas as pd
-
-    return array if hasattr(X, "iloc") else pd.DataFrame(array, columns=names)
-
-
 def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return the valid names among ``columns``, or all columns that a model has."""
     estimator = model.estimator
@@ -245,7 +232,7 @@ def measured(
         samples = model[:-1].transform(X) if len(model.steps) > 1 else X
     estimator, with_steps = unwrap(inner)
     if with_steps is not None:
-        samples = with_steps.prepare(as_samples(with_steps, samples))
+        samples = with_steps.prepare(samples)
     found = estimator.evaluate(samples, y=y, seed=seed)
     given = {field.name: getattr(found, field.name) for field in fields(found)}
 
