@@ -17,14 +17,21 @@ def is_pandas(data: Any) -> bool:
 
 
 def arrow_table(data: Any) -> pa.Table | None:
-    """Return a data frame of polars, pyarrow or whatever exports Arrow as a table, else None."""
+    """Return a data frame of polars, pyarrow or whatever exports Arrow as a table, else None.
+
+    Raises `DataError` where it has a type of its own that Arrow has not.
+    """
     if is_pandas(data) or hasattr(data, "dtype") or isinstance(data, pa.ChunkedArray):
         return None
     if isinstance(data, pa.Table):
         return data
-    if hasattr(data, "to_arrow"):
-        return data.to_arrow()
-    return pa.table(data) if hasattr(data, "__arrow_c_stream__") else None
+    try:
+        if hasattr(data, "to_arrow"):
+            return data.to_arrow()
+        return pa.table(data) if hasattr(data, "__arrow_c_stream__") else None
+    except pa.ArrowException as error:
+        what = f"the data frame of {type(data).__module__.partition('.')[0]} cannot be read"
+        raise DataError(f"{what} ({error}): make numbers or text of such columns") from error
 
 
 def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:

@@ -93,7 +93,7 @@ def class_weights(
         even = held.sum() / max(np.count_nonzero(held), 1)
         np.divide(even, held, out=found[:-1], where=held > 0)
         return found[target.codes]  # the last is that of UNLABELLED
-    keys = [label if label in given else str(label) for label in labels]
+    keys = [_key_of(label, given) for label in labels]
     unknown = [key for key in given if key not in keys]
     if unknown and not {*keys} <= {*given}:
         known = f"{', '.join(map(repr, labels[:_LISTED]))}{', …' * (len(labels) > _LISTED)}"
@@ -103,6 +103,13 @@ def class_weights(
         )
     found[:-1] = [given.get(key, 1.0) for key in keys]
     return found[target.codes]
+
+
+def _key_of(label: Any, given: Mapping[Any, float]) -> Any:
+    if label in given:
+        return label
+    text = str(label)
+    return text.lower() if isinstance(label, bool) and text not in given else text  # as YAML does
 
 
 def encode_classes(
@@ -167,7 +174,10 @@ def _is_text(labels: NDArray[Any]) -> bool:
 def _column(y: Any) -> NDArray[Any]:
     if isinstance(y, (list, tuple)) and any(label is None for label in y):
         y = np.array(y, dtype=object)
-    return np.asarray(column_or_1d(y, warn=True))
+    y = column_or_1d(y, warn=True)
+    return np.asarray(
+        y, np.float32 if y.dtype == np.float16 else None
+    )  # model files hold no float16
 
 
 def _is_unlabelled(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -264,6 +265,76 @@ def test_types_of_pandas_columns(folder, frame):
     found = dbgsom_core.run(odd, QUICK, target="left")
     assert {*found.model.predict(odd)} == {"no", "yes"}
     assert read_run(found.folder).config["dataset"]["missing"] == "keep"
+
+
+CLASSES = {
+    "bool": lambda old: old,
+    "objects of bool": lambda old: old.astype(object),
+    "numpy's bool": lambda old: pd.Series([*old.to_numpy()], dtype=object),
+    "boolean": lambda old: old.astype("boolean"),
+    "arrow's bool": lambda old: old.astype(pd.ArrowDtype(pa.bool_())),
+    "categories of bool": lambda old: old.astype("category"),
+    "int8": lambda old: old.astype("int8"),
+    "uint64": lambda old: old.astype("uint64") * 2**63 + 5,
+    "Int64": lambda old: old.astype("Int64"),
+    "categories of int": lambda old: (old + 3).astype("category"),
+    "float": lambda old: old + 1.0,
+    "float16": lambda old: (old + 1).astype("float16"),
+    "Float64": lambda old: (old + 1.0).astype("Float64"),
+    "text": lambda old: old.map({True: " yes", False: "no"}),
+    "text of numbers": lambda old: old.map({True: "1", False: "2"}),
+    "text of bool": lambda old: old.map({True: "true", False: "False"}),
+    "string": lambda old: old.map({True: "yes", False: "1"}).astype("string"),
+    "categories of text": lambda old: old.map({True: "1", False: "2"}).astype("category"),
+}
+
+
+WITH_GAPS = ("objects of bool", "boolean", "Int64", "string")
+
+
+@pytest.mark.parametrize(
+    ("kind", "gaps"), [*((kind, 0) for kind in CLASSES), *((kind, 5) for kind in WITH_GAPS)]
+)
+def test_classes_come_back_as_they_came(folder, kind, gaps):
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    rows["old"] = CLASSES[kind](rows["a"] > 0)
+    if gaps:
+        rows.loc[: gaps - 1, "old"] = None
+    quick = {**QUICK, "tracking": ["run_folder"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # samples without a target are left out
+        found = dbgsom_core.run(rows, quick, target="old", task="classifier")
+    known = rows[rows["old"].notna()]
+    wanted = [getattr(one, "item", lambda one=one: one)() for one in known["old"]]  # of Python
+    for model in (found.model, load(found.folder / "model.npz")):
+        got = model.predict(known).tolist()
+        assert np.mean([a == b for a, b in zip(got, wanted, strict=True)]) > 0.9
+        assert {*map(type, got)} == {*map(type, wanted)}
+    assert found.measures["train/accuracy"] > 0.9
+
+
+def test_text_of_numbers_is_a_target_of_a_regressor(folder, frame):
+    said = frame.assign(left=frame["age"].astype(str))
+    found, same = (
+        dbgsom_core.run(one, {**QUICK, "measures": ["r2"]}, target="left", task="regressor")
+        for one in (said, frame.assign(left=frame["age"]))
+    )
+    assert found.measures == same.measures
+
+
+def test_targets_of_text_and_of_others_do_not_mix(folder, frame):
+    rows = frame.drop(columns="plan").reset_index(drop=True)
+    rows.to_parquet("numbers.parquet")
+    rows.assign(left=rows["left"].astype(str)).to_parquet("texts.parquet")
+    names = ["numbers.parquet", "texts.parquet"]
+    for train, test in (names, names[::-1]):
+        parts = {"name": "parquet", "target": "left"}
+        config = {"experiment": "mixed", "dataset": {**parts, "path": train}}
+        config["split"] = {"test": {**parts, "path": test}}
+        with pytest.raises(
+            DataError, match=r"are text, and those of .* are not: store both as tex"
+        ):
+            dbgsom_core.run(config, QUICK, task="classifier")
 
 
 @pytest.mark.parametrize(
