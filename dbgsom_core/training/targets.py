@@ -28,11 +28,21 @@ class Target:
     y: NDArray[Any]
     classes: NDArray[Any] | None = None
     codes: NDArray[np.int64] | None = None
+    # The least and the largest number of earlier samples, (2,), whose means are among y.
+    earlier: NDArray[np.float64] | None = None
 
     def of(self, rows: NDArray[Any]) -> Target:
         """Return the targets of some samples, with the same classes."""
         codes = None if self.codes is None else self.codes[rows]
-        return Target(self.y[rows], self.classes, codes)
+        return Target(self.y[rows], self.classes, codes, self.earlier)
+
+    @property
+    def limits(self) -> NDArray[np.float64] | None:
+        """The least and the largest number of all samples, (2,); None for classes."""
+        if self.classes is not None or self.y.dtype.kind != "f":
+            return None
+        known = self.y if self.earlier is None else np.append(self.y, self.earlier)
+        return np.array([known.min(), known.max()])
 
     @property
     def known(self) -> NDArray[np.bool_]:
