@@ -476,6 +476,7 @@ def compute_stability(
             some, targets = of_rows(unseen)
             targets = None if targets is None else np.asarray(targets)
             evaluation = other.evaluate(some, y=targets, predictions=other.predict(some))
+            evaluation = replace(evaluation, training_of=lambda: other.evaluate(*of_rows(rows)))
             measured = {name: float(of.compute(evaluation)) for name, of in chosen.items()}
         return (
             len(hops),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple, Self, cast
@@ -446,7 +446,9 @@ class ValidationMonitor:
         def probabilities(data: Samples) -> NDArray[np.float64]:
             return predictor().probabilities(data)
 
-        def evaluate_on(data: Samples, target: Target) -> Evaluation:
+        def evaluate_on(
+            data: Samples, target: Target, training_of: Callable[[], Evaluation] | None = None
+        ) -> Evaluation:
             known = target.known
             if not known.any():
                 raise ValueError(
@@ -464,8 +466,11 @@ class ValidationMonitor:
                 y,
                 classes=target.classes,
                 probabilities_of=None if classes is None else probabilities,
+                training_of=training_of,
                 predictions_of=predictions,
             )
 
         train = evaluate_on(self.data, self.target)
-        return train, train if self.validation is None else evaluate_on(*self.validation)
+        if self.validation is None:
+            return train, train
+        return train, evaluate_on(*self.validation, training_of=lambda: train)
