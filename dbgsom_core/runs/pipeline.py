@@ -556,6 +556,7 @@ class _NanOnError:
 
     def __init__(self, measure: Component) -> None:
         self._compute = guarded("measure", measure, "compute")
+        self.bounds = MeasureAbilities.of(measure).bounds
 
     def compute(self, evaluation: Evaluation) -> float:
         try:
