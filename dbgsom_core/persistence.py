@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
+import numpy as np
+
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
-from dbgsom_core.estimators.answers import Table, as_samples, columns_of_answers, select_columns
+from dbgsom_core.estimators.answers import Table, columns_of_answers, select_columns
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.version import __version__
@@ -62,7 +64,7 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     model : FittedModel, SomVQ, SomClassifier or SomRegressor
     X : array-like, sparse matrix or DataFrame (n, …)
         Numbers of any type; a table where the model knows the columns of one. Where it was fitted
-        with names of features, those of a DataFrame are checked.
+        with names of features, those of a data frame are checked, and else taken in their order.
     columns : sequence of str
         Which of ``label``, ``unit``, ``x``, ``y``, ``path`` (of child maps), ``distance``,
         ``novelty``, ``pvalue``, ``outlier`` and ``probabilities``, in this order; all that the
@@ -79,4 +81,6 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     names = select_columns(known, columns)
-    return columns_of_answers(known, known.answers(as_samples(known, X)), names)
+    if known.feature_names is None and hasattr(X, "columns"):  # MLflow names what has no names
+        X = np.asarray(X)
+    return columns_of_answers(known, known.answers(X), names)

@@ -18,7 +18,12 @@ from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
+from dbgsom_core.interfaces.measures import (
+    Evaluation,
+    LazyEvaluation,
+    MeasureAbilities,
+    NotedValue,
+)
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
@@ -126,19 +131,6 @@ COLUMNS = (
 Table = dict[str, Any]  # a column (n,) by its name
 
 
-def as_samples(model: Any, X: Any) -> Any:
-    """Return samples in the form that the model's first step accepts without a warning."""
-    if model.columns is not None or hasattr(X, "tocsr"):
-        return X
-    names = getattr(model.first, "feature_names_in_", None)
-    array = (X if hasattr(X, "iloc") and names is not None else np.asarray(X)).astype(np.float64)
-    if names is None or array.ndim != 2 or array.shape[1] != len(names):
-        return array
-    import pandas as pd
-
-    return array if hasattr(X, "iloc") else pd.DataFrame(array, columns=names)
-
-
 def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return the valid names among ``columns``, or all columns that a model has."""
     estimator = model.estimator
@@ -198,6 +190,9 @@ def evaluate(
 ) -> MeasureTable:
     """Measure a fitted map on samples.
 
+    ``purity`` is of the samples given alone, and flatters: the most frequent class of each neuron
+    is found among the samples that it judges. In a run ``test/purity`` takes it from the training.
+
     Parameters
     ----------
     model : SomVQ, SomClassifier, SomRegressor, Pipeline or FittedModel
@@ -245,7 +240,7 @@ def measured(
         samples = model[:-1].transform(X) if len(model.steps) > 1 else X
     estimator, with_steps = unwrap(inner)
     if with_steps is not None:
-        samples = with_steps.prepare(as_samples(with_steps, samples))
+        samples = with_steps.prepare(samples)
     found = estimator.evaluate(samples, y=y, seed=seed)
     given = {field.name: getattr(found, field.name) for field in fields(found)}
 
@@ -290,9 +285,9 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
     return chosen
 
 
-def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
+def value_of(measure: Any, evaluation: Evaluation) -> NotedValue:
     found = guarded("measure", measure, "compute")(evaluation)
-    return float(found), str(getattr(found, "note", ""))
+    return found if isinstance(found, NotedValue) else NotedValue(found)
 
 
 class MeasureFacts(NamedTuple):
@@ -366,7 +361,8 @@ def measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureT
     values, notes = {}, {}
     for name, measure in measures.items():
         try:
-            values[name], note = value_of(measure, evaluation)
+            found = value_of(measure, evaluation)
+            values[name], note = float(found), found.note
         except Exception as error:
             note = f"could not be measured: {error}"
         if note:

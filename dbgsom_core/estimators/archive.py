@@ -203,6 +203,7 @@ CORE_TYPES = {
             "labels": "any[M] | none",
             "labelled": "flag[M] | none",
             "units?": "int[M] | none",
+            "limits?": "finite[2] | none",
         },
         fits=lambda clusters: bool((clusters.weights > 0).all()),
     ),

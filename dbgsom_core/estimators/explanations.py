@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.estimators.answers import Answers, usual_distance
+from dbgsom_core.tables.frames import arrow_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +201,7 @@ def explain_sample(
 
 def as_row(x: Any) -> Any:
     """Return a sample (D,), or a pandas row of a table, as samples (1, D)."""
-    if getattr(x, "ndim", 1) == 2:
+    if getattr(x, "ndim", 1) == 2 or arrow_table(x) is not None:
         return x
     return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
 

@@ -65,6 +65,7 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
+from dbgsom_core.tables.frames import arrow_table, is_pandas
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
@@ -547,8 +548,10 @@ def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
 class FittedModel:
     """The model of a run: prepare steps and estimator, from raw samples to predictions.
 
-    Raw samples X are an array of features (n, D), or a pandas DataFrame for a model with
-    ``columns``, which are found by name, see `Columns.samples`.
+    Raw samples X are an array of features (n, D), or a data frame of pandas, polars, pyarrow or
+    whatever exports Arrow. A model with ``columns`` finds them by name and ignores others, see
+    `Columns.samples`; of another one the first step, or the estimator, checks names as in
+    scikit-learn.
 
     Attributes
     ----------
@@ -571,11 +574,16 @@ class FittedModel:
         DataError
             X is a table without some columns, or with unreadable or missing cells.
         """
-        if self.columns is not None and hasattr(X, "iloc"):
-            X = self.columns.samples(X)
+        table = arrow_table(X)
+        if self.columns is None:
+            X = self._with_names(X) if table is None else table.to_pandas()
+            if not self.steps:  # the estimator knows its features
+                return X
+        elif table is not None or is_pandas(X):
+            X = self.columns.samples(X if table is None else table)
             if not self.fills_gaps and "missing" not in self.estimator._metric.abilities.handles:
                 self.columns.check_complete(X, "the table", "the model's metric takes none")
-        elif self.columns is not None and getattr(getattr(X, "dtype", None), "kind", "") == "O":
+        elif getattr(getattr(X, "dtype", None), "kind", "") == "O":
             try:
                 X = np.asarray(X, dtype=np.float64)
             except (ValueError, TypeError) as error:
@@ -583,10 +591,17 @@ class FittedModel:
                     f"X holds values that are no numbers ({error}): pass a DataFrame with columns "
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
-        elif self.columns is None and not self.steps:  # the estimator knows its features
-            return X
         X = prepared(self.steps, X)
         return X if isinstance(X, Partitions) else np.asarray(X)
+
+    def _with_names(self, X: Any) -> Any:
+        """Return an array (n, D) as a data frame, where the first step would miss its names."""
+        names = self.feature_names
+        if names is None or not isinstance(X, np.ndarray) or X.shape[1:] != (len(names),):
+            return X
+        import pandas as pd
+
+        return pd.DataFrame(X, columns=names)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predictions for raw samples X (n, D), shape (n,)."""
@@ -627,6 +642,14 @@ class FittedModel:
         return self.steps[0][1] if self.steps else self.estimator
 
     @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the features of raw samples, or None where the model has none."""
+        if self.columns is not None:
+            return [*self.columns.feature_names]
+        names = getattr(self.first, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    @property
     def fills_gaps(self) -> bool:
         """Whether a step imputes missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
@@ -636,7 +659,7 @@ class FittedModel:
 
         ``names`` are the raw feature names for a model without ``columns``.
         """
-        raw = names if self.columns is None else self.columns.feature_names
+        raw = self.feature_names if names is None or self.columns is not None else names
         found = names_after(self.steps, raw)
         known = found is not None and len(found) == self.estimator.n_features_in_
         return found if known else None

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from dbgsom_core.estimators.display import unwrap
-from dbgsom_core.estimators.explanations import Explanation, as_row
+from dbgsom_core.estimators.explanations import Explanation
 from dbgsom_core.estimators.model_file import FittedModel
 
 
@@ -29,12 +29,6 @@ def explain(model: Any, x: Any, names: Sequence[str] | None = None) -> Explanati
         steps = [one for one in found.steps[:-1] if one[1] not in (None, "passthrough")]
         estimator, _ = unwrap(found.steps[-1][1])
         found = FittedModel(steps, estimator)
-        columns = getattr(found.first, "feature_names_in_", None)
-        names, x = columns if names is None else names, as_row(x)
-        if columns is not None and not hasattr(x, "iloc"):
-            import pandas as pd
-
-            x = pd.DataFrame(x, columns=columns)
     else:
         unwrap(found)
     explanation: Explanation = found.explain(x, names)

@@ -23,7 +23,7 @@ from dbgsom_core.engine.runtime import available_threads, compile_clock, one_bla
 from dbgsom_core.estimators.components import AUTO, build_growth, computed
 from dbgsom_core.estimators.samples import is_integer, is_number
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.measures import Interval, Measure, Stability
+from dbgsom_core.interfaces.measures import Interval, Measure, MeasureAbilities, Stability
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
@@ -434,6 +434,7 @@ def compute_stability(
         of_answers = _OF_ANSWERS[kind] if np.ndim(y) == 1 else ()
         names = (*_MEASURES, *of_answers) if measures is None else measures
         chosen = {name: get_registry().find("measure", name)() for name in names}
+    bounds = {name: MeasureAbilities.of(measure).bounds for name, measure in chosen.items()}
     # Pairs of different samples (2, m), for the repeatability: all where they are few.
     if n_samples * (n_samples - 1) // 2 <= _PAIRS:
         first, second = np.triu_indices(n_samples, 1)
@@ -475,6 +476,7 @@ def compute_stability(
             some, targets = of_rows(unseen)
             targets = None if targets is None else np.asarray(targets)
             evaluation = other.evaluate(some, y=targets, predictions=other.predict(some))
+            evaluation = replace(evaluation, training_of=lambda: other.evaluate(*of_rows(rows)))
             measured = {name: float(of.compute(evaluation)) for name, of in chosen.items()}
         return (
             len(hops),
@@ -505,10 +507,10 @@ def compute_stability(
         chance=float(np.mean(chances)),
         agreements=None if kind == "regressor" else np.mean(agreements, axis=0),
         measures={
-            name: interval([values[name] for values in measured], share, level)
+            name: interval([values[name] for values in measured], share, level, bounds[name])
             for name in measured[0]
         },
-        repeatability=interval(alike, 0.5, level),
+        repeatability=interval(alike, 0.5, level, (-1.0, 1.0)),
         sizes=np.array(sizes),
         share=share,
         level=level,
@@ -538,12 +540,17 @@ def subsamples(
         rest = np.sort(np.concatenate(list(left)))
 
 
-def interval(values: Sequence[float], share: float, level: float) -> Interval:
+def interval(
+    values: Sequence[float],
+    share: float,
+    level: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
     """Return the mean of a number over refits to a share of the samples, and its interval.
 
     The standard error is √(s/(1 - s)) times the standard deviation over the refits, as for the
-    jackknife that leaves out a share 1 - s (Shao & Wu 1989); the interval is by Student's t. There
-    is no interval for one refit.
+    jackknife that leaves out a share 1 - s (Shao & Wu 1989); the interval is by Student's t, and
+    ends at the ``bounds`` of the number. There is no interval for one refit.
     """
     from scipy.special import stdtrit  # slow to import
 
@@ -555,7 +562,8 @@ def interval(values: Sequence[float], share: float, level: float) -> Interval:
         return Interval(mean, math.nan, math.nan)
     error = math.sqrt(share / (1 - share)) * float(known.std(ddof=1))
     reach = float(stdtrit(len(known) - 1, (1 + level) / 2)) * error
-    return Interval(mean, mean - reach, mean + reach)
+    least, largest = bounds
+    return Interval(mean, max(mean - reach, least), min(mean + reach, largest))
 
 
 def match_clusters(together: NDArray[np.float64]) -> NDArray[np.int64]:

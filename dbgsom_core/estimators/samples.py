@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.tables.frames import arrow_table
 
 Mask = NDArray[np.bool_]  # (n,)
 LEAST_SAMPLES = 4
@@ -176,10 +177,11 @@ def held_out(
 
 
 def _in_single(X: Any) -> Any:
-    # Keep float32 of pyarrow or nullable pandas columns, of which scikit-learn makes float64.
-    if type(X).__module__.startswith("pyarrow") and hasattr(X, "to_pandas"):
-        single = [str(kind) == "float" for kind in X.schema.types]
-        return X.to_pandas() if single and all(single) else X
+    # Not every version of scikit-learn reads names of polars and pyarrow, and checks their order.
+    table = arrow_table(X)
+    if table is not None:
+        return table.to_pandas()
+    # Of float32 in nullable pandas columns scikit-learn would make float64.
     kinds = list(getattr(X, "dtypes", ())) if hasattr(X, "columns") else []
     single = [getattr(kind, "numpy_dtype", kind) == np.float32 for kind in kinds]
     extended = any(hasattr(kind, "numpy_dtype") for kind in kinds)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _SURE = 0.05  # p-value up to which a sentence names a group
+_LEAST_P = 1e-300  # below it numbers of float64 lose their digits, and end in 0
 
 
 def _share(value: float) -> str:
@@ -103,7 +104,8 @@ class GroupCounts:
     @property
     def sentence(self) -> str:
         """How much labels depend on groups, and which group differs most from the others."""
-        told = f"Cramér's V {self.association:.2f} (p {self.p_value:.2g} if rows are independent"
+        p = f"p {self.p_value:.2g}" if self.p_value >= _LEAST_P else f"p < {_LEAST_P:g}"
+        told = f"Cramér's V {self.association:.2f} ({p} if rows are independent"
         told += f"; 0: labels do not depend on {self.column}, 1: it says which)"
         residuals = (self.counts - self._expected) / self._expected**0.5
         group, label = divmod(int(abs(residuals).argmax()), len(self.labels))

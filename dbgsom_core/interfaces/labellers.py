@@ -95,6 +95,8 @@ class Surroundings:
         more than its ``sparse_columns``.
     n_classes : int
         0 where targets are numbers.
+    limits : float64 array (2,) or None
+        The least and the largest target of the training, where targets are numbers.
     """
 
     distances: FloatArray
@@ -103,6 +105,7 @@ class Surroundings:
     units: IntArray
     X: FloatArray
     n_classes: int = 0
+    limits: FloatArray | None = None
 
 
 @runtime_checkable

@@ -34,13 +34,19 @@ _Made = TypeVar("_Made")
 
 
 class NotedValue(float):
-    """The value of a measure with a ``note``, such as the size of a subsample."""
+    """The value of a measure with a ``note``, such as the size of a subsample.
+
+    ``references`` are values to compare it with, which runs log as ``test/NAME_KEY``.
+    """
 
     note: str
+    references: Mapping[str, float]
 
-    def __new__(cls, value: float, note: str = "") -> Self:
+    def __new__(
+        cls, value: float, note: str = "", references: Mapping[str, float] | None = None
+    ) -> Self:
         made = super().__new__(cls, value)
-        made.note = note
+        made.note, made.references = note, dict(references or {})
         return made
 
 
@@ -70,6 +76,8 @@ class Evaluation:
         Of how many samples these were drawn; 0 where they are all.
     all_hits : array (K,) or None
         How many of all of them each neuron won, where that is known.
+    training_of : callable or None
+        What `training` calls.
     """
 
     som_map: SomMap
@@ -83,6 +91,7 @@ class Evaluation:
     novelty_of: AnswersOf | None = None
     drawn_from: int = 0
     all_hits: NDArray[Any] | None = None
+    training_of: Callable[[], Evaluation] | None = None
 
     @cached_property
     def _shared(self) -> dict[Hashable, Any]:
@@ -104,6 +113,11 @@ class Evaluation:
     def novelty(self) -> NDArray[np.float64] | None:
         """Novelty of each sample, (n,), higher for less similar to training; None: unknown."""
         return None if self.novelty_of is None else self.novelty_of(self.data)
+
+    @cached_property
+    def training(self) -> Evaluation | None:
+        """The map on the samples of its training, where these are held out; None: not known."""
+        return None if self.training_of is None else self.training_of()
 
     @property
     def X(self) -> Any:  # noqa: N802
@@ -278,6 +292,8 @@ class MeasureComponent(Component):
         that runs of different metrics or prepare steps are not ranked by it.
         ``zero_is_best`` (attribute): True when the value has both signs and is best at 0: runs are
         compared by its absolute value, and ``greater_is_better`` is False.
+        ``training_only`` (attribute): True when values on other samples say nothing: runs measure
+        the training part alone.
         ``bounds`` (attribute): the smallest and the largest value that there can be.
         ``reference`` (attribute): authors and year of the definition.
     """
@@ -285,6 +301,7 @@ class MeasureComponent(Component):
     needs_target: ClassVar[bool] = False
     in_metric_units: ClassVar[bool] = False
     zero_is_best: ClassVar[bool] = False
+    training_only: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     reference: ClassVar[str] = ""
@@ -301,6 +318,7 @@ class MeasureAbilities(Abilities):
     estimators: tuple[str, ...] | None
     in_metric_units: bool = False
     zero_is_best: bool = False
+    training_only: bool = False
     bounds: tuple[float, float] = (-math.inf, math.inf)
     reference: str = ""
 

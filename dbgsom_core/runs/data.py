@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
@@ -32,6 +33,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
+from dbgsom_core.tables import parse_numbers
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
 
@@ -83,6 +85,13 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
         which = "the data to train on" if data.y is None else f"data set '{name}'"
         raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
     _check_target(experiment, name, loaded.y)
+    if loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
+        which, other = "the data to train on", f"data set '{name}'"
+        if _is_text(loaded.y):
+            which, other = other, which
+        raise DataError(
+            f"the targets of {which} are text, and those of {other} are not: store both as text"
+        )
     return test
 
 
@@ -125,7 +134,19 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
     if data.X.ndim != 2 or data.X.dtype.kind not in "fiub":
         what = f"{data.X.dtype}, shape {data.X.shape}"
         raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
+    if (
+        experiment.model.estimator == "regressor"
+        and data.y is not None
+        and data.y.dtype.kind == "U"
+    ):
+        numbers, bad = parse_numbers(pa.array(data.y), ".", words=())
+        return data if bad.any() else replace(data, y=numbers)
     return data
+
+
+def _is_text(y: Any) -> bool:
+    is_object = y.dtype == object
+    return y.dtype.kind == "U" or (is_object and any(isinstance(one, str) for one in y))
 
 
 def _is_there(path: str) -> bool:

@@ -26,6 +26,7 @@ _OF_TASK = {
 }  # fmt: skip
 # Not beside trustworthiness: it counts exact neighbours, and is small for good maps, too.
 _ONLY_BY_NAME = ("neighbourhood_preservation",)
+_REFERENCES = {"purity": "purity_shuffled"}  # what stands beside a measure as its baseline
 _SHARES_OF_SAMPLES = ("accuracy", "purity", "topographic_error", "topographic_error_8")
 
 
@@ -57,6 +58,7 @@ def headline(
     usual = [name for name in _OF_TASK.get(kind, _OF_TASK["vq"]) if name in parts]
     usual = [name for name in usual if name != "purity" or _has_classes(data)]
     rest = [name for name in parts if is_named or name not in _ONLY_BY_NAME]
+    rest = [name for name in rest if name not in _REFERENCES.values()]
     names = list(dict.fromkeys([*usual[:_MOST], *rest]))[: None if is_named else _MOST]
     baseline, sizes = (_mapping(data.get(key)) for key in ("baseline", "parts"))
     found = []
@@ -66,7 +68,8 @@ def headline(
         samples, trained = (sizes.get(one) if is_share else None for one in (part, "train"))
         text = count_text(value, samples) or value_of(value, deviation)
         training = _text(measures.get(f"train/{name}"), trained) if part == "test" else ""
-        constant = _text(baseline.get(f"{part}/{name}"), samples)
+        reference = measures.get(f"{part}/{_REFERENCES.get(name)}")
+        constant = _text(baseline.get(f"{part}/{name}", reference), samples)
         found.append(HeadlineMeasure(name, part, value, text, training, constant, samples))
     return found
 

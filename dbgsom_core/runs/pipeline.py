@@ -31,7 +31,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, Stability
+from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
@@ -377,7 +377,7 @@ def _fit_and_evaluate(
         if held is not None and (tested := held.evaluation(trained, setup.divided)) is not None:
             scored = (HELD_OUT, tested)
         if fold.test is not None:
-            tested, _, found = evaluator.evaluate(estimator, fold.test, "test")
+            tested, _, found = evaluator.evaluate(estimator, fold.test, "test", fold.train)
             measures |= found
             scored = ("test", tested) if tested.y is not None else scored
         if experiment.stability is not None:
@@ -457,7 +457,9 @@ def _cross_validate(
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        tested, _, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
+        tested, _, measures = evaluator.evaluate(
+            estimator, fold.test, "test", fold.train, of_fold=True
+        )
         digest = split_digest(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), digest, measures))
         if held is not None:
@@ -476,12 +478,27 @@ class _Evaluator:
     notes: list[str]
 
     def evaluate(
-        self, estimator: Any, part: Part, name: str, *, of_fold: bool = False
+        self,
+        estimator: Any,
+        part: Part,
+        name: str,
+        train: Part | None = None,
+        *,
+        of_fold: bool = False,
     ) -> tuple[Evaluation, Part, dict[str, float]]:
+        """Evaluate a map on a part of the data; ``train`` is that of its training, if another."""
         some, seed = subsample(part, self.experiment.seed), self.experiment.seed
         found = estimator.evaluate(
             some.X, y=some.y, predictions=estimator.predict(some.X), seed=seed
         )
+        if train is not None:
+
+            def training() -> Evaluation:
+                trained = subsample(train, seed)
+                evaluation: Evaluation = estimator.evaluate(trained.X, y=trained.y, seed=seed)
+                return evaluation
+
+            found = replace(found, training_of=training)
         count, n = some.X.shape[0], part.X.shape[0]
         if count < n:
             hits = estimator.hit_counts_ if name == "train" else None
@@ -493,10 +510,15 @@ class _Evaluator:
             )
         values = {}
         for key, measure in self.measures.items():
+            if train is not None and MeasureAbilities.of(measure).training_only:
+                continue
             try:
-                values[f"{name}/{key}"], remark = value_of(measure, found)
-                if remark and not of_fold:
-                    self.notes.append(f"{name}/{key}: {remark}")
+                value = value_of(measure, found)
+                values[f"{name}/{key}"] = float(value)
+                for reference, its in value.references.items():
+                    values[f"{name}/{key}_{reference}"] = its
+                if value.note and not of_fold:
+                    self.notes.append(f"{name}/{key}: {value.note}")
             except Exception as error:
                 text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
                 if text not in self.notes:  # a fold more of the same
@@ -515,7 +537,11 @@ class _Evaluator:
             part.y,
             settings.resamples,
             settings.share,
-            {name: _NanOnError(measure) for name, measure in self.measures.items()},
+            {
+                name: _NanOnError(measure)
+                for name, measure in self.measures.items()
+                if not MeasureAbilities.of(measure).training_only  # refits measure other samples
+            },
             settings.level,
             self.experiment.seed,
             -1,
@@ -530,6 +556,7 @@ class _NanOnError:
 
     def __init__(self, measure: Component) -> None:
         self._compute = guarded("measure", measure, "compute")
+        self.bounds = MeasureAbilities.of(measure).bounds
 
     def compute(self, evaluation: Evaluation) -> float:
         try:

@@ -176,6 +176,15 @@ def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
         return False
 
 
+def _span(criterion: RankingCriterion, registry: Registry) -> float:
+    """Return the largest difference that two values of a measure can have."""
+    try:
+        bounds = MeasureAbilities.of(_measure_class(criterion.name, registry)).bounds
+    except DataError:  # of a plugin that is no longer installed, and the direction was given
+        return math.inf
+    return bounds[1] - bounds[0]
+
+
 def _measure_class(name: str, registry: Registry) -> Any:
     """Return the class of a measure by its logged name: ``test/NAME`` or ``NAME`` with options."""
     part, _, rest = name.partition("/")
@@ -518,7 +527,8 @@ def rank(
     if not interim and len(rows) > 1 and columns:
         divisions = list(dict.fromkeys(division for _, division in columns))
         positions = [divisions.index(division) for _, division in columns]
-        rows, tests = _test_rows(rows, values[order], ratio, positions)
+        span = _span(criterion, registry)
+        rows, tests = _test_rows(rows, values[order], ratio, positions, span)
     ends = {name: best_end(name, registry) for row in rows for name in row.measures}
     data, baseline = group.entries[0].run.data, _baseline(group.entries, criterion)
     accuracy = replace(criterion, measure="accuracy", split=criterion.split or PARTS[0])
@@ -539,11 +549,12 @@ def _all_measures(entries: Sequence[Entry]) -> dict[str, tuple[float, float | No
 
 
 def _test_rows(
-    rows: Sequence[Row], values: Floats, ratio: float, divisions: Sequence[int]
+    rows: Sequence[Row], values: Floats, ratio: float, divisions: Sequence[int], span: float
 ) -> tuple[list[Row], int]:
     """Return rows, best first, with their tests against the best, and how many pairs were tested.
 
-    All pairs are tested: the best was chosen for what it measured.
+    All pairs are tested: the best was chosen for what it measured. No interval of a difference
+    reaches farther than ``span``.
     """
     best = paired_t(values[0], values[1:], ratio, divisions)
     rest = [
@@ -552,7 +563,8 @@ def _test_rows(
     corrected = holm(np.concatenate([best.p, *rest]))
     found = [rows[0]]
     for at, row in enumerate(rows[1:]):
-        numbers = {"difference": best.mean, "low": best.low, "high": best.high, "p": best.p}
+        low, high = np.maximum(best.low, -span), np.minimum(best.high, span)
+        numbers = {"difference": best.mean, "low": low, "high": high, "p": best.p}
         known: dict[str, Any] = {"pairs": int(best.pairs[at])}
         for name, values_of in (numbers | {"holm": corrected}).items():
             known[name] = None if np.isnan(values_of[at]) else float(values_of[at])

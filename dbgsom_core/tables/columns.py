@@ -29,6 +29,7 @@ from dbgsom_core.tables.cells import (
     short,
     to_bool,
 )
+from dbgsom_core.tables.frames import arrow_table
 
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
@@ -220,7 +221,7 @@ class Columns:
 
         Parameters
         ----------
-        table : DataFrame or table of pyarrow (n, …)
+        table : data frame (n, …) of pandas, polars, pyarrow or whatever exports Arrow
             Cells as text, as in a file, or of the types that others read them as.
 
         Raises
@@ -228,8 +229,9 @@ class Columns:
         DataError
             Columns are missing or there twice, or cells are no numbers or dates: all at once.
         """
-        is_arrow = isinstance(table, (pa.Table, pa.RecordBatch))
-        written, n = table.schema.names if is_arrow else [*table.columns], len(table)
+        arrow = arrow_table(table)
+        written = [*table.columns] if arrow is None else arrow.column_names
+        n = len(table) if arrow is None else arrow.num_rows
         places, strange = self.places([str(name).strip() for name in written])
         if strange:
             warnings.warn(
@@ -240,7 +242,7 @@ class Columns:
         faults, unseen = Faults(), Unseen()
 
         def column(place: int) -> pa.Array:
-            return table.column(place) if is_arrow else _from_pandas(table.iloc[:, place])
+            return _from_pandas(table.iloc[:, place]) if arrow is None else arrow.column(place)
 
         X = self.features(map(column, places), n, unseen, faults)
         if faults:

@@ -16,6 +16,24 @@ def is_pandas(data: Any) -> bool:
     return hasattr(data, "iloc") and hasattr(data, "columns")
 
 
+def arrow_table(data: Any) -> pa.Table | None:
+    """Return a data frame of polars, pyarrow or whatever exports Arrow as a table, else None.
+
+    Raises `DataError` where it has a type of its own that Arrow has not.
+    """
+    if is_pandas(data) or hasattr(data, "dtype") or isinstance(data, pa.ChunkedArray):
+        return None
+    if isinstance(data, pa.Table):
+        return data
+    try:
+        if hasattr(data, "to_arrow"):
+            return data.to_arrow()
+        return pa.table(data) if hasattr(data, "__arrow_c_stream__") else None
+    except pa.ArrowException as error:
+        what = f"the data frame of {type(data).__module__.partition('.')[0]} cannot be read"
+        raise DataError(f"{what} ({error}): make numbers or text of such columns") from error
+
+
 def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
     """Return the table of a data frame, and the name of its column that was the index.
 
@@ -27,14 +45,8 @@ def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
         raise DataError("a dask data frame is not in memory: write it with to_parquet, and name it")
     if is_pandas(data):
         table, index = _of_pandas(data)
-    elif isinstance(data, pa.Table):
-        table = data
-    elif hasattr(data, "to_arrow"):
-        table = data.to_arrow()
-    elif hasattr(data, "__arrow_c_stream__"):
-        table = pa.table(data)
     else:
-        table = None
+        table = arrow_table(data)
     if not isinstance(table, pa.Table):
         cure = "give a data frame of pandas, polars or pyarrow, such as pandas.DataFrame(X)"
         raise DataError(f"{type(data).__name__} is no data frame: {cure}")

@@ -50,6 +50,7 @@ class MicroClusters:
     labels: NDArray[Any] | None = None  # (m,), classes or mean targets; any where not ``labelled``
     labelled: NDArray[np.bool_] | None = None  # (m,): groups of samples with a class
     units: NDArray[np.int64] | None = None  # (m,), leaves; None in maps of earlier versions
+    limits: NDArray[np.float64] | None = None  # (2,): least and largest of numeric targets
 
     @classmethod
     def of(
@@ -118,13 +119,14 @@ class MicroClusters:
             squares = np.bincount(groups, squares, len(hits))
             scatter = np.asarray(size * np.sqrt(squares / hits))
         units, codes = np.divmod(kinds, n_kinds)
-        labels = labelled = None
+        labels = labelled = limits = None
         if numeric:
             assert target is not None
+            limits = target.limits
             labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
         elif classes is not None:
             labels, labelled = classes[codes - 1], codes - 1 != UNLABELLED
-        return cls(means, hits, scatter, labels, labelled, units), groups.__getitem__
+        return cls(means, hits, scatter, labels, labelled, units, limits), groups.__getitem__
 
     def centres(self, prototypes: NDArray[np.float64], metric: MetricCalls) -> NDArray[np.float64]:
         """Return the centres (m, D) of the groups, with prototypes (L, D) of leaves.
@@ -156,7 +158,7 @@ def append_clusters(target: Target, clusters: MicroClusters) -> Target:
             "the map was trained without targets until now: give y from the first call on"
         )
     if target.classes is None or target.codes is None:
-        return Target(np.concatenate([target.y, labels]))
+        return Target(np.concatenate([target.y, labels]), earlier=clusters.limits)
     labelled = np.ones(len(labels), bool) if clusters.labelled is None else clusters.labelled
     merged = target.with_classes(labels[labelled])
     assert merged.classes is not None

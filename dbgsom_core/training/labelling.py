@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple, Self, cast
@@ -151,6 +151,7 @@ class FittedLabeller:
     prototypes: NDArray[np.float64]  # (L, D) of all leaves
     n_classes: int  # 0 where targets are numbers
     state: State
+    limits: NDArray[np.float64] | None = None  # (2,): least and largest of numeric targets
 
     @classmethod
     def from_clusters(
@@ -173,7 +174,8 @@ class FittedLabeller:
         values = labels if classes is None else np.searchsorted(classes, labels)
         count = 0 if classes is None else len(classes)
         weights = clusters.weights[rows]
-        return cls(labeller, centres[rows], weights, values, units, prototypes, count, state)
+        limits, centres = clusters.limits, centres[rows]
+        return cls(labeller, centres, weights, values, units, prototypes, count, state, limits)
 
     @classmethod
     def of(
@@ -221,7 +223,8 @@ class FittedLabeller:
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
             X = cast("Any", X).toarray() if is_sparse else X
         weights, units = self.weights.take(rows), self.units.take(rows)
-        return Surroundings(distances, weights, self.values.take(rows), units, X, self.n_classes)
+        values, limits = self.values.take(rows), self.limits
+        return Surroundings(distances, weights, values, units, X, self.n_classes, limits)
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""
@@ -443,7 +446,9 @@ class ValidationMonitor:
         def probabilities(data: Samples) -> NDArray[np.float64]:
             return predictor().probabilities(data)
 
-        def evaluate_on(data: Samples, target: Target) -> Evaluation:
+        def evaluate_on(
+            data: Samples, target: Target, training_of: Callable[[], Evaluation] | None = None
+        ) -> Evaluation:
             known = target.known
             if not known.any():
                 raise ValueError(
@@ -461,8 +466,11 @@ class ValidationMonitor:
                 y,
                 classes=target.classes,
                 probabilities_of=None if classes is None else probabilities,
+                training_of=training_of,
                 predictions_of=predictions,
             )
 
         train = evaluate_on(self.data, self.target)
-        return train, train if self.validation is None else evaluate_on(*self.validation)
+        if self.validation is None:
+            return train, train
+        return train, evaluate_on(*self.validation, training_of=lambda: train)

@@ -28,11 +28,21 @@ class Target:
     y: NDArray[Any]
     classes: NDArray[Any] | None = None
     codes: NDArray[np.int64] | None = None
+    # The least and the largest number of earlier samples, (2,), whose means are among y.
+    earlier: NDArray[np.float64] | None = None
 
     def of(self, rows: NDArray[Any]) -> Target:
         """Return the targets of some samples, with the same classes."""
         codes = None if self.codes is None else self.codes[rows]
-        return Target(self.y[rows], self.classes, codes)
+        return Target(self.y[rows], self.classes, codes, self.earlier)
+
+    @property
+    def limits(self) -> NDArray[np.float64] | None:
+        """The least and the largest number of all samples, (2,); None for classes."""
+        if self.classes is not None or self.y.dtype.kind != "f":
+            return None
+        known = self.y if self.earlier is None else np.append(self.y, self.earlier)
+        return np.array([known.min(), known.max()])
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -93,7 +103,7 @@ def class_weights(
         even = held.sum() / max(np.count_nonzero(held), 1)
         np.divide(even, held, out=found[:-1], where=held > 0)
         return found[target.codes]  # the last is that of UNLABELLED
-    keys = [label if label in given else str(label) for label in labels]
+    keys = [_key_of(label, given) for label in labels]
     unknown = [key for key in given if key not in keys]
     if unknown and not {*keys} <= {*given}:
         known = f"{', '.join(map(repr, labels[:_LISTED]))}{', …' * (len(labels) > _LISTED)}"
@@ -103,6 +113,13 @@ def class_weights(
         )
     found[:-1] = [given.get(key, 1.0) for key in keys]
     return found[target.codes]
+
+
+def _key_of(label: Any, given: Mapping[Any, float]) -> Any:
+    if label in given:
+        return label
+    text = str(label)
+    return text.lower() if isinstance(label, bool) and text not in given else text  # as YAML does
 
 
 def encode_classes(
@@ -167,7 +184,10 @@ def _is_text(labels: NDArray[Any]) -> bool:
 def _column(y: Any) -> NDArray[Any]:
     if isinstance(y, (list, tuple)) and any(label is None for label in y):
         y = np.array(y, dtype=object)
-    return np.asarray(column_or_1d(y, warn=True))
+    y = column_or_1d(y, warn=True)
+    return np.asarray(
+        y, np.float32 if y.dtype == np.float16 else None
+    )  # model files hold no float16
 
 
 def _is_unlabelled(

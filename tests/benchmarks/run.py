@@ -277,7 +277,7 @@ def measures(options):
 
     def one_pass():
         search = som._samples(X).search()
-        search.assign(prototypes)
+        search.assign(prototypes, som.som_map_.positions)
 
     functions = {
         "one pass, samples packed": one_pass,

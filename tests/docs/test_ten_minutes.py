@@ -35,8 +35,13 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
     assert list(said) == ["init", "run", "show", "compare", "predict", "explain", "explore"]
     assert "cultivar" in said["init"][0] + said["init"][1]
     assert len(list(Path("runs/wine").iterdir())) == 2
-    assert "prepare=standardize wins: purity 0.9" in said["compare"][0]
-    assert "`standardize` stays" in SECTION
+    decision = " ".join(said["compare"][0].split())
+    assert "prepare=standardize wins: purity 0.938" in decision
+    assert "0.24 better than prepare=none (95 % CI 0.12 to 0.37); p = 0.0058" in decision
+    page = " ".join(SECTION.split())
+    assert "`standardize` stays" in page
+    assert "94 % of all cases, and in 69 % on raw units" in page
+    assert "(95 % CI of the difference 12 to 37 points, p = 0.006)" in page
     answers = pd.read_csv("answers.csv")
     assert len(answers) == 18
     assert answers["bottle"][0] == "W006"

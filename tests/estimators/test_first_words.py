@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -190,3 +191,20 @@ def test_workers_of_a_search_do_not_warn_of_scales(tmp_path):
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stderr.count("ScaleWarning") == 1
+
+
+@pytest.mark.parametrize("fitted", ["pandas", "polars", "table", "batch"])
+@pytest.mark.parametrize("asked", ["pandas", "polars", "table", "batch"])
+def test_the_names_of_every_frame_are_checked_as_in_scikit_learn(frame, fitted, asked):
+    kinds = {
+        "pandas": lambda rows: rows,
+        "polars": lambda rows: pytest.importorskip("polars").from_arrow(pa.table(rows)),
+        "table": pa.Table.from_pandas,
+        "batch": pa.RecordBatch.from_pandas,
+    }
+    vq = SomVQ(epochs=2).fit(kinds[fitted](frame))
+    assert [*vq.feature_names_in_] == [*frame]
+    assert (vq.bmu(kinds[asked](frame)) == vq.bmu(frame)).all()
+    for other in (frame[frame.columns[::-1]], frame.assign(extra=1.0)):
+        with pytest.raises(ValueError, match="feature names should match those that were passed"):
+            vq.bmu(kinds[asked](other))

@@ -161,3 +161,48 @@ def test_what_is_not_known_of_any_sample_is_told(several):
         SomRegressor().fit(X, Y)
     with pytest.raises(ValueError, match="partial_fit takes one target without gaps"):
         SomRegressor().fit(X, Y[:, [0, 2]]).partial_fit(X, Y[:, [0, 2]])
+
+
+def far_away(X):
+    return np.vstack([60 * X, -60 * X, 1e6 * X])
+
+
+@pytest.mark.parametrize("case", ["one", "several", "gaps", "calibrated", "loaded", "continued"])
+def test_answers_stay_near_the_range_of_the_training_targets(several, case, tmp_path):
+    X, Y = several
+    y = {"several": Y, "gaps": with_gaps(Y)}.get(case, Y[:, 0])
+    calibration = 0.3 if case == "calibrated" else None
+    regressor = SomRegressor(epochs=10, calibration=calibration).fit(X, y)
+    if case == "loaded":
+        regressor.save(tmp_path / "map.npz")
+        regressor = persistence.load(tmp_path / "map.npz")
+    if case == "continued":
+        regressor.partial_fit(X[:20], np.full(20, y.mean()))
+    low, high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    beyond = 0.05 * (high - low)
+    answers = regressor.predict(far_away(X))
+    if case != "calibrated":  # whose range is that of the samples that it was trained on
+        np.testing.assert_allclose(answers.min(axis=0), low - beyond)
+        np.testing.assert_allclose(answers.max(axis=0), high + beyond)
+    assert ((answers >= low - beyond - 1e-9) & (answers <= high + beyond + 1e-9)).all()
+    assert (regressor.answers(far_away(X)).label == answers).all()
+    if case == "calibrated":
+        ends = regressor.predict_interval(far_away(X), 0.8)
+        width = np.diff(regressor.predict_interval(X, 0.8), axis=1)[0, 0]
+        np.testing.assert_allclose(ends.mean(axis=1), answers)
+        np.testing.assert_allclose(np.diff(ends, axis=1)[:, 0], width)
+
+
+def test_a_constant_target_is_answered_everywhere(diabetes):
+    X, _ = diabetes
+    regressor = SomRegressor(epochs=5).fit(X, np.full(len(X), 0.1))
+    assert (regressor.predict(far_away(X)) == 0.1).all()
+
+
+def test_what_a_few_rows_far_away_cost_is_bounded():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = X[:, 0] + 0.3 * rng.normal(size=300)
+    X[-5:] *= 1000  # wrong units, say
+    regressor = SomRegressor(calibration=0.2).fit(X[:200], y[:200])
+    assert regressor.score(X[200:], y[200:]) > 0.5

@@ -96,6 +96,18 @@ def test_the_interval_is_that_of_the_delete_d_jackknife():
     assert all(map(math.isnan, interval([3.0], 0.5, 0.95)[1:]))
 
 
+def test_intervals_end_where_a_measure_ends(blobs):
+    X, y = blobs
+    measures = {"dead_neurons": (0, math.inf), "accuracy": (0, 1), "topographic_error": (0, 1)}
+    estimator = SomClassifier(**SMALL).fit(X, y)
+    found = estimator.stability(X, y, n=4, measures=[*measures], level=0.999)
+    for name, (least, largest) in measures.items():
+        one = found.measures[name]
+        assert least <= one.low <= one.mean <= one.high <= largest
+    assert found.measures["dead_neurons"].low == 0  # by Student's t it is negative
+    assert -1 <= found.repeatability.low <= found.repeatability.high <= 1
+
+
 def test_the_seed_decides_and_the_threads_do_not(blobs):
     X, _ = blobs
     vq = SomVQ(**SMALL).fit(X)

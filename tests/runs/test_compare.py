@@ -112,6 +112,14 @@ def test_of_runs_of_one_second_the_newest_is_the_last_that_began(tmp_path):
 # --------------------------------------------------------------------------- what is one variant
 
 
+def test_no_interval_of_a_difference_is_longer_than_its_measure(store, found):
+    for seed, (one, other) in enumerate([(0.0, 0.3), (0.1, 1.0)]):
+        store(2 * seed, accuracy(one), seed=seed)
+        store(2 * seed + 1, accuracy(other), seed=seed, model=BUBBLE)
+    _, row = found("e").tables[0].rows
+    assert (row.low, row.high) == (-1.0, 1.0)  # by Student's t from -4.4 to 3.2
+
+
 def test_variants_are_runs_that_differ_in_their_seed_alone(store, found):
     values = {"gaussian": (0.0, 0.2, 0.4), "bubble": (0.1, 0.3, 0.5)}
     for seed in range(3):

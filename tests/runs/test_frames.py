@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 import dbgsom_core
 from dbgsom_core.cli import cli
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.measures import evaluate
+from dbgsom_core.persistence import answer_table, load
 from dbgsom_core.runs.folder import read_run
 from dbgsom_plugins.trackers.mlflow.upload import inputs_of
 
@@ -180,12 +183,75 @@ def test_frames_of_others_than_pandas(folder, frame):
     plain = frame.reset_index(drop=True)
     found = dbgsom_core.run(pa.Table.from_pandas(plain), QUICK, target="left")
     assert found.measures == dbgsom_core.run(plain, QUICK, target="left").measures
+    other = Capsule(pa.Table.from_pandas(plain))
+    assert found.measures == dbgsom_core.run(other, QUICK, target="left").measures
 
-    class Exports:
-        def __arrow_c_stream__(self, requested_schema=None):
-            return pa.Table.from_pandas(plain).__arrow_c_stream__(requested_schema)
 
-    assert found.measures == dbgsom_core.run(Exports(), QUICK, target="left").measures
+class Capsule:
+    """A data frame of a library that pyarrow and pandas do not know."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def as_polars(frame):
+    return pytest.importorskip("polars").from_arrow(pa.Table.from_pandas(frame))
+
+
+KINDS = {
+    "pandas": lambda frame: frame,
+    "polars": as_polars,
+    "table": pa.Table.from_pandas,
+    "batch": pa.RecordBatch.from_pandas,
+    "capsule": lambda frame: Capsule(pa.Table.from_pandas(frame)),
+}
+ANSWERS = {
+    "predict": lambda model, rows, y: model.predict(rows),
+    "predict_proba": lambda model, rows, y: model.predict_proba(rows),
+    "bmu": lambda model, rows, y: model.bmu(rows, 2),
+    "bmu_path": lambda model, rows, y: model.bmu_path(rows),
+    "transform": lambda model, rows, y: model.transform(rows),
+    "score_samples": lambda model, rows, y: model.score_samples(rows),
+    "pvalue": lambda model, rows, y: model.answers(rows).pvalue,
+    "answer_table": lambda model, rows, y: [*answer_table(model, rows).values()],
+    "evaluate": lambda model, rows, y: [*evaluate(model, rows, y, ["accuracy", "purity"]).values()],
+    "explain": lambda model, rows, y: repr(model.explain(rows[:1])),
+}
+
+
+@pytest.fixture(scope="module")
+def of_plan(tmp_path_factory):
+    """A run of a table of numbers and a category, and the rows it was trained on."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path_factory.mktemp("plan"))
+        rng = np.random.default_rng(1)
+        rows = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+        rows["plan"] = rng.choice(["basic", "plus"], 60)
+        rows["left"] = np.where(rows["a"] + rows["c"] > 0, "yes", "no")
+        found = dbgsom_core.run(rows, QUICK, target="left")
+        return found, rows
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_finds_the_columns_of_every_frame_by_name(of_plan, kind, loaded):
+    found, rows = of_plan
+    model = load(found.folder / "model.npz") if loaded else found.model
+    beside = KINDS[kind](rows[rows.columns[::-1]])  # with the target, which is no feature
+    features = rows.drop(columns="left")
+    for name, answer in ANSWERS.items():
+        if name == "explain" and kind == "capsule":  # which has no rows to pick
+            continue
+        expected, got = (answer(model, one, rows["left"]) for one in (features, beside))
+        np.testing.assert_array_equal(got, expected, err_msg=name)
+    with pytest.warns(UserWarning, match="column 'z' of the table is unknown"):
+        got = model.predict(KINDS[kind](rows.assign(z="new")))
+    assert (got == model.predict(features)).all()
+    with pytest.raises(DataError, match=r"^the table lacks column 'plan', which the model needs"):
+        model.predict(KINDS[kind](rows.drop(columns="plan")))
 
 
 def test_types_of_pandas_columns(folder, frame):
@@ -199,6 +265,76 @@ def test_types_of_pandas_columns(folder, frame):
     found = dbgsom_core.run(odd, QUICK, target="left")
     assert {*found.model.predict(odd)} == {"no", "yes"}
     assert read_run(found.folder).config["dataset"]["missing"] == "keep"
+
+
+CLASSES = {
+    "bool": lambda old: old,
+    "objects of bool": lambda old: old.astype(object),
+    "numpy's bool": lambda old: pd.Series([*old.to_numpy()], dtype=object),
+    "boolean": lambda old: old.astype("boolean"),
+    "arrow's bool": lambda old: old.astype(pd.ArrowDtype(pa.bool_())),
+    "categories of bool": lambda old: old.astype("category"),
+    "int8": lambda old: old.astype("int8"),
+    "uint64": lambda old: old.astype("uint64") * 2**63 + 5,
+    "Int64": lambda old: old.astype("Int64"),
+    "categories of int": lambda old: (old + 3).astype("category"),
+    "float": lambda old: old + 1.0,
+    "float16": lambda old: (old + 1).astype("float16"),
+    "Float64": lambda old: (old + 1.0).astype("Float64"),
+    "text": lambda old: old.map({True: " yes", False: "no"}),
+    "text of numbers": lambda old: old.map({True: "1", False: "2"}),
+    "text of bool": lambda old: old.map({True: "true", False: "False"}),
+    "string": lambda old: old.map({True: "yes", False: "1"}).astype("string"),
+    "categories of text": lambda old: old.map({True: "1", False: "2"}).astype("category"),
+}
+
+
+WITH_GAPS = ("objects of bool", "boolean", "Int64", "string")
+
+
+@pytest.mark.parametrize(
+    ("kind", "gaps"), [*((kind, 0) for kind in CLASSES), *((kind, 5) for kind in WITH_GAPS)]
+)
+def test_classes_come_back_as_they_came(folder, kind, gaps):
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    rows["old"] = CLASSES[kind](rows["a"] > 0)
+    if gaps:
+        rows.loc[: gaps - 1, "old"] = None
+    quick = {**QUICK, "tracking": ["run_folder"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # samples without a target are left out
+        found = dbgsom_core.run(rows, quick, target="old", task="classifier")
+    known = rows[rows["old"].notna()]
+    wanted = [getattr(one, "item", lambda one=one: one)() for one in known["old"]]  # of Python
+    for model in (found.model, load(found.folder / "model.npz")):
+        got = model.predict(known).tolist()
+        assert np.mean([a == b for a, b in zip(got, wanted, strict=True)]) > 0.9
+        assert {*map(type, got)} == {*map(type, wanted)}
+    assert found.measures["train/accuracy"] > 0.9
+
+
+def test_text_of_numbers_is_a_target_of_a_regressor(folder, frame):
+    said = frame.assign(left=frame["age"].astype(str))
+    found, same = (
+        dbgsom_core.run(one, {**QUICK, "measures": ["r2"]}, target="left", task="regressor")
+        for one in (said, frame.assign(left=frame["age"]))
+    )
+    assert found.measures == same.measures
+
+
+def test_targets_of_text_and_of_others_do_not_mix(folder, frame):
+    rows = frame.drop(columns="plan").reset_index(drop=True)
+    rows.to_parquet("numbers.parquet")
+    rows.assign(left=rows["left"].astype(str)).to_parquet("texts.parquet")
+    names = ["numbers.parquet", "texts.parquet"]
+    for train, test in (names, names[::-1]):
+        parts = {"name": "parquet", "target": "left"}
+        config = {"experiment": "mixed", "dataset": {**parts, "path": train}}
+        config["split"] = {"test": {**parts, "path": test}}
+        with pytest.raises(
+            DataError, match=r"are text, and those of .* are not: store both as tex"
+        ):
+            dbgsom_core.run(config, QUICK, task="classifier")
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,10 @@ def test_a_damaged_configuration_has_the_headline_of_a_map(config):
     facts = {"parts": "few", "baseline": 1}
     (one,) = headline({"train/topographic_error": 0.1}, config, facts)
     assert (one.name, one.text) == ("topographic_error", "0.1")
+
+
+def test_purity_stands_beside_what_chance_gives():
+    measures = {"train/purity": 1.0, "test/purity": 0.9, "test/purity_shuffled": 0.4}
+    listed, facts = [{"name": "purity"}], {"classes": 2, "samples": 500}
+    (found,) = headline(measures, config_of("vq", listed), facts)
+    assert (found.name, found.text, found.training, found.baseline) == ("purity", "0.9", "1", "0.4")

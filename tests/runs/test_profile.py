@@ -225,6 +225,12 @@ def test_rare_labels_of_many_are_told(customers, tmp_path, monkeypatch, called):
     assert row == ["a", "10,000", "99 %", "0.6 %", "0 %"]
 
 
+@pytest.mark.parametrize(("rows", "said"), [(40, "(p 2.5e-10 if"), (4000, "(p < 1e-300 if")])
+def test_a_tiny_p_value_is_not_0(rows, said):
+    counts = np.array([[rows // 2, 0], [0, rows // 2]])
+    assert said in GroupCounts("batch", ("a", "b"), ("x", "y"), counts).sentence
+
+
 def test_the_legend_of_many_labels_fits_its_page():
     names = [f"{i} a rather long name of a label, which is broken into lines" for i in range(22)]
     groups = [GroupCounts("file", ("a", "b"), names, np.arange(44).reshape(2, 22) + 1)]

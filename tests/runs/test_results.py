@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 
 import dbgsom_core
 from dbgsom_core import persistence
@@ -90,6 +91,25 @@ def test_samples_without_a_class_train_and_are_not_judged(survey):
     )
     assert outcome.result.measures["train/purity"] == 1
     assert outcome.result.notes == []
+
+
+@pytest.mark.parametrize("split", [{"folds": 5}, {"test_size": 0.3}])
+@pytest.mark.parametrize("estimator", ["classifier", "vq"])
+def test_the_test_part_is_judged_by_the_training_part(split, estimator, tmp_path, monkeypatch):
+    """With classes by lot no map is better than chance, however many neurons it has."""
+    monkeypatch.chdir(tmp_path)
+    wine = load_wine(as_frame=True).frame
+    wine["target"] = np.random.default_rng(0).permutation(wine["target"])
+    config = dbgsom_core.init(wine, "target", task=estimator)
+    named = {"measures": ["purity", "entropy", "distortion"], "figures": None, "tracking": []}
+    outcome = dbgsom_core.run({**config, **named, "split": split}, data=wine)
+    measures = outcome.measures
+    assert measures["train/purity"] > 0.5
+    assert measures["test/purity"] < 0.47
+    assert abs(measures["test/purity"] - measures["test/purity_shuffled"]) < 0.15
+    assert {"train/entropy", "train/distortion"} <= {*measures}
+    assert not {"test/entropy", "test/distortion", "train/purity_shuffled"} & {*measures}
+    assert not any("failed" in note for note in outcome.notes)
 
 
 def test_gaps_that_a_step_fills_are_fine_for_any_metric(survey):

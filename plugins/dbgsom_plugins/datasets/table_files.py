@@ -30,6 +30,7 @@ from dbgsom_core.tables import (
     as_array,
     date_forms,
     is_number,
+    is_text,
     is_unit,
     numbered,
     open_table,
@@ -50,6 +51,7 @@ from dbgsom_plugins.datasets._arrays import (
 from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 from dbgsom_plugins.engines.local import memory
 
+_AS_STORED = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)  # targets
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
 _LOOKED_AT = 1000  # rows by which columns of dates are known
@@ -464,8 +466,10 @@ class _Cells:
             y = column[known]
             if (y % 1 == 0).all() and (abs(y) < 2**53).all():
                 y = y.astype(np.int64)
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        elif any(test(column.type) for test in _AS_STORED):
             y = column.filter(pa.array(known)).to_numpy()
+        elif self.table.format != "csv" and is_text(column):  # "1" is no number there
+            y = text_array(column.filter(pa.array(known)))
         else:
             texts = plain.texts(column).filter(pa.array(known))
             y = numbers_or_text(texts, plain.decimal, plain.thousands)
@@ -556,8 +560,9 @@ class Parquet(Table):
 
     Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
     are given by name or by number, counted from 0 (-1 is the last). float32 stays float32 where all
-    features are. With the engine dask, where all features are numbers, they stay in the file. The
-    path may be a folder: its files, part.2 before part.10, are one table.
+    features are, and classes are of the type that the target has. With the engine dask, where all
+    features are numbers, they stay in the file. The path may be a folder: its files, part.2 before
+    part.10, are one table.
     """
 
     format: ClassVar[str] = "parquet"

@@ -312,6 +312,7 @@ _MOST_AXES = 32  # principal axes along which the models of neurons have slopes
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
 _BANDWIDTH = 0.1
 _LEARNT = ("mean", "of_all", "axes", "offsets", "slopes")
+_BEYOND = 0.05  # of the targets' range: how far beyond it an answer may lie
 
 
 class LocalLinear(Mean):
@@ -322,8 +323,9 @@ class LocalLinear(Mean):
     Columns are standardised; slopes around a neuron lie along the first 32 principal axes. Both
     penalties and the width of the Gaussian are those of a grid under which the squared error on the
     training samples, each left out, is least. A sample is answered by the models of the four
-    neurons whose means are nearest to it, weighed by exp(-(d² - d_1²) / (0.2 d_4²)). Sparse
-    samples, and those of more than 1000 columns, get the weighed mean targets of these four.
+    neurons whose means are nearest to it, weighed by exp(-(d² - d_1²) / (0.2 d_4²)), and cut to
+    the range of the training targets, 5 % wider on each side. Sparse samples, and those of more
+    than 1000 columns, get the weighed mean targets of these four.
     """
 
     neighbours: ClassVar[int] = 4
@@ -372,7 +374,12 @@ class LocalLinear(Mean):
             for axis in range(slopes.shape[1]):  # one by one: no bit depends on the rows
                 answers = answers + along[:, axis] * slopes[units, axis]
             mixed += column * answers
-        return np.asarray(X @ of_all[:-1] + of_all[-1] + mixed / sum(kernel.T[1:], kernel[:, 0]))
+        answers = X @ of_all[:-1] + of_all[-1] + mixed / sum(kernel.T[1:], kernel[:, 0])
+        if around.limits is not None:
+            least, largest = around.limits
+            margin = _BEYOND * (largest - least)
+            answers = np.clip(answers, least - margin, largest + margin)
+        return np.asarray(answers)
 
 
 def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:

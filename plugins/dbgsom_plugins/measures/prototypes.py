@@ -68,10 +68,12 @@ class Distortion(MeasureComponent):
     """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
 
     A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
-    without hits are left out. Samples that were drawn count with the hits that all would have.
+    without hits are left out. Samples that were drawn count with the hits that all would have. The
+    hits grow with the samples, so that runs measure the training part alone.
     """
 
     greater_is_better: ClassVar[bool] = False
+    training_only: ClassVar[bool] = True
     in_metric_units: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     reference: ClassVar[str] = "Vasighi & Amini 2017"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import MeasureComponent
+from dbgsom_core.api import MeasureComponent, NotedValue
 
 if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
@@ -211,24 +211,64 @@ def area(positive: NDArray[np.bool_], scores: Floats) -> float:
     return float(roc_auc_score(positive, scores)) if len(np.unique(positive)) == 2 else math.nan
 
 
+_SHUFFLES = 10  # of the classes of the training: their mean is a steady reference
+
+
 class Purity(_OfGroups):
-    """Share of samples whose class is the most frequent one among those that their neuron won."""
+    """Share of samples whose class is the most frequent one among those that their neuron won.
+
+    Runs judge the samples of the test part by those of the training: a sample is right if its class
+    is the most frequent one of the training samples that its neuron won, of equals the one that
+    sorts first, and wrong where the neuron won none. ``purity_shuffled`` is then the same with the
+    classes of the training shuffled, the mean of ten times. Of the samples given alone it flatters:
+    a neuron of one sample is pure.
+    """
 
     reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> float:
+        if evaluation.training is not None:
+            return _purity_by_training(evaluation, evaluation.training)
         neurons, _, counts, hits = _contingency(evaluation)
         most = np.zeros_like(hits)
         np.maximum.at(most, neurons, counts)
         return float(most.sum() / hits.sum())
 
 
+def _purity_by_training(evaluation: Evaluation, training: Evaluation) -> NotedValue:
+    y, neurons = with_classes(evaluation, evaluation.leaf)
+    trained_y, trained = with_classes(training, training.leaf)
+    codes = np.unique(np.concatenate([trained_y, y]), return_inverse=True)[1].ravel()
+    known, wanted = codes[: len(trained_y)], codes[len(trained_y) :]
+    n_neurons, random = len(evaluation.tree), np.random.default_rng(evaluation.seed)
+
+    def share(classes: Integers) -> float:
+        most = _most_frequent(trained, classes, n_neurons)
+        return float((most[neurons] == wanted).mean())
+
+    shuffled = np.mean([share(random.permutation(known)) for _ in range(_SHUFFLES)])
+    return NotedValue(share(known), references={"shuffled": float(shuffled)})
+
+
+def _most_frequent(neurons: Integers, codes: Integers, n_neurons: int) -> Integers:
+    """Return the most frequent class of each neuron, (K,); -1 without samples."""
+    n_classes = int(codes.max()) + 1
+    pairs, counts = np.unique(neurons * n_classes + codes, return_counts=True)
+    units, classes = np.divmod(pairs, n_classes)
+    found = np.full(n_neurons, -1, dtype=np.int64)
+    order = np.lexsort((-classes, counts))
+    found[units[order]] = classes[order]  # the last one of a neuron stays
+    return found
+
+
 class Entropy(_OfGroups):
     """Entropy of the classes within a neuron in bits, averaged over the labelled samples.
 
-    0 where every neuron won samples of one class, log2 of the number of classes at most.
+    0 where every neuron won samples of one class, log2 of the number of classes at most. Few
+    samples a neuron flatter, so that runs measure the training part alone.
     """
 
+    training_only: ClassVar[bool] = True
     greater_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     reference: ClassVar[str] = "Shannon 1948"

@@ -67,6 +67,7 @@ _INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "normalized_mutual_info": "answers and classes share {percent} of their information",
     "novelty_auc": "an outlier is scored as stranger than another sample in {percent} of all pairs",
     "purity": "{share} are of their neuron's most frequent class",
+    "purity_shuffled": "{share} would be by chance, with the training's classes shuffled",
     "quantization_error": "a sample lies {number} from its neuron's prototype on average",
     "r2": (
         (0, "{percent} of the variance of the target is explained"),

@@ -1,4 +1,4 @@
-"""The engine `dask` on a cluster: the map of `local`, to the bit, whatever the partitions and who dies."""
+"""The engine `dask` on a cluster: the map of `local`, to the bit, also where workers die."""
 
 import asyncio
 import os

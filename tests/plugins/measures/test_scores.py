@@ -22,6 +22,7 @@ from dbgsom_plugins.measures.targets import (
     LogLoss,
     MeanAbsoluteError,
     NoveltyAuc,
+    Purity,
     RocAuc,
     RootMeanSquaredError,
 )
@@ -164,3 +165,41 @@ def test_a_single_neuron_has_no_neighbours_to_lose():
     evaluation = numbers(None, None)
     assert TopographicProduct().compute(evaluation) == 0
     assert TopographicFunction().compute(evaluation) == 0
+
+
+def on_a_line(X, y, **more):
+    """Four neurons at 0, 1, 2 and 3 with samples at some of these."""
+    data = LocalEngine().over(np.array(X, dtype=float)[:, None], Euclidean())
+    som_map = SomMap([(i, 0) for i in range(4)], [[0.0], [1.0], [2.0], [3.0]])
+    return Evaluation(som_map, data, y=np.array(y), **more)
+
+
+def test_held_out_samples_are_judged_by_those_of_the_training():
+    #                        two to one,  a tie, one class; none at 3
+    training = on_a_line([0, 0, 0, 1, 1, 2], list("bba" + "ba" + "c"))
+    held_out = on_a_line([0, 0, 1, 1, 2, 2, 3], list("ba" + "ab" + "cz" + "c"))
+    assert Purity().compute(held_out) == pytest.approx(4 / 7)  # b, a, and c or z, and c
+    judged = on_a_line(
+        [0, 0, 1, 1, 2, 2, 3], list("ba" + "ab" + "cz" + "c"), training_of=lambda: training
+    )
+    found = Purity().compute(judged)
+    assert found == pytest.approx(3 / 7)  # b, a of the tie, which sorts first, and c
+    assert 0 < found.references["shuffled"] < 0.4
+
+
+def test_purity_by_the_training_is_that_of_a_slow_count(rng):
+    X, y = rng.normal(size=(400, 3)), rng.choice(["a", "b", "c"], 400, p=[0.5, 0.3, 0.2])
+    model = SomVQ(max_neurons=30, epochs=8).fit(X[:250])
+    evaluation = model.evaluate(X[250:], y[250:], seed=1)
+    training = model.evaluate(X[:250], y[:250])
+    judged = Evaluation(
+        evaluation.som_map, evaluation.data, y[250:], seed=1, training_of=lambda: training
+    )
+    units, right = model.bmu(X[:250]), 0
+    for unit, one in zip(model.bmu(X[250:]), y[250:], strict=True):
+        classes, counts = np.unique(y[:250][units == unit], return_counts=True)
+        right += len(classes) > 0 and classes[counts.argmax()] == one
+    found = Purity().compute(judged)
+    assert found == pytest.approx(right / 150)
+    assert found.references == Purity().compute(judged).references  # seeded
+    assert found < Purity().compute(evaluation)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact, TextEvaluationArtifact
@@ -43,7 +44,9 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
 
         prefix = str(evaluator_config.get("metric_prefix", ""))
         rows, schema = dataset.features_data, model.metadata.get_input_schema()
-        if schema is not None and hasattr(rows, "columns"):
+        if schema is None:  # MLflow names what has no names
+            rows = np.asarray(rows)
+        elif hasattr(rows, "columns"):
             rows = rows[schema.input_names()]  # in the order of the training, as for predict
         found, figures = evaluate_model(
             model.unwrap_python_model().fitted,

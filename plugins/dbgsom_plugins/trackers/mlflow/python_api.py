@@ -37,6 +37,7 @@ from dbgsom_core.runs.results import (
     facts_of,
     known_measures,
 )
+from dbgsom_core.tables.frames import arrow_table
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
 from dbgsom_plugins.trackers.mlflow.pages import description
@@ -72,6 +73,8 @@ def save_model(
 ) -> None:
     """Write the folder of an MLflow model; ``options`` is what `Model.log` tells all flavours."""
     fitted = _fitted(model)
+    table = arrow_table(input_example)
+    input_example = input_example if table is None else table.to_pandas()
     names, example = getattr(input_example, "columns", None), None
     if names is None:
         first = fitted.steps[0][1] if fitted.steps else fitted.estimator
