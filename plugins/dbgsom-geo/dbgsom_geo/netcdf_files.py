@@ -1,0 +1,321 @@
+"""Variables of NetCDF files (3 and 4) as they are stored.
+
+A file may be damaged or forged: what it claims is compared with its size before it is read, and no
+other file is read. Only the attributes of CF are kept that say what values mean.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, BinaryIO, NoReturn, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import DataError, open_regular
+
+Key = tuple[slice, ...]
+_MOST_VARIABLES = 2_000
+_MOST_DIMENSIONS = 32  # of a numpy array
+_MOST_NUMBERS = 100  # of an attribute
+_MOST_LETTERS = 10_000  # of an attribute
+_PACKED = 1_100  # decoded bytes of a stored byte: deflate packs no more
+_FLOOR = 16 << 20  # decoded bytes that are allowed in any file
+_ATTRIBUTES = (
+    "units", "calendar", "standard_name", "axis", "coordinates", "dtype", "_FillValue", "_Unsigned",
+    "missing_value", "valid_min", "valid_max", "valid_range", "scale_factor", "add_offset",
+)  # fmt: skip
+
+
+class Variable(Protocol):
+    """A variable of a file; ``read`` returns a part of its stored values, all dimensions kept."""
+
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def attrs(self) -> dict[str, Any]: ...
+    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]: ...
+
+
+@contextmanager
+def open_variables(path: str) -> Iterator[dict[str, Variable]]:
+    """Open a NetCDF file and yield its variables by their names, whose values are not read yet.
+
+    DataError where it is none, refers to other files, or claims more than it can hold.
+    """
+    with open_regular(Path(path).expanduser()) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        magic = stream.read(4)
+        if magic in (b"CDF\x01", b"CDF\x02"):
+            yield _ClassicHeader(path, stream, size, wide=magic[3] == 2).variables()
+        elif magic == b"\x89HDF":
+            h5py, h5netcdf = import_module("h5py"), import_module("h5netcdf")
+            with h5py.File(stream) as file:
+                _check_objects(path, file)
+                budget = _Budget(size)
+                with h5netcdf.File(file, "r", decode_vlen_strings=True) as root:
+                    names = {str(name): variable for name, variable in root.variables.items()}
+                    yield {n: _Hdf5Variable(path, n, names[n], file, budget) for n in names}
+        else:
+            raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
+
+
+def _check_count(path: str, count: int) -> None:
+    if count > _MOST_VARIABLES:
+        most = f"more than {_MOST_VARIABLES} variables, dimensions and groups"
+        raise DataError(f"{path} has {most}: write what is needed to a file of its own")
+
+
+# ------------------------------------------------------------------------------------ NetCDF-4
+
+
+def _check_objects(path: str, file: Any) -> None:
+    # External links, external storage and virtual data sets are HDF5's ways to other files.
+    h5py = import_module("h5py")
+    links = list[tuple[bytes, int]]()
+
+    def note(name: bytes, link: Any) -> bool | None:
+        links.append((name, link.type))
+        return len(links) > _MOST_VARIABLES or None  # True ends the visit
+
+    file.id.links.visit(note, info=True)  # goes to each group once, also where links form a circle
+    _check_count(path, len(links))
+    for name, kind in links:
+        where = f"{path}: '{name.decode(errors='replace')}'"
+        if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+            raise DataError(f"{where} is a link to another file: write what it links to instead")
+        found = h5py.h5o.open(file.id, name) if kind == h5py.h5l.TYPE_HARD else None
+        if isinstance(found, h5py.h5d.DatasetID):
+            stored = found.get_create_plist()
+            if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
+                raise DataError(f"{where} is stored in other files: write its values into this one")
+
+
+class _Budget:
+    """Decoded bytes of the variables that are read of a file, and how many there may be."""
+
+    def __init__(self, size: int) -> None:
+        self.most = max(_FLOOR, _PACKED * size)
+        self.step = max(1, _FLOOR // size)  # texts at a time, each of which may fill the file
+        self._spent = dict[str, int]()
+
+    def spend(self, path: str, name: str, n_bytes: int) -> None:
+        self._spent[name] = n_bytes
+        if (total := sum(self._spent.values())) > self.most:
+            read = f"{total} bytes would be read up to '{name}', more than a file of its size packs"
+            raise DataError(f"{path}: {read} ({self.most}): write it again, with smaller chunks")
+
+
+class _Hdf5Variable:
+    def __init__(self, path: str, name: str, variable: Any, file: Any, budget: _Budget) -> None:
+        self._path, self._name, self._budget = path, name, budget
+        self._variable, self._file = variable, file
+
+    @cached_property
+    def _stored(self) -> Any:
+        other = f"_nc4_non_coord_{self._name}"  # where a dimension has its name
+        return self._file[other if other in self._file else self._name]
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        return tuple(self._variable.dimensions)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._variable.shape)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._stored.dtype)
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        held = {}
+        for name in _ATTRIBUTES:
+            if name not in self._stored.attrs:
+                continue
+            if math.prod(self._stored.attrs.get_id(name).shape or ()) > _MOST_NUMBERS:
+                self._refuse(f"has more than {_MOST_NUMBERS} values as {name}: give it fewer")
+            value = self._variable.attrs[name]
+            value = value.decode(errors="replace") if isinstance(value, bytes) else value
+            if isinstance(value, str) and len(value) > _MOST_LETTERS:
+                self._refuse(f"has more than {_MOST_LETTERS} letters as {name}: shorten it")
+            held[name] = value
+        return held
+
+    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]:
+        self._check_size()
+        return self._texts()[key] if self.dtype.kind == "O" else np.asarray(self._variable[key])
+
+    def _check_size(self) -> None:
+        if math.prod(self.shape) and not self._stored.id.get_storage_size():
+            self._refuse("was never written: write its values, or leave it out")
+        lengths = self._stored.shape
+        chunks = self._stored.chunks or (1,) * len(lengths)
+        whole = [-(-n // chunk) * chunk for n, chunk in zip(lengths, chunks, strict=True)]
+        values = max(math.prod(self.shape), math.prod(whole))  # a chunk is decoded as a whole
+        self._budget.spend(self._path, self._name, values * self.dtype.itemsize)
+
+    def _texts(self) -> NDArray[Any]:
+        # The same stored text may stand for many.
+        if len(self.shape) != 1:
+            self._refuse("holds values of several lengths: write numbers")
+        found, letters = list[Any](), 0
+        for start in range(0, self.shape[0], self._budget.step):
+            part = self._variable[start : start + self._budget.step].tolist()
+            letters += sum(map(len, part))
+            self._budget.spend(self._path, self._name, letters)
+            found += part
+        return np.array(found, dtype=object)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DataError(f"{self._path}: '{self._name}' {what}")
+
+
+# ------------------------------------------------------------------------------------ NetCDF-3
+
+
+@dataclass
+class _ClassicVariable:
+    stream: BinaryIO
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    attrs: dict[str, Any]
+    begin: int
+    has_records: bool
+    step: int = 0  # bytes from one record to the next
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the bytes of a record, or of all values where there are no records."""
+        return math.prod(self.shape[self.has_records :]) * self.dtype.itemsize
+
+    @property
+    def end(self) -> int:
+        records = self.shape[0] if self.has_records else 1
+        return self.begin + (records - 1) * self.step + self.n_bytes if records else self.begin
+
+    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]:
+        stored = np.empty((self.shape[0] if self.has_records else 1, self.n_bytes), np.uint8)
+        for number, part in enumerate(stored):
+            self.stream.seek(self.begin + number * self.step)
+            if self.stream.readinto(part) < len(part):  # type: ignore[attr-defined]
+                raise OSError("it became shorter while it was read")
+        return stored.reshape(-1).view(self.dtype).reshape(self.shape)[key]
+
+
+class _ClassicHeader:
+    """Reader of the header of a NetCDF-3 file: a tree of big-endian numbers and texts."""
+
+    def __init__(self, path: str, stream: BinaryIO, size: int, wide: bool) -> None:
+        self._path, self._stream, self._size = path, stream, size
+        self._offset = ">i8" if wide else ">i4"
+
+    def variables(self) -> dict[str, Variable]:
+        """Return all variables, each of which lies within the file."""
+        records = self._number()
+        dims = [(self._text(), self._number()) for _ in range(self._count(10))]
+        if min((length for _, length in dims), default=0) < 0:
+            self._refuse("a dimension has a negative length")
+        self._attributes()
+        count = self._count(11)
+        _check_count(self._path, count + len(dims))
+        found = {self._text(): self._variable(dims) for _ in range(count)}
+        if len(found) < count or len(dict(dims)) < len(dims):
+            self._refuse("two variables or dimensions have one name")
+        header_end = self._stream.tell()
+        self._set_records([one for one in found.values() if one.has_records], records)
+        for name, one in found.items():
+            if one.begin < header_end or one.end > self._size:
+                place = f"from byte {one.begin} to {one.end} of {self._size}"
+                self._refuse(f"'{name}' would lie {place}, so the file is cut short or damaged")
+        return dict(found)
+
+    def _set_records(self, found: list[_ClassicVariable], records: int) -> None:
+        if not found:
+            return
+        sizes = [one.n_bytes + -one.n_bytes % 4 for one in found]
+        step = sum(sizes) if len(found) > 1 else found[0].n_bytes  # a single one is not padded
+        held = max(0, self._size - min(one.begin for one in found)) // step
+        records = held if records == -1 else records  # -1: the writer did not know yet
+        if not records >= 0 or held > records:
+            self._refuse(f"its header counts {records} records, and there are {held}")
+        for one in found:
+            one.shape, one.step = (records, *one.shape[1:]), step
+
+    def _variable(self, dims: list[tuple[str, int]]) -> _ClassicVariable:
+        ndim = self._number()
+        if not 0 <= ndim <= _MOST_DIMENSIONS:
+            self._refuse(f"a variable has {ndim} dimensions")
+        places = [self._number() for _ in range(ndim)]
+        if not all(0 <= place < len(dims) for place in places):
+            self._refuse("a variable has a dimension that there is not")
+        names, shape = zip(*(dims[place] for place in places), strict=True) if places else ((), ())
+        if 0 in shape[1:]:
+            self._refuse("a variable has its records not as its first dimension")
+        attrs, dtype, _ = self._attributes(), self._type(), self._number()
+        begin = int(self._array(self._offset, 1)[0])
+        return _ClassicVariable(
+            self._stream, names, shape, dtype, attrs, begin, has_records=shape[:1] == (0,)
+        )
+
+    def _attributes(self) -> dict[str, Any]:
+        held = {}
+        for _ in range(self._count(12)):
+            name, dtype = self._text(), self._type()
+            if dtype.kind == "S":
+                value: Any = self._text()
+            else:
+                value = self._array(dtype, self._number())
+                self._take(-value.nbytes % 4)
+            if name in _ATTRIBUTES:
+                value = value[0] if len(value) == 1 and dtype.kind != "S" else value
+                held[name] = value
+        return held
+
+    def _count(self, tag: int) -> int:
+        read, count = self._number(), self._number()
+        if (read, count) != (0, 0) and (read != tag or count < 0):
+            self._refuse("its header is damaged")
+        return count
+
+    def _type(self) -> np.dtype[Any]:
+        types = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8"}
+        if (number := self._number()) not in types:
+            self._refuse(f"a variable or attribute is of an unknown type ({number})")
+        return np.dtype(types[number])
+
+    def _number(self) -> int:
+        return int(self._array(">i4", 1)[0])
+
+    def _text(self) -> str:
+        length = self._number()
+        text = self._take(length)
+        self._take(-length % 4)
+        return text.rstrip(b"\0").decode(errors="replace")
+
+    def _array(self, dtype: Any, count: int) -> NDArray[Any]:
+        dtype = np.dtype(dtype)
+        values = np.frombuffer(self._take(count * dtype.itemsize), dtype)
+        return values.astype(dtype.newbyteorder("="))
+
+    def _take(self, n_bytes: int) -> bytes:
+        if not 0 <= n_bytes <= self._size - self._stream.tell():
+            self._refuse("its header is cut short or damaged")
+        return self._stream.read(n_bytes)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DataError(f"{self._path}: {what}: copy or write it again")
