@@ -39,7 +39,9 @@ def decode(
         return xr.DataArray(decoded, name=name).load(), missing
     except Exception as error:  # pandas, cftime and xarray raise what they like
         reason = str(error).partition("\n")[0][:200]
-        raise DataError(f"{path}: the attributes of '{name}' do not fit it ({reason})") from error
+        raise DataError(
+            f"{path}: the attributes of '{name}' do not fit it: correct them ({reason})"
+        ) from error
 
 
 def _check_packing(path: str, name: str, attrs: dict[str, Any]) -> None:
@@ -61,10 +63,12 @@ def _missing(
 
     def numbers_of(attr: str) -> NDArray[Any]:
         numbers = _numbers(path, name, attrs, attr)
-        # 1e20 as a double is another number than as a float, and -1 may be written for 255.
-        own = stored.dtype.kind == "f" or (kind is not None and numbers.dtype.kind in "iu")
-        with np.errstate(over="ignore"):
-            return numbers.astype(stored.dtype) if own else numbers
+        if stored.dtype.kind == "f":  # 1e20 as a double is another number than as a float
+            with np.errstate(over="ignore"):
+                return numbers.astype(stored.dtype)
+        if kind is not None and (np.abs(numbers) < 2**62).all() and (numbers % 1 == 0).all():
+            return numbers.astype(np.int64).astype(stored.dtype)  # -1 stands for 255
+        return numbers
 
     fills = [*numbers_of("_FillValue"), *numbers_of("missing_value")]
     if "_FillValue" not in attrs and kind is None:

@@ -29,9 +29,10 @@ Months = Annotated[str | tuple[int, ...] | None, _as_tuple]
 Years = Annotated[tuple[int, int] | None, _as_tuple]
 Degrees = Annotated[tuple[float, float], Field(strict=False)]
 _YEARS = 10  # of a climatology, below which one day weighs too much in it
-_MOST = 1_000_000  # times, and points of a grid, that a file of fewer bytes may claim
+_MOST_TIMES, _MOST_POINTS = 200_000, 1_000_000  # that a file of fewer bytes may claim
+_SHOWN = 40  # letters of a text in a message
 _LAST_YEAR = 9999  # of four digits
-_ROUNDED = 1e-3  # degrees by which 90 may be missed in float32
+_ROUNDED = 5e-5  # degrees by which float32 may miss 90, too few to be seen in the name of a place
 _LETTERS = 2 * "JFMAMJJASOND"
 _KNOWN = {
     "time": ("T", (), ("time", "valid_time", "t", "date")),
@@ -193,6 +194,8 @@ class NetCDF(Component):
             name, dims = self._variable(path, variables)
             field = variables[name]
             time, latitude, longitude = dims
+            _check_count(path, "times", field.shape[field.dims.index(time)], _MOST_TIMES)
+            _check_count(path, "values along a dimension", max(field.shape), _MOST_POINTS)
             dates, calendar = _dates(path, time, variables[time])
             latitudes = _degrees(path, latitude, variables[latitude])
             if (np.abs(latitudes) > 90 + _ROUNDED).any():
@@ -205,9 +208,7 @@ class NetCDF(Component):
             columns, eastwards = _eastwards(longitudes, self.longitudes)
             if not len(rows) or not len(columns):
                 raise DataError(f"{path} has no grid point in these latitudes and longitudes")
-            most = max(_MOST, Path(path).expanduser().stat().st_size)
-            if max(*field.shape, len(rows) * len(columns)) > most:
-                raise DataError(f"{path} is too small for the grid and times that it claims")
+            _check_count(path, "grid points", len(rows) * len(columns), _MOST_POINTS)
             places = {time: np.arange(len(dates)), latitude: rows, longitude: columns}
             stored = _read_at(field, dims, places | self._selected(path, name, variables, dims))
             values, missing = decode(path, name, dims, stored, field.attrs)
@@ -258,16 +259,19 @@ class NetCDF(Component):
             values, place = np.arange(lengths[name]), np.arange(lengths[name])
             if name in variables and variables[name].dims[:1] == (name,):
                 values = _decoded(path, name, variables[name])[0].values
+                if values.dtype.kind == "S":
+                    values = np.char.decode(values, "utf-8", "replace")
             wanted = self.select.get(name)
             if wanted is not None:
                 numbers = values.dtype.kind in "fiu" and not isinstance(wanted, str)
-                same = np.isclose(values, wanted) if numbers else values.astype(str) == str(wanted)
-                place = np.flatnonzero(same)
+                texts = [] if numbers else [str(value) == str(wanted) for value in values]
+                place = np.flatnonzero(np.isclose(values, wanted) if numbers else texts)
             if len(place) != 1:
-                some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+                shown = [str(value)[:_SHOWN] for value in values[:8]]
+                some = ", ".join(shown) + (", …" if len(values) > 8 else "")
                 if wanted is not None:
                     raise DataError(f"{path}: {name} has no {wanted}: there are {some}")
-                cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
+                cure = f"say which, select: {{{name}: {shown[0]}}}"
                 raise DataError(f"{path}: {field} runs over {name} ({some}): {cure}")
             places[name] = place
         return places
@@ -316,6 +320,12 @@ def _near(name: str, known: Any) -> str:
     known = list(known)
     near = get_close_matches(name, known, 1, 0.5)
     return f": did you mean '{near[0]}'?" if near else f": there are {', '.join(known) or 'none'}"
+
+
+def _check_count(path: str, what: str, count: int, most: int) -> None:
+    size = Path(path).expanduser().stat().st_size
+    if count > max(most, size):
+        raise DataError(f"{path} claims {count} {what} in {size} bytes: write their real values")
 
 
 def _is_axis(name: str, variables: Mapping[str, Variable]) -> bool:

@@ -29,6 +29,7 @@ _MOST_NUMBERS = 100  # of an attribute
 _MOST_LETTERS = 10_000  # of an attribute
 _PACKED = 1_100  # decoded bytes of a stored byte: deflate packs no more
 _FLOOR = 16 << 20  # decoded bytes that are allowed in any file
+_CACHE = 64 << 20  # bytes of a chunk that is not decoded again for its next part
 _ATTRIBUTES = (
     "units", "calendar", "standard_name", "axis", "coordinates", "dtype", "_FillValue", "_Unsigned",
     "missing_value", "valid_min", "valid_max", "valid_range", "scale_factor", "add_offset",
@@ -62,12 +63,12 @@ def open_variables(path: str) -> Iterator[dict[str, Variable]]:
             yield _ClassicHeader(path, stream, size, wide=magic[3] == 2).variables()
         elif magic == b"\x89HDF":
             h5py, h5netcdf = import_module("h5py"), import_module("h5netcdf")
-            with h5py.File(stream) as file:
+            with h5py.File(stream, rdcc_nbytes=_CACHE) as file:
                 _check_objects(path, file)
-                budget = _Budget(size)
                 with h5netcdf.File(file, "r", decode_vlen_strings=True) as root:
-                    names = {str(name): variable for name, variable in root.variables.items()}
-                    yield {n: _Hdf5Variable(path, n, names[n], file, budget) for n in names}
+                    source = _Hdf5File(path, size, file)
+                    found = root.variables.items()
+                    yield {name: _Hdf5Variable(source, name, one) for name, one in found}
         else:
             raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
 
@@ -103,33 +104,46 @@ def _check_objects(path: str, file: Any) -> None:
                 raise DataError(f"{where} is stored in other files: write its values into this one")
 
 
-class _Budget:
-    """Decoded bytes of the variables that are read of a file, and how many there may be."""
+class _Hdf5File:
+    """An open file, the names of its data sets, and the decoded bytes of what is read."""
 
-    def __init__(self, size: int) -> None:
-        self.most = max(_FLOOR, _PACKED * size)
-        self.step = max(1, _FLOOR // size)  # texts at a time, each of which may fill the file
-        self._spent = dict[str, int]()
+    def __init__(self, path: str, size: int, file: Any) -> None:
+        self.path, self.size, self.file = path, size, file
+        self._decoded = dict[str, int]()
 
-    def spend(self, path: str, name: str, n_bytes: int) -> None:
-        self._spent[name] = n_bytes
-        if (total := sum(self._spent.values())) > self.most:
-            read = f"{total} bytes would be read up to '{name}', more than a file of its size packs"
-            raise DataError(f"{path}: {read} ({self.most}): write it again, with smaller chunks")
+    @cached_property
+    def names(self) -> dict[Any, str]:
+        return {self.file[name].id: name for name in self.file}
+
+    def count(self, name: str, n_bytes: int) -> None:
+        """Raise DataError where more would be decoded than the file can have packed."""
+        self._decoded[name] = n_bytes
+        most, total = max(_FLOOR, _PACKED * self.size), sum(self._decoded.values())
+        if total > most:
+            read = (
+                f"claims {total} bytes up to '{name}', and a file of its size packs at most {most}"
+            )
+            raise DataError(f"{self.path} {read}: write it again, with smaller chunks")
 
 
 class _Hdf5Variable:
-    def __init__(self, path: str, name: str, variable: Any, file: Any, budget: _Budget) -> None:
-        self._path, self._name, self._budget = path, name, budget
-        self._variable, self._file = variable, file
+    def __init__(self, source: _Hdf5File, name: str, variable: Any) -> None:
+        self._source, self._name, self._variable = source, name, variable
 
     @cached_property
     def _stored(self) -> Any:
         other = f"_nc4_non_coord_{self._name}"  # where a dimension has its name
-        return self._file[other if other in self._file else self._name]
+        return self._source.file[other if other in self._source.file else self._name]
 
     @cached_property
     def dims(self) -> tuple[str, ...]:
+        attrs, names = self._stored.attrs, self._source.names
+        if "DIMENSION_LIST" in attrs and "CLASS" not in attrs:  # h5netcdf searches for each name
+            of_each = [
+                [self._source.file[one].id for one in some] for some in attrs["DIMENSION_LIST"]
+            ]
+            if all(scales and scales[-1] in names for scales in of_each):
+                return tuple(names[scales[-1]] for scales in of_each)
         return tuple(self._variable.dimensions)
 
     @cached_property
@@ -166,22 +180,23 @@ class _Hdf5Variable:
         chunks = self._stored.chunks or (1,) * len(lengths)
         whole = [-(-n // chunk) * chunk for n, chunk in zip(lengths, chunks, strict=True)]
         values = max(math.prod(self.shape), math.prod(whole))  # a chunk is decoded as a whole
-        self._budget.spend(self._path, self._name, values * self.dtype.itemsize)
+        self._source.count(self._name, values * self.dtype.itemsize)
 
     def _texts(self) -> NDArray[Any]:
-        # The same stored text may stand for many.
+        # HDF5 does not pack texts of any length, but the same stored one may stand for many.
         if len(self.shape) != 1:
-            self._refuse("holds values of several lengths: write numbers")
-        found, letters = list[Any](), 0
-        for start in range(0, self.shape[0], self._budget.step):
-            part = self._variable[start : start + self._budget.step].tolist()
-            letters += sum(map(len, part))
-            self._budget.spend(self._path, self._name, letters)
-            found += part
+            self._refuse("holds texts or lists in several dimensions: write numbers")
+        most, found, letters = max(_FLOOR, self._source.size), list[Any](), 0
+        step = max(100, _FLOOR // self._source.size)
+        for start in range(0, self.shape[0], step):
+            found += self._variable[start : start + step].tolist()
+            letters += sum(map(len, found[start:]))
+            if letters > most:
+                self._refuse(f"has texts of more than {most} letters: shorten them")
         return np.array(found, dtype=object)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise DataError(f"{self._path}: '{self._name}' {what}")
+        raise DataError(f"{self._source.path}: '{self._name}' {what}")
 
 
 # ------------------------------------------------------------------------------------ NetCDF-3
