@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dbgsom_core.api import DataError
 
 _FILLS = ("_FillValue", "missing_value")
+_COUNTS = {"valid_range": 2, "valid_min": 1, "valid_max": 1, "scale_factor": 1, "add_offset": 1}
 _FLOAT_FILL = np.float32(9.969209968386869e36)
 _DEFAULT_FILLS = {
     "i2": [-32767], "u2": [65535], "i4": [-2147483647], "u4": [4294967295],
@@ -47,8 +48,7 @@ def decode(
 def _check_packing(path: str, name: str, attrs: dict[str, Any]) -> None:
     for attr, wanted in (("scale_factor", "a number but 0"), ("add_offset", "a number")):
         numbers = _numbers(path, name, attrs, attr)
-        wrong = len(numbers) != 1 or not np.isfinite(numbers).all()
-        if attr in attrs and (wrong or (attr == "scale_factor" and 0 in numbers)):
+        if not np.isfinite(numbers).all() or (attr == "scale_factor" and 0 in numbers):
             raise DataError(f"{path}: '{name}' has the {attr} {attrs[attr]}: give it {wanted}")
 
 
@@ -73,13 +73,9 @@ def _missing(
     fills = [*numbers_of("_FillValue"), *numbers_of("missing_value")]
     if "_FillValue" not in attrs and kind is None:
         fills += _DEFAULT_FILLS.get(f"{stored.dtype.kind}{stored.dtype.itemsize}", [])
-    limits = numbers_of("valid_range")
-    if "valid_range" not in attrs:
-        lowest, highest = numbers_of("valid_min"), numbers_of("valid_max")
-    elif len(limits) == 2:
-        lowest, highest = limits[:1], limits[1:]
-    else:
-        raise DataError(f"{path}: '{name}' has the valid_range {limits}: give it two numbers")
+    lowest, highest = numbers_of("valid_min"), numbers_of("valid_max")
+    if "valid_range" in attrs:
+        lowest, highest = np.split(numbers_of("valid_range"), 2)
     missing = np.isnan(stored)
     for fill in fills:
         missing |= stored == fill
@@ -91,7 +87,10 @@ def _missing(
 
 
 def _numbers(path: str, name: str, attrs: dict[str, Any], attr: str) -> NDArray[Any]:
+    # Of an attribute; none where it is not given.
     numbers = np.ravel(np.asarray(attrs.get(attr, [])))
-    if numbers.dtype.kind not in "iuf":
-        raise DataError(f"{path}: '{name}' has the {attr} {attrs[attr]!r}: give it a number")
+    count = _COUNTS.get(attr, len(numbers))
+    if numbers.dtype.kind not in "iuf" or (attr in attrs and len(numbers) != count):
+        wanted = "two numbers" if count == 2 else "a number"
+        raise DataError(f"{path}: '{name}' has the {attr} {attrs[attr]!r}: give it {wanted}")
     return numbers

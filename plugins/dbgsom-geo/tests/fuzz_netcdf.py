@@ -22,6 +22,7 @@ import numpy as np
 FORMATS = ("NETCDF3", "NETCDF4")
 BATCH, SECONDS, BYTES = 50, 5, 1 << 30
 SECRET = 4242.0  # in files that no configuration names
+PACKING = ("scale_factor", "add_offset")
 AXES = {"time": "since", "lat": "north", "lon": "east"}
 
 
@@ -318,6 +319,9 @@ def compare_file(folder: Path, case: dict[str, object]) -> str:
             calendar = getattr(time_axis, "calendar", "standard")
             dates = netCDF4.num2date(time_axis[:], time_axis.units, calendar)
             latitudes, longitudes = file[axes["lat"]][:], file[axes["lon"]][:]
+            packing = [field.getncattr(one) for one in PACKING if one in field.ncattrs()]
+            if any(np.asarray(one).dtype.kind == "i" for one in packing):
+                return "netCDF4 computes in integers, which overflow"
             is_byte = field.dtype.itemsize == 1 and "_FillValue" not in field.ncattrs()
     except Exception:  # what it does not read, it does not contradict
         return "netCDF4 refused"
