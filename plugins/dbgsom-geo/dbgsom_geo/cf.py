@@ -13,7 +13,7 @@ from dbgsom_core.api import DataError
 _FILLS = ("_FillValue", "missing_value")
 _COUNTS = {"valid_range": 2, "valid_min": 1, "valid_max": 1, "scale_factor": 1, "add_offset": 1}
 _FLOAT_FILL = np.float32(9.969209968386869e36)
-_DEFAULT_FILLS = {
+_DEFAULT_FILLS: dict[str, list[Any]] = {
     "i2": [-32767], "u2": [65535], "i4": [-2147483647], "u4": [4294967295],
     "i8": [-9223372036854775806], "u8": [18446744073709551614], "f4": [_FLOAT_FILL],
     "f8": [float(_FLOAT_FILL)],
@@ -76,7 +76,7 @@ def _missing(
     lowest, highest = numbers_of("valid_min"), numbers_of("valid_max")
     if "valid_range" in attrs:
         lowest, highest = np.split(numbers_of("valid_range"), 2)
-    missing = np.isnan(stored)
+    missing: NDArray[np.bool_] = np.isnan(stored)
     for fill in fills:
         missing |= stored == fill
     for limit in lowest:

@@ -212,13 +212,13 @@ class NetCDF(Component):
             places = {time: np.arange(len(dates)), latitude: rows, longitude: columns}
             stored = _read_at(field, dims, places | self._selected(path, name, variables, dims))
             values, missing = decode(path, name, dims, stored, field.attrs)
-        values = values.values
-        values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
-        if values.dtype.kind == "f":
-            values[missing] = np.nan
-        if values.dtype.kind != "f" or np.isinf(values).any():
-            raise DataError(f"{path}: {name} has infinite values, or no numbers")
-        return Fields(values, dates, latitudes[rows], eastwards, calendar)
+        if values.dtype.kind not in "iufb":
+            raise DataError(f"{path}: {name} holds no numbers: choose another variable")
+        X = values.values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+        X[missing] = np.nan
+        if np.isinf(X).any():
+            raise DataError(f"{path}: {name} has infinite values: write missing ones as such")
+        return Fields(X, dates, latitudes[rows], eastwards, calendar)
 
     def _variable(
         self, path: str, variables: Mapping[str, Variable]
@@ -256,9 +256,11 @@ class NetCDF(Component):
                 raise DataError(f"{path}: select names '{name}'{_near(name, further)}")
         places = {}
         for name in further:
-            values, place = np.arange(lengths[name]), np.arange(lengths[name])
+            place = np.arange(lengths[name])
+            values: NDArray[Any] = place
             if name in variables and variables[name].dims[:1] == (name,):
-                values = _decoded(path, name, variables[name])[0].values
+                found = _decoded(path, name, variables[name])[0].values
+                values = found if found.ndim == 1 else values
                 if values.dtype.kind == "S":
                     values = np.char.decode(values, "utf-8", "replace")
             wanted = self.select.get(name)
@@ -396,8 +398,9 @@ def _degrees(path: str, name: str, axis: Variable) -> NDArray[np.float64]:
     values, missing = _decoded(path, name, axis)
     numbers = values.values if values.dtype.kind in "iuf" else np.full(1, np.nan)
     degrees = numbers.astype(np.float64)
-    lacking = missing.any() or not (np.abs(degrees) <= 720).all()
-    if lacking or len(np.unique(degrees)) < len(degrees):
+    if missing.any():
+        raise DataError(f"{path}: '{name}' has values that its attributes call missing: correct it")
+    if not (np.abs(degrees) <= 720).all() or len(np.unique(degrees)) < len(degrees):
         raise DataError(f"{path}: '{name}' holds no degrees, or one twice: regrid it to these")
     return degrees
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from types import EllipsisType
 from typing import Any, BinaryIO, NoReturn, Protocol
 
 import numpy as np
@@ -47,7 +46,7 @@ class Variable(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
     @property
     def attrs(self) -> dict[str, Any]: ...
-    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]: ...
+    def read(self, key: Key | None = None) -> NDArray[Any]: ...
 
 
 @contextmanager
@@ -152,7 +151,8 @@ class _Hdf5Variable:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self._stored.dtype)
+        dtype: np.dtype[Any] = self._stored.dtype
+        return dtype
 
     @cached_property
     def attrs(self) -> dict[str, Any]:
@@ -169,9 +169,10 @@ class _Hdf5Variable:
             held[name] = value
         return held
 
-    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]:
+    def read(self, key: Key | None = None) -> NDArray[Any]:
         self._check_size()
-        return self._texts()[key] if self.dtype.kind == "O" else np.asarray(self._variable[key])
+        part = ... if key is None else key
+        return self._texts()[part] if self.dtype.kind == "O" else np.asarray(self._variable[part])
 
     def _check_size(self) -> None:
         if math.prod(self.shape) and not self._stored.id.get_storage_size():
@@ -210,26 +211,29 @@ class _ClassicVariable:
     dtype: np.dtype[Any]
     attrs: dict[str, Any]
     begin: int
-    has_records: bool
-    step: int = 0  # bytes from one record to the next
+    step: int = 0  # bytes from a row, of which the first dimension has one each, to the next
 
     @property
-    def n_bytes(self) -> int:
-        """Return the bytes of a record, or of all values where there are no records."""
-        return math.prod(self.shape[self.has_records :]) * self.dtype.itemsize
+    def row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def end(self) -> int:
-        records = self.shape[0] if self.has_records else 1
-        return self.begin + (records - 1) * self.step + self.n_bytes if records else self.begin
+        rows = self.shape[0] if self.shape else 1
+        return self.begin + (rows - 1) * self.step + self.row_bytes if rows else self.begin
 
-    def read(self, key: Key | EllipsisType = ...) -> NDArray[Any]:
-        stored = np.empty((self.shape[0] if self.has_records else 1, self.n_bytes), np.uint8)
-        for number, part in enumerate(stored):
+    def read(self, key: Key | None = None) -> NDArray[Any]:
+        key = key or (slice(None),) * len(self.shape)
+        row = np.empty(self.shape[1:], self.dtype)
+        content = row.reshape(-1).view(np.uint8)
+        rows = range(self.shape[0])[key[0]]
+        values = np.empty((len(rows), *row[key[1:]].shape), self.dtype)
+        for place, number in enumerate(rows):
             self.stream.seek(self.begin + number * self.step)
-            if self.stream.readinto(part) < len(part):  # type: ignore[attr-defined]
+            if self.stream.readinto(content) < row.nbytes:  # type: ignore[attr-defined]
                 raise OSError("it became shorter while it was read")
-        return stored.reshape(-1).view(self.dtype).reshape(self.shape)[key]
+            values[place] = row[key[1:]]
+        return values
 
 
 class _ClassicHeader:
@@ -252,7 +256,7 @@ class _ClassicHeader:
         if len(found) < count or len(dict(dims)) < len(dims):
             self._refuse("two variables or dimensions have one name")
         header_end = self._stream.tell()
-        self._set_records([one for one in found.values() if one.has_records], records)
+        self._set_records([one for one in found.values() if one.shape[:1] == (0,)], records)
         for name, one in found.items():
             if one.begin < header_end or one.end > self._size:
                 place = f"from byte {one.begin} to {one.end} of {self._size}"
@@ -262,8 +266,8 @@ class _ClassicHeader:
     def _set_records(self, found: list[_ClassicVariable], records: int) -> None:
         if not found:
             return
-        sizes = [one.n_bytes + -one.n_bytes % 4 for one in found]
-        step = sum(sizes) if len(found) > 1 else found[0].n_bytes  # a single one is not padded
+        padded = [one.row_bytes + -one.row_bytes % 4 for one in found]
+        step = sum(padded) if len(found) > 1 else found[0].row_bytes
         held = max(0, self._size - min(one.begin for one in found)) // step
         records = held if records == -1 else records  # -1: the writer did not know yet
         if not records >= 0 or held > records:
@@ -283,9 +287,9 @@ class _ClassicHeader:
             self._refuse("a variable has its records not as its first dimension")
         attrs, dtype, _ = self._attributes(), self._type(), self._number()
         begin = int(self._array(self._offset, 1)[0])
-        return _ClassicVariable(
-            self._stream, names, shape, dtype, attrs, begin, has_records=shape[:1] == (0,)
-        )
+        found = _ClassicVariable(self._stream, names, shape, dtype, attrs, begin)
+        found.step = found.row_bytes
+        return found
 
     def _attributes(self) -> dict[str, Any]:
         held = {}
