@@ -367,8 +367,9 @@ def _read_at(
 
 def _decoded(path: str, name: str, axis: Variable) -> tuple[Any, NDArray[np.bool_]]:
     stored = axis.read()
-    values, missing = decode(path, name, axis.dims, stored, axis.attrs)
-    return values, missing | (np.isinf(stored) if stored.dtype.kind == "f" else False)
+    if stored.dtype.kind == "f" and np.isinf(stored).any():
+        raise DataError(f"{path}: '{name}' has infinite values: correct them")
+    return decode(path, name, axis.dims, stored, axis.attrs)
 
 
 def _dates(path: str, name: str, time: Variable) -> tuple[NDArray[np.int64], str]:

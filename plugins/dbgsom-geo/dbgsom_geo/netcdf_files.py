@@ -62,9 +62,10 @@ def open_variables(path: str) -> Iterator[dict[str, Variable]]:
             yield _ClassicHeader(path, stream, size, wide=magic[3] == 2).variables()
         elif magic == b"\x89HDF":
             h5py, h5netcdf = import_module("h5py"), import_module("h5netcdf")
-            with h5py.File(stream, rdcc_nbytes=_CACHE) as file:
+            with h5py.File(stream) as file:
                 _check_objects(path, file)
-                with h5netcdf.File(file, "r", decode_vlen_strings=True) as root:
+                options = {"decode_vlen_strings": True, "rdcc_nbytes": _CACHE}
+                with h5netcdf.File(stream, "r", **options) as root:
                     source = _Hdf5File(path, size, file)
                     found = root.variables.items()
                     yield {name: _Hdf5Variable(source, name, one) for name, one in found}

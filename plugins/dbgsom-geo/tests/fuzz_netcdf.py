@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 FORMATS = ("NETCDF3", "NETCDF4")
-BATCH, SECONDS, BYTES = 50, 5, 1 << 30
+BATCH, SECONDS, BYTES = 250, 5, 1 << 30
 SECRET = 4242.0  # in files that no configuration names
 PACKING = ("scale_factor", "add_offset")
 AXES = {"time": "since", "lat": "north", "lon": "east"}

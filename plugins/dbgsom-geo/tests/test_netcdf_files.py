@@ -108,7 +108,7 @@ def test_limits_of_unsigned_bytes(tmp_path, limits):
         ({"lat": (700.0, 50.0, 40.0)}, r"'lat' goes beyond the poles"),
         ({"lat": (91.0, 50.0, 40.0)}, r"'lat' goes beyond the poles"),
         ({"lat": (np.nan, 50.0, 40.0)}, r"'lat' has values that its attributes call missing"),
-        ({"time": np.r_[np.arange(39.0), np.inf]}, r"'time' holds no dates, or lacks some"),
+        ({"time": np.r_[np.arange(39.0), np.inf]}, r"'time' has infinite values"),
         ({"time": np.r_[np.arange(39.0), np.nan]}, r"'time' holds no dates, or lacks some"),
         ({"time": np.r_[np.arange(39.0), 1e8]}, r"'time' goes to the year 275790"),
         ({"time": np.r_[np.arange(39.0), 1e18]}, r"a\.nc: the attributes of 'time' do not fit it"),
@@ -472,7 +472,7 @@ def test_netcdf3_with_many_variables_is_refused(tmp_path):
 @pytest.mark.skipif(find_spec("netCDF4") is None, reason="it needs the extra 'fuzz'")
 @pytest.mark.parametrize("version", fuzz_netcdf.FORMATS)
 def test_damaged_and_forged_files_are_read_as_by_netcdf4_or_refused(tmp_path, version):
-    counts, faults = fuzz_netcdf.fuzz(tmp_path, version, files=50)
+    counts, faults = fuzz_netcdf.fuzz(tmp_path, version, files=50, seed=4)
     assert faults == []
     assert counts["none: same"] > 0
     assert sum(counts.values()) == 50
