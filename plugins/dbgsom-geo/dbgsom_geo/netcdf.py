@@ -52,7 +52,7 @@ class Fields(NamedTuple):
 
 
 class NetCDF(Component):
-    """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, through xarray.
+    """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, decoded by xarray.
 
     A sample is the field of one time, from north to south and from west to east; features are
     called by their places (``50.0N 10.0W``). ``time``, ``month``, ``season`` and ``year`` are kept

@@ -62,10 +62,9 @@ def open_variables(path: str) -> Iterator[dict[str, Variable]]:
             yield _ClassicHeader(path, stream, size, wide=magic[3] == 2).variables()
         elif magic == b"\x89HDF":
             h5py, h5netcdf = import_module("h5py"), import_module("h5netcdf")
-            with h5py.File(stream) as file:
+            with h5py.File(stream, rdcc_nbytes=_CACHE) as file:
                 _check_objects(path, file)
-                options = {"decode_vlen_strings": True, "rdcc_nbytes": _CACHE}
-                with h5netcdf.File(stream, "r", **options) as root:
+                with h5netcdf.File(stream, "r", decode_vlen_strings=True) as root:
                     source = _Hdf5File(path, size, file)
                     found = root.variables.items()
                     yield {name: _Hdf5Variable(source, name, one) for name, one in found}
@@ -186,12 +185,13 @@ class _Hdf5Variable:
 
     def _texts(self) -> NDArray[Any]:
         # HDF5 does not pack texts of any length, but the same stored one may stand for many.
-        if len(self.shape) != 1:
-            self._refuse("holds texts or lists in several dimensions: write numbers")
+        is_text = import_module("h5py").check_string_dtype(self.dtype) is not None
+        if len(self.shape) != 1 or not is_text:
+            self._refuse("holds lists, or texts in several dimensions: write numbers")
         most, found, letters = max(_FLOOR, self._source.size), list[Any](), 0
         step = max(100, _FLOOR // self._source.size)
         for start in range(0, self.shape[0], step):
-            found += self._variable[start : start + step].tolist()
+            found += self._stored.asstr()[start : start + step].tolist()
             letters += sum(map(len, found[start:]))
             if letters > most:
                 self._refuse(f"has texts of more than {most} letters: shorten them")

@@ -182,7 +182,9 @@ def forge_structure(path: Path, generator: np.random.Generator) -> None:
         for dim in over:
             dim.detach_scale(old)
         del file[name]
-        longer = tuple(int(size * 10.0 ** generator.integers(0, 6)) for size in shape)
+        longer = np.array(shape)
+        longer[generator.integers(len(shape))] *= 10 ** generator.integers(1, 10)
+        longer = tuple(longer.tolist())
         what = generator.integers(12)
         if what == 0:
             file[name] = h5py.ExternalLink(f"{secret}.nc", "/z")
