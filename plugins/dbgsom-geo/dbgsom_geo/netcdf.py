@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
-from dbgsom_core.api import Component, Data, DataError, open_regular
+from dbgsom_core.api import Component, Data, DataError
 from dbgsom_core.tables import Columns, reading
+from dbgsom_geo.cf import decode
 from dbgsom_geo.days import SEASONS, climatology, days_of_year, lacks_days, winters
+from dbgsom_geo.netcdf_files import Variable, open_variables
 from dbgsom_geo.places import name_of
 
 _as_tuple = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
@@ -27,6 +29,10 @@ Months = Annotated[str | tuple[int, ...] | None, _as_tuple]
 Years = Annotated[tuple[int, int] | None, _as_tuple]
 Degrees = Annotated[tuple[float, float], Field(strict=False)]
 _YEARS = 10  # of a climatology, below which one day weighs too much in it
+_MOST_TIMES, _MOST_POINTS = 200_000, 1_000_000  # that a file of fewer bytes may claim
+_SHOWN = 40  # letters of a text in a message
+_LAST_YEAR = 9999  # of four digits
+_ROUNDED = 5e-5  # degrees by which float32 may miss 90, too few to be seen in the name of a place
 _LETTERS = 2 * "JFMAMJJASOND"
 _KNOWN = {
     "time": ("T", (), ("time", "valid_time", "t", "date")),
@@ -46,7 +52,7 @@ class Fields(NamedTuple):
 
 
 class NetCDF(Component):
-    """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, through xarray.
+    """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, decoded by xarray.
 
     A sample is the field of one time, from north to south and from west to east; features are
     called by their places (``50.0N 10.0W``). ``time``, ``month``, ``season`` and ``year`` are kept
@@ -183,76 +189,94 @@ class NetCDF(Component):
         return parts[0]._replace(values=values, dates=dates)
 
     def _read_file(self, path: str) -> Fields:
-        xr, file = import_xarray(), Path(path).expanduser()
-        with open_regular(file) as stream:
-            magic = stream.read(4)
-            engine = {b"CDF\x01": "scipy", b"CDF\x02": "scipy", b"\x89HDF": "h5netcdf"}.get(magic)
-            if engine is None:
-                raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
-            stream.seek(0)
-            if engine == "h5netcdf":  # it prints a traceback of what is damaged at its beginning
-                with import_module("h5py").File(stream) as plain:
-                    dict(plain.attrs)
-                stream.seek(0)
-            with xr.open_dataset(stream, engine=engine, decode_timedelta=False) as dataset:
-                field, dims = self._variable(path, dataset)
-                field = self._selected(path, field, dims)
-                dates, calendar = _dates(path, field[dims[0]])
-                latitudes, longitudes = (_axis(path, field[one]) for one in dims[1:])
-                south, north = sorted(self.latitudes)
-                inside = (latitudes >= south - 1e-6) & (latitudes <= north + 1e-6)
-                rows = np.flatnonzero(inside)[np.argsort(-latitudes[inside])]
-                columns, eastwards = _eastwards(longitudes, self.longitudes)
-                if not len(rows) or not len(columns):
-                    raise DataError(f"{path} has no grid point in these latitudes and longitudes")
-                field = field.isel({dims[1]: rows, dims[2]: columns}).transpose(*dims)
-                if 8 * field.size > max(1 << 30, 100 * file.stat().st_size):  # bytes
-                    raise DataError(f"{path} is too small for the values that it claims to hold")
-                values = field.values
-                values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
-                if values.dtype.kind != "f" or np.isinf(values).any():
-                    raise DataError(f"{path}: {field.name} has infinite values, or no numbers")
-                return Fields(values, dates, latitudes[rows], eastwards, calendar)
+        import_xarray()
+        with open_variables(path) as variables:
+            name, dims = self._variable(path, variables)
+            field = variables[name]
+            time, latitude, longitude = dims
+            _check_count(path, "times", field.shape[field.dims.index(time)], _MOST_TIMES)
+            _check_count(path, "values along a dimension", max(field.shape), _MOST_POINTS)
+            dates, calendar = _dates(path, time, variables[time])
+            latitudes = _degrees(path, latitude, variables[latitude])
+            if (np.abs(latitudes) > 90 + _ROUNDED).any():
+                raise DataError(f"{path}: '{latitude}' goes beyond the poles: correct its values")
+            latitudes = latitudes.clip(-90, 90)
+            longitudes = _degrees(path, longitude, variables[longitude])
+            south, north = sorted(self.latitudes)
+            inside = (latitudes >= south - 1e-6) & (latitudes <= north + 1e-6)
+            rows = np.flatnonzero(inside)[np.argsort(-latitudes[inside])]
+            columns, eastwards = _eastwards(longitudes, self.longitudes)
+            if not len(rows) or not len(columns):
+                raise DataError(f"{path} has no grid point in these latitudes and longitudes")
+            _check_count(path, "grid points", len(rows) * len(columns), _MOST_POINTS)
+            places = {time: np.arange(len(dates)), latitude: rows, longitude: columns}
+            stored = _read_at(field, dims, places | self._selected(path, name, variables, dims))
+            values, missing = decode(path, name, dims, stored, field.attrs)
+        if values.dtype.kind not in "iufb":
+            raise DataError(f"{path}: {name} holds no numbers: choose another variable")
+        X = values.values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+        X[missing] = np.nan
+        if np.isinf(X).any():
+            raise DataError(f"{path}: {name} has infinite values: write missing ones as such")
+        return Fields(X, dates, latitudes[rows], eastwards, calendar)
 
-    def _variable(self, path: str, dataset: Any) -> tuple[Any, list[Any]]:
+    def _variable(
+        self, path: str, variables: Mapping[str, Variable]
+    ) -> tuple[str, tuple[str, str, str]]:
         # The variable, and its dimensions of time, latitude and longitude.
-        found = {}
-        for name, field in dataset.data_vars.items():
-            dims = [_dimension(field, axis) for axis in _KNOWN]
-            if None not in dims:
-                found[str(name)] = (field, dims)
+        found, beside = dict[str, tuple[str, str, str]](), set[str]()
+        for name, field in variables.items():
+            coordinates = {
+                dim: variables[dim].attrs for dim in field.dims if _is_axis(dim, variables)
+            }
+            time, latitude, longitude = (_dimension(coordinates, axis) for axis in _KNOWN)
+            if time is not None and latitude is not None and longitude is not None:
+                found[name] = time, latitude, longitude
+                beside |= {*str(field.attrs.get("coordinates", "")).split()}
+        found = {name: dims for name, dims in found.items() if name not in beside}
         wanted = next(iter(found)) if self.variable is None and len(found) == 1 else self.variable
         if wanted in found:
-            return found[wanted]
+            return wanted, found[wanted]
         if not found:
-            names = ", ".join(map(str, dataset.data_vars)) or "none"
+            names = ", ".join(name for name in variables if not _is_axis(name, variables)) or "none"
             over = "over time, latitude and longitude with a coordinate each"
             raise DataError(f"{path} has no variable {over} (it has {names}): regrid it to these")
         if wanted is None:
             raise DataError(f"{path} has several variables, {', '.join(found)}: name one")
         raise DataError(f"{path} has no variable '{wanted}'{_near(wanted, found)}")
 
-    def _selected(self, path: str, field: Any, dims: list[Any]) -> Any:
-        # The variable at the one place in each further dimension.
-        further = [one for one in field.dims if one not in dims]
+    def _selected(
+        self, path: str, field: str, variables: Mapping[str, Variable], dims: tuple[str, ...]
+    ) -> dict[str, NDArray[np.intp]]:
+        # The place of the field in each further dimension.
+        lengths = dict(zip(variables[field].dims, variables[field].shape, strict=True))
+        further = [one for one in lengths if one not in dims]
         for name in self.select:
             if name not in further:
-                raise DataError(f"{path}: select names '{name}'{_near(name, map(str, further))}")
+                raise DataError(f"{path}: select names '{name}'{_near(name, further)}")
+        places = {}
         for name in further:
-            values = field[name].values if name in field.coords else np.arange(field.sizes[name])
-            wanted, place = self.select.get(name), np.arange(len(values))
+            place = np.arange(lengths[name])
+            values: NDArray[Any] = place
+            if name in variables and variables[name].dims[:1] == (name,):
+                found = _decoded(path, name, variables[name])[0].values
+                values = found if found.ndim == 1 else values
+                if values.dtype.kind == "S":
+                    values = np.char.decode(values, "utf-8", "replace")
+            wanted = self.select.get(name)
             if wanted is not None:
                 numbers = values.dtype.kind in "fiu" and not isinstance(wanted, str)
-                same = np.isclose(values, wanted) if numbers else values.astype(str) == str(wanted)
-                place = np.flatnonzero(same)
+                texts = [] if numbers else [str(value) == str(wanted) for value in values]
+                place = np.flatnonzero(np.isclose(values, wanted) if numbers else texts)
             if len(place) != 1:
-                some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+                shown = [str(value)[:_SHOWN] for value in values[:8]]
+                some = ", ".join(shown) + (", …" if len(values) > 8 else "")
                 if wanted is not None:
                     raise DataError(f"{path}: {name} has no {wanted}: there are {some}")
-                cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
-                raise DataError(f"{path}: {field.name} runs over {name} ({some}): {cure}")
-            field = field.isel({name: int(place[0])})
-        return field
+                cure = f"say which, select: {{{name}: {shown[0]}}}"
+                raise DataError(f"{path}: {field} runs over {name} ({some}): {cure}")
+            places[name] = place
+        return places
 
     @classmethod
     def examples(cls, folder: Path) -> dict[str, Any]:
@@ -300,28 +324,66 @@ def _near(name: str, known: Any) -> str:
     return f": did you mean '{near[0]}'?" if near else f": there are {', '.join(known) or 'none'}"
 
 
-def _dimension(field: Any, axis: str) -> Any:
+def _check_count(path: str, what: str, count: int, most: int) -> None:
+    size = Path(path).expanduser().stat().st_size
+    if count > max(most, size):
+        raise DataError(f"{path} claims {count} {what} in {size} bytes: write their real values")
+
+
+def _is_axis(name: str, variables: Mapping[str, Variable]) -> bool:
+    return name in variables and variables[name].dims == (name,)
+
+
+def _dimension(coordinates: Mapping[str, Mapping[str, Any]], axis: str) -> str | None:
     # The dimension that CF attributes or, failing that, its name say is this axis.
     letter, units, names = _KNOWN[axis]
-
-    def has_attributes(name: Any) -> bool:
-        attrs = field[name].attrs
+    for name, attrs in coordinates.items():
         said = attrs.get("standard_name") == axis or attrs.get("axis") == letter
-        return said or str(attrs.get("units", "")).lower() in units
-
-    for fits in (has_attributes, lambda name: str(name).lower() in names):
-        for name in field.dims:
-            if name in field.coords and fits(name):
-                return name
-    return None
+        if said or str(attrs.get("units", "")).lower() in units:
+            return name
+    return next((name for name in coordinates if name.lower() in names), None)
 
 
-def _dates(path: str, time: Any) -> tuple[NDArray[np.int64], str]:
-    if not time.size or time.dtype.kind not in "MO" or time.isnull().any():
+def _read_at(
+    field: Variable, dims: tuple[str, str, str], places: Mapping[str, NDArray[np.intp]]
+) -> NDArray[Any]:
+    # Stored values (n, R, C) at places of all dimensions. HDF5 is slow for lists of places, so
+    # neighbours are read as one slice; longitudes on both sides of a border are two.
+    longitude, ordered = field.dims.index(dims[2]), np.sort(places[dims[2]])
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
+    runs = runs if len(runs) <= 2 else [np.arange(ordered[0], ordered[-1] + 1)]
+    box = [slice(int(places[dim].min()), int(places[dim].max()) + 1) for dim in field.dims]
+    parts = list[NDArray[Any]]()
+    for run in runs:
+        box[longitude] = slice(int(run[0]), int(run[-1]) + 1)
+        parts.append(field.read(tuple(box)))
+    stored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=longitude)
+    further = [dim for dim in field.dims if dim not in dims]  # of which one place is left
+    stored = stored.transpose([field.dims.index(dim) for dim in (*dims, *further)])
+    rows = places[dims[1]] - places[dims[1]].min()
+    columns = np.searchsorted(np.concatenate(runs), places[dims[2]])
+    return stored.reshape(stored.shape[:3])[:, rows[:, None], columns]
+
+
+def _decoded(path: str, name: str, axis: Variable) -> tuple[Any, NDArray[np.bool_]]:
+    stored = axis.read()
+    if stored.dtype.kind == "f" and np.isinf(stored).any():
+        raise DataError(f"{path}: '{name}' has infinite values: correct them")
+    return decode(path, name, axis.dims, stored, axis.attrs)
+
+
+def _dates(path: str, name: str, time: Variable) -> tuple[NDArray[np.int64], str]:
+    dates, missing = _decoded(path, name, time)
+    lacking = missing.any() or dates.isnull().any()
+    if not dates.size or dates.dtype.kind not in "MO" or lacking:
         cure = "give it units as 'days since 1900-01-01'"
-        raise DataError(f"{path}: '{time.name}' holds no dates, or lacks some: {cure}")
-    parts = [getattr(time.dt, part).values for part in ("year", "month", "day", "hour", "minute")]
-    return np.stack(parts, axis=1).astype(np.int64), str(time.dt.calendar)
+        raise DataError(f"{path}: '{name}' holds no dates, or lacks some: {cure}")
+    parts = [getattr(dates.dt, part).values for part in ("year", "month", "day", "hour", "minute")]
+    if (farthest := np.abs(parts[0]).max()) > _LAST_YEAR:
+        raise DataError(
+            f"{path}: '{name}' goes to the year {farthest}: correct its values or units"
+        )
+    return np.stack(parts, axis=1).astype(np.int64), str(dates.dt.calendar)
 
 
 def _iso(dates: NDArray[np.int64]) -> NDArray[Any]:
@@ -331,11 +393,17 @@ def _iso(dates: NDArray[np.int64]) -> NDArray[Any]:
     return np.array([form.format(*date) for date in dates.tolist()])
 
 
-def _axis(path: str, axis: Any) -> NDArray[np.float64]:
-    values = np.asarray(axis.values, dtype=np.float64)
-    if not (np.abs(values) <= 720).all() or len(np.unique(values)) < len(values):
-        raise DataError(f"{path}: '{axis.name}' holds no degrees, or one twice: regrid it to these")
-    return values
+def _degrees(path: str, name: str, axis: Variable) -> NDArray[np.float64]:
+    if str(axis.attrs.get("units", "")).lower().startswith("rad"):
+        raise DataError(f"{path}: '{name}' is in radians: convert it to degrees")
+    values, missing = _decoded(path, name, axis)
+    numbers = values.values if values.dtype.kind in "iuf" else np.full(1, np.nan)
+    degrees = numbers.astype(np.float64)
+    if missing.any():
+        raise DataError(f"{path}: '{name}' has values that its attributes call missing: correct it")
+    if not (np.abs(degrees) <= 720).all() or len(np.unique(degrees)) < len(degrees):
+        raise DataError(f"{path}: '{name}' holds no degrees, or one twice: regrid it to these")
+    return degrees
 
 
 def _eastwards(
