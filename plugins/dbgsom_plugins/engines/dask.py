@@ -228,14 +228,14 @@ class DaskPartitions(Partitions):
         name, tasks = f"ask-{uuid.uuid4().hex}", {}
         bounds = pairwise(self.ends)
         for i, (key, entries, rows) in enumerate(zip(self._graph[1], given, bounds, strict=True)):
-            tasks[name, i] = (_Question(ask, entries, keep, slice(*rows)), key)
+            tasks[name, i] = (partial(_asked, ask, entries, keep, slice(*rows)), key)
         return self._get(tasks, list(tasks))
 
     def fold(self, ask: Callable[..., Any], start: Any, given: Sequence[tuple[Any, ...]]) -> Any:
         name = f"fold-{uuid.uuid4().hex}"
         tasks: dict[Any, Any] = {(name, 0): start}
         for i, (key, entries) in enumerate(zip(self._graph[1], given, strict=True)):
-            tasks[name, i + 1] = (_Step(ask, entries), key, (name, i))
+            tasks[name, i + 1] = (partial(_folded, ask, entries), key, (name, i))
         return self._get(tasks, [(name, len(given))])[0]
 
     def _compute(self, array: Any) -> NDArray[Any]:
@@ -300,23 +300,13 @@ class DaskPartitions(Partitions):
         return self._over(da.concatenate([self.array, da.from_array(more.astype(self.dtype))]))
 
 
-class _Question:
-    """A function of rows with its arguments, which dask does not look into."""
-
-    def __init__(self, ask: Any, given: tuple[Any, ...], keep: Any, rows: slice) -> None:
-        self._ask, self._given, self._keep, self._rows = ask, given, keep, rows
-
-    def __call__(self, block: NDArray[Any]) -> Any:
-        answer = self._ask(np.ascontiguousarray(block), *self._given)
-        return answer if self._keep is None else self._keep(self._rows, answer)
+def _asked(ask: Any, given: tuple[Any, ...], keep: Any, rows: slice, block: NDArray[Any]) -> Any:
+    answer = ask(np.ascontiguousarray(block), *given)
+    return answer if keep is None else keep(rows, answer)
 
 
-class _Step:
-    def __init__(self, ask: Any, given: tuple[Any, ...]) -> None:
-        self._ask, self._given = ask, given
-
-    def __call__(self, block: NDArray[Any], state: Any) -> Any:
-        return self._ask(np.ascontiguousarray(block), state, *self._given)
+def _folded(ask: Any, given: tuple[Any, ...], block: NDArray[Any], state: Any) -> Any:
+    return ask(np.ascontiguousarray(block), state, *given)
 
 
 def _take_rows(block: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
