@@ -406,6 +406,23 @@ def test_a_dataset_that_fails_is_told(samples, fails, told):
         SomVQ(engine=reread()).fit(Dataset(samples()[0], fails))
 
 
+def masked_rows(X):
+    return np.ma.masked_greater(X, 2.0)
+
+
+class MaskedDataset(Dataset):
+    """What netCDF4 has: slices are masked arrays."""
+
+    def __getitem__(self, rows):
+        return masked_rows(self._X[rows])
+
+
+@pytest.mark.parametrize("lies", [masked_rows, MaskedDataset])
+def test_values_behind_a_mask_are_not_learnt(samples, lies):
+    with pytest.raises(ValueError, match="masked values"):
+        SomVQ(engine=reread()).fit(lies(samples()[0]))
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [

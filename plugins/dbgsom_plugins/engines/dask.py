@@ -440,11 +440,15 @@ class StoredRows:
         start, stop, _ = key[0].indices(self.shape[0])
         where = f"rows {start} to {stop} of the {type(self._source).__name__}"
         try:
-            rows = np.ascontiguousarray(self._source[start:stop])
+            found = self._source[start:stop]
+            is_masked = np.ma.is_masked(found)
+            rows = np.ascontiguousarray(found)
         except DataError:
             raise
         except Exception as error:
             raise DataError(f"{where} cannot be read ({type(error).__name__}: {error})") from error
+        if is_masked:
+            raise DataError(f"{where} hold masked values, where they must be complete: fill them")
         if rows.shape != (stop - start, self.shape[1]):
             raise DataError(f"{where} have shape {rows.shape}, not {(stop - start, self.shape[1])}")
         return rows[:, key[1]]
