@@ -6,6 +6,7 @@ import pickle
 import tracemalloc
 import weakref
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -421,6 +422,28 @@ class MaskedDataset(Dataset):
 def test_values_behind_a_mask_are_not_learnt(samples, lies):
     with pytest.raises(ValueError, match="masked values"):
         SomVQ(engine=reread()).fit(lies(samples()[0]))
+
+
+def test_a_dataset_that_changes_ends_the_training(samples):
+    X, _ = samples()
+
+    def changed(record):
+        X[ROWS - 1] += 1
+
+    with pytest.raises(DataError, match=r"rows \d+ to 7013 of the Dataset changed between two"):
+        SomVQ(engine=reread(), callbacks=[changed], growth=GROWING).fit(Dataset(X))
+
+
+def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):
+    X, orders = samples()[0], np.random.default_rng(0)  # as those of a shuffle to the disk are
+
+    def shuffled(block):
+        return orders.permutation(block)
+
+    mixed = da.from_array(X, chunks=(3000, FEATURES)).map_blocks(shuffled, meta=X[:0])
+    with pytest.raises(DataError, match=r"partition . of X .* order of rows, as after a shuffle"):
+        SomVQ(growth=GROWING).fit(mixed)
+    SomVQ(epochs=1, tol=0, growth=GROWING).fit(mixed.persist())
 
 
 @pytest.mark.parametrize(

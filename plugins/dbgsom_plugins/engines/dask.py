@@ -7,6 +7,7 @@ import os
 import sys
 import uuid
 import weakref
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -435,6 +436,7 @@ class StoredRows:
 
     def __init__(self, source: Any) -> None:
         self._source, self.shape, self.dtype = source, tuple(source.shape), np.dtype(source.dtype)
+        self._digests: dict[Any, int] = {}
 
     def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
         start, stop, _ = key[0].indices(self.shape[0])
@@ -451,7 +453,19 @@ class StoredRows:
             raise DataError(f"{where} hold masked values, where they must be complete: fill them")
         if rows.shape != (stop - start, self.shape[1]):
             raise DataError(f"{where} have shape {rows.shape}, not {(stop - start, self.shape[1])}")
+        _check_same(self._digests, (start, stop), rows, where)
         return rows[:, key[1]]
+
+
+def _check_same(digests: dict[Any, int], key: Any, rows: NDArray[Any], where: str) -> None:
+    # What is known of a row from one reading is used in the next one.
+    digest = zlib.crc32(rows.data)
+    if digests.setdefault(key, digest) != digest:
+        raise DataError(
+            f"{where} changed between two readings, in values or in the order of rows, as after a "
+            "shuffle: leave X as it is until the end, and persist a merged or sorted collection of "
+            "dask first, or write it to Parquet"
+        )
 
 
 # ------------------------------------------------------------------------- collections of dask
@@ -479,7 +493,7 @@ def _array_of(X: Any) -> Any:
         sizes = dask.compute(*[dask.delayed(len)(block) for block in blocks])
     if not sum(sizes):
         raise DataError("X has no rows")
-    width, check = X.shape[1], dask.delayed(_checked, pure=False)
+    width, check = X.shape[1], dask.delayed(partial(_checked, digests={}), pure=False)
     checked = [
         da.from_delayed(check(block, i, (int(size), width), dtype, names), (size, width), dtype)
         for i, (block, size) in enumerate(zip(blocks, sizes, strict=True))
@@ -520,7 +534,12 @@ def _number(kind: Any) -> np.dtype[Any]:
 
 
 def _checked(
-    block: Any, number: int, shape: tuple[int, int], dtype: Any, names: list[Any] | None
+    block: Any,
+    number: int,
+    shape: tuple[int, int],
+    dtype: Any,
+    names: list[Any] | None,
+    digests: dict[Any, int],
 ) -> NDArray[Any]:
     # A partition as rows of what X says that all of them are.
     where = f"partition {number} of X (from 0)"
@@ -538,4 +557,5 @@ def _checked(
         raise DataError(f"{where} holds no numbers: {error}") from error
     if found.shape != shape:
         raise DataError(f"{where} has shape {found.shape}, and by X it has {shape}")
+    _check_same(digests, number, found, where)
     return found
