@@ -6,6 +6,7 @@ import pickle
 import tracemalloc
 import weakref
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,6 +137,7 @@ WAYS = {
     "classes": (SomClassifier, {}),
     "both": (SomClassifier, {}),
     "numbers": (SomRegressor, {}),
+    "several targets": (SomRegressor, {}),
     "majority": (SomClassifier, {"labeller": "majority"}),
     "random": (SomVQ, {"init": "random"}),
     "held out": (SomVQ, {"calibration": 0.1}),
@@ -153,6 +155,9 @@ def test_so_it_has_with_weights_targets_and_other_ways(mapped, engine, way, samp
     if way in ("weights", "both"):
         more = {"sample_weight": np.random.default_rng(3).integers(0, 4, ROWS).astype(float)}
     targets = {SomVQ: [], SomClassifier: [codes], SomRegressor: [X[:, 0] * 2.0]}[estimator]
+    if way == "several targets":
+        gaps = np.where(codes == 0, np.nan, X[:, 1])
+        targets = [np.column_stack([targets[0], gaps])]
     mine, usual = both(estimator, engine(SMALL), **params)
     same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
 
@@ -400,6 +405,45 @@ def test_a_value_that_is_missing_is_named(mapped, engine, value, samples):
 def test_a_dataset_that_fails_is_told(samples, fails, told):
     with pytest.raises(DataError, match=told):
         SomVQ(engine=reread()).fit(Dataset(samples()[0], fails))
+
+
+def masked_rows(X):
+    return np.ma.masked_greater(X, 2.0)
+
+
+class MaskedDataset(Dataset):
+    """What netCDF4 has: slices are masked arrays."""
+
+    def __getitem__(self, rows):
+        return masked_rows(self._X[rows])
+
+
+@pytest.mark.parametrize("lies", [masked_rows, MaskedDataset])
+def test_values_behind_a_mask_are_not_learnt(samples, lies):
+    with pytest.raises(ValueError, match="masked values"):
+        SomVQ(engine=reread()).fit(lies(samples()[0]))
+
+
+def test_a_dataset_that_changes_ends_the_training(samples):
+    X, _ = samples()
+
+    def changed(record):
+        X[ROWS - 1] += 1
+
+    with pytest.raises(DataError, match=r"rows \d+ to 7013 of the Dataset changed between two"):
+        SomVQ(engine=reread(), callbacks=[changed], growth=GROWING).fit(Dataset(X))
+
+
+def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):
+    X, orders = samples()[0], np.random.default_rng(0)  # as those of a shuffle to the disk are
+
+    def shuffled(block):
+        return orders.permutation(block)
+
+    mixed = da.from_array(X, chunks=(3000, FEATURES)).map_blocks(shuffled, meta=X[:0])
+    with pytest.raises(DataError, match=r"partition . of X .* order of rows, as after a shuffle"):
+        SomVQ(growth=GROWING).fit(mixed)
+    SomVQ(epochs=1, tol=0, growth=GROWING).fit(mixed.persist())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import sys
 import uuid
 import weakref
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -422,19 +423,36 @@ class StoredRows:
 
     def __init__(self, source: Any) -> None:
         self._source, self.shape, self.dtype = source, tuple(source.shape), np.dtype(source.dtype)
+        self._digests: dict[Any, int] = {}
 
     def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
         start, stop, _ = key[0].indices(self.shape[0])
         where = f"rows {start} to {stop} of the {type(self._source).__name__}"
         try:
-            rows = np.ascontiguousarray(self._source[start:stop])
+            found = self._source[start:stop]
+            is_masked = np.ma.is_masked(found)
+            rows = np.ascontiguousarray(found)
         except DataError:
             raise
         except Exception as error:
             raise DataError(f"{where} cannot be read ({type(error).__name__}: {error})") from error
+        if is_masked:
+            raise DataError(f"{where} hold masked values, where they must be complete: fill them")
         if rows.shape != (stop - start, self.shape[1]):
             raise DataError(f"{where} have shape {rows.shape}, not {(stop - start, self.shape[1])}")
+        _check_same(self._digests, (start, stop), rows, where)
         return rows[:, key[1]]
+
+
+def _check_same(digests: dict[Any, int], key: Any, rows: NDArray[Any], where: str) -> None:
+    # What is known of a row from one reading is used in the next one.
+    digest = zlib.crc32(rows.data)
+    if digests.setdefault(key, digest) != digest:
+        raise DataError(
+            f"{where} changed between two readings, in values or in the order of rows, as after a "
+            "shuffle: leave X as it is until the end, and persist a merged or sorted collection of "
+            "dask first, or write it to Parquet"
+        )
 
 
 # ------------------------------------------------------------------------- collections of dask
@@ -458,7 +476,7 @@ def _array_of(X: Any, workers: Workers | None) -> Any:
     names = X.columns.tolist() if _is_frame(X) else None
     dtype = X.dtype if names is None else np.result_type(*map(_number, X.dtypes))
     dtype = dtype if dtype in _FLOATS else np.dtype(np.float64)
-    width, check = X.shape[1], dask.delayed(_checked, pure=False)
+    width, check = X.shape[1], dask.delayed(partial(_checked, digests={}), pure=False)
     rows = [
         check(block, i, (size, width), dtype, names)
         for i, (block, size) in enumerate(zip(blocks, sizes, strict=True))
@@ -508,7 +526,12 @@ def _number(kind: Any) -> np.dtype[Any]:
 
 
 def _checked(
-    block: Any, number: int, shape: tuple[float, int], dtype: Any, names: list[Any] | None
+    block: Any,
+    number: int,
+    shape: tuple[float, int],
+    dtype: Any,
+    names: list[Any] | None,
+    digests: dict[Any, int],
 ) -> NDArray[Any]:
     # A partition as rows of what X says that all of them are, nan rows for any number.
     where = f"partition {number} of X (from 0)"
@@ -527,4 +550,5 @@ def _checked(
     expected = (len(found) if math.isnan(shape[0]) else int(shape[0]), shape[1])
     if found.shape != expected:
         raise DataError(f"{where} has shape {found.shape}, and by X it has {expected}")
+    _check_same(digests, number, found, where)
     return found

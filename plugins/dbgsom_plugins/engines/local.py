@@ -79,7 +79,9 @@ def stays_outside(X: Any) -> bool:
     """Return whether X (n, D) has slices of numbers that are not in an array of this process."""
     import numpy as np  # a configuration is checked without it
 
-    if type(X) is np.ndarray or len(getattr(X, "shape", ())) != 2 or hasattr(X, "iloc"):
+    if isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        return False
+    if len(getattr(X, "shape", ())) != 2 or hasattr(X, "iloc"):
         return False
     from scipy.sparse import issparse
 

@@ -1,4 +1,4 @@
-"""The engine `dask` on a cluster: the map of `local`, to the bit, also where workers die."""
+"""The engine `dask` on a cluster has the bits of `local`, whatever the partitions and who dies."""
 
 import asyncio
 import os
