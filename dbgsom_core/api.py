@@ -24,9 +24,8 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset, Table
 from dbgsom_core.interfaces.engine import (
-    opened_table,
-    samples_in_blocks,
     samples_in_memory,
+    samples_in_partitions,
 )
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
@@ -80,10 +79,10 @@ from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
+    from dbgsom_core.engine.partitions import Partitions, range_rows
     from dbgsom_core.engine.results import Assignment
     from dbgsom_core.engine.runtime import one_blas_thread
     from dbgsom_core.engine.samples import Samples
-    from dbgsom_core.engine.tables import Shards
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
     from dbgsom_core.som_map.som_map import Death, Insert, Move, SomMap
     from dbgsom_core.som_map.topology import (
@@ -134,11 +133,11 @@ __all__ = [
     "Nested",
     "NotedValue",
     "Page",
+    "Partitions",
     "Ranking",
     "Run",
     "RunResult",
     "Samples",
-    "Shards",
     "SomMap",
     "Stability",
     "Start",
@@ -160,10 +159,10 @@ __all__ = [
     "measured",
     "one_blas_thread",
     "open_regular",
-    "opened_table",
     "private_logger",
-    "samples_in_blocks",
+    "range_rows",
     "samples_in_memory",
+    "samples_in_partitions",
     "share",
     "shell_word",
     "topographic_function",
@@ -192,9 +191,6 @@ DEPRECATED = {
     name: Deprecation("0.1", "0.3", instead)
     for names, instead in _GONE.items()
     for name in names.split()
-} | {
-    "samples_in_shards": Deprecation("0.1", "0.3", "samples_in_blocks", samples_in_blocks),
-    "table_of_shards": Deprecation("0.1", "0.3", "opened_table", opened_table),
 }
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
@@ -205,7 +201,7 @@ _HOMES = {
     "engine.compile": "compiled inner_loop",
     "engine.results": "Assignment MapGraph Moments Neighbourhood PerSample Search Totals",
     "engine.samples": "Samples",
-    "engine.tables": "Shards",
+    "engine.partitions": "Partitions range_rows",
     "errors": "callers_level did_you_mean",
     "interfaces.context": "Chunk Context FloatArray IntArray",
     "interfaces.engine": "Engine",

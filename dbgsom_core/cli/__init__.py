@@ -102,7 +102,7 @@ def _report(error: BaseException) -> int:
     hint = "set DBGSOM_DEBUG=1 to see where it came from"
     if isinstance(error, MemoryError):
         hint = (
-            "there is no memory left: let the data be read in blocks (engine: {name: blocks}), use "
+            "there is no memory left: let the data stay where they are (engine: dask), use "
             "float32, fewer figures or fewer samples"
         )
     return _print_error(f"the run failed: {type(error).__name__}: {as_text(error)}\n{hint}", 1)

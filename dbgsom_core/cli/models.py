@@ -6,7 +6,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +86,30 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
     return CsvDialect(**{name: given[name] for name in names})
 
 
+@contextmanager
+def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a function of the rows so far, and of all where known, that draws a bar of them."""
+    if not shown:
+        yield lambda rows, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    texts = "{task.completed:,.0f} rows", "{task.fields[rate]:,.0f} rows/s", "left"
+    columns = [BarColumn(20), *map(TextColumn, texts), TimeRemainingColumn()]
+    started = time.monotonic()
+    with Progress(
+        *columns, console=Console(file=unescaped(sys.stderr)), transient=True
+    ) as progress:
+        task = progress.add_task("", total=None, rate=0.0)
+
+        def show(rows: int, total: int | None) -> None:
+            rate = rows / max(time.monotonic() - started, 1e-3)
+            progress.update(task, completed=rows, total=total, rate=rate)
+
+        yield show
+
+
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path(allow_dash=True))
@@ -120,12 +146,7 @@ def predict(
     stdout = sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
     counts = not messages.quiet and sys.stderr.isatty() and not on_screen
-
-    def show_count(rows: int) -> None:
-        if counts:
-            click.echo(f"\r{rows} rows", err=True, nl=False)
-
-    with shutdown.handling():  # so that a signal leaves nothing half-written
+    with shutdown.handling(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
         rows, unlike, notes = predict_file(
             found.model,
             data,
@@ -135,11 +156,9 @@ def predict(
             _dialect(given),
             trained=found.dialect,
             stdout=stdout,
-            progress=show_count,
+            progress=show_rows,
             for_spreadsheets=for_spreadsheets,
         )
-    if counts:
-        click.echo("\r", err=True, nl=False)
     if messages.quiet:
         return
     print_notes((*found.notes, *notes))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.partitions import Partitions, each_range
 from dbgsom_core.engine.results import Floats, Moments, smoothed_weights
 from dbgsom_core.engine.runtime import available_threads
-from dbgsom_core.engine.tables import BlockTable, each_range, pieces
 
-_CHUNK_ROWS = 8192
-_MOST_CHUNKS = 64
+if TYPE_CHECKING:
+    from dbgsom_core.engine.packing import ColumnSummaries
+
+_FEW_ROWS = 8192  # of large data, whose axes stand for those of all
 _CLEARLY = 1e-4  # times the largest entry: far more than rounding errors of a constant column
 _LARGEST = 1e153  # sums of squares, and of squared differences, stay below 1e308
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
@@ -43,7 +44,11 @@ def moments_of(data: Any) -> Moments:
                 raise ValueError(
                     f"all values are missing in column {named} of X: leave such columns out"
                 )
-        mean = np.asarray(_sum_ranges(X, weights, partial(_sum_rows, None, False)) / count)
+        if weights is None and isinstance(X, Partitions):
+            total = _summaries(X).totals.sum(axis=0)
+        else:
+            total = _sum_ranges(X, weights, partial(_sum_rows, None, False))
+        mean = np.asarray(total / count)
         squares = _sum_ranges(X, weights, partial(_sum_rows, mean, False))
         return Moments(mean, np.sqrt(squares / count))
 
@@ -63,34 +68,24 @@ def _sparse_moments(data: Any) -> Moments:
 
 
 def _sum_ranges(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
-    parts = each_range(X, _ranges(len(X)), add, available_threads(), weights)
-    return np.asarray(np.sum(parts, axis=0))
+    return np.asarray(np.sum(each_range(X, add, available_threads(), weights), axis=0))
 
 
-def _sum_rows(
-    centre: Floats | None, counts: bool, X: Any, rows: slice, weights: Floats | None
-) -> Floats:
+def _sum_rows(centre: Floats | None, counts: bool, X: Any, weights: Floats | None) -> Floats:
     # Sums (D,) of rows, or of squared differences to a centre; with weights, of observed values,
     # or (counts) the observed weight.
     from dbgsom_core.engine import loops  # numba is slow to import
 
-    out, first = np.zeros(X.shape[1]), rows.start
-    for piece in pieces(first, rows.stop):
-        part = X[piece]
-        if weights is not None:
-            row_weights = weights[piece.start - first : piece.stop - first]
-            values = part if centre is None else np.square(part - centre)
-            values = ~np.isnan(values) if counts else np.nan_to_num(values)
-            out += np.einsum("i,ij->j", row_weights, values, dtype=np.float64)
-        elif centre is None:
-            loops.add_columns(loops.writeable_view(part), out)
-        else:
-            loops.add_squares(loops.writeable_view(part), centre, out)
+    if weights is not None:
+        values = X if centre is None else np.square(X - centre)
+        values = ~np.isnan(values) if counts else np.nan_to_num(values)
+        return np.asarray(np.einsum("i,ij->j", weights, values, dtype=np.float64))
+    out = np.zeros(X.shape[1])
+    if centre is None:
+        loops.add_columns(loops.writeable_view(X), out)
+    else:
+        loops.add_squares(loops.writeable_view(X), centre, out)
     return out
-
-
-def _ranges(n: int) -> list[tuple[int, int]]:
-    return list(pairwise([*range(0, n, max(_CHUNK_ROWS, -(-n // _MOST_CHUNKS))), n]))
 
 
 # ------------------------------------------------------------------------------------ extremes
@@ -129,27 +124,35 @@ def check_varies(X: Any, moments: Moments | None = None) -> None:
 
 
 def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the smallest and the largest observed value (D,) of each column."""
     if issparse(X):
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
-    if not isinstance(X, BlockTable):
-        return _row_extremes(X, slice(0, len(X)))
-    if X.extremes is None:
-        ends = each_range(X, _ranges(len(X)), _row_extremes, available_threads())
-        X.extremes = _join_extremes(ends)
-    return X.extremes
+    if isinstance(X, Partitions):
+        found = _summaries(X)
+        return found.low.astype(X.dtype), found.high.astype(X.dtype)
+    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # which leave nan out
 
 
-def _row_extremes(X: Any, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not isinstance(X, BlockTable):  # fmin and fmax leave nan out
-        return np.fmin.reduce(X[rows], axis=0), np.fmax.reduce(X[rows], axis=0)
-    return _join_extremes(
-        [_row_extremes(X[piece], slice(None)) for piece in pieces(rows.start, rows.stop)]
-    )
+def first_non_finite(X: Partitions) -> tuple[int, int] | None:
+    """Return row and column of the first number that is nan or infinite, or None."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(_summaries(X).totals).all():
+            return None
+    for start, bad in zip(X.ends, X.each(_first_non_finite, X.beside()), strict=False):
+        if bad is not None:
+            return start + bad[0], bad[1]
+    return None
 
 
-def _join_extremes(ends: list[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    low, high = zip(*ends, strict=True)
-    return np.fmin.reduce(low, axis=0), np.fmax.reduce(high, axis=0)
+def _first_non_finite(X: NDArray[Any]) -> tuple[int, int] | None:
+    bad = np.argwhere(~np.isfinite(X))
+    return (int(bad[0, 0]), int(bad[0, 1])) if len(bad) else None
+
+
+def _summaries(X: Partitions) -> ColumnSummaries:
+    from dbgsom_core.engine.packing import column_summaries  # numba is slow to import
+
+    return column_summaries(X, 1)
 
 
 # ------------------------------------------------------------------------------ principal axes
@@ -167,7 +170,7 @@ def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     """
     n, d = data.X.shape
     if n * d * d > _WHOLE_COVARIANCE:
-        data = data.subset(slice(None, None, -(-n // _CHUNK_ROWS)))
+        data = data.subset(slice(None, None, -(-n // _FEW_ROWS)))
     variances, axes = (_svd_axes if d > _DENSE_COVARIANCE else _eigen_axes)(data, moments)
     found = []
     rounding = _FLAT * float(np.max(variances))
@@ -182,9 +185,8 @@ def _eigen_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
-    chunks = [(a, min(a + _CHUNK_ROWS, data.n)) for a in range(0, data.n, _CHUNK_ROWS)]
     ask = partial(_scatter, moments.mean, data.incomplete)
-    products = np.array(each_range(data.X, chunks, ask, data.threads, data.weights))
+    products = np.array(each_range(data.X, ask, data.threads, data.weights))
     covariance = products.sum(axis=0) / data.total_weight
     if issparse(data.X):
         covariance -= np.outer(moments.mean, moments.mean)
@@ -212,9 +214,8 @@ def _svd_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _scatter(mean: Floats, incomplete: bool, X: Any, rows: slice, weights: Floats | None) -> Floats:
+def _scatter(mean: Floats, incomplete: bool, X: Any, weights: Floats | None) -> Floats:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
-    X = X[rows]
     if issparse(X):
         given = np.ones(X.shape[0]) if weights is None else weights
         weighted = X.multiply(given[:, None]).tocsr()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from dbgsom_core.engine.packing import (
     PackedSamples,
     PrototypePacker,
     Quantisation,
+    SampleTiles,
     Workspace,
     error_steps,
     in_rows,
@@ -141,6 +142,28 @@ class Pruning:
             self._next_pause *= 2
 
 
+class PartState(NamedTuple):
+    """What a part whose rows are read anew knows of its last pass, number ``done``.
+
+    ``units`` (m,) by slot and the row ``order`` (m,) of each slot, None for that of the rows, are
+    of the smallest integer type; ``prototypes`` (K, D) are those of the pass.
+    """
+
+    done: int
+    prototypes: Floats | None
+    units: NDArray[Any]
+    order: NDArray[Any] | None
+    pruning: Pruning
+    is_double: bool
+
+    def units_by_row(self) -> NDArray[Any]:
+        if self.order is None:
+            return self.units
+        found = np.empty_like(self.units)
+        found[self.order] = self.units
+        return found
+
+
 class PackedPart(Part):
     """Packed samples, searched epoch after epoch with bounds from the pass before.
 
@@ -164,38 +187,59 @@ class PackedPart(Part):
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._steps, self._is_found = self._hits, 0.0, False
         self._changed = 0
+        self._is_sorted = self._since_last = False
+        self._keeps_sums = True
+        self._bounds_memory: int | None = None
         self._runners_up: LinkedRunnersUp | None = None
 
-    @classmethod
-    def of_shard(
-        cls,
-        X: NDArray[Any],
-        codes: Integers | None,
-        make: Callable[..., Any],
-        quantisation: Quantisation,
-        n_total: int,
-        prune: bool | None = None,
-    ) -> PackedPart:
-        """Return the part of rows X (m, D) of a table of ``n_total`` rows; it pickles as its rows.
-
-        ``make(X, codes)`` returns their `Samples`.
-        """
-        data = make(X, codes)
-        samples = PackedSamples(X, quantisation, data.threads)
-        part = cls(data, samples, prune, n_total)
-        part._recipe = X, codes, make, quantisation, n_total, prune
-        return part
-
     def __reduce__(self) -> Any:
-        return PackedPart.of_shard, self._recipe
+        return PackedPart.of_rows, self._recipe
 
     def __sizeof__(self) -> int:
         return 2 * int(self.data.X.nbytes)
 
-    def restore(self, units: NDArray[Any], done: int) -> None:
-        """Set the units (m,) of the pass number ``done``."""
-        self.samples.blocks.bmu[: len(units)] = units[self.samples.blocks.order]
-        self._done = done
+    @classmethod
+    def of_rows(
+        cls,
+        X: NDArray[Any],
+        codes: Integers | None,
+        state: PartState | None,
+        spare: SampleTiles | None,
+        make: Callable[..., Any],
+        quantisation: Quantisation,
+        n_total: int,
+        memory: int,
+    ) -> PackedPart:
+        """Return the part of rows X (m, D) of a table of ``n_total`` rows; it pickles as its rows.
+
+        ``make(X, codes)`` returns their `Samples`; ``memory`` are bytes for the bounds of all rows.
+        ``state`` is that of an earlier part of these rows, which are then read anew; ``spare`` are
+        arrays that it may overwrite.
+        """
+        dtype = np.float64 if state is not None and state.is_double else np.float32
+        order = None if state is None or state.order is None else state.order.astype(np.int32)
+        data = make(X, codes)
+        samples = PackedSamples(X, quantisation, data.threads, dtype, order, spare)
+        part = cls(data, samples, n_total=n_total)
+        part._bounds_memory = memory * len(X) // n_total
+        part._recipe = X, codes, None, None, make, quantisation, n_total, memory
+        if state is not None:
+            part._keeps_sums = False
+            samples.blocks.bmu[: len(X)] = state.units
+            part.pruning, part._is_sorted = state.pruning, state.order is not None
+            part._done, part._last = state.done, state.prototypes
+        if part._last is not None:
+            part._is_found, part._before = True, part._packer.coordinates(part._last)
+        return part
+
+    def state(self) -> PartState:
+        """Return what `of_rows` is to know in the next pass."""
+        blocks, n = self.samples.blocks, len(self.samples.X)
+        n_neurons = 0 if self._last is None else len(self._last)
+        units = blocks.bmu[:n].astype(np.min_scalar_type(n_neurons))
+        order = blocks.order.astype(np.min_scalar_type(n)) if self._is_sorted else None
+        last = self._last if self._is_found else None
+        return PartState(self._done, last, units, order, self.pruning, self.samples.is_double)
 
     def assign(self, spec: PassSpec) -> PartialSums | None:
         self._run_pass(spec)
@@ -209,8 +253,9 @@ class PackedPart(Part):
             linked = self.linked(spec, None, spec.links, None)
         hits = self._hits.copy()
         return PartialSums(
-            hits, self._sums, self._errors, self._steps, self._changed, classes, linked
-        )
+            hits, self._sums, self._errors, self._steps, self._changed, classes, linked,
+            self._since_last,
+        )  # fmt: skip
 
     def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
         self._run_pass(spec)
@@ -269,20 +314,16 @@ class PackedPart(Part):
         # panels of the new ones are compared, and panels within reach.
         n_neurons, samples, pruning = len(prototypes), self.samples, self.pruning
         before = self._before
-        if n_known and len(before) == len(self._hits) == n_known:
+        if n_known and len(before) == n_known:
             pruning.grow(n_known, n_neurons)
             packed = self._packer.pack(prototypes, pruning.ids, pruning.drift)
             known, more = True, n_neurons - n_known
-            if packed is not None:
+            if packed is not None and self._keeps_sums:
                 self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
                 self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
         else:
-            known = n_neurons == len(before) == len(self._hits)
-            memory = self.data.working_memory
-            if memory is None:
-                memory = max(_MARGIN_BYTES, samples.blocks.numbers.nbytes // 2)
-            else:
-                memory -= samples.bytes_for(samples.X, samples.dtype)
+            known = n_neurons == len(before)
+            memory = self._memory_of_bounds()
             if pruning.prepare(positions, n_neurons, known, len(samples.blocks.numbers), memory):
                 self._sort()
             # Bounds need the drift of prototypes since the last pass.
@@ -295,9 +336,18 @@ class PackedPart(Part):
             return
         pruning.fit_accuracy(self._packer, packed.accuracy.largest)
         in_reach = pruning.bounds is not None and not pruning.begins
-        compared = self._run(prototypes, packed, IN_REACH if in_reach else ALL, known)
+        mode = IN_REACH if in_reach else ALL
+        compared = self._run(prototypes, packed, mode, known)
         if in_reach and not n_known:
             pruning.stop_if_slow(compared / len(samples.blocks.numbers))
+
+    def _memory_of_bounds(self) -> int:
+        samples, memory = self.samples, self.data.working_memory
+        if self._bounds_memory is not None:
+            return self._bounds_memory
+        if memory is None:
+            return max(_MARGIN_BYTES, samples.blocks.numbers.nbytes // 2)
+        return int(memory - samples.bytes_for(samples.X, samples.dtype))
 
     def _run(
         self, prototypes: Floats, packed: PackedPrototypes, mode: int, only_changes: bool
@@ -307,7 +357,8 @@ class PackedPart(Part):
         samples, n_neurons, bounds = self.samples, len(prototypes), self.pruning.bounds
         n, d = samples.X.shape
         self._steps = steps = error_steps(self._among or n, d, packed.accuracy.largest)
-        if not only_changes:
+        self._since_last = only_changes and not self._keeps_sums
+        if self._since_last or not only_changes:
             self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
 
@@ -349,6 +400,7 @@ class PackedPart(Part):
         rank[ids[ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         before = None if runners_up is None else samples.blocks.order.copy()
         samples.sort(rank)
+        self._is_sorted = True
         if runners_up is not None and before is not None:
             runners_up.sort(before, samples.blocks.order)
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
 from dbgsom_core.engine.lanes import fetch_line, lanes_of, pack_tile, read_number
 from dbgsom_core.engine.loops import writeable_view
+from dbgsom_core.engine.partitions import Partitions, each_range
 from dbgsom_core.engine.runtime import share
-from dbgsom_core.engine.tables import each_range, pieces
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, UNROLL, VALUES
 
 _AHEAD = 1
@@ -239,29 +239,47 @@ def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: A
             ends[1, k] = max(ends[1, k], value)
 
 
-def quantisation_of(X: Any, threads: int) -> Quantisation:
-    """Return the quantisation of all rows of X, an array or a table.
+class ColumnSummaries(NamedTuple):
+    """Sums (R, D) of ranges of rows, and the extremes (D,) of the columns.
 
-    The centre is the column means up to rounding, the same for any number of threads.
+    Where a number is not finite some sum is not, and extremes are those of other numbers.
     """
-    n, tasks = len(X), min(_TASKS, X.size // _TASK_NUMBERS + 1)
-    ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
-    found = each_range(X, ranges, _totals, threads if X.size >= _TASK_PACKED else 1)
-    centre = np.sum([total for total, _ in found], axis=0) / n
-    ends = np.array([ends for _, ends in found])
-    farthest = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
-    reach = float(farthest.max())
+
+    totals: Floats
+    low: Floats
+    high: Floats
+
+
+def column_summaries(X: Any, threads: int) -> ColumnSummaries:
+    """Summarise the columns of an array or of partitions, whose rows are then read once."""
+    known = getattr(X, "summaries", None)
+    if known is not None:
+        return ColumnSummaries(*known)
+    found = each_range(X, _totals, threads if X.size >= _TASK_PACKED else 1)
+    totals, ends = map(np.array, zip(*found, strict=True))
+    summaries = ColumnSummaries(totals, ends[:, 0].min(axis=0), ends[:, 1].max(axis=0))
+    if isinstance(X, Partitions):
+        X.summaries = summaries
+    return summaries
+
+
+def quantisation_of(X: Any, threads: int) -> Quantisation:
+    """Return the quantisation of all rows of X, an array or partitions.
+
+    The centre is the column means up to rounding, the same for any threads and partitions.
+    """
+    n, found = len(X), column_summaries(X, threads)
+    centre = found.totals.sum(axis=0) / n
+    reach = float(np.maximum(found.high - centre, centre - found.low).max())
     digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
     scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
     return Quantisation(centre, scale, 2.0**-digits)
 
 
-def _totals(X: Any, rows: slice) -> tuple[Floats, Floats]:
+def _totals(X: Any) -> tuple[Floats, Floats]:
     total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
     ends[0], ends[1] = np.inf, -np.inf
-    for piece in pieces(rows.start, rows.stop):
-        part = writeable_view(X[piece])
-        column_totals(part, 0, len(part), total, ends)
+    column_totals(writeable_view(X), 0, len(X), total, ends)
     return total, ends
 
 
@@ -269,7 +287,8 @@ class PackedSamples:
     """A packed copy of samples X (n, D), in any ``order`` (n,) of the rows.
 
     Blocks are float32 for any dtype of X: most distances are unambiguous in it, at twice the speed.
-    Ambiguous ones are compared exactly, and sums are of X itself.
+    Ambiguous ones are compared exactly, and sums are of X itself. ``spare`` are arrays that may be
+    overwritten, where they have the right shape.
     """
 
     def __init__(
@@ -279,6 +298,7 @@ class PackedSamples:
         threads: int = 1,
         dtype: Any = np.float32,
         order: NDArray[np.int32] | None = None,
+        spare: SampleTiles | None = None,
     ) -> None:
         self.X = np.ascontiguousarray(writeable_view(X))
         self.quantisation = quantisation or quantisation_of(self.X, threads)
@@ -288,12 +308,15 @@ class PackedSamples:
         self.depth = -(-d // UNROLL) * UNROLL  # features, padded with 0
         lanes = LINE // self.dtype.itemsize
         n_blocks = -(-n // lanes)
-        self.blocks = SampleTiles(
-            aligned((n_blocks, self.depth, lanes), dtype),
-            np.zeros((n_blocks, lanes), dtype),
-            np.arange(n, dtype=np.int32) if order is None else order,
-            np.zeros(n_blocks * lanes, np.int32),
-        )
+        order = np.arange(n, dtype=np.int32) if order is None else order
+        shape = n_blocks, self.depth, lanes
+        if spare is None or spare.numbers.shape != shape or spare.numbers.dtype != self.dtype:
+            squares, bmu = np.zeros((n_blocks, lanes), dtype), np.zeros(n_blocks * lanes, np.int32)
+            self.blocks = SampleTiles(aligned(shape, dtype), squares, order, bmu)
+        else:
+            self.blocks = spare._replace(order=order)
+            spare.numbers[-1] = 0  # lanes without a sample
+            spare.bmu[:] = 0
         self._workspaces: list[Workspace] = []
         self._fill()
 
@@ -339,7 +362,7 @@ class PackedSamples:
         ``sums`` and ``hits`` are updated. Additions are exact, so their order does not matter.
         """
         threads = 1 if is_small else self.threads
-        tasks = self._tasks(_TASK_NUMBERS) if threads > 1 else [(0, len(self.blocks.numbers))]
+        tasks = [(0, len(self.blocks.numbers))] if is_small else self._tasks(_TASK_NUMBERS)
         spaces, added = self.workspaces(threads, n_panels), []
         for worker in range(threads):
             own = (np.zeros_like(sums), np.zeros_like(hits)) if worker else (sums, hits)
@@ -374,7 +397,7 @@ class PackedSamples:
     def _tasks(self, numbers: int) -> list[tuple[int, int]]:
         # The blocks of each task, ``lower`` numbers about, as (start, stop).
         n_blocks = len(self.blocks.numbers)
-        tasks = min(_TASKS, self.blocks.numbers.size // numbers + 1)
+        tasks = 1 if self.threads == 1 else min(_TASKS, self.blocks.numbers.size // numbers + 1)
         return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
 
 
@@ -544,6 +567,12 @@ class PrototypePacker:
         self._how, self._d, self._dtype = quantisation, d, dtype
         self._panels: PrototypeTiles | None = None
         self._rows = self._halves = self._steps = np.empty(0)
+
+    def coordinates(self, prototypes: Floats) -> Floats:
+        """Return the packed coordinates (K, depth) of prototypes (K, D), as `pack` makes them."""
+        packed = np.zeros((len(prototypes), -(-self._d // UNROLL) * UNROLL))
+        packed[:, : self._d] = (prototypes - self._how.centre) * self._how.scale
+        return packed
 
     def accuracy(self, largest: float) -> Accuracy:
         unit = float(np.finfo(self._dtype).eps) / 2

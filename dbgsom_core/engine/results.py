@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.tables import pieces
+from dbgsom_core.engine.partitions import pieces
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -21,6 +21,7 @@ from dbgsom_core.engine.moments import (
     principal_axes,
     robust_weights,
 )
+from dbgsom_core.engine.partitions import has_missing, pieces
 from dbgsom_core.engine.results import (
     Assignment,
     Floats,
@@ -34,7 +35,6 @@ from dbgsom_core.engine.results import (
     sum_by_unit,
 )
 from dbgsom_core.engine.runtime import available_threads, share
-from dbgsom_core.engine.tables import has_missing, pieces
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.packing import PackedSamples, Quantisation

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
 from dbgsom_core.engine.packing import NEAR, PackedSamples, PrototypePacker, error_steps, in_rows
+from dbgsom_core.engine.partitions import Parts, pieces
 from dbgsom_core.engine.results import (
     Centre,
     Flags,
@@ -34,7 +35,6 @@ from dbgsom_core.engine.results import (
     winners_of_own_class,
 )
 from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals
-from dbgsom_core.engine.tables import Parts, pieces
 from dbgsom_core.engine.tile import PANEL_ROWS, UNROLL
 
 
@@ -58,7 +58,8 @@ class PartialSums(NamedTuple):
 
     ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``, the
     number of rows that ``changed`` their unit, counts by class, int64 (K, C), or None, and packed
-    sums and hits by nearest linked neighbour, or None.
+    sums and hits by nearest linked neighbour, or None. With ``since_last`` hits and sums are the
+    changes since the last pass.
     """
 
     hits: Integers
@@ -68,11 +69,12 @@ class PartialSums(NamedTuple):
     changed: int
     classes: Integers | None = None
     linked: tuple[Floats, Integers] | None = None
+    since_last: bool = False
 
 
 def plus(first: Any, other: Any) -> Any:
     """Return the sum of two parts' results, which have the same steps."""
-    if first is None or isinstance(first, float):
+    if first is None or isinstance(first, (bool, float)):
         return first
     if not isinstance(first, tuple):
         return first + other
@@ -169,6 +171,8 @@ class Part:
 class LocalParts:
     """Parts in this process, see `Parts`."""
 
+    rereads = False
+
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
 
@@ -186,6 +190,7 @@ class PartitionedSearch(Search):
         super().__init__(data)
         self.parts, self._passes, self._known = parts, 0, 0
         self._is_first = True
+        self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._links: NDArray[np.int32] | None = None  # of the last update
 
     def assign(self, prototypes: Floats, positions: Integers) -> SearchResult:
@@ -205,9 +210,6 @@ class PartitionedSearch(Search):
         return reduce(plus, self.parts.ask(question, *given, add=plus))
 
     def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
-        if own is None and hasattr(self.parts, "units"):
-            units: NDArray[Any] = self.parts.units
-            return units
         each = self.parts.ask("units", spec, own, add=None)
         return each[0] if len(each) == 1 else np.concatenate(each)
 
@@ -216,9 +218,9 @@ class PartitionedSearch(Search):
     ) -> tuple[Floats, Integers]:
         """Return packed sums and hits by nearest linked neighbour, see `Part.linked`.
 
-        Where parts are read from a table, the next pass computes them too, to save a read.
+        Where questions read the rows, the next pass computes them too.
         """
-        self._links = links if majority is None and hasattr(self.parts, "units") else None
+        self._links = links if majority is None and self.parts.rereads else None
         total: tuple[Floats, Integers] = self.total("linked", spec, own, links, majority)
         return total
 
@@ -231,6 +233,12 @@ class PartitionedSearch(Search):
         self._known = 0 if won is None else len(prototypes)
         if won is None:
             return SearchResult(self.data, prototypes, self.data.assign(prototypes))
+        if won.since_last:
+            more = len(prototypes) - len(self._hits)
+            sums, hits = np.pad(self._sums, ((0, more), (0, 0))), np.pad(self._hits, (0, more))
+            won = won._replace(sums=sums + won.sums, hits=hits + won.hits)
+        if self.parts.rereads:
+            self._sums, self._hits = won.sums, won.hits
         moved, self._is_first = 1.0 if self._is_first else won.changed / self.data.n, False
         return PackedResult(self, spec, won, moved)
 

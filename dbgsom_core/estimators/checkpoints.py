@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.tables import each_range
+from dbgsom_core.engine.partitions import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import (
     ArchiveError,
@@ -43,7 +42,6 @@ from dbgsom_core.training.train import BY_CALLBACK
 log = logging.getLogger("dbgsom")
 
 FORMAT = 2
-_DIGESTED = 1 << 22  # bytes of a table per digest
 Facts = Mapping[str, str]
 
 
@@ -238,15 +236,13 @@ def data_digest(X: Any) -> str:
         for part in (X.indptr, X.indices, X.data):
             found.update(data_digest(part).encode())
         return found.hexdigest()[:16]
-    width = max(1, int(np.prod(X.shape[1:])) * max(X.dtype.itemsize, 1))
-    ends = [*range(0, X.shape[0], max(1, _DIGESTED // width)), X.shape[0]]
-    for digest in each_range(X, list(pairwise(ends)), _digest_of_rows, 1):
+    for digest in each_range(X, _digest_of_rows, 1):
         found.update(digest)
     return found.hexdigest()[:16]
 
 
-def _digest_of_rows(X: Any, rows: slice) -> bytes:  # also on workers
-    part = np.ascontiguousarray(X[rows])
+def _digest_of_rows(X: Any) -> bytes:  # also on workers
+    part = np.ascontiguousarray(X)
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.errors import ScaleWarning, as_text, called_by, callers_level, did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
@@ -420,7 +420,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
-        if isinstance(samples.X, BlockTable):
+        if isinstance(samples.X, Partitions):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])

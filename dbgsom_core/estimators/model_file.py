@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import (
     DataError,
     DbgsomError,
@@ -592,7 +592,7 @@ class FittedModel:
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
         X = prepared(self.steps, X)
-        return X if isinstance(X, BlockTable) else np.asarray(X)
+        return X if isinstance(X, Partitions) else np.asarray(X)
 
     def _with_names(self, X: Any) -> Any:
         """Return an array (n, D) as a data frame, where the first step would miss its names."""

@@ -18,11 +18,10 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_consistent_length
 
+from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.runtime import available_threads, compile_clock, one_blas_thread
-from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.estimators.components import AUTO, build_growth, computed
 from dbgsom_core.estimators.samples import is_integer, is_number
-from dbgsom_core.interfaces.engine import opened_table
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Interval, Measure, MeasureAbilities, Stability
 from dbgsom_core.interfaces.stopping import STOP
@@ -197,11 +196,11 @@ def _some_rows(X: Any, y: Any, rng: np.random.Generator) -> tuple[int, Any, Any]
         some = np.arange(n)
         if n > PROBE_ROWS:
             some = np.sort(rng.choice(n, PROBE_ROWS, replace=False))
-            table: Any = opened_table(X)
             if hasattr(X, "to_pandas"):  # of pyarrow, whose [] are columns
                 X = X.take(some)
             else:
-                X = _safe_indexing(X, some) if table is None else table[some]
+                is_stored = hasattr(X, "dtype") and not isinstance(X, np.ndarray)
+                X = X[some] if is_stored else _safe_indexing(X, some)
     if n == 0:
         raise ValueError("X has no rows")
     if y is None:
@@ -445,7 +444,7 @@ def compute_stability(
         second = (first + step + 1) % n_samples
 
     def of_rows(rows: NDArray[np.int64]) -> tuple[Any, Any]:
-        some = take(X, rows) if isinstance(X, BlockTable) else _safe_indexing(X, rows)
+        some = take(X, rows) if isinstance(X, Partitions) else _safe_indexing(X, rows)
         return some, None if y is None else _safe_indexing(y, rows)
 
     def refit(rows: NDArray[np.int64]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -19,8 +19,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
+from dbgsom_core.engine.moments import extremes, first_non_finite
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.tables.frames import arrow_table
 
@@ -30,7 +30,6 @@ MOST_SPREAD = 100  # times that a column may spread farther than another without
 _LOOKED_AT, _MOST_CELLS = 256, 1 << 18  # rows and cells by which scales are known
 _WHITE = 255  # the largest grey level
 _ROUNDING = 1e-12
-_BLOCK_BYTES = 1 << 20  # bytes of a table to check at a time
 _DTYPES = [np.float64, np.float32]
 
 
@@ -45,18 +44,18 @@ def check_samples(
 ) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
 
-    Or a table, where the engine's ``opened`` returns one to read X in blocks. ``handles`` names the
-    metric's capabilities, ``"missing"`` values and ``"sparse"`` samples.
+    Or `Partitions`, where the engine's ``opened`` returns them. ``handles`` names the metric's
+    capabilities, ``"missing"`` values and ``"sparse"`` samples.
     """
     table = None if opened is None else opened(X)
     if table is not None:
         if len(table) < least:
             raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
-        bad = table.first_non_finite(block_rows(table, _BLOCK_BYTES))
+        bad = first_non_finite(table)
         if bad is not None:
             raise ValueError(
                 f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
-                "(from 0), which data that is read in blocks must not have: fill or leave out "
+                "(from 0), which data that stays where it is must not have: fill or leave out "
                 "such rows"
             )
         named = table
@@ -270,21 +269,16 @@ class JointScaler(StandardScaler):
         return self
 
 
-# Fitted scalers that transform each row independently, to the bit.
-IN_BLOCKS = (RangeScaler, StandardScaler, JointScaler, MinMaxScaler, MaxAbsScaler)
-
-
 def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
-    """Apply fitted steps to samples X (n, D); scalers transform a table in blocks on reading.
+    """Apply fitted steps to samples X (n, D); `Partitions` are transformed where they are.
 
-    Other steps need a table in memory. X is not changed, also by steps that work in place
-    (``copy=False``).
+    X is not changed, also by steps that work in place (``copy=False``).
     """
     for _, step in steps:
-        if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
-            X = TransformedTable(X, step.transform)
+        if isinstance(X, Partitions):
+            X = X.map(step.transform)
         else:
-            in_place = getattr(step, "copy", True) is False or isinstance(X, BlockTable)
+            in_place = getattr(step, "copy", True) is False
             X = np.asarray(step.transform(np.array(X) if in_place else X))
     return X
 

@@ -7,15 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.component import Abilities, Component
-from dbgsom_core.interfaces.datasets import Table
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dbgsom_core.engine.partitions import Partitions
     from dbgsom_core.engine.samples import LocalSamples, Samples
     from dbgsom_core.interfaces.metrics import Metric
 
@@ -28,8 +27,9 @@ class Engine(Protocol):
     does not depend on the engine: its bits are those of `local`.
 
     Optional capabilities
-        ``opened(X) -> Table or None``: X as a table whose values are read block by block, and which
-        goes to `over` as it is; None: X is to be an array.
+        ``opened(X) -> Partitions or None``: the rows of X where they are, which go to `over` as
+        they are; None: X is to be an array. `DataError`: it cannot be one.
+        ``out_of_memory``: True where `opened` takes what `Dataset.opened` returns.
         ``session() -> context manager``: entered for the length of a fit, where connections say
         must be given back.
         ``lazily(X, ask)``: what ``ask(rows)`` says of each row of X, a lazy collection of the
@@ -55,6 +55,7 @@ class EngineAbilities(Abilities):
 
     over: Any = None
     opened: Callable[[Any], Any] | None = None
+    out_of_memory: bool = False
     session: Callable[[], AbstractContextManager[Any]] | None = None
     lazily: Callable[[Any, Callable[[Any], Any]], Any] | None = None
 
@@ -99,64 +100,31 @@ def samples_in_memory(
     )
 
 
-def opened_table(X: Any, above: float = 0.0) -> Table | None:
-    """Return a table over X (n, D) of more than ``above`` MiB where its rows can be had in blocks.
-
-    That is a memory-mapped .npy, `Shards`, and anything else with ``shape``, ``dtype`` and rows by
-    slices. None: X is an array, a data frame, a list, a sparse matrix, or holds no numbers.
-    """
-    import numpy as np
-
-    from dbgsom_core.engine.tables import as_table
-
-    table = None if type(X) is np.ndarray else as_table(X, DataError)
-    if table is None or table.size * table.dtype.itemsize <= above * 2**20:
-        return None
-    return table
-
-
-def samples_in_blocks(
-    X: Any,
+def samples_in_partitions(
+    X: Partitions,
     metric: Metric | MetricAbilities,
     weights: NDArray[np.float64] | None = None,
     *,
     threads: int | None = None,
     chunk_rows: int = 4096,
-    block: float = 1.0,
 ) -> Samples:
-    """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
-
-    Of `Shards` each pass runs where they are: prototypes go there, and what neurons won comes back,
-    in sums that add up exactly.
+    """Return `Samples` in partitions: each pass runs where the rows are, and sums come back.
 
     Parameters
     ----------
-    X : Table
-        As `opened_table` makes it, or some of its rows; complete. What one block holds, or no
-        table, is held in memory.
+    X : Partitions
+        Complete. Few rows are held in memory.
     metric, weights, threads, chunk_rows
         As of `samples_in_memory`.
-    block : float
-        MiB that each thread reads at a time.
 
     Raises
     ------
     DataError
-        The table needs a metric that is Euclidean and prepares nothing, or values are missing.
+        The metric is not Euclidean, or prepares samples.
     """
     from dbgsom_core.engine.partitioned import samples_of  # numba is slow to import
     from dbgsom_core.engine.runtime import available_threads
-    from dbgsom_core.engine.tables import as_table
 
-    abilities, table = MetricAbilities.of(metric), as_table(X, DataError)
-    if table is None:
-        return samples_in_memory(X, abilities, weights, threads=threads, chunk_rows=chunk_rows)
-    return samples_of(
-        table,
-        abilities,
-        is_checked=table is X,
-        weights=weights,
-        threads=threads or available_threads(),
-        chunk_rows=chunk_rows,
-        block_bytes=max(1, int(block * 2**20)),
-    )
+    threads = threads or available_threads()
+    of_rows: Any = {"weights": weights, "threads": threads, "chunk_rows": chunk_rows}
+    return samples_of(X, MetricAbilities.of(metric), **of_rows)

@@ -43,6 +43,7 @@ OWN_DISTRIBUTION = "dbgsom-core"
 STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
 _OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
 _HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
+_REPLACED = {("engine", "blocks"): "dask"}  # by kind and name
 _FILES = {  # data sets that read files, by the end of a name
     **dict.fromkeys((".csv", ".tsv"), "csv"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
@@ -498,6 +499,8 @@ class Registry:
         return offered
 
     def _unknown_message(self, kind: str, name: str) -> str:
+        if (kind, name) in _REPLACED:
+            return f"{kind} '{name}' is gone: take '{_REPLACED[kind, name]}' in its place"
         form = _FILES.get(PurePath(name).suffix.lower()) if kind == "dataset" else None
         if form is not None:
             written = f"dataset: {{name: {form}, path: {name}}}"

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,18 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
 from dbgsom_core.config.components import fills_gaps
-from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing, take
+from dbgsom_core.engine.moments import extremes, first_non_finite
+from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import DATA_FILE
-from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
+from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
 from dbgsom_core.tables import parse_numbers
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
@@ -40,9 +43,6 @@ LEAST_ROWS = 4
 
 _MOST_FOLDS = 10_000
 _MOST_NAMES = 10_000  # feature names in run.json
-_BLOCK_BYTES = 1 << 20  # bytes of a table to check at a time
-_MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of a subsample
-_SUBSAMPLE_BYTES = 1 << 26
 
 # ------------------------------------------------------------------------------------- loading
 
@@ -115,12 +115,10 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
     path = str(getattr(component, "path", ""))
     try:
         with _naming_frame(path) if Path(path).name == DATA_FILE else nullcontext():
-            if opened is not None and reader is not None:
-                left: Data | None = opened()
-                table = None if left is None else reader(left.X)
-                if left is not None and isinstance(table, BlockTable):
-                    return replace(left, X=table)
-            data: Data = guarded("dataset", component, "load")()
+            is_outside = EngineAbilities.of(experiment.engine).out_of_memory
+            left: Data | None = opened() if is_outside and opened is not None else None
+            data: Data = guarded("dataset", component, "load")() if left is None else left
+            table = None if reader is None else reader(data.X)
     except DataError as error:
         if path == DATA_FILE and absent:
             raise DataError(
@@ -131,6 +129,8 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
             places = "in the working directory and beside the configuration"
             raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
         raise
+    if isinstance(table, Partitions):
+        return replace(data, X=table)
     if data.X.ndim != 2 or data.X.dtype.kind not in "fiub":
         what = f"{data.X.dtype}, shape {data.X.shape}"
         raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
@@ -217,8 +217,9 @@ def digest(data: Data) -> str:
             array = array.astype(str)
         found.update(f"{array.dtype.str}{array.shape}".encode())
         step = max(1, (1 << 22) // (math.prod(array.shape[1:]) * array.dtype.itemsize or 1))
-        for start in range(0, len(array), step):
-            found.update(np.ascontiguousarray(array[start : start + step]).data.cast("B"))
+        ends = array.ends if isinstance(array, Partitions) else [*range(0, len(array), step), None]
+        for start, stop in pairwise(ends):
+            found.update(np.ascontiguousarray(array[start:stop]).data.cast("B"))
     return found.hexdigest()
 
 
@@ -257,7 +258,7 @@ def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
     trains = part.startswith("the part to train on")
-    if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
+    if X is not None and not isinstance(X, Partitions) and X.dtype.kind == "f" and has_missing(X):
         missing = np.isnan(X)
         rows, columns = (np.flatnonzero(missing.all(axis=axis)) for axis in (1, 0))
         if len(rows):
@@ -288,12 +289,12 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
         more = f" ({columns} columns)" if columns > 1 else ""
         return f"row {row} (from 0), column {called(column)} first{more}"
 
-    if isinstance(X, BlockTable):
-        bad = X.first_non_finite(block_rows(X, _BLOCK_BYTES))
+    if isinstance(X, Partitions):
+        bad = first_non_finite(X)
         if bad is not None:
             yield (
                 f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
-                f"{called(bad[1])}, which data that is read in blocks must not have: drop or fill "
+                f"{called(bad[1])}, which data that stays where it is must not have: drop or fill "
                 "it, or hold the data in memory (engine: local)"
             )
         return
@@ -395,7 +396,7 @@ def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> 
     if experiment.split is not None and experiment.split.holds_out:
         ((train, tested),) = _divide(experiment, data, experiment.split)
         return make_fold(experiment, data, train, tested)
-    every = slice(None) if isinstance(data.X, BlockTable) else np.arange(len(data.X))
+    every = slice(None) if isinstance(data.X, Partitions) else np.arange(len(data.X))
     return make_fold(experiment, data, every, None, test)
 
 
@@ -410,11 +411,12 @@ def make_fold(
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
     # Prepare steps may change their input, so it is a copy; without steps it may be a memory map.
-    is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
+    is_whole = test is None and (not steps or isinstance(data.X, Partitions))
     X = data.X if is_whole else take(data.X, train)
     table = data.columns
     categories = [] if table is None else [table.features_of(name) for name in table.categories]
-    X_train = fit_steps(steps, X, y_train, data.feature_names, categories)
+    seed = experiment.seed
+    X_train = fit_steps(steps, X, y_train, data.feature_names, categories, seed)
     if test is not None:
         test_data = Data(take(data.X, test), None if y is None else y[test])
     tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
@@ -484,7 +486,7 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
         groups = np.asarray(ids[name])
     elif name in features:
         place, X = features.index(name), data.X
-        groups = X.column(place) if isinstance(X, BlockTable) else X[:, place]
+        groups = _column(X, place) if isinstance(X, Partitions) else X[:, place]
     elif data.columns is not None and name in data.columns.categories:
         # One column of 0 and 1 for each value; all of them are missing where the value is.
         places = [features.index(feature) for feature in data.columns.features_of(name)]
@@ -505,6 +507,14 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
     return np.unique(texts, return_inverse=True)[1]
 
 
+def _column(X: Partitions, place: int) -> NDArray[Any]:
+    return np.concatenate(X.each(partial(_values, place), X.beside()))
+
+
+def _values(place: int, rows: NDArray[Any]) -> NDArray[Any]:  # also on workers
+    return rows[:, place]
+
+
 def _strata(data: Data, key: str) -> NDArray[Any]:
     if data.y is None:
         raise DataError(f"{key} needs classes, but the data set has none; divide it without")
@@ -519,19 +529,15 @@ def _strata(data: Data, key: str) -> NDArray[Any]:
 def subsample(part: Part, seed: int) -> Part:
     """Return the samples of a part for measures and figures, in memory.
 
-    A part that is read in blocks is sampled, one row of each of equal ranges, unless it is small. A
-    part in memory is returned whole.
+    A part that stays where it is is sampled, see `sample_rows`, unless it is small; one in memory
+    is returned whole.
     """
     X = part.X
-    if not isinstance(X, BlockTable):
+    if not isinstance(X, Partitions):
         return part
-    n = len(X)
-    count = int(np.clip(_SUBSAMPLE_BYTES // (X.nbytes // max(n, 1)), _LEAST_SAMPLES, _MOST_SAMPLES))
-    if n <= count:
+    rows = sample_rows(X, seed)
+    if len(rows) == len(X):
         return part
-    ends = np.arange(count + 1) * n // count
-    chances = np.random.default_rng(seed).random(count)
-    rows = ends[:-1] + (chances * np.diff(ends)).astype(np.int64)
     known: Any = rows if isinstance(part.rows, slice) else part.rows
     if known is not None and known is not rows:
         known = known[rows]

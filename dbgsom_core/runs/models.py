@@ -191,6 +191,11 @@ class FileSamples:
         self._columns = replace(columns, decimal=mark, thousands=thousands)
         self.feature_names = self._columns.feature_names
 
+    @property
+    def num_rows(self) -> int | None:
+        """The number of rows, where it is known before they are read."""
+        return self._reader.num_rows
+
     def batches(self) -> Iterator[SampleBatch]:
         first = 0
         for batch in self._read():
@@ -313,12 +318,13 @@ def predict_file(
     *,
     trained: CsvDialect = UNKNOWN,
     stdout: Any = None,
-    progress: Callable[[int], object] = lambda rows: None,
+    progress: Callable[[int, int | None], object] = lambda rows, total: None,
     for_spreadsheets: bool = False,
 ) -> tuple[int, int, list[str]]:
     """Write a model's predictions for each row of a file, in batches.
 
-    ``for_spreadsheets``: no text in it is a formula. Returns the number of predictions, of outliers
+    ``progress`` gets the rows so far, and of all where they are known. ``for_spreadsheets``: no
+    text in it is a formula. Returns the number of predictions, of outliers
     among them, and notes.
     """
     check_target(target)
@@ -336,7 +342,12 @@ def predict_file(
     with closing(answering.tables()) as tables:
         mask = quote_formula if for_spreadsheets else None
         rows = write_table(
-            target, tables, stream=stdout, progress=progress, mask=mask, beside=source
+            target,
+            tables,
+            stream=stdout,
+            progress=lambda rows: progress(rows, samples.num_rows),
+            mask=mask,
+            beside=source,
         )
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)

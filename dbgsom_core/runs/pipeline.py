@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.components import fills_gaps
-from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
@@ -207,7 +207,7 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     fills = any(fills_gaps(step.name) for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
-        X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
+        X = None if fills or isinstance(data.X, Partitions) else data.X[train]
         check_part(experiment, X, y, f"the part to train on of fold {number}")
     estimator = make_estimator(experiment)
     with estimator_errors_located(experiment):
@@ -506,7 +506,7 @@ class _Evaluator:
         if count < n and not of_fold:
             self.notes.append(
                 f"{name} measures and figures are from {count} of {n} samples, drawn by the seed: "
-                "the data are read in blocks; what the model and the tables say is of all"
+                "the data stay where they are; what the model and the tables say is of all"
             )
         values = {}
         for key, measure in self.measures.items():

@@ -18,10 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core.config import Experiment
 from dbgsom_core.config.sections import Location, Problems
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.tables import BlockTable, has_missing
+from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.estimators.samples import (
-    IN_BLOCKS,
     JointScaler,
     RangeScaler,
     names_after,
@@ -35,7 +34,8 @@ STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": Sta
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
 
 _LISTED = 5  # names in a sentence
-_PIECE = 1 << 18  # learnt from together: moments have the same bits wherever data lies
+_MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of rows that do not fit in memory
+_SAMPLE_BYTES = 1 << 26
 _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
 
 
@@ -118,10 +118,12 @@ def fit_steps(
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
     categories: Iterable[Sequence[str]] = (),
+    seed: int = 0,
 ) -> NDArray[Any]:
     """Fit each step on what the steps before it return; return the prepared X (n, D').
 
-    ``categories`` are the names of the one-hot columns of each category.
+    ``categories`` are the names of the one-hot columns of each category. ``seed`` draws the rows of
+    partitions from which steps learn that need all of them at once.
     """
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))
@@ -140,34 +142,56 @@ def fit_steps(
         try:
             if before is not None:
                 step.set_feature_names(before)
-            X = _fit_step(name, step, X, y)
+            X = _fit_step(name, step, X, y, seed)
         except RAISED as error:
             why = error if isinstance(error, (ValueError, TypeError)) else error_line(error)
             raise DataError(f"prepare step '{name}' cannot use the data: {why}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
-    if not isinstance(X, BlockTable):  # what was read so far varies, and scalers leave it so
+    if not isinstance(X, Partitions):  # what was read so far varies, and scalers leave it so
         low, high = extremes(X)
         if not (high > low).any():
             raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
 
 
-def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
-    if isinstance(X, BlockTable) and type(step) not in IN_BLOCKS:
-        warnings.warn(f"prepare step '{name}' needs all samples in memory", stacklevel=3)
-        X = np.asarray(X)
-    rows = max(1, _PIECE // X.shape[1])
-    if isinstance(X, BlockTable) and type(step) is RangeScaler:
+def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None, seed: int) -> Any:
+    is_outside, scales = isinstance(X, Partitions), type(step) in (StandardScaler, JointScaler)
+    if is_outside and type(step) is RangeScaler:
         step.fit(np.stack(extremes(X)))  # it learns no more of all of them
-    elif isinstance(X, BlockTable) or (
-        type(step) in (StandardScaler, JointScaler) and len(X) > rows and not has_missing(X)
-    ):
-        for start in range(0, len(X), rows):
-            step.partial_fit(X[start : start + rows])
+    elif is_outside and hasattr(step, "partial_fit"):
+        learnt = X.fold(_learn_ranges, step, X.beside())
+        vars(step).update(vars(learnt))
+    elif is_outside:
+        rows = sample_rows(X, seed)
+        step.fit(X[rows], None if y is None else y[rows])
+        if len(rows) < len(X):
+            text = f"prepare step '{name}' learnt from {len(rows)} of {len(X)} rows, drawn by the"
+            warnings.warn(f"{text} seed", Remark, stacklevel=3)
+    elif scales and len(X) > range_rows(X.shape[1]) and not has_missing(X):
+        _learn_ranges(X, step)  # moments have the same bits wherever the rows are
     else:
         step.fit(X, y)
     return prepared([(name, step)], X)
+
+
+def _learn_ranges(X: NDArray[Any], step: Any) -> Any:
+    # Returns the step; a worker of a cluster has a copy of it.
+    rows = range_rows(X.shape[1])
+    for start in range(0, len(X), rows):
+        step.partial_fit(X[start : start + rows])
+    return step
+
+
+def sample_rows(X: Partitions, seed: int) -> NDArray[np.int64]:
+    """Return rows that stand for all: one of each of equal ranges, or all where they are few."""
+    n = len(X)
+    count = int(np.clip(_SAMPLE_BYTES // (X.nbytes // max(n, 1)), _LEAST_SAMPLES, _MOST_SAMPLES))
+    if n <= count:
+        return np.arange(n)
+    ends = np.arange(count + 1) * n // count
+    chances = np.random.default_rng(seed).random(count)
+    return ends[:-1] + (chances * np.diff(ends)).astype(np.int64)
 
 
 def imported_step(name: str) -> type[Any]:

@@ -498,9 +498,9 @@ def build(offered: PluginEntry, folder: Path) -> Any:
         return cls()
     if offered.kind == "dataset" and hasattr(cls, "examples"):
         return cls(**cls.examples(folder))
-    fields = cls.model_fields.items()
+    fields = {name: one for name, one in cls.model_fields.items() if one.is_required()}
     try:
-        return cls(**{name: one.examples[0] for name, one in fields if one.examples})
+        return cls(**{name: one.examples[0] for name, one in fields.items() if one.examples})
     except ValidationError as error:
         lacks = [str(one["loc"][0]) for one in error.errors() if one["loc"]]
         raise LacksFieldsError(

@@ -62,7 +62,7 @@ class TrainedMap:
     def subset(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
         """Return the map with some of the samples and their targets ``y``."""
         found, leaf_bmu = (
-            Assignment(units.bmu[rows], units.distance[rows])
+            Assignment(units.bmu[rows].astype(np.int64, copy=False), units.distance[rows])
             for units in (self.found, self.leaf_bmu)
         )
         samples = self.samples.subset(rows)

@@ -257,7 +257,6 @@ def dbgsom_engines() -> dict[str, str]:
         "engines",
         {
             "local": "local:LocalEngine",
-            "blocks": "local:BlocksEngine",
             "dask": "dask:DaskEngine",
         },
     )

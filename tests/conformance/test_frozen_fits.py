@@ -70,7 +70,6 @@ FITS = {
     "hierarchical": lambda: quantized(
         growth={"name": "hierarchical", "base": {"name": "directed"}, "tau_2": 0.1}
     ),
-    "blocks": lambda: quantized(engine={"name": "blocks", "block": 0.01}),
     "weights": lambda: quantized(weights=np.arange(2200) % 4 + 0.5),
     "missing": incomplete,
     "manhattan": lambda: quantized(samples(900, 9, np.float64)[0], metric="manhattan"),

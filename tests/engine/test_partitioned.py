@@ -5,98 +5,78 @@ import os
 import pickle
 import tracemalloc
 import weakref
-from itertools import pairwise
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.api import (
-    Component,
-    Table,
-    opened_table,
-    samples_in_blocks,
-)
-from dbgsom_core.engine.partitioned import PartitionedSamples
-from dbgsom_core.engine.tables import (
-    ConcatenatedTable,
-    FileTable,
-    ShardTable,
-    SlicedTable,
-    as_table,
-    take,
-)
+from dbgsom_core.api import Component, Table, samples_in_partitions
+from dbgsom_core.engine import partitions
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_plugins.engines.local import BlocksEngine, LocalEngine
+from dbgsom_plugins.engines.dask import DaskPartitions, NpyRows, array_of_stored
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
 EUCLIDEAN = MetricAbilities.of(Euclidean())
+SMALL = 0.01  # MiB of a partition: as few rows as are summed together
 
 
-class Here:
-    """Shards in this process, asked by pickle. Each ``loses``-th question loses one of them."""
-
-    def __init__(self, X, ends, loses=0):
-        self.parts = [X[a:b] for a, b in pairwise(ends)]
-        self.shape, self.dtype, self.ends = X.shape, X.dtype, tuple(ends)
-        self.loses, self.asked = loses, 0
-
-    def take(self, rows):
-        ends = np.searchsorted(rows, self.ends)
-        cut = [*ends[np.flatnonzero(np.diff(ends))].tolist(), len(rows)]
-        return Here(np.concatenate(self.parts)[rows], cut, self.loses)
-
-    def each_range(self, ranges, ask, own):
-        X, ask = np.concatenate(self.parts), pickle.loads(pickle.dumps(ask))
-        return [
-            ask(X[a:b].copy(), slice(0, b - a), *one)
-            for (a, b), one in zip(ranges, own, strict=True)
-        ]
-
-    def hold(self, make, own):
-        self.make, self.own = pickle.loads(pickle.dumps(make)), own
-        return Objects(self)
+@pytest.fixture(autouse=True)
+def many_partitions(monkeypatch):
+    """Partitions of 512 rows and more, and samples that are never too few for them."""
+    monkeypatch.setattr(partitions, "_PIECE", 512)
+    monkeypatch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
 
 
-class Objects:
-    def __init__(self, shards):
-        self.shards = shards
-        self.made = [shards.make(X, *one) for X, one in zip(shards.parts, shards.own, strict=True)]
+class HeldRows(DaskPartitions):
+    """Partitions whose parts keep their rows, as on workers; each third question loses a part."""
+
+    def _over(self, array):
+        return HeldRows(array, self._mib)
+
+    def each(self, ask, given, keep=None):
+        return super().each(pickle.loads(pickle.dumps(ask)), given, keep)
+
+    def hold(self, make, given):
+        return LosingParts(self, pickle.loads(pickle.dumps(make)), given)
+
+
+class LosingParts:
+    rereads = False
+
+    def __init__(self, table, make, given):
+        self.made = table.each(make, [(*entries, None, None) for entries in given])
+        self.asked = 0
 
     def ask(self, question, *given, add):
-        shards = self.shards
-        shards.asked += 1
-        if shards.loses and shards.asked % shards.loses == 0:
-            lost = shards.asked // shards.loses % len(self.made)
-            self.made[lost] = shards.make(shards.parts[lost], *shards.own[lost])
+        self.asked += 1
+        if self.asked % 3 == 0:
+            lost = self.asked // 3 % len(self.made)
+            self.made[lost] = pickle.loads(pickle.dumps(self.made[lost]))  # from its rows
         given = pickle.dumps(given)
-        return [one.answer(question, *pickle.loads(given)) for one in self.made]
+        return [part.answer(question, *pickle.loads(given)) for part in self.made]
 
 
-class Sharding(Component):
-    """Cuts arrays where it is told."""
+class Holding(Component):
+    """The engine over such partitions."""
 
-    ends: tuple[int, ...]
-    loses: int = 0
+    shard: float = SMALL
 
     def opened(self, X):
-        if isinstance(X, ShardTable):
-            return X
-        return opened_table(Here(np.asarray(X), self.ends, self.loses))
+        return X if isinstance(X, HeldRows) else HeldRows(array_of_stored(X), self.shard)
 
     def over(self, X, metric, weights=None):
-        return samples_in_blocks(X, metric, weights)
+        return samples_in_partitions(self.opened(X), metric, weights)
 
 
-def blocks(rows, dtype=np.float32, threads=2):
-    size = FEATURES * np.dtype(dtype).itemsize
-    return {"name": "blocks", "block": (rows * size + 1) / 2**20, "threads": threads}
+def reread(shard=SMALL):
+    return {"name": "dask", "shard": shard}
 
 
 class Dataset:
@@ -121,16 +101,10 @@ def mapped(tmp_path):
     return save
 
 
-@pytest.fixture(params=["blocks", "shards"])
-def part(request):
-    """Return a function that makes an engine: rows that are read, or shards that get lost."""
-
-    def make(rows, dtype=np.float32):
-        if request.param == "blocks":
-            return blocks(rows, dtype)
-        return Sharding(ends=(0, 3, min(rows, 3001), 3002, ROWS), loses=3)
-
-    return make
+@pytest.fixture(params=[reread, lambda shard: Holding(shard=shard)], ids=["reread", "held"])
+def engine(request):
+    """Return a function that makes an engine for partitions of so many MiB."""
+    return request.param
 
 
 def both(estimator, how, **params):
@@ -151,10 +125,10 @@ def both(estimator, how, **params):
         ("doubtful", np.float64),
     ],
 )
-@pytest.mark.parametrize("rows", [61, 2000])
-def test_a_map_has_the_same_bits_for_any_parts(mapped, part, kind, dtype, rows, samples, same):
+@pytest.mark.parametrize("shard", [SMALL, 0.05])
+def test_a_map_has_the_same_bits_for_any_parts(mapped, engine, kind, dtype, shard, samples, same):
     X, _ = samples(kind, dtype)
-    mine, usual = both(SomVQ, part(rows, dtype))
+    mine, usual = both(SomVQ, engine(shard))
     same(mine.fit(mapped(X)), usual.fit(X))
 
 
@@ -163,6 +137,7 @@ WAYS = {
     "classes": (SomClassifier, {}),
     "both": (SomClassifier, {}),
     "numbers": (SomRegressor, {}),
+    "several targets": (SomRegressor, {}),
     "majority": (SomClassifier, {"labeller": "majority"}),
     "random": (SomVQ, {"init": "random"}),
     "held out": (SomVQ, {"calibration": 0.1}),
@@ -174,27 +149,30 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_so_it_has_with_weights_targets_and_other_ways(mapped, part, way, samples, same):
+def test_so_it_has_with_weights_targets_and_other_ways(mapped, engine, way, samples, same):
     X, codes = samples()
     (estimator, params), more = WAYS[way], {}
     if way in ("weights", "both"):
         more = {"sample_weight": np.random.default_rng(3).integers(0, 4, ROWS).astype(float)}
     targets = {SomVQ: [], SomClassifier: [codes], SomRegressor: [X[:, 0] * 2.0]}[estimator]
-    mine, usual = both(estimator, part(613), **params)
+    if way == "several targets":
+        gaps = np.where(codes == 0, np.nan, X[:, 1])
+        targets = [np.column_stack([targets[0], gaps])]
+    mine, usual = both(estimator, engine(SMALL), **params)
     same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
 
 
-def test_so_it_has_where_every_epoch_gives_births(mapped, part, samples, same):
+def test_so_it_has_where_every_epoch_gives_births(mapped, engine, samples, same):
     X, _ = samples(dtype=np.float64)
     growth = {"name": "directed", "spreading_factor": 0.9, "max_neurons": None, "fine_tuning": 0.0}
-    mine, usual = both(SomVQ, part(613, np.float64), growth=growth, epochs=8)
+    mine, usual = both(SomVQ, engine(SMALL), growth=growth, epochs=8)
     same(mine.fit(mapped(X)), usual.fit(X))
     assert len(usual.growth_events_) > 50
 
 
 def test_so_has_a_map_that_goes_on(mapped, samples, same):
     X, _ = samples()
-    mine, usual = both(SomVQ, blocks(500))
+    mine, usual = both(SomVQ, reread())
     for more in (X, X[:6900] + 1):
         same(mine.partial_fit(mapped(more)), usual.partial_fit(more))
 
@@ -210,7 +188,7 @@ class Stop:
 def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path, samples, same):
     X, _ = samples("doubtful")
     table = mapped(X)
-    mine, usual = both(SomVQ, blocks(500))
+    mine, usual = both(SomVQ, reread())
     usual.fit(X)
     mine.set_params(checkpoint=Checkpoints(tmp_path / "fit.npz", seconds=0.0), callbacks=[Stop()])
     with pytest.raises(KeyboardInterrupt):
@@ -218,9 +196,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path, samp
     same(mine.set_params(callbacks=None).fit(table), usual)
 
 
-def test_it_answers_for_tables_as_for_arrays(mapped, part, samples):
+def test_it_answers_for_tables_as_for_arrays(mapped, engine, samples):
     X, codes = samples()
-    mine, usual = (one.fit(X, codes) for one in both(SomClassifier, part(300)))
+    mine, usual = (one.fit(X, codes) for one in both(SomClassifier, engine(SMALL)))
     asks = {
         "predict": lambda one, new: one.predict(new),
         "shares": lambda one, new: one.predict_proba(new),
@@ -252,7 +230,7 @@ def test_an_epoch_of_fine_tuning_reads_each_row_once(samples):
             read[0] += rows.stop - rows.start
             return super().__getitem__(rows)
 
-    vq = SomVQ(engine=blocks(999), growth=GROWING, epochs=20, random_state=0, tol=0)
+    vq = SomVQ(engine=reread(), growth=GROWING, epochs=20, random_state=0, tol=0)
     hear = [lambda record: seen.append((record.phase, read[0]))]
     vq.set_params(callbacks=hear).fit(Counted(samples()[0]))
     fine = np.diff([rows for phase, rows in seen if phase == "fine"])
@@ -270,12 +248,11 @@ class Repeated:
         return self._rows[np.arange(rows.start, rows.stop) % len(self._rows)]
 
 
-def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path):
-    n, few = 600_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
+def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, monkeypatch):
+    monkeypatch.setattr(partitions, "_PIECE", 8192)
+    n, few = 1_200_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
     growth = {"name": "fixed", "rows": 6, "columns": 6}
-    vq = SomVQ(
-        growth=growth, epochs=2, tol=0, engine={"name": "blocks", "threads": 1, "block": 0.05}
-    )
+    vq = SomVQ(growth=growth, epochs=2, tol=0, engine=reread(0.5))
     vq.fit(Repeated(few, n // 3))  # libraries take memory, too
 
     def peak(rows):
@@ -286,8 +263,8 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path):
         finally:
             tracemalloc.stop()
 
-    peaks = [min(peak(rows) for _ in range(3)) for rows in (n // 3, n)]
-    assert peaks[1] - peaks[0] < 5 * (n - n // 3)
+    peaks = [min(peak(rows) for _ in range(2)) for rows in (n // 3, n)]
+    assert peaks[1] - peaks[0] < 8 * (n - n // 3)
     assert max(one.nbytes for one in vars(vq).values() if isinstance(one, np.ndarray)) == n
     labels = vq.labels_
     assert labels.dtype == np.int64
@@ -301,19 +278,19 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path):
     assert "labels_" in vars(vq)
 
 
-def test_what_shards_hold_is_given_back_with_the_fit(samples):
+def test_what_partitions_hold_is_given_back_with_the_fit(samples):
     X, held = samples()[0], []
 
-    class Watched(Sharding):
+    class Watched(Holding):
         def opened(self, X):
             table = super().opened(X)
-            held.append(weakref.ref(table.shards))
+            held.append(weakref.ref(table))
             return table
 
     gc.collect()
     gc.disable()  # they may be as large as the data, on workers that this process knows nothing of
     try:
-        fitted = SomVQ(engine=Watched(ends=(0, 3001, ROWS)), growth=GROWING, epochs=4).fit(X)
+        fitted = SomVQ(engine=Watched(), growth=GROWING, epochs=4).fit(X)
         assert held
         assert not any(one() for one in held)
     finally:
@@ -331,19 +308,16 @@ def test_anything_with_slices_is_a_table(mapped, dtype, samples, same):
     usual = SomVQ(epochs=3, random_state=0, growth=GROWING).fit(X)
     for table in (mapped(X), Dataset(X)):
         assert isinstance(table, Table)
-        found = SomVQ(epochs=3, random_state=0, growth=GROWING, engine=blocks(321)).fit(table)
+        found = SomVQ(epochs=3, random_state=0, growth=GROWING, engine=reread()).fit(table)
         same(found, usual)
 
 
-def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped, samples, same):
+def test_local_refuses_what_its_memory_does_not_hold(mapped, samples):
     X, _ = samples()
-    small, large = LocalEngine(memory=1000.0), LocalEngine(memory=0.01)
-    table = mapped(np.vstack([X] * 9))  # more than a block
-    assert small.opened(table) is None
-    assert isinstance(large.over(large.opened(table), EUCLIDEAN), PartitionedSamples)
-    assert isinstance(BlocksEngine().over(np.asarray(table), EUCLIDEAN), PartitionedSamples)
-    mine, usual = both(SomVQ, {"name": "local", "memory": 0.01})
-    same(mine.fit(table), usual.fit(np.asarray(table)))
+    for table in (mapped(X), Dataset(X)):
+        with pytest.raises(DataError, match=r"holds in memory: take engine: dask, which reads"):
+            SomVQ(engine={"name": "local", "memory": 0.01}).fit(table)
+    SomVQ(engine={"name": "local", "memory": 1.0}, epochs=1, growth=GROWING, tol=0).fit(mapped(X))
 
 
 rows_of_a_table = st.one_of(
@@ -359,15 +333,21 @@ def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
     X = np.arange(120, dtype=np.float32).reshape(40, 3)
     path = tmp_path_factory.mktemp("table") / "x.npy"
     np.save(path, X)
-    file = as_table(np.load(path, mmap_mode="r"))
-    both = ConcatenatedTable(file, X[:7])
-    for table, array in ((file, X), (both, np.vstack([X, X[:7]])), (SlicedTable(X), X)):
-        where = rows if not isinstance(rows, np.ndarray) or rows.dtype != bool else rows[:40]
-        if isinstance(where, np.ndarray) and where.dtype == bool and len(array) > 40:
-            where = np.concatenate([where, where[:7]])
-        np.testing.assert_array_equal(table[where], array[where])
-        np.testing.assert_array_equal(take(table, where)[then], array[where][then])
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(file))[:], X)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitions, "_PIECE", 8)
+        file = DaskPartitions(array_of_stored(np.load(path, mmap_mode="r")), 1e-6)
+        assert len(file.ends) == 6
+        longer = file.followed_by(X[:7])
+        doubled = file.map(lambda part: np.hstack([part, part]) * 2.0)
+        more = np.vstack([X, X[:7]])
+        tables = ((file, X), (longer, more), (doubled, np.hstack([X, X]) * 2.0))
+        for table, array in tables:
+            where = rows
+            if isinstance(rows, np.ndarray) and rows.dtype == bool and len(array) > 40:
+                where = np.concatenate([rows, rows[:7]])
+            np.testing.assert_array_equal(table[where], array[where])
+            if len(array[where]):
+                np.testing.assert_array_equal(table.take(where)[then], array[where][then])
 
 
 def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
@@ -378,15 +358,15 @@ def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
     own[0, 0] = -1.0
     fortran = np.load(tmp_path / "x.npy", mmap_mode="r")[:, ::2]
     raw = np.memmap(tmp_path / "x.npy", np.float64, "r", offset=whole.offset + 24, shape=(19, 3))
-    for view, expected, kind in (
-        (whole[4:17], X[4:17], FileTable),
-        (whole[4:17][2:], X[6:17], FileTable),
-        (raw, X[1:], FileTable),
-        (own, own, SlicedTable),
-        (fortran, X[:, ::2], SlicedTable),
+    for view, expected, is_file in (
+        (whole[4:17], X[4:17], True),
+        (whole[4:17][2:], X[6:17], True),
+        (raw, X[1:], True),
+        (own, own, False),
+        (fortran, X[:, ::2], False),
     ):
-        table = as_table(view)
-        assert isinstance(table, kind)
+        assert (NpyRows.of_map(view) is not None) == is_file
+        table = DaskPartitions(array_of_stored(view), 1.0)
         np.testing.assert_array_equal(table[:], expected)
 
 
@@ -396,38 +376,74 @@ def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"metric": "manhattan"}, r"cannot be used on data in blocks.*engine: local"),
+        ({"metric": "manhattan"}, r"anhattan needs the data in memory: .*engine: local"),
         ({"robust": "auto"}, "robust"),
     ],
 )
 def test_what_needs_the_data_in_memory_is_refused_before_training(mapped, params, told, samples):
     heard = []
     with pytest.raises(DataError, match=told):
-        SomVQ(engine=blocks(500), callbacks=[heard.append], **params).fit(mapped(samples()[0]))
+        SomVQ(engine=reread(), callbacks=[heard.append], **params).fit(mapped(samples()[0]))
     assert not heard
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_missing_is_named(mapped, part, value, samples):
+def test_a_value_that_is_missing_is_named(mapped, engine, value, samples):
     X, _ = samples()
     X[6543, 2] = value
     with pytest.raises(ValueError, match="row 6543, column 2"):
-        SomVQ(engine=part(500)).fit(mapped(X))
-    if np.isnan(value):
-        with pytest.raises(DataError, match="missing"):
-            samples_in_blocks(X, EUCLIDEAN, block=0.01)
+        SomVQ(engine=engine(SMALL)).fit(mapped(X))
 
 
 @pytest.mark.parametrize(
     ("fails", "told"),
     [
         (OSError("the disk is gone"), r"rows 0 to \d+ of the Dataset .*the disk is gone"),
-        (MemoryError(), r"rows 0 to \d+ of the Dataset .*MemoryError.*read fewer at a time"),
+        (MemoryError(), r"rows 0 to \d+ of the Dataset .*MemoryError"),
     ],
 )
 def test_a_dataset_that_fails_is_told(samples, fails, told):
     with pytest.raises(DataError, match=told):
-        SomVQ(engine=blocks(500)).fit(Dataset(samples()[0], fails))
+        SomVQ(engine=reread()).fit(Dataset(samples()[0], fails))
+
+
+def masked_rows(X):
+    return np.ma.masked_greater(X, 2.0)
+
+
+class MaskedDataset(Dataset):
+    """What netCDF4 has: slices are masked arrays."""
+
+    def __getitem__(self, rows):
+        return masked_rows(self._X[rows])
+
+
+@pytest.mark.parametrize("lies", [masked_rows, MaskedDataset])
+def test_values_behind_a_mask_are_not_learnt(samples, lies):
+    with pytest.raises(ValueError, match="masked values"):
+        SomVQ(engine=reread()).fit(lies(samples()[0]))
+
+
+def test_a_dataset_that_changes_ends_the_training(samples):
+    X, _ = samples()
+
+    def changed(record):
+        X[ROWS - 1] += 1
+
+    with pytest.raises(DataError, match=r"rows \d+ to 7013 of the Dataset changed between two"):
+        SomVQ(engine=reread(), callbacks=[changed], growth=GROWING).fit(Dataset(X))
+
+
+def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):
+    X, orders = samples()[0], np.random.default_rng(0)  # as those of a shuffle to the disk are
+
+    def shuffled(block):
+        return orders.permutation(block)
+
+    mixed = da.from_array(X, chunks=(3000, FEATURES)).map_blocks(shuffled, meta=X[:0])
+    with pytest.raises(DataError, match=r"partition . of X .* order of rows, as after a shuffle"):
+        SomVQ(growth=GROWING).fit(mixed)
+    SomVQ(epochs=1, tol=0, growth=GROWING).fit(mixed.persist())
 
 
 @pytest.mark.parametrize(
@@ -442,7 +458,7 @@ def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, h
         if record.epoch == 2:
             harm(tmp_path / "table.npy")
 
-    vq = SomVQ(engine=blocks(500), callbacks=[harmed], growth=GROWING)
+    vq = SomVQ(engine=reread(), callbacks=[harmed], growth=GROWING)
     with pytest.raises(DataError, match=told):
         vq.fit(mapped(samples()[0]))
     assert not hasattr(vq, "weights_")

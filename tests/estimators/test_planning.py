@@ -36,7 +36,7 @@ def test_a_whole_fit_is_planned_as_it_was():
 def test_some_rows_tell_of_all_of_a_table_and_leave_it_where_it_is(few, tmp_path):
     np.save(tmp_path / "X.npy", X)
     stored = np.load(tmp_path / "X.npy", mmap_mode="r")
-    vq = SomVQ(max_neurons=9, epochs=6, engine={"name": "blocks", "block": 0.01})
+    vq = SomVQ(max_neurons=9, epochs=6, engine="dask")
     plan = vq.plan(stored, seconds=0)
     assert plan.probe.rows == 600
     assert 0 < plan.epoch_seconds[0] <= plan.epoch_seconds[1]

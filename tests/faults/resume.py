@@ -39,11 +39,11 @@ tracking:
 {mlflow}{more}"""
 MLFLOW = "  - {name: mlflow, flush_seconds: 0}\n"
 SWEEP = "sweep: {grid: {model.tol: [0.0, 1.0e-9]}}\n"
-BLOCKS = "engine: {name: blocks, block: 0.05}\n"
+DASK = "engine: {name: dask, shard: 0.05}\n"
 JOBS = ("-j", "2")
 KINDS = {
     "run": ("{test_size: 0.25}", "", ""),
-    "blocks": ("{test_size: 0.25}", "", BLOCKS),
+    "dask": ("{test_size: 0.25}", "", DASK),
     "folds": ("{folds: 3}", "", ""),
     "sweep": ("{test_size: 0.25}", "", SWEEP),
     "run with MLflow": ("{test_size: 0.25}", MLFLOW, ""),

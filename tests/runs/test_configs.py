@@ -32,7 +32,7 @@ def run(tmp_path_factory):
         small = {"model.epochs": 3, "tracking": [], "figures": ["label_map"]}
         if name == "dask.yaml":
             pytest.importorskip("distributed")
-            small["engine.processes"] = False  # they are slow to start
+            small["engine.workers"] = None  # processes are slow to start
         return dbgsom_core.run(CONFIGS / name, overrides=small)
 
     with contextlib.chdir(tmp_path_factory.mktemp("runs")):

@@ -1,4 +1,4 @@
-"""Files larger than memory are trained on and answered block by block."""
+"""Files larger than memory are trained on and answered in pieces."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
@@ -88,7 +88,8 @@ def trained(folder, engine, dataset, prepare, **more):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("dbgsom_core.runs.pipeline.prepare_run", noticed)
-        patch.setattr("dbgsom_core.runs.prepare._PIECE", 4000)  # several
+        patch.setattr("dbgsom_core.engine.partitions._PIECE", 1024)  # several
+        patch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
         return dbgsom_core.run(config), seen[0]
 
 
@@ -99,42 +100,42 @@ def trained(folder, engine, dataset, prepare, **more):
         (TABLE, ["sklearn.preprocessing:MinMaxScaler", "sklearn.preprocessing:MaxAbsScaler"]),
     ],
 )
-def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, prepare):
+def test_what_is_prepared_where_it_is_has_the_bits_of_memory(saved, dataset, prepare):
     more = {"split": {"test_size": 0.25}, "measures": ["quantization_error", "accuracy"]}
     more["figures"] = []
-    blocks, table = trained(saved, {"name": "blocks", "block": 0.02}, dataset, prepare, **more)
+    outside, table = trained(saved, {"name": "dask", "shard": 0.02}, dataset, prepare, **more)
     memory, array = trained(saved, "local", dataset, prepare, **more)
-    assert isinstance(table, BlockTable)
+    assert isinstance(table, Partitions)
     assert isinstance(array, np.ndarray)
     np.testing.assert_array_equal(table[:], array)
-    mine, usual = blocks.model, memory.model
+    mine, usual = outside.model, memory.model
     np.testing.assert_array_equal(mine.estimator.weights_, usual.estimator.weights_)
     for one, other in zip(mine.steps, usual.steps, strict=True):
         state, theirs = vars(one[1]), vars(other[1])
         assert all(np.array_equal(state[name], theirs[name]) for name in theirs)
-    assert blocks.measures == memory.measures
+    assert outside.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
-        assert (blocks.folder / name).read_bytes() == (memory.folder / name).read_bytes()
+        assert (outside.folder / name).read_bytes() == (memory.folder / name).read_bytes()
 
 
 LIMITED = """
 import resource, sys
 import numpy as np
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.tables import as_table
 from dbgsom_core.runs.prepare import fit_steps, make_step
 from dbgsom_plugins.datasets.table_files import Parquet
+from dbgsom_plugins.engines.dask import DaskEngine
 
 folder, limit, rest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 X = np.load(folder + "/x.npy", mmap_mode="r")
 growth = {"name": "fixed", "rows": 3, "columns": 3}
-engine = {"name": "blocks", "block": 0.25, "threads": 1}
+engine = {"name": "dask", "shard": 0.5}
 
 def som(X):
     return SomVQ(growth=growth, epochs=2, random_state=0, engine=engine).fit(X)
 
 def prepared(name):
-    table = as_table(Parquet(path=folder + name).opened().X)
+    table = DaskEngine(shard=0.5).opened(Parquet(path=folder + name).opened().X)
     return fit_steps([("standardize", make_step("standardize", {}))], table, None)
 
 def told(som):

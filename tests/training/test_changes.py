@@ -142,7 +142,7 @@ BEFORE = presets.square()
 METRIC = {"metric": {"name": "minkowski", "p": 3}}
 
 
-@pytest.mark.parametrize("params", [{}, METRIC, {"engine": "blocks"}], ids=str)
+@pytest.mark.parametrize("params", [{}, METRIC, {"engine": "dask"}], ids=str)
 def test_pruning_splits_a_map_into_its_clusters(params, tmp_path):
     """As Fritzke (1994) shows; engine, fine-tuning, history and file are those of such a map."""
     X, _ = make_blobs(600, n_features=5, centers=6, center_box=(-20, 20), random_state=1)

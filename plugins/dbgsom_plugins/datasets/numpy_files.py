@@ -36,7 +36,7 @@ class Npy(Component):
     """Samples in a .npy file, and targets in another.
 
     The samples are an array (samples, features). float32 stays float32, other numbers become
-    float64. A file that is mapped is not read before training, which an engine may do in blocks.
+    float64. The engine dask leaves the samples in their file.
     """
 
     path: str = Field(min_length=1, description="file with the samples, (samples, features)")
@@ -46,8 +46,8 @@ class Npy(Component):
     missing: Missing = Field(default="error", description=MISSING)
     mapped: bool | None = Field(
         default=None,
-        description="leave the samples in their file, so that they may be larger than memory; "
-        "null: where they are larger than half of it, or the engine reads in blocks",
+        description="leave the samples in their file; null: where the engine is dask, or they are "
+        "larger than half of the memory",
     )
     image_shape: ImageShape = Field(default=None, description=IMAGE_SHAPE)
 

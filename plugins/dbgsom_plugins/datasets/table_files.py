@@ -48,7 +48,7 @@ from dbgsom_plugins.datasets._arrays import (
     numbers_or_text,
     text_array,
 )
-from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
+from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 from dbgsom_plugins.engines.local import memory
 
 _AS_STORED = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)  # targets
@@ -188,7 +188,8 @@ class Table(Component):
         if size > memory():
             raise DataError(
                 f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
-                "columns, or give a part of it"
+                "columns, give a part of it, or as Parquet take engine: dask, which reads the rows "
+                "where they are"
             )
         roles, forms = self._without_dates(roles, self._date_forms(table, roles))
         return _Cells(self, table, roles, forms).data()
@@ -559,19 +560,12 @@ class Parquet(Table):
 
     Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
     are given by name or by number, counted from 0 (-1 is the last). float32 stays float32 where all
-    features are, and classes are of the type that the target has. Where the engine reads in blocks
-    and all features are numbers, they stay in the file, or go to a temporary one. The path may be a
-    folder: its files, part.2 before part.10, are one table.
+    features are, and classes are of the type that the target has. With the engine dask, where all
+    features are numbers, they stay in the file. The path may be a folder: its files, part.2 before
+    part.10, are one table.
     """
 
     format: ClassVar[str] = "parquet"
-
-    unpacked: bool | None = Field(
-        default=None,
-        description="where the engine reads in blocks: keep what is decoded in a temporary file, "
-        "in TMPDIR, /var/tmp or /tmp, so that it is decoded once and not in each epoch; it is "
-        "gone at the end, however that comes. null: where a disk has room for twice its size",
-    )
 
     def opened(self) -> Data | None:
         """Return the table with its features where they are; None where some are no quantities.
@@ -592,7 +586,7 @@ class Parquet(Table):
         if not all(fits) or any(twice) or not table.num_rows:
             return None
         columns = self._columns(table, roles)
-        X = ParquetBlocks([*map(str, table.files)], roles.features, columns.dtype, self.unpacked)
+        X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
         cells, y = _Cells(self, table, replace(roles, features=()), {}), None
         kept = np.ones(X.shape[0], dtype=bool)
         if cells.n not in (0, X.shape[0]):

@@ -1,4 +1,4 @@
-"""Shards of rows on workers of a Dask cluster: its client, and calls that survive lost workers."""
+"""Workers of a Dask cluster: its client, calls that survive lost workers, rows that they hold."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from itertools import pairwise
 from typing import Any
 
 import dask
+import dask.array as da
 import distributed
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import DataError, available_threads
+from dbgsom_core.api import DataError, range_rows
+from dbgsom_plugins.engines.dask import DaskPartitions
 
 _SECONDS = 8  # to reach a scheduler
 _POLL = 1.0  # seconds between two checks of the cluster, and the time limit of each
@@ -41,10 +43,8 @@ log = logging.getLogger("dbgsom")
 class Workers:
     """The client of a cluster, reached when it is first needed; parameters as of `DaskEngine`."""
 
-    def __init__(
-        self, address: str | None, workers: int | None, processes: bool, timeout: float
-    ) -> None:
-        self._address, self._workers, self._processes = address, workers, processes
+    def __init__(self, address: str | None, workers: int | None, timeout: float) -> None:
+        self._address, self._workers = address, workers
         self._timeout, self._stack = timeout, ExitStack()
         self.close = self._stack.close
 
@@ -65,16 +65,18 @@ class Workers:
                 )
         return client
 
-    def cuts(self, shape: tuple[int, ...], dtype: Any, most: float) -> list[int]:
-        """Return the ends of shards of rows (n, D), each of at most about so many MiB."""
+    def threads(self) -> int:
+        """Return how many threads the workers have."""
         if not self.client.nthreads():  # all died before there was anything to do
             self.wait(lambda client: client.wait_for_workers(1))
-        threads = max(1, int(sum(self.client.nthreads().values())))
-        # The same number for each thread, so that none waits for another.
-        n, d = shape
-        turns = math.ceil(n * d * np.dtype(dtype).itemsize / (most * 2**20) / threads)
-        shards = max(1, min(max(turns, 1) * threads, n))
-        return [n * shard // shards for shard in range(shards + 1)]
+        return max(1, int(sum(self.client.nthreads().values())))
+
+    def hold(self, parts: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """Return futures of delayed arrays and how many rows each has, once they are there."""
+        with warnings.catch_warnings():  # an array that is in this process has to travel
+            warnings.filterwarnings("ignore", "Sending large graph")
+            held = self.client.compute(list(parts))
+        return held, self.gather([self.submit(len, part) for part in held])
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Any:
         """Return the future of a call, whose arguments may be futures and lists of them."""
@@ -111,10 +113,9 @@ class Workers:
             if there is None:
                 with dask.config.set(_QUIET):
                     there = distributed.LocalCluster(
-                        n_workers=self._workers or available_threads(),
+                        n_workers=self._workers,
                         threads_per_worker=1,
-                        processes=self._processes,
-                        dashboard_address=None,
+                        dashboard_address=":0",
                         silence_logs=logging.CRITICAL,
                     )
                 self._stack.enter_context(there)
@@ -124,8 +125,8 @@ class Workers:
             if self._address is None:
                 raise DataError(
                     f"dask could not start workers on this machine ({error}): a script that starts "
-                    "processes does its work under if __name__ == '__main__':, or takes "
-                    "processes: false for threads"
+                    "processes does its work under if __name__ == '__main__':; without workers "
+                    "it takes threads"
                 ) from error
             raise DataError(
                 f"no scheduler of dask answers at {self._address} ({error}): start one (dask "
@@ -190,62 +191,83 @@ def _missing(client: Any) -> str | None:
     return None if workers else f"there is no worker of dask at {address}"
 
 
-# -------------------------------------------------------------------------------------- shards
+# ---------------------------------------------------------------------------------- partitions
 
 
-class DaskShards:
-    """See `dbgsom_core.api.Shards`; ``parts`` are futures of arrays (m, D)."""
+class ClusterPartitions(DaskPartitions):
+    """Rows that the workers of a cluster hold; Dask makes lost ones again from their source."""
 
-    def __init__(
-        self, workers: Workers, parts: Sequence[Any], ends: Sequence[int], d: int, dtype: Any
-    ) -> None:
-        self._workers, self._parts = workers, list(parts)
-        self.ends, self.shape, self.dtype = tuple(ends), (ends[-1], d), np.dtype(dtype)
+    def __init__(self, array: Any, mib: float, workers: Workers) -> None:
+        self._workers = workers
+        super().__init__(array, mib)
+        # What the array is made of may go once its blocks are there.
+        self._blocks, _ = workers.hold(self.array.to_delayed()[:, 0].tolist())
+        parts = [
+            da.from_delayed(block, (stop - start, self.shape[1]), self.dtype)
+            for block, (start, stop) in zip(self._blocks, pairwise(self.ends), strict=True)
+        ]
+        self.array = da.concatenate(parts)
 
-    def take(self, rows: NDArray[np.int64]) -> DaskShards:
-        cuts = np.searchsorted(rows, self.ends)
-        parts, ends = [], [0]
-        for part, (a, b) in enumerate(pairwise(cuts.tolist())):
-            if a < b:
-                local = rows[a:b] - self.ends[part]
-                parts.append(self._workers.submit(_take, self._parts[part], local))
-                ends.append(b)
-        return DaskShards(self._workers, parts, ends, self.shape[1], self.dtype)
+    def _partition_rows(self, n: int, d: int, dtype: np.dtype[Any]) -> int:
+        # The same number for each thread, so that none waits for another.
+        least, threads = range_rows(d), self._workers.threads()
+        turns = math.ceil(n * d * dtype.itemsize / (self._mib * 2**20) / threads)
+        return least * max(1, math.ceil(n / (max(1, turns) * threads * least)))
 
-    def each_range(
-        self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
+    def _over(self, array: Any) -> ClusterPartitions:
+        return ClusterPartitions(array, self._mib, self._workers)
+
+    def each(
+        self,
+        ask: Callable[..., Any],
+        given: Sequence[tuple[Any, ...]],
+        keep: Callable[[slice, Any], None] | None = None,
     ) -> list[Any]:
-        tasks = []
-        for (start, stop), args in zip(ranges, own, strict=True):
-            pieces, part = [], int(np.searchsorted(self.ends, start, "right")) - 1
-            while start < stop:  # parts in which rows lie
-                first, last = self.ends[part], min(stop, self.ends[part + 1])
-                pieces.append((self._parts[part], slice(start - first, last - first)))
-                start, part = last, part + 1
-            if len(pieces) == 1:
-                parts, rows = [pieces[0][0]], pieces[0][1]
-            else:
-                parts = [self._workers.submit(_take, *piece) for piece in pieces]
-                rows = slice(None)
-            tasks.append(self._workers.submit(_ask_rows, parts, rows, ask, args))
-        return self._workers.gather(tasks)
+        submit = self._workers.submit
+        answers = self._workers.gather(
+            [
+                submit(_ask, block, ask, more)
+                for block, more in zip(self._blocks, given, strict=True)
+            ]
+        )
+        if keep is None:
+            return answers
+        for rows, answer in zip(pairwise(self.ends), answers, strict=True):
+            keep(slice(*rows), answer)
+        return [None] * len(answers)
 
-    def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> DaskParts:
-        return DaskParts(self._workers, make, self._parts, own)
+    def fold(self, ask: Callable[..., Any], start: Any, given: Sequence[tuple[Any, ...]]) -> Any:
+        state = start
+        for block, more in zip(self._blocks, given, strict=True):
+            state = self._workers.submit(_ask, block, ask, more, state)
+        return self._workers.gather([state])[0]
+
+    def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> WorkerParts:
+        return WorkerParts(self._workers, make, self._blocks, given)
+
+    def _compute(self, array: Any) -> NDArray[Any]:
+        return np.asarray(self._workers.gather([self._workers.client.compute(array)])[0])
 
 
-class DaskParts:
-    """Objects that workers hold and change in place, see `dbgsom_core.api.Shards`.
+class WorkerParts:
+    """Objects that workers hold and change in place, see `dbgsom_core.api.Partitions`.
 
     Dask makes a lost one again from its rows.
     """
 
+    rereads = False
+
     def __init__(
-        self, workers: Workers, make: Callable[..., Any], parts: Sequence[Any], own: Sequence[Any]
+        self,
+        workers: Workers,
+        make: Callable[..., Any],
+        blocks: Sequence[Any],
+        given: Sequence[Any],
     ) -> None:
         self._workers = workers
         self._objects = [
-            workers.submit(_make, make, part, args) for part, args in zip(parts, own, strict=True)
+            workers.submit(_make, make, block, entries)
+            for block, entries in zip(blocks, given, strict=True)
         ]
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
@@ -256,18 +278,13 @@ class DaskParts:
 # ------------------------------------------------------------------------------ on the workers
 
 
-def _take(X: NDArray[Any], rows: Any) -> NDArray[Any]:
-    return np.asarray(X[rows])
+def _ask(block: NDArray[Any], ask: Callable[..., Any], given: tuple[Any, ...], *state: Any) -> Any:
+    return ask(np.ascontiguousarray(block), *state, *given)
 
 
-def _ask_rows(pieces: Sequence[Any], rows: slice, ask: Callable[..., Any], args: Any) -> Any:
-    X = (pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[rows]
-    return ask(X, slice(0, len(X)), *args)
+def _make(make: Callable[..., Any], block: NDArray[Any], given: tuple[Any, ...]) -> Any:
+    return make(np.ascontiguousarray(block), *given, None, None)
 
 
-def _make(make: Callable[..., Any], rows: Any, args: tuple[Any, ...]) -> Any:
-    return make(rows, *args)
-
-
-def _answer(holder: Any, question: str, given: tuple[Any, ...]) -> Any:
-    return holder.answer(question, *given)
+def _answer(part: Any, question: str, given: tuple[Any, ...]) -> Any:
+    return part.answer(question, *given)

@@ -1,4 +1,4 @@
-"""The engines of this process: data held in memory, or read in blocks where it lies."""
+"""The engine of this process: the data is held in memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from pydantic import Field
 
 from dbgsom_core.api import (
     Component,
+    DataError,
     MetricAbilities,
-    Table,
-    opened_table,
-    samples_in_blocks,
     samples_in_memory,
 )
 
@@ -50,20 +48,23 @@ class LocalEngine(Component):
         default=None,
         ge=0,
         le=1e12,
-        description="MiB of data that are held in memory; a memory-mapped table of more is read in "
-        "blocks, as by the engine blocks; null: half of what this process may take",
+        description="MiB of data that are held in memory; more in a file is refused; null: half of "
+        "what this process may take",
     )
 
-    def opened(self, X: Any) -> Table | None:
-        import numpy as np  # a configuration is checked without it
-
-        if type(X) is np.ndarray or opened_table(X) is None:
-            return None  # how much memory there is need not be known
-        return opened_table(X, above=memory() / 2**21 if self.memory is None else self.memory)
+    def opened(self, X: Any) -> None:
+        """Raise DataError for what is in a file and does not fit in memory."""
+        if not stays_outside(X):
+            return
+        most = memory() / 2**21 if self.memory is None else self.memory
+        size = X.shape[0] * X.shape[1] * X.dtype.itemsize / 2**20
+        if size > most:
+            raise DataError(
+                f"X has {size:.0f} MiB, more than the {most:.0f} that engine local holds in "
+                "memory: take engine: dask, which reads the rows where they are"
+            )
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
-        if self.opened(X) is not None:
-            return samples_in_blocks(X, metric, weights, threads=self.threads)
         return samples_in_memory(
             X,
             metric,
@@ -74,27 +75,21 @@ class LocalEngine(Component):
         )
 
 
-class BlocksEngine(Component):
-    """Read the data where it lies, block by block, in every epoch: it may be larger than memory.
+def stays_outside(X: Any) -> bool:
+    """Return whether X (n, D) has slices of numbers that are not in an array of this process."""
+    import numpy as np  # a configuration is checked without it
 
-    A memory-mapped .npy, and anything else that has a shape, a dtype and slices (a dataset of h5py
-    or zarr); float32 or float64 without missing values, metric euclidean. The map is that of the
-    engine ``local``, to the bit. Of each row a training keeps 2 bytes, its unit, or for more than
-    65536 neurons 4.
-    """
+    if isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        return False
+    if len(getattr(X, "shape", ())) != 2 or hasattr(X, "iloc"):
+        return False
+    from scipy.sparse import issparse
 
-    threads: int | None = Field(
-        default=None, ge=1, le=1024, description="threads; null: as many as this process may use"
-    )
-    block: float = Field(
-        default=1.0, gt=0, le=65536, description="MiB of the data that each thread reads at a time"
-    )
-
-    def opened(self, X: Any) -> Table | None:
-        return opened_table(X, above=self.block)
-
-    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
-        return samples_in_blocks(X, metric, weights, threads=self.threads, block=self.block)
+    try:
+        kind = np.dtype(X.dtype).kind
+    except (AttributeError, TypeError):
+        return False
+    return kind in "fiub" and X.shape[1] > 0 and hasattr(X, "__getitem__") and not issparse(X)
 
 
 @cache

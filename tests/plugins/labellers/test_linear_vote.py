@@ -143,8 +143,7 @@ def test_a_weight_of_two_is_the_same_sample_twice():
     "engine",
     [
         {"name": "local", "threads": 1, "chunk_rows": 64},
-        {"name": "blocks", "block": 0.01},
-        {"name": "dask", "workers": 1, "processes": False},
+        {"name": "dask", "shard": 0.05},
     ],
     ids=lambda engine: engine["name"],
 )

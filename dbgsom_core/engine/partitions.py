@@ -1,0 +1,229 @@
+"""Rows outside the arrays of this process, in partitions: in files, or on workers of a cluster."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.runtime import share
+
+_PIECE = 8192  # rows
+_RANGE_NUMBERS = 1 << 23  # numbers of a range, at most
+Block = NDArray[np.floating[Any]]
+
+
+def range_rows(d: int) -> int:
+    """Return how many rows of D numbers are summed together, wherever they lie.
+
+    Sums of float64 depend on their order. Those of such ranges, added one after the other, are the
+    same for rows in memory and in any partitions that begin where a range begins.
+    """
+    rows = _PIECE
+    while rows > 1 and rows * d > _RANGE_NUMBERS:
+        rows //= 2
+    return rows
+
+
+class Parts(Protocol):
+    """Objects, one for each partition, where the rows are.
+
+    Attributes
+    ----------
+    rereads : bool
+        Whether each question reads the rows, so that several at once are cheaper.
+    """
+
+    rereads: bool
+
+    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
+        """Return ``answer(question, *given)`` of each object, in the order of the partitions.
+
+        With ``add`` the caller needs only the exact sum of the results: they may be summed in any
+        order, to fewer results.
+        """
+
+
+class Partitions(ABC):
+    """Rows (n, D) of float32 or float64 in partitions, which begin at multiples of `range_rows`.
+
+    Functions that are asked get the rows (m, D) of a partition as an array, C-contiguous, and may
+    be pickled.
+
+    Attributes
+    ----------
+    shape : (n, D)
+    dtype : numpy.dtype
+    ends : tuple of int
+        The first row of each partition, and n.
+    failure : type of exception
+        Raised where rows cannot be read or used.
+    summaries : ColumnSummaries or None
+        Sums and extremes of the columns, once they are known.
+    """
+
+    ndim = 2
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    ends: tuple[int, ...]
+    failure: type[Exception]
+    summaries: tuple[NDArray[Any], ...] | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    @property
+    def size(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @abstractmethod
+    def each(
+        self,
+        ask: Callable[..., Any],
+        given: Sequence[tuple[Any, ...]],
+        keep: Callable[[slice, Any], None] | None = None,
+    ) -> list[Any]:
+        """Return ``ask(rows, *given[i])`` of each partition i.
+
+        With ``keep(rows, answer)`` answers are passed on at once, and None is returned for each.
+        """
+
+    @abstractmethod
+    def fold(self, ask: Callable[..., Any], start: Any, given: Sequence[tuple[Any, ...]]) -> Any:
+        """Return the last of ``state = ask(rows, state, *given[i])``, partition after partition."""
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> Block:
+        """Return the rows of a slice, a mask or row numbers as an array."""
+
+    @abstractmethod
+    def take(self, rows: Any) -> Partitions:
+        """Return some rows, where they are."""
+
+    @abstractmethod
+    def map(self, transform: Callable[[NDArray[Any]], Block]) -> Partitions:
+        """Return the rows as ``transform(rows)`` makes them, which it may overwrite."""
+
+    @abstractmethod
+    def followed_by(self, more: Block) -> Partitions:
+        """Return the rows with those of an array (m, D) after them."""
+
+    def row_numbers(self, rows: Any) -> NDArray[np.int64]:
+        """Return the row numbers, from 0, of a slice, a mask (n,) or row numbers."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            return np.flatnonzero(rows)
+        numbers = rows.astype(np.int64)
+        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"the table has {len(self)} rows")
+        return np.asarray(np.where(numbers < 0, numbers + len(self), numbers))
+
+    def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Parts:
+        """Return the parts ``make(rows, *given[i], None, None)``, see `RereadParts`."""
+        return RereadParts(self, make, given)
+
+    def beside(self, *arrays: NDArray[Any] | None) -> list[tuple[Any, ...]]:
+        """Return the entries of arrays (n,) or None beside each partition's rows."""
+        rows = [slice(*bounds) for bounds in pairwise(self.ends)]
+        return [tuple(None if a is None else a[some] for a in arrays) for some in rows]
+
+
+class RereadParts:
+    """Parts of partitions whose rows are read anew for each question, see `Parts`.
+
+    ``make(rows, *given, state, spare)`` makes one; what it is to know in the next pass it returns
+    as ``state()``, with ``units_by_row()``. ``spare`` are its arrays, ``part.samples.blocks``, for
+    another one: pages of new memory cost as much as reading them.
+    """
+
+    rereads = True
+
+    def __init__(
+        self, table: Partitions, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]
+    ) -> None:
+        self._table, self._make, self._given = table, make, given
+        self._states: list[Any] = [None] * len(given)
+        self._spare: deque[Any] = deque()
+
+    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
+        if question == "units" and given[1] is None:
+            return [state.units_by_row() for state in self._states]
+        totals: deque[Any] = deque()
+
+        def answer(rows: Block, i: int) -> Any:
+            part = self._make(rows, *self._given[i], self._states[i], _pop(self._spare))
+            found = part.answer(question, *given)
+            self._states[i] = part.state()
+            self._spare.append(part.samples.blocks)
+            if add is None:
+                return found
+            # All results together may take more memory than the rows.
+            total = _pop(totals)
+            totals.append(found if total is None else add(total, found))
+            return None
+
+        answers = self._table.each(answer, [(i,) for i in range(len(self._given))])
+        return answers if add is None else list(totals)
+
+
+def _pop(items: deque[Any]) -> Any:
+    # The last item, or None where other threads have all of them.
+    try:
+        return items.pop()
+    except IndexError:
+        return None
+
+
+def has_missing(X: NDArray[Any]) -> bool:
+    """Return whether a dense array holds nan."""
+    # A sum is nan where an entry is: usually no array of flags is needed.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
+
+
+def each_range(
+    X: Any, ask: Callable[..., Any], threads: int, *beside: NDArray[Any] | None
+) -> list[Any]:
+    """Return ``ask(rows, *entries)`` of each range of rows of X (n, D), see `range_rows`.
+
+    ``entries`` are those of the arrays ``beside`` (n,) or None; X is an array of any dimension, a
+    CSR matrix or `Partitions`, for which ``ask`` may be pickled.
+    """
+    if isinstance(X, Partitions):
+        given = [(ask, 1, *entries) for entries in X.beside(*beside)]
+        return list(chain.from_iterable(X.each(each_range, given)))
+    size = range_rows(math.prod(X.shape[1:]))
+    starts = range(0, X.shape[0], size)
+    answers: list[Any] = [None] * len(starts)
+
+    def work(worker: int, task: int) -> None:
+        rows = slice(starts[task], min(starts[task] + size, X.shape[0]))
+        answers[task] = ask(X[rows], *(None if a is None else a[rows] for a in beside))
+
+    share(threads, len(starts), work)
+    return answers
+
+
+def pieces(start: int, stop: int) -> Iterator[slice]:
+    """Yield slices of rows ``start`` to ``stop``, small enough to be read at once."""
+    for first in range(start, stop, _PIECE):
+        yield slice(first, min(first + _PIECE, stop))
+
+
+def take(table: Any, rows: Any) -> Any:
+    return table.take(rows) if isinstance(table, Partitions) else table[rows]
