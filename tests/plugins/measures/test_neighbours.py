@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.engines.local import BlocksEngine, LocalEngine
+from dbgsom_plugins.engines.dask import DaskEngine
+from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.pairs import (
     CMeasure,
     Continuity,
@@ -120,7 +122,9 @@ def test_a_sample_estimates_the_value_and_the_note_says_so(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path):
+def test_a_table_in_partitions_has_the_values_of_one_in_memory(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbgsom_core.engine.partitions._PIECE", 256)
+    monkeypatch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
     rng = np.random.default_rng(3)
     X = rng.normal(size=(1200, 40)).astype(dtype)
     np.save(tmp_path / "X.npy", X)
@@ -130,7 +134,7 @@ def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path)
     for data in (
         LocalEngine().over(X, Euclidean()),
         LocalEngine(threads=1).over(mapped, Euclidean()),
-        BlocksEngine(block=0.02).over(mapped, Euclidean()),
+        DaskEngine(shard=0.02).over(mapped, MetricAbilities.of(Euclidean())),
     ):
         evaluation = Evaluation(som_map, data)
         measures = [one(max_samples=600) for one in (Trustworthiness, Continuity)]
