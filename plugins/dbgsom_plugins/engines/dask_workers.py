@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -79,8 +79,12 @@ class Workers:
         return held, self.gather([self.submit(len, part) for part in held])
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Any:
-        """Return the future of a call, whose arguments may be futures and lists of them."""
-        key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
+        """Return the future of a call, whose arguments may be futures.
+
+        Other arguments are bound to a partial function: Dask looks into tuples.
+        """
+        name = getattr(function, "func", function).__name__.strip("_")
+        key = f"dbgsom-{name}-{uuid.uuid4().hex}"
         with warnings.catch_warnings():  # an array that is in this process has to travel
             warnings.filterwarnings("ignore", "Sending large graph")
             return self.client.submit(function, *given, key=key)
@@ -224,11 +228,9 @@ class ClusterPartitions(DaskPartitions):
         keep: Callable[[slice, Any], None] | None = None,
     ) -> list[Any]:
         submit = self._workers.submit
+        questions = zip(self._blocks, given, strict=True)
         answers = self._workers.gather(
-            [
-                submit(_ask, block, ask, more)
-                for block, more in zip(self._blocks, given, strict=True)
-            ]
+            [submit(partial(_ask, ask, more), block) for block, more in questions]
         )
         if keep is None:
             return answers
@@ -239,7 +241,7 @@ class ClusterPartitions(DaskPartitions):
     def fold(self, ask: Callable[..., Any], start: Any, given: Sequence[tuple[Any, ...]]) -> Any:
         state = start
         for block, more in zip(self._blocks, given, strict=True):
-            state = self._workers.submit(_ask, block, ask, more, state)
+            state = self._workers.submit(partial(_ask, ask, more), block, state)
         return self._workers.gather([state])[0]
 
     def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> WorkerParts:
@@ -266,25 +268,26 @@ class WorkerParts:
     ) -> None:
         self._workers = workers
         self._objects = [
-            workers.submit(_make, make, block, entries)
+            workers.submit(partial(_make, make, entries), block)
             for block, entries in zip(blocks, given, strict=True)
         ]
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
         submit = self._workers.submit
-        return self._workers.gather([submit(_answer, x, question, given) for x in self._objects])
+        answer = partial(_answer, question, given)
+        return self._workers.gather([submit(answer, one) for one in self._objects])
 
 
 # ------------------------------------------------------------------------------ on the workers
 
 
-def _ask(block: NDArray[Any], ask: Callable[..., Any], given: tuple[Any, ...], *state: Any) -> Any:
+def _ask(ask: Callable[..., Any], given: tuple[Any, ...], block: NDArray[Any], *state: Any) -> Any:
     return ask(np.ascontiguousarray(block), *state, *given)
 
 
-def _make(make: Callable[..., Any], block: NDArray[Any], given: tuple[Any, ...]) -> Any:
+def _make(make: Callable[..., Any], given: tuple[Any, ...], block: NDArray[Any]) -> Any:
     return make(np.ascontiguousarray(block), *given, None, None)
 
 
-def _answer(part: Any, question: str, given: tuple[Any, ...]) -> Any:
+def _answer(question: str, given: tuple[Any, ...], part: Any) -> Any:
     return part.answer(question, *given)
