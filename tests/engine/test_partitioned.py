@@ -5,6 +5,7 @@ import os
 import pickle
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -432,6 +433,23 @@ def test_a_dataset_that_changes_ends_the_training(samples):
 
     with pytest.raises(DataError, match=r"rows \d+ to 7013 of the Dataset changed between two"):
         SomVQ(engine=reread(), callbacks=[changed], growth=GROWING).fit(Dataset(X))
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (Path.unlink, "table.npy cannot be read: No such file"),
+        (lambda path: np.save(path, np.zeros((ROWS, FEATURES), np.float32)), "table.npy changed"),
+    ],
+)
+def test_a_worker_that_finds_no_such_file_says_so_when_it_reads(
+    mapped, tmp_path, harm, told, samples
+):
+    sent = pickle.dumps(NpyRows.of_map(mapped(samples()[0])))
+    harm(tmp_path / "table.npy")
+    received = pickle.loads(sent)  # an exception here ends workers of dask, one after the other
+    with pytest.raises(DataError, match=told):
+        received[:5, :]
 
 
 def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):

@@ -343,22 +343,22 @@ def array_of_stored(X: Any) -> Any:
 class NpyRows:
     """Rows (n, D) of an array in a file, read, not mapped: a truncated file raises an exception.
 
-    The first row begins at byte ``offset``.
+    The first row begins at byte ``offset``; ``before`` are the file's size and time. A worker opens
+    it at its first reading: an object that cannot be unpickled would end one worker after another.
     """
 
     ndim = 2
 
     def __init__(
-        self, path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self,
+        path: str,
+        offset: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        before: tuple[int, int] | None = None,
     ) -> None:
-        self._recipe = path, offset, shape, dtype
-        self.path, self._offset, self.shape, self.dtype = self._recipe
-        try:
-            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError as error:
-            raise self._unreadable(error) from error
-        weakref.finalize(self, os.close, self._file)
-        self._before = self._size_and_time()
+        self.path, self._offset, self.shape, self.dtype = path, offset, shape, dtype
+        self._before = before or self._size_and_time()
         # Pages of new memory cost as much as reading them.
         self._spare = defaultdict[int, deque[bytearray]](deque)
 
@@ -376,7 +376,7 @@ class NpyRows:
         return cls(os.fspath(X.filename), offset, X.shape, X.dtype)
 
     def __reduce__(self) -> Any:
-        return NpyRows, self._recipe
+        return NpyRows, (self.path, self._offset, self.shape, self.dtype, self._before)
 
     def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
         start, stop, _ = key[0].indices(self.shape[0])
@@ -407,6 +407,15 @@ class NpyRows:
                 "until the end"
             )
         return rows[:, key[1]]
+
+    @cached_property
+    def _file(self) -> int:
+        try:
+            file = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise self._unreadable(error) from error
+        weakref.finalize(self, os.close, file)
+        return file
 
     def _size_and_time(self) -> tuple[int, int]:
         facts = os.fstat(self._file)

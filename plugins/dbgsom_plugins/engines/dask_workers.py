@@ -181,7 +181,8 @@ def wait_for(
                 )
     finally:
         if not answer.done():  # a gather that is cancelled itself complains in the log
-            client.cancel(futures) if futures else answer.cancel()
+            is_open = futures and client.status == "running"
+            client.cancel(futures) if is_open else answer.cancel()
 
 
 def _missing(client: Any) -> str | None:
