@@ -367,6 +367,8 @@ class NpyRows:
         """Return the rows of a memory map, or None where they are not, as they are, in its file."""
         if not isinstance(X, np.memmap) or X.mode == "c" or not X.filename:  # c: copy on write
             return None
+        if not hasattr(os, "preadv"):  # as on Windows: the map itself is read
+            return None
         whole = X
         while isinstance(whole.base, np.memmap):
             whole = whole.base
