@@ -13,6 +13,7 @@ import pytest
 import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.partitions import Partitions
+from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
@@ -116,6 +117,13 @@ def test_what_is_prepared_where_it_is_has_the_bits_of_memory(saved, dataset, pre
     assert outside.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
         assert (outside.folder / name).read_bytes() == (memory.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_a_step_that_makes_sparse_rows_is_named(saved, engine):
+    encoder = "sklearn.preprocessing:OneHotEncoder"
+    with pytest.raises(DataError, match=f"prepare step '{encoder}' .* no (dense )?table of"):
+        trained(saved, engine, ARRAYS, [encoder])
 
 
 LIMITED = """

@@ -285,6 +285,8 @@ class DaskPartitions(Partitions):
 
     def map(self, transform: Callable[[NDArray[Any]], NDArray[Any]]) -> Partitions:
         example = np.asarray(transform(self[:1].copy()))
+        if example.ndim != 2:  # as a sparse matrix is
+            raise DataError("it makes no dense table of the rows")
         chunks = self.array.chunks[0], (example.shape[1],)
         return self._over(
             self.array.map_blocks(
