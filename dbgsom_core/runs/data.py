@@ -537,7 +537,7 @@ def subsample(part: Part, seed: int) -> Part:
         return part
     rows = sample_rows(X, seed)
     if len(rows) == len(X):
-        return part
+        return replace(part, X=X[:])
     known: Any = rows if isinstance(part.rows, slice) else part.rows
     if known is not None and known is not rows:
         known = known[rows]
