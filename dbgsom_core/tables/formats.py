@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables.columns import as_array, is_text, numbered
@@ -198,10 +199,28 @@ class _NpyReader(TableReader):
         return cls(path, "npy", names, types, len(array), array=array)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(self.array), rows):
-            part = np.asarray(self.array[start : start + rows], self.array.dtype.newbyteorder("="))
+        for part in self._parts(rows):
+            part = part.astype(part.dtype.newbyteorder("="), copy=False)
             columns = [pa.array(np.ascontiguousarray(part[:, place])) for place in places]
             yield pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
+
+    def _parts(self, rows: int) -> Iterator[NDArray[Any]]:
+        array, n = self.array, len(self.array)
+        if not array.flags.c_contiguous:
+            yield from (array[start : start + rows] for start in range(0, n, rows))
+            return
+        # Read, not mapped: the system ends a process that looks at what was cut off a file.
+        with reading(self.path, ".npy file"), open_regular(Path(self.path).expanduser()) as stream:
+            stream.seek(array.offset)
+            for start in range(0, n, rows):
+                shape = min(rows, n - start), array.shape[1]
+                size = math.prod(shape) * array.dtype.itemsize
+                found = stream.read(size)
+                if len(found) < size:
+                    raise DataError(
+                        f"{self.path} ends before its last row: it is cut short, write it again"
+                    )
+                yield np.frombuffer(found, array.dtype).reshape(shape)
 
 
 def check_target(path: str) -> None:

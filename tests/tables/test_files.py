@@ -308,6 +308,16 @@ def test_secrets_are_masked_in_texts_and_names():
     assert out.getvalue() == "key,***,n\nx,***,1\nkey=***,,2\n"
 
 
+def test_an_array_that_is_cut_short_while_it_is_read_is_named(tmp_path):
+    path = tmp_path / "t.npy"
+    np.save(path, np.ones((1000, 5)))
+    batches = open_table(str(path)).read([0, 4], 600)
+    assert next(batches).num_rows == 600
+    path.write_bytes(path.read_bytes()[:40000])  # in its last page, which a map shows as zeros
+    with pytest.raises(DataError, match=r"t\.npy ends before its last row"):
+        next(batches)
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
 def test_a_table_that_is_not_whole_is_not_there(name, tmp_path):
     (tmp_path / name).write_bytes(b"before")
