@@ -473,7 +473,7 @@ def as_texts(column: pa.Array) -> pa.Array:
 def as_array(column: Any) -> pa.Array:
     """Return a column of pyarrow as one array of numbers, bools, timestamps or text.
 
-    Durations become seconds, and bytes text.
+    Durations become seconds, bytes text, and half floats floats.
     """
     if isinstance(column, pa.ChunkedArray):
         if is_text(column) and column.nbytes >= 1 << 31:  # more than an array of text holds
@@ -485,6 +485,8 @@ def as_array(column: Any) -> pa.Array:
     if pa.types.is_duration(kind):  # a number, but of units that files and frames choose
         ticks = column.cast(pa.int64()).cast(pa.float64(), safe=False)
         return pc.divide(ticks, {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
+    if pa.types.is_float16(kind):  # of which pyarrow 17 knows hardly a function
+        return column.cast(pa.float32())
     types = pa.types
     tests: Any = (types.is_decimal, types.is_integer, types.is_floating, types.is_boolean)
     tests += (types.is_timestamp, types.is_date, types.is_string, types.is_large_string)
