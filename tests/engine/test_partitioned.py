@@ -377,7 +377,9 @@ def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
 def test_what_needs_the_data_in_memory_is_refused_before_training(mapped, samples):
     heard = []
     with pytest.raises(DataError, match=r"anhattan needs the data in memory: .*engine: local"):
-        SomVQ(engine=reread(), callbacks=[heard.append], metric="manhattan").fit(mapped(samples()[0]))
+        SomVQ(engine=reread(), callbacks=[heard.append], metric="manhattan").fit(
+            mapped(samples()[0])
+        )
     assert not heard
 
 
