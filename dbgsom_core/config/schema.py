@@ -227,9 +227,6 @@ class ModelSettings(Settings):
     """share of samples like those of the training that count as outliers, at most"""
     calibration: float | None = Field(None, gt=0, lt=1)
     """share of the samples that training does not see, for p-values of novelty; null: none"""
-    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
-    """let outliers count less, with this steepness in the inverse of squared distances; auto:
-    from the data; null: off"""
     unlabelled: int | str | None = "auto"
     """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
     on; null: none"""

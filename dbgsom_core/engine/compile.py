@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import njit
@@ -24,6 +22,7 @@ from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.extending import register_jitable
+from numba.misc.appdirs import user_cache_dir
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.runtime import clocks
@@ -103,11 +102,16 @@ def loops_folder() -> Path | None:
     """Return the cache folder of compiled code, or None where it cannot be written.
 
     It is in the user's cache folder, or in ``NUMBA_CACHE_DIR``, one for each state of the engine's
-    sources, Python, processor and version of numba. Old folders are removed.
+    sources, Python and numba; numba keeps apart what it compiles for different processors. Old
+    folders are removed.
     """
     versions = sys.implementation.cache_tag, numba.__version__, llvmlite.__version__
-    key = "\0".join((_engine_sources(), _target_processor(), *map(str, versions)))
-    folder = _user_cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:20]
+    key = "\0".join((_engine_sources(), *map(str, versions)))
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    folders = Path(given, "dbgsom-core") if given else Path(user_cache_dir("dbgsom-core", False))
+    if not given and not folders.is_absolute():  # there is no home
+        return None
+    folder = folders / hashlib.sha256(key.encode()).hexdigest()[:20]
     try:
         is_new = not folder.is_dir()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,35 +122,11 @@ def loops_folder() -> Path | None:
         return None
     if is_new:
         with contextlib.suppress(OSError):  # a folder that is in use on Windows stays
-            by_use = sorted((one.stat().st_mtime, one.path) for one in os.scandir(folder.parent))
+            by_use = sorted((one.stat().st_mtime, one.path) for one in os.scandir(folders))
             for used, path in by_use[:-_MOST_FOLDERS]:
                 if time.time() - used > _IN_USE_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
     return folder
-
-
-def _target_processor() -> str:
-    """Return the name and the features of the processor for which loops are compiled."""
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES") or ""
-    if not features:
-        with contextlib.suppress(RuntimeError):  # unknown to LLVM
-            features = llvm.get_host_cpu_features().flatten()
-    return f"{platform.machine()} {name} {features}"
-
-
-def _user_cache_folder() -> Path:
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    if given:
-        return Path(given) / "dbgsom-core"
-    try:
-        home = Path.home()
-    except RuntimeError:  # there is none
-        home = Path(os.devnull)
-    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
-    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
-    caches = Path(os.environ.get(variable, "") or usual.get(sys.platform, home / ".cache"))
-    return (caches if caches.is_absolute() else Path(os.devnull)) / "dbgsom-core"
 
 
 @lru_cache(maxsize=1)

@@ -19,17 +19,18 @@ from dbgsom_core.engine.packing import (
     Accumulator,
     Accuracy,
     PackedPrototypes,
+    PackedRows,
     PackedSamples,
-    Quantisation,
     Rows,
-    SampleTiles,
     Workspace,
     aligned,
     row_distance,
+    squares_at,
+    tile_at,
 )
 from dbgsom_core.engine.runtime import share
-from dbgsom_core.engine.search_loops import move_samples, slack_of_block
-from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
+from dbgsom_core.engine.search_loops import lanes_inside, move_samples, slack_of_block
+from dbgsom_core.engine.tile import PANEL_ROWS, ROW_BITS, sweep_panels
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
 _ROWS = 4096  # samples a task
@@ -89,47 +90,52 @@ def nearest_linked(
 # ------------------------------------------------------------------------- in packed sums
 
 
-@loop
-def gather_links(
-    packed: Any, halves: NDArray[Any], links: NDArray[np.int32], numbers: NDArray[Any],
-    starts: NDArray[Any],
-) -> None:  # fmt: skip
-    """Fill a panel (depth, PANEL_ROWS) for each neuron with its linked neighbours' prototypes.
+class LinkTiles(NamedTuple):
+    """A panel for each neuron with its linked neighbours' prototypes.
 
-    ``links`` is (K, degree); ``packed`` (K, depth) and ``halves`` (K,) are as in
-    `PackedPrototypes`.
+    ``links`` (K, degree) are the neighbours, -1 for none; ``numbers`` (K, depth, PANEL_ROWS) and
+    ``starts`` (K, PANEL_ROWS) as in `PrototypeTiles`.
     """
+
+    links: NDArray[np.int32]
+    numbers: NDArray[Any]
+    starts: NDArray[Any]
+
+
+@loop
+def gather_links(packed: Any, halves: NDArray[Any], tiles: LinkTiles) -> None:
+    """Fill the panels; ``packed`` (K, depth) and ``halves`` (K,) are as in `PackedPrototypes`."""
+    links = tiles.links
     for j in range(links.shape[0]):
         for side in range(links.shape[1]):
             neighbour = links[j, side]
-            starts[j, side] = NO_PROTOTYPE if neighbour < 0 else halves[neighbour]
+            tiles.starts[j, side] = NO_PROTOTYPE if neighbour < 0 else halves[neighbour]
             for k in range(packed.shape[1] if neighbour >= 0 else 0):
-                numbers[j, k, side] = packed[neighbour, k]
+                tiles.numbers[j, k, side] = packed[neighbour, k]
 
 
 @loop
 def linked_blocks(
-    tag: Any, samples: Rows, prototypes: Floats, how: Quantisation, blocks: SampleTiles,
-    units: NDArray[np.int32], links: NDArray[np.int32], numbers: NDArray[Any],
-    starts: NDArray[Any], accuracy: Accuracy, classes: Classes, only_changes: bool,
-    runners_up: NDArray[np.int32], added: Accumulator, space: Workspace, start: int, stop: int,
+    tag: Any, data: PackedRows, prototypes: Floats, accuracy: Accuracy, neighbours: LinkTiles,
+    classes: Classes, units: NDArray[np.int32], runners_up: NDArray[np.int32], only_changes: bool,
+    added: Accumulator, space: Workspace, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Find each sample's nearest linked neighbour of its BMU, and add the sample to its sum.
 
     ``units`` (B*lanes,) are the BMUs by slot; ``runners_up`` (B*lanes,) the neighbours of the last
     pass, overwritten. With ``only_changes`` samples with another neighbour move between sums, else
-    all are added. ``numbers`` and ``starts`` are the panels of `gather_links`.
+    all are added.
     """
-    order, found, values = blocks.order, space.rows[0], space.values
-    lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
+    tiles, links, starts = data.tiles, neighbours.links, neighbours.starts
+    order, found, values = tiles.order, space.rows[0], space.values
+    lanes, depth = lanes_of(tag), tiles.numbers.shape[1]
     classed, degree = classes.majority.shape[1] > 0, links.shape[1]
     size = starts.itemsize * PANEL_ROWS
     found_at, units_at = found.ctypes.data, units.ctypes.data
     slack_at, values_at = space.slack.ctypes.data, values.ctypes.data
     for b in range(start, stop):
-        base, block = b * lanes, blocks.numbers.ctypes.data + b * depth * LINE
-        inside = (1 << min(lanes, n - base)) - 1
-        slack_of_block(tag, blocks.squares.ctypes.data + b * LINE, accuracy, slack_at)
+        base, inside = b * lanes, lanes_inside(tag, tiles, b)
+        slack_of_block(tag, squares_at(tiles, b), accuracy, slack_at)
         left, doubtful = (inside, 0) if degree <= PANEL_ROWS else (0, inside)
         while left != 0:  # for each unit of the block
             unit = units[base + lowest_bit(left)]
@@ -138,7 +144,7 @@ def linked_blocks(
             for lane in range(lanes):
                 values[0, lane] = values[1, lane] = np.inf
             sweep_panels(
-                tag, 1, block, numbers.ctypes.data + unit * depth * size,
+                tag, 1, tile_at(tiles, b), neighbours.numbers.ctypes.data + unit * depth * size,
                 starts.ctypes.data + unit * size, depth, 1, 0, values_at, space.slots.ctypes.data,
                 space.nearest.ctypes.data,
             )  # fmt: skip
@@ -151,18 +157,16 @@ def linked_blocks(
         while rechecked != 0:
             lane = lowest_bit(rechecked)
             rechecked &= rechecked - 1
-            i, neighbours = np.int64(order[base + lane]), links[units[base + lane]]
+            i, linked = np.int64(order[base + lane]), links[units[base + lane]]
             if doubtful >> lane & 1:
-                found[lane] = nearest_linked(samples, i, prototypes, neighbours, classes, np.False_)
+                found[lane] = nearest_linked(data.rows, i, prototypes, linked, classes, np.False_)
             if is_misplaced(classes, i, np.int64(found[lane])):
-                own = nearest_linked(samples, i, prototypes, neighbours, classes, np.True_)
+                own = nearest_linked(data.rows, i, prototypes, linked, classes, np.True_)
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
             moved &= lanes_other(tag, found_at, runners_up.ctypes.data + base * 4)
-        move_samples(
-            tag, samples, how, blocks, b, moved, found, runners_up, only_changes, added, space
-        )
+        move_samples(tag, data, b, moved, found, runners_up, only_changes, added, space)
 
 
 class LinkedRunnersUp:
@@ -182,22 +186,20 @@ class LinkedRunnersUp:
     def find(
         self,
         samples: PackedSamples,
-        packed: PackedPrototypes,
-        prototypes: Floats,
+        prototypes: PackedPrototypes,
         units: NDArray[np.int32],
         links: NDArray[np.int32],
         classes: Classes,
     ) -> None:
         """Find the linked neighbours of ``units`` (B*lanes,), and update sums and hits."""
-        numbers, starts = self._numbers, self._starts
+        neighbours = LinkTiles(links, self._numbers, self._starts)
         if links.shape[1] <= PANEL_ROWS:
-            gather_links(packed.rows, packed.halves, links, numbers, starts)
+            gather_links(prototypes.rows, prototypes.halves, neighbours)
 
         def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
             linked_blocks(
-                samples.tag, samples.rows, prototypes, samples.quantisation, samples.blocks, units,
-                links, numbers, starts, packed.accuracy, classes, self._known, self.runners_up,
-                added, space, start, stop,
+                samples.tag, samples.packed, prototypes.given, prototypes.accuracy, neighbours,
+                classes, units, self.runners_up, self._known, added, space, start, stop,
             )  # fmt: skip
 
         samples.each(self.sums, self.hits, 0, work, samples.X.size < _SMALL_WORK)

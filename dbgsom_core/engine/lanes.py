@@ -1,8 +1,10 @@
-"""Bounds and distances of the samples of a block, all lanes at once, as vector instructions.
+"""Instructions on all lanes of a block at once, written as LLVM code; see README.md, "The tile".
 
-Addresses are those of (lanes,) numbers of the dtype of the scalar ``tag``. With v = ‖w‖²/2 - x·w,
-‖x - w‖² = ‖x‖² + 2v. A *lower bound* on d(sample, panel) - d(sample, BMU), for all samples of a
-block, is stored as the upper 16 bits of a non-negative float32, rounded down.
+Numba vectorises none of these loops well, so each function names in a comment the instructions of
+AVX-512 that LLVM is to make of it; on AVX2 it makes two or four of half the width. Addresses are
+those of (lanes,) numbers of the dtype of the scalar ``tag``. With v = ‖w‖²/2 - x·w,
+‖x - w‖² = ‖x‖² + 2v. A *lower bound* (README.md, "Bounds") is stored as the upper 16 bits of a
+non-negative float32, rounded down.
 """
 
 from __future__ import annotations
@@ -39,26 +41,33 @@ CHAINS = 2  # independent partial sums of a distance, added in parallel
 SCALAR = object()  # see `vector_code`
 
 
-def vector_code(*kinds: Any, returns: Any = types.void) -> Callable[..., Any]:
+def vector_code(*kinds: Any, returns: Any = types.void, tagged: bool = True) -> Callable[..., Any]:
     """Return a decorator that makes a numba intrinsic of a function that writes LLVM code.
 
     The intrinsic takes a scalar, which sets the dtype, and arguments of ``kinds``: addresses and
     masks are int64, SCALAR is the scalar's dtype. ``write(v, *arguments)`` takes `Vectors` instead
-    of the scalar and returns the intrinsic's value.
+    of the scalar and returns the intrinsic's value. Without ``tagged`` there is no scalar.
     """
 
     def decorate(write: Callable[..., Any]) -> Any:
-        def define(typing_context: Any, tag: Any, *given: Any) -> Any:
+        def define(typing_context: Any, *given: Any) -> Any:
+            tag = given[:1] if tagged else ()
+
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                answer = write(Vectors(signature.args[0].bitwidth, builder), *arguments[1:])
+                bits = signature.args[0].bitwidth if tagged else 32
+                answer = write(Vectors(bits, builder), *arguments[len(tag) :])
                 return context.get_dummy_value() if answer is None else answer
 
-            return returns(tag, *(tag if kind is SCALAR else kind for kind in kinds)), generate
+            types_given = [given[0] if kind is SCALAR else kind for kind in kinds]
+            return returns(*tag, *types_given), generate
 
-        own = list(inspect.signature(define).parameters.values())[:2]
-        others = list(inspect.signature(write).parameters.values())[1:]
+        names = list(inspect.signature(write).parameters)  # the first stands for the scalar
+        if not tagged:
+            names = names[1:]
         functools.update_wrapper(define, write)
-        define.__signature__ = inspect.Signature([*own, *others])  # type: ignore[attr-defined]
+        positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, positional) for name in ("typing_context", *names)]
+        define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return intrinsic(define)
 
     return decorate
@@ -67,12 +76,14 @@ def vector_code(*kinds: Any, returns: Any = types.void) -> Callable[..., Any]:
 @vector_code(returns=types.int64)
 def lanes_of(v: Any) -> Any:
     """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
+    # No instruction: loops over lanes get a length that the compiler knows.
     return ir.Constant(ADDRESS, v.lanes)
 
 
 @vector_code(types.int64, types.int64, returns=types.float64)
 def read_number(v: Vectors, row: Any, k: Any) -> Any:
     """Return number k of a row that begins at an address, as float64."""
+    # vmovsd, or vcvtss2sd of a float32.
     numbers = v.builder.inttoptr(row, v.real.as_pointer())
     value = v.builder.load(v.builder.gep(numbers, [k]), align=v.size)
     return v.builder.fpext(value, DOUBLE) if v.size == 4 else value
@@ -81,6 +92,7 @@ def read_number(v: Vectors, row: Any, k: Any) -> Any:
 @vector_code(types.int64, *[SCALAR] * 4, types.int64)
 def write_slack(v: Vectors, squares: Any, c0: Any, c1: Any, c2: Any, c3: Any, slack: Any) -> None:
     """Fill slack (2, lanes): c0 + c1‖x‖ + c2‖x‖², and that plus c3‖x‖²; ``squares`` are ‖x‖²."""
+    # vsqrtps, vmulps, vaddps.
     c0, c1, c2, c3 = (v.splat(c) for c in (c0, c1, c2, c3))
     square, fmul = v.get(squares), v.builder.fmul
     of_value = v.plus(c0, fmul(c1, v.root(square)), fmul(c2, square))
@@ -97,6 +109,7 @@ def write_upper_bounds(
     ``value`` are the smallest values, ``slack`` (2, lanes) those of the least exact pass to come. A
     lane without a bit in ``inside`` gets a number below any distance.
     """
+    # vsqrtps, vmulps, vaddps; vblendmps for lanes without a sample.
     best = v.plus(v.times(v.get(value), 2.0), v.times(v.get(slack), 4.0))
     square = v.plus(v.get(squares), best, v.times(v.get(slack, 1), 3.0))
     top = v.times(v.root(square), 1 + 2 * SPARE)
@@ -111,6 +124,7 @@ def write_lower_bound(
 
     ``nearest`` (lanes,) are the panel's smallest values.
     """
+    # vsqrtps; vminps of halves, 16 lanes to 1; the upper half of the float's bits by vpextrw.
     builder = v.builder
     square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
     distance = v.times(v.root(builder.fsub(square, v.get(slack, 1))), 1 - 2 * SPARE)
@@ -133,19 +147,19 @@ def write_lower_bound(
     builder.store(short, builder.inttoptr(margin, _SHORT.as_pointer()), align=2)
 
 
-@intrinsic
-def read_lower_bound(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], _SHORT.as_pointer())
-        bits = builder.zext(builder.load(place, align=2), INDEX)
-        return builder.bitcast(builder.shl(bits, ir.Constant(INDEX, 16)), ir.FloatType())
-
-    return types.float32(types.int64), generate
+@vector_code(types.int64, returns=types.float32, tagged=False)
+def read_lower_bound(v: Vectors, address: Any) -> Any:
+    """Return the lower bound that is stored at an address."""
+    # movzx, shl, vmovd.
+    place = v.builder.inttoptr(address, _SHORT.as_pointer())
+    bits = v.builder.zext(v.builder.load(place, align=2), INDEX)
+    return v.builder.bitcast(v.builder.shl(bits, ir.Constant(INDEX, 16)), ir.FloatType())
 
 
 @vector_code(types.int64, types.int64, returns=types.int64)
 def ties_of(v: Vectors, values: Any, slack: Any) -> Any:
     """Return a bit for each lane whose two smallest values (2, lanes) are ambiguous."""
+    # vaddps, vcmpleps into a mask, kmovw.
     limit = v.plus(v.get(values), v.get(slack))
     return v.bits(v.builder.fcmp_ordered("<=", v.get(values, 1), limit))
 
@@ -175,6 +189,8 @@ def distances_of(
         sums = stack_slots(builder, [ir.Constant(doubles, [0.0] * v.lanes)] * CHAINS)
         masks = [v.mask(bits) for bits in lanes]
         none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
+        # For each feature twice (8 float64 lanes each): vcvtps2pd, vsubpd of the prototype's entry,
+        # vfmadd231pd; with several prototypes vbroadcastsd under the mask of each.
         with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
             line = builder.gep(block, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
             along = builder.mul(k, ir.Constant(ADDRESS, 8))
@@ -214,30 +230,28 @@ def distances_of(
 
 @vector_code(types.int64, types.int64, returns=types.int64)
 def lanes_other(v: Vectors, units: Any, others: Any) -> Any:
+    """Return a bit for each lane whose units (lanes,) int32 differ."""
+    # vpcmpneqd into a mask, kmovw.
     return v.bits(v.builder.icmp_signed("!=", v.get_units(units), v.get_units(others)))
 
 
 @vector_code(types.int64, types.int32, returns=types.int64)
 def lanes_with(v: Vectors, units: Any, unit: Any) -> Any:
+    """Return a bit for each lane with this unit."""
+    # vpbroadcastd, vpcmpeqd into a mask, kmovw.
     return v.bits(v.builder.icmp_signed("==", v.get_units(units), v.splat(unit)))
 
 
-@intrinsic
-def lowest_bit(typing_context: Any, bits: Any) -> Any:
+@vector_code(types.int64, returns=types.int64, tagged=False)
+def lowest_bit(v: Vectors, bits: Any) -> Any:
     """Return the index of the lowest set bit of an int64, 64 if there is none."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.int64), generate
+    return v.builder.cttz(bits, ir.Constant(ir.IntType(1), 0))  # tzcnt
 
 
-@intrinsic
-def count_of(typing_context: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.int64), generate
+@vector_code(types.int64, returns=types.int64, tagged=False)
+def count_of(v: Vectors, bits: Any) -> Any:
+    """Return the number of set bits of an int64."""
+    return v.builder.ctpop(bits)  # popcnt
 
 
 @intrinsic
@@ -260,6 +274,7 @@ def pack_tile(
         samples = ir.VectorType(ir.FloatType() if single else DOUBLE, v.lanes)
         doubles = ir.VectorType(DOUBLE, v.lanes)
         rows_at, centre, out, totals = (v.bytes_at(a) for a in (rows_at, centre, out, totals))
+        # A row: vcvtps2pd, vsubpd, vmulpd, vrndscalepd, vmulpd, vcvtpd2ps.
         middle, steps, grid = v.load(centre, 0, doubles), v.splat(steps), v.splat(grid)
         packed = []
         for lane in range(v.lanes):
@@ -270,7 +285,8 @@ def pack_tile(
             values = builder.fmul(builder.fsub(values, middle), steps)
             values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
             packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
-        # Transpose: in each step rows i and i + h exchange the squares of side h off the diagonal.
+        # Transpose: in each step rows i and i + h exchange the squares of side h off the diagonal,
+        # by vpermt2ps, vunpcklps and the like.
         lanes, h = v.lanes, 1
         while h < lanes:
             upper = [j if not j & h else lanes + j - h for j in range(lanes)]
@@ -295,16 +311,10 @@ def pack_tile(
     return signature, generate
 
 
-@intrinsic
-def fetch_line(typing_context: Any, address: Any) -> Any:
+@vector_code(types.int64, tagged=False)
+def fetch_line(v: Vectors, address: Any) -> None:
     """Prefetch the cache line at an address, which need not exist, into the L2 cache.
 
     L1 is full of the current block and panel.
     """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = Vectors(32, builder)
-        v.fetch(v.bytes_at(arguments[0]), 0, 2)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
+    v.fetch(v.bytes_at(address), 0, 2)  # prefetcht1

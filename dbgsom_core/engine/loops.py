@@ -75,14 +75,6 @@ def add_sparse(
 
 
 @loop
-def add_columns(X: NDArray[Any], total: Floats) -> None:
-    """Add every row of X (n, D) to ``total`` (D,)."""
-    for i in range(X.shape[0]):
-        for k in range(X.shape[1]):
-            total[k] += X[i, k]
-
-
-@loop
 def add_squares(X: NDArray[Any], centre: Floats, total: Floats) -> None:
     """Add (X[i, k] - centre[k])**2 of every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):

@@ -1,4 +1,4 @@
-"""Column means, deviations, medians and principal axes: dense, sparse, with gaps or weights."""
+"""Column means, deviations and principal axes of samples: dense, sparse, with gaps or weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.partitions import Partitions, each_range
-from dbgsom_core.engine.results import Floats, Moments, smoothed_weights
-from dbgsom_core.engine.runtime import available_threads
+from dbgsom_core.engine.results import Floats, Moments
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.packing import ColumnSummaries
@@ -29,27 +28,24 @@ def moments_of(data: Any) -> Moments:
 
     The order of additions does not depend on the number of threads.
     """
-    X = data.X
+    X, weights = data.X, data.weights
     with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` raises
         if issparse(X):
             return _sparse_moments(data)
-        count: Any = len(X)
-        weights = None
-        if data.weights is not None or data.incomplete:
-            weights = data.sample_weights
-            count = _sum_ranges(X, weights, partial(_sum_rows, None, True))
-            empty = np.flatnonzero(count == 0)
-            if len(empty):
-                named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-                raise ValueError(
-                    f"all values are missing in column {named} of X: leave such columns out"
-                )
-        if weights is None and isinstance(X, Partitions):
-            total = _summaries(X).totals.sum(axis=0)
-        else:
-            total = _sum_ranges(X, weights, partial(_sum_rows, None, False))
-        mean = np.asarray(total / count)
-        squares = _sum_ranges(X, weights, partial(_sum_rows, mean, False))
+        if weights is None and not data.incomplete:
+            mean = data.summaries.totals.sum(axis=0) / len(X)
+            squares = _sum_ranges(data, _add_squares, mean)
+            return Moments(mean, np.sqrt(squares / len(X)))
+        weights = data.sample_weights
+        count = _sum_ranges(data, _observed_weight, None, weights)
+        empty = np.flatnonzero(count == 0)
+        if len(empty):
+            named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+            raise ValueError(
+                f"all values are missing in column {named} of X: leave such columns out"
+            )
+        mean = _sum_ranges(data, _add_weighted, None, weights) / count
+        squares = _sum_ranges(data, _add_weighted, mean, weights)
         return Moments(mean, np.sqrt(squares / count))
 
 
@@ -67,25 +63,30 @@ def _sparse_moments(data: Any) -> Moments:
     return Moments(mean, np.sqrt(squares / total))
 
 
-def _sum_ranges(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
-    return np.asarray(np.sum(each_range(X, add, available_threads(), weights), axis=0))
+def _sum_ranges(
+    data: Any, add: Callable[..., Floats], centre: Floats | None, weights: Floats | None = None
+) -> Floats:
+    # Sum ``add(centre, rows, weights)`` (D,) over ranges of rows.
+    each = each_range(data.X, partial(add, centre), data.threads, weights)
+    return np.asarray(np.sum(each, axis=0))
 
 
-def _sum_rows(centre: Floats | None, counts: bool, X: Any, weights: Floats | None) -> Floats:
-    # Sums (D,) of rows, or of squared differences to a centre; with weights, of observed values,
-    # or (counts) the observed weight.
+def _add_squares(centre: Floats, X: Any, _: None) -> Floats:
     from dbgsom_core.engine import loops  # numba is slow to import
 
-    if weights is not None:
-        values = X if centre is None else np.square(X - centre)
-        values = ~np.isnan(values) if counts else np.nan_to_num(values)
-        return np.asarray(np.einsum("i,ij->j", weights, values, dtype=np.float64))
     out = np.zeros(X.shape[1])
-    if centre is None:
-        loops.add_columns(loops.writeable_view(X), out)
-    else:
-        loops.add_squares(loops.writeable_view(X), centre, out)
+    loops.add_squares(loops.writeable_view(X), centre, out)
     return out
+
+
+def _add_weighted(centre: Floats | None, X: Any, weights: Floats) -> Floats:
+    # The weighted sums of what is observed, or of its squared differences to a centre.
+    values = X if centre is None else np.square(X - centre)
+    return np.asarray(np.einsum("i,ij->j", weights, np.nan_to_num(values), dtype=np.float64))
+
+
+def _observed_weight(_: None, X: Any, weights: Floats) -> Floats:
+    return np.asarray(np.einsum("i,ij->j", weights, ~np.isnan(X), dtype=np.float64))
 
 
 # ------------------------------------------------------------------------------------ extremes
@@ -223,45 +224,3 @@ def _scatter(mean: Floats, incomplete: bool, X: Any, weights: Floats | None) -> 
     centred = np.nan_to_num(X - mean) if incomplete else X - mean
     weighted = centred if weights is None else centred * weights[:, None]
     return np.asarray(weighted.T @ centred)
-
-
-# ------------------------------------------------------------------------------- robust weights
-
-_MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
-
-
-def robust_weights(data: Any, gamma: float | None) -> tuple[Floats, float]:
-    """Return weights (n,) by the distances to the column medians, and γ.
-
-    γ None is 0.1 over the median squared distance to the medians.
-    """
-    distance = data.assign(data.metric.centred(_medians(data)[None])).distance
-    if gamma is None:
-        middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
-        gamma = _MILD / middle**2
-    return smoothed_weights(distance, data.sample_weights, gamma), gamma
-
-
-def _medians(data: Any) -> Floats:
-    """Return the weighted medians (D,) of the columns, of what is observed in them."""
-    X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
-    columns = list(range(X.shape[1]))
-    if issparse(X):
-        # Where less than half of the weight is stored the median is 0.
-        X = X.tocsc()
-        stored = np.bincount(
-            data.X.indices, np.repeat(weights, np.diff(data.X.indptr)), len(medians)
-        )
-        columns = np.flatnonzero(2 * stored >= data.total_weight).tolist()
-    for k in columns:
-        column = X[:, [k]].toarray().ravel() if issparse(X) else X[:, k]
-        observed = ~np.isnan(column)
-        medians[k] = weighted_median(column[observed], weights[observed])
-    return medians
-
-
-def weighted_median(values: NDArray[Any], weights: Floats) -> float:
-    """Return the lowest of the values (m,) up to which lies at least half of the weight."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])

@@ -26,9 +26,17 @@ from dbgsom_core.engine.packing import (
     in_rows,
     patches,
 )
-from dbgsom_core.engine.results import Flags, Floats, Integers, count_classes, unlinked
+from dbgsom_core.engine.parts import Part
+from dbgsom_core.engine.results import (
+    Flags,
+    Floats,
+    Integers,
+    PartialSums,
+    PassSpec,
+    count_classes,
+    unlinked,
+)
 from dbgsom_core.engine.runtime import share
-from dbgsom_core.engine.search import Part, PartialSums, PassSpec
 from dbgsom_core.engine.search_loops import ALL, IN_REACH
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, UNROLL
 
@@ -284,7 +292,7 @@ class PackedPart(Part):
             self._packed = self._packer.pack(spec.prototypes, ids, drift)
         assert self._packed is not None  # the pass could pack them
         classes = classes_of(self.data.codes, majority)
-        runners_up.find(samples, self._packed, spec.prototypes, units, links, classes)
+        runners_up.find(samples, self._packed, units, links, classes)
         return runners_up.sums, runners_up.hits
 
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
@@ -364,8 +372,7 @@ class PackedPart(Part):
 
         def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
             search_loops.search_blocks(
-                samples.tag, samples.rows, prototypes, packed.packed, samples.quantisation, steps,
-                samples.blocks, packed.panels, packed.accuracy, bounds or NO_BOUNDS, mode,
+                samples.tag, samples.packed, packed, steps, bounds or NO_BOUNDS, mode,
                 bounds is not None, only_changes, added, space, start, stop,
             )  # fmt: skip
 
@@ -459,10 +466,10 @@ def _pack_and_search(
                 out[rows] = data.subset(rows).nearest_plainly(prototypes, n_best)[0]
             return
         nearest = np.empty((len(squares), n_best), np.int32)
+        space = samples.workspaces(1, len(ids))[0]
         ambiguous[task] = search_loops.nearest_blocks(
-            samples.tag, n_best, samples.rows, prototypes, samples.blocks, packed.panels,
-            packed.accuracy, NO_BOUNDS, nearest, samples.workspaces(1, len(ids))[0],
-        )  # fmt: skip
+            samples.tag, n_best, samples.packed, packed, NO_BOUNDS, nearest, space
+        )
         out[rows] = nearest
 
     share(data.threads, len(ambiguous), work)

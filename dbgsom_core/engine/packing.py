@@ -116,6 +116,28 @@ class SampleTiles(NamedTuple):
     bmu: NDArray[np.int32]
 
 
+class PackedRows(NamedTuple):
+    """Samples as compiled loops take them: as given, how they are packed, and packed."""
+
+    rows: Rows
+    how: Quantisation
+    tiles: SampleTiles
+
+
+@inlined
+def tile_at(tiles: SampleTiles, b: int) -> int:
+    """Return the address of the numbers (depth, lanes) of block b."""
+    address: int = tiles.numbers.ctypes.data + b * tiles.numbers.shape[1] * LINE
+    return address
+
+
+@inlined
+def squares_at(tiles: SampleTiles, b: int) -> int:
+    """Return the address of the squares (lanes,) of block b."""
+    address: int = tiles.squares.ctypes.data + b * LINE
+    return address
+
+
 class Accumulator(NamedTuple):
     """Totals of one worker: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
@@ -166,56 +188,48 @@ def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
 
 @loop
 def pack_blocks(
-    tag: Any,
-    samples: Rows,
-    how: Quantisation,
-    blocks: SampleTiles,
-    total: Floats,
-    rows: Integers,
-    start: int,
-    stop: int,
+    tag: Any, data: PackedRows, total: Floats, addresses: Integers, start: int, stop: int
 ) -> None:
-    """Fill blocks ``start`` to ``stop`` from the samples (n, D) in their order.
+    """Fill blocks ``start`` to ``stop`` from the samples in their order.
 
-    ``total`` and ``rows`` (lanes,) are overwritten.
+    ``total`` and ``addresses`` (lanes,) are overwritten.
     """
-    numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
-    lanes, n, d = lanes_of(tag), order.size, samples.columns
-    steps, middle, grid = how.scale / how.grid, how.centre, how.grid
-    size, x_at, long = samples.size, samples.at, d * samples.size
-    numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
-    rows_at, total_at = rows.ctypes.data, total.ctypes.data
+    samples, how, tiles = data.rows, data.how, data.tiles
+    numbers, order, lanes, n = tiles.numbers, tiles.order, lanes_of(tag), tiles.order.size
+    d, size, steps, grid = samples.columns, samples.size, how.scale / how.grid, how.grid
+    long = d * size  # bytes of a row
+    total_at, addresses_at = total.ctypes.data, addresses.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
         # Rows sorted by unit are scattered in memory: prefetch the next block's.
         for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
-            row = x_at + order[place] * long
+            row = samples.at + order[place] * long
             for offset in range(0, min(long, _FETCHED), LINE):
                 fetch_line(row + offset)
             fetch_line(row + min(long, _FETCHED) - 1)
         for lane in range(lanes):
             total[lane] = 0.0
-        tiled = d - d % lanes if used == lanes else 0  # other features are packed one by one
         for lane in range(used):
-            rows[lane] = x_at + order[b * lanes + lane] * long
+            addresses[lane] = samples.at + order[b * lanes + lane] * long
+        tiled = d - d % lanes if used == lanes else 0  # other features are packed one by one
         for k in range(0, tiled, lanes):
-            out = numbers_at + (b * numbers.shape[1] + k) * LINE
+            out, centre_at = tile_at(tiles, b) + k * LINE, how.centre.ctypes.data + k * 8
             if size == 4:
                 kind = np.float32(0)
-                pack_tile(tag, kind, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+                pack_tile(tag, kind, addresses_at, centre_at, steps, grid, out, total_at)
             else:
-                pack_tile(tag, 0.0, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+                pack_tile(tag, 0.0, addresses_at, centre_at, steps, grid, out, total_at)
             for lane in range(lanes):
-                rows[lane] += lanes * size
+                addresses[lane] += lanes * size
         for k in range(tiled, d):
             for lane in range(used):
-                at = x_at + order[b * lanes + lane] * long
-                value = (number_at(at, k, size) - middle[k]) * steps
+                row = samples.at + order[b * lanes + lane] * long
+                value = (number_at(row, k, size) - how.centre[k]) * steps
                 packed = type(tag)(np.rint(value) * grid)
                 numbers[b, k, lane] = packed
                 total[lane] += np.float64(packed) * packed
         for lane in range(lanes):
-            squares[b, lane] = total[lane]
+            tiles.squares[b, lane] = total[lane]
 
 
 @inlined
@@ -229,9 +243,9 @@ def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
 
 
 @loop
-def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: Any) -> None:
-    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), update extremes ``ends``."""
-    for i in range(start, stop):
+def column_totals(X: NDArray[Any], total: Floats, ends: Any) -> None:
+    """Add the rows of X (n, D) to ``total`` (D,), and update the extremes ``ends`` (2, D)."""
+    for i in range(X.shape[0]):
         for k in range(X.shape[1]):
             value = np.float64(X[i, k])
             total[k] += value
@@ -263,12 +277,12 @@ def column_summaries(X: Any, threads: int) -> ColumnSummaries:
     return summaries
 
 
-def quantisation_of(X: Any, threads: int) -> Quantisation:
-    """Return the quantisation of all rows of X, an array or partitions.
+def quantisation_of(X: Any, found: ColumnSummaries) -> Quantisation:
+    """Return the quantisation of all rows of X, an array or partitions, from its summaries.
 
     The centre is the column means up to rounding, the same for any threads and partitions.
     """
-    n, found = len(X), column_summaries(X, threads)
+    n = len(X)
     centre = found.totals.sum(axis=0) / n
     reach = float(np.maximum(found.high - centre, centre - found.low).max())
     digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
@@ -279,7 +293,7 @@ def quantisation_of(X: Any, threads: int) -> Quantisation:
 def _totals(X: Any) -> tuple[Floats, Floats]:
     total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
     ends[0], ends[1] = np.inf, -np.inf
-    column_totals(writeable_view(X), 0, len(X), total, ends)
+    column_totals(writeable_view(X), total, ends)
     return total, ends
 
 
@@ -301,7 +315,9 @@ class PackedSamples:
         spare: SampleTiles | None = None,
     ) -> None:
         self.X = np.ascontiguousarray(writeable_view(X))
-        self.quantisation = quantisation or quantisation_of(self.X, threads)
+        if quantisation is None:
+            quantisation = quantisation_of(self.X, column_summaries(self.X, threads))
+        self.quantisation = quantisation
         self.threads, self.dtype, self.rows = threads, np.dtype(dtype), Rows.of(self.X)
         self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
@@ -317,6 +333,7 @@ class PackedSamples:
             self.blocks = spare._replace(order=order)
             spare.numbers[-1] = 0  # lanes without a sample
             spare.bmu[:] = 0
+        self.packed = PackedRows(self.rows, self.quantisation, self.blocks)
         self._workspaces: list[Workspace] = []
         self._fill()
 
@@ -388,9 +405,8 @@ class PackedSamples:
         tasks, lanes = self._tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
 
         def work(worker: int, task: int) -> None:
-            total, rows = np.empty(lanes), np.empty(lanes, np.int64)
-            how, blocks = self.quantisation, self.blocks
-            pack_blocks(self.tag, self.rows, how, blocks, total, rows, *tasks[task])
+            total, addresses = np.empty(lanes), np.empty(lanes, np.int64)
+            pack_blocks(self.tag, self.packed, total, addresses, *tasks[task])
 
         share(self.threads, len(tasks), work)
 
@@ -550,9 +566,11 @@ def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
 class PackedPrototypes(NamedTuple):
     """Prototypes in packed coordinates (K, depth), in panels, and the accuracy of their values.
 
-    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are the contents of panels, by neuron.
+    ``given`` (K, D) are those of the data; ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2
+    the contents of panels, by neuron.
     """
 
+    given: Floats
     packed: Floats
     panels: PrototypeTiles
     accuracy: Accuracy
@@ -610,4 +628,5 @@ class PrototypePacker:
         )  # fmt: skip
         if largest < 0:
             return None
-        return PackedPrototypes(packed, panels, self.accuracy(largest), self._rows, self._halves)
+        accuracy = self.accuracy(largest)
+        return PackedPrototypes(prototypes, packed, panels, accuracy, self._rows, self._halves)

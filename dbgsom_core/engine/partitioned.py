@@ -24,8 +24,7 @@ from dbgsom_core.engine.results import (
     sum_by_unit,
     units_of,
 )
-from dbgsom_core.engine.samples import PACKING_PAYS, LocalSamples
-from dbgsom_core.engine.search import PartitionedSearch
+from dbgsom_core.engine.samples import PACKING_PAYS, Samples
 
 _FEW_BYTES = 1 << 22  # rows that are rather held in this process
 _BOUNDS_BYTES = 1 << 28  # of bounds between passes, or
@@ -33,15 +32,13 @@ _BOUNDS_SHARE = 16  # the data's bytes over this, whichever is more
 
 
 @dataclass(frozen=True)
-class PartitionedSamples(LocalSamples):
+class PartitionedSamples(Samples):
     """`Samples` in `Partitions` ``X`` (n, D), complete, of Euclidean geometry.
 
     Results equal those in memory to the bit.
     """
 
     incomplete = False
-    packed = None
-    _may_be_packed = False
 
     @property
     def piece(self) -> int:
@@ -50,7 +47,7 @@ class PartitionedSamples(LocalSamples):
 
     @cached_property
     def quantisation(self) -> Quantisation:
-        return quantisation_of(self.X, self.threads)
+        return quantisation_of(self.X, self.summaries)
 
     def _fill(
         self,
@@ -84,15 +81,7 @@ class PartitionedSamples(LocalSamples):
             return replace(self, X=take(self.X, rows), **self._entries(rows))
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes}
         given |= {"chunk_rows": self.chunk_rows, **self._entries(rows)}
-        return LocalSamples(self.X[rows], self.metric, **given)
-
-    def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> PartitionedSamples:
-        return self._followed_by(self.X.followed_by(X), weights, scatter)
-
-    def robust(self, gamma: float | None) -> Any:
-        raise self.X.failure(
-            "robust needs the data in memory: leave robust out, or take engine: local"
-        )
+        return Samples(self.X[rows], self.metric, **given)
 
     def search(self) -> Search:
         make = partial(
@@ -102,8 +91,7 @@ class PartitionedSamples(LocalSamples):
             n_total=self.n,
             memory=max(_BOUNDS_BYTES, self.X.nbytes // _BOUNDS_SHARE),
         )
-        fast = PartitionedSearch(self, self.X.hold(make, self.X.beside(self.codes)))
-        return fast if self.weights is None else Search(self, fast)
+        return Search(self, self.X.hold(make, self.X.beside(self.codes)))
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, None]:
         sums = np.zeros((n_neurons, self.X.shape[1]))
@@ -128,11 +116,11 @@ class PartitionedSamples(LocalSamples):
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         units = np.empty((self.n, k), np.int64)
         distances = np.empty((self.n, k)) if k > 2 else None
-        self._fill([units, distances], LocalSamples.nearest_units, prototypes, k)
+        self._fill([units, distances], Samples.nearest_units, prototypes, k)
         return units, distances
 
     def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
-        out, ask = np.empty(len(units)), LocalSamples.distances_to
+        out, ask = np.empty(len(units)), Samples.distances_to
         return self._fill([out], ask, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
@@ -151,11 +139,11 @@ def _ask_samples(
     *beside: NDArray[Any] | None,
 ) -> Any:
     entries = (None if some is None else some.astype(np.int64, copy=False) for some in beside)
-    return ask(LocalSamples(X, metric, chunk_rows=chunk_rows), *given, *entries)
+    return ask(Samples(X, metric, chunk_rows=chunk_rows), *given, *entries)
 
 
 def _find_in_part(
-    part: LocalSamples,
+    part: Samples,
     find: Callable[..., Any],
     n_classes: int,
     units: Integers,
@@ -164,7 +152,7 @@ def _find_in_part(
     return find(part.with_classes(codes, n_classes), units)
 
 
-def _part_units(part: LocalSamples, prototypes: Floats) -> Any:
+def _part_units(part: Samples, prototypes: Floats) -> Any:
     return part.assign(prototypes).bmu
 
 
@@ -174,8 +162,8 @@ def _add_part_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[
 
 def _part_samples(
     metric: MetricCalls, n_classes: int, X: NDArray[Any], codes: Integers | None
-) -> LocalSamples:
-    return LocalSamples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
+) -> Samples:
+    return Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
 
 
 def is_small(n: int, X: Partitions) -> bool:
@@ -183,14 +171,14 @@ def is_small(n: int, X: Partitions) -> bool:
     return size < PACKING_PAYS or size * X.dtype.itemsize <= _FEW_BYTES
 
 
-def samples_of(X: Partitions, metric: Any, **given: Any) -> LocalSamples:
-    """Return `Samples` over partitions, complete: `LocalSamples` where they are small.
+def samples_of(X: Partitions, metric: Any, **given: Any) -> Samples:
+    """Return `Samples` over partitions, complete: `Samples` where they are small.
 
     ``given`` are fields of `PartitionedSamples`. Raises ``failure`` for a metric that has no search
     in partitions.
     """
     if is_small(len(X), X):
-        return LocalSamples(metric.prepared(X[:]), metric, **given)
+        return Samples(metric.prepared(X[:]), metric, **given)
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
         raise X.failure(
             f"metric {metric.name} needs the data in memory: take metric: euclidean, or engine: "

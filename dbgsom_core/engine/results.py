@@ -1,16 +1,20 @@
-"""Results of a pass over samples: units, sums by neuron, and the batch update from them."""
+"""The search of a training, and what a pass returns: units, sums by neuron, the batch update.
+
+`Search` runs the passes. `SearchResult` adds up sample by sample, for any metric and weights;
+`PackedResult` has exact sums of quantised samples (README.md, "Sums").
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.partitions import pieces
+from dbgsom_core.engine.partitions import Parts, pieces
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -241,19 +245,6 @@ def count_classes(
     return flat.reshape(n_neurons, n_classes)
 
 
-def smoothed_weights(distance: Floats, weights: Floats, gamma: float) -> Floats:
-    """Return the weights (n,) of samples in a robust epoch.
-
-    s_i = 1 - √(1 - exp(-γ d_i²)) for the distance d_i to the best-matching unit (D'Urso, De
-    Giovanni & Massari 2019, smoothed self-organizing map), times ``weights``, scaled to the same
-    sum.
-    """
-    robust = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
-    total = robust.sum()
-    # When every sample is far from every prototype none of them is an outlier.
-    return robust * (weights.sum() / total) if total > 0 else weights
-
-
 def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, majority: Flags) -> Integers:
     """Return, for each sample (n,), the nearest neuron with its class in the majority.
 
@@ -311,61 +302,7 @@ def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -
     return np.asarray(neurons[found.bmu])
 
 
-# ------------------------------------------------------------------------------ pass and search
-
-
-def prototypes_from_totals(
-    won: Totals,
-    before: Floats,
-    kernel: Neighbourhood,
-    runners_up: Totals | None,
-    centre: Centre | None,
-    threads: int,
-) -> Floats:
-    """Return the prototypes (K, D) of the batch update from totals.
-
-    With negative weights a weighted mean may lie anywhere: a prototype then moves by the step
-    Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
-    distance of the farthest sample; it stays where inhibition prevails.
-    """
-    from dbgsom_core.engine.smoothing import (  # numba is slow to import
-        kernel_reach,
-        means,
-        smooth_totals,
-    )
-
-    hops, weights, link_pull = kernel.weight_index, kernel.weights, kernel.link_pull
-    reach = kernel_reach(weights, float(won.hits.sum()))
-    sums, reached = smooth_totals(hops, weights, reach, won.hits, won.sums, threads)
-    seen = won.seen
-    if seen is not None:
-        seen = smooth_totals(hops, weights, reach, won.hits, seen, threads)[0]
-    if runners_up is not None:
-        reached = reached + link_pull * runners_up.hits
-        sums = sums + link_pull * runners_up.sums
-        seen = (
-            None if seen is None or runners_up.seen is None else seen + link_pull * runners_up.seen
-        )
-    # A feature without observed values, as a neuron without samples, keeps its value.
-    if kernel.inhibits:
-        amount = smooth_totals(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
-        held = reached[:, None] if seen is None else seen
-        total = amount[:, None] + (
-            0.0 if runners_up is None else link_pull * runners_up.hits[:, None]
-        )
-        steps = np.divide(
-            sums - held * before, total, out=np.zeros(before.shape), where=(held > 0) & (total > 0)
-        )
-        after = before + steps
-    elif seen is None:
-        after = means(before, sums, reached)
-    else:
-        observed = (seen > 0) & (reached[:, None] > 0)
-        after = np.divide(sums, seen, out=before.copy(), where=observed)
-    if centre is not None:
-        alive = reached > 0
-        after[alive] = centre(after[alive])
-    return after
+# ------------------------------------------------------------------------------ results of a pass
 
 
 @dataclass
@@ -437,17 +374,6 @@ class SearchResult:
             counts += count_classes(units[rows], data.codes[rows], *size)
         return counts
 
-    def in_float64(self) -> SearchResult:
-        """Return the result with totals summed in float64, sample by sample."""
-        return self
-
-    def with_robust_weights(self, gamma: float) -> SearchResult:
-        """Return the result with robust weights of the samples, see `smoothed_weights`."""
-        weights = smoothed_weights(self.distance, self.data.sample_weights, gamma)
-        return SearchResult(
-            replace(self.data, weights=weights), self.prototypes, self.of, self.moved
-        )
-
     def reassign_to_own_class(self, majority: Flags) -> SearchResult:
         """Return the result with each sample in the nearest neuron of its class.
 
@@ -472,9 +398,9 @@ class SearchResult:
 
         ``centre`` makes prototypes of means. Neurons and features without weight keep their values.
         """
-        runners_up = (
-            self.runner_up_totals(kernel.graph, kernel.majority) if kernel.link_pull > 0 else None
-        )
+        runners_up = None
+        if kernel.link_pull > 0:
+            runners_up = self.runner_up_totals(kernel.graph, kernel.majority)
         return prototypes_from_totals(
             self.totals, self.prototypes, kernel, runners_up, centre, self.data.threads
         )
@@ -503,23 +429,208 @@ class SearchResult:
         return prototypes
 
 
-@dataclass
-class Search:
-    """Search for units in each epoch, plain or by a ``fast`` search, for any metric and weights.
+def prototypes_from_totals(
+    won: Totals,
+    before: Floats,
+    kernel: Neighbourhood,
+    runners_up: Totals | None,
+    centre: Centre | None,
+    threads: int,
+) -> Floats:
+    """Return the prototypes (K, D) of the batch update from totals.
 
-    ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2). Equal distances
-    go to the lowest row.
+    With negative weights a weighted mean may lie anywhere: a prototype then moves by the step
+    Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
+    distance of the farthest sample; it stays where inhibition prevails.
+    """
+    from dbgsom_core.engine.smoothing import (  # numba is slow to import
+        kernel_reach,
+        means,
+        smooth_totals,
+    )
+
+    hops, weights, pull = kernel.weight_index, kernel.weights, kernel.link_pull
+    reach = kernel_reach(weights, float(won.hits.sum()))
+    sums, reached = smooth_totals(hops, weights, reach, won.hits, won.sums, threads)
+    seen = won.seen
+    if seen is not None:
+        seen = smooth_totals(hops, weights, reach, won.hits, seen, threads)[0]
+    if runners_up is not None:
+        reached = reached + pull * runners_up.hits
+        sums = sums + pull * runners_up.sums
+        if seen is not None and runners_up.seen is not None:
+            seen = seen + pull * runners_up.seen
+    # A feature without observed values, as a neuron without samples, keeps its value.
+    if kernel.inhibits:
+        amount = smooth_totals(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
+        total = amount[:, None]
+        if runners_up is not None:
+            total = total + pull * runners_up.hits[:, None]
+        held = reached[:, None] if seen is None else seen
+        moves = (held > 0) & (total > 0)
+        steps = np.divide(sums - held * before, total, out=np.zeros(before.shape), where=moves)
+        after = before + steps
+    elif seen is None:
+        after = means(before, sums, reached)
+    else:
+        observed = (seen > 0) & (reached[:, None] > 0)
+        after = np.divide(sums, seen, out=before.copy(), where=observed)
+    if centre is not None:
+        alive = reached > 0
+        after[alive] = centre(after[alive])
+    return after
+
+
+class PackedResult(SearchResult):
+    """Result of a pass over unweighted samples, in exact sums of packed numbers.
+
+    Errors are of packed samples, as sums are. Units are fetched on access, which must be before the
+    next pass of the same search. With ``own`` (K, C) samples were reassigned to neurons with their
+    class in this majority.
     """
 
-    data: Any
-    fast: Search | None = None
-    _before: Integers | None = None
+    def __init__(
+        self, search: Search, spec: PassSpec, won: PartialSums, moved: float, own: Any = None
+    ) -> None:
+        data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
+        super().__init__(data, spec.prototypes, search.units(spec, own), moved)
+        self.packed_sums, self.hits = won.sums, won.hits
+        scaled = won.steps * data.quantisation.scale
+        self.errors, self.total_error = won.errors / scaled, float(won.errors.sum()) / scaled
+
+    @cached_property
+    def totals(self) -> Totals:
+        return Totals(self.hits, self._unpacked(self.packed_sums, self.hits), self.errors)
+
+    @cached_property
+    def class_counts(self) -> NDArray[Any] | None:
+        return self._by_sample().class_counts if self.won.classes is None else self.won.classes
+
+    def reassign_to_own_class(self, majority: Flags) -> PackedResult:
+        sums, hits = self.search.total("reassigned", self.spec, majority)
+        won = self.won._replace(sums=self.won.sums + sums, hits=self.won.hits + hits, linked=None)
+        return PackedResult(self.search, self.spec, won, self.moved, majority)
+
+    def runner_up_totals(self, graph: MapGraph, majority: Flags | None) -> Totals:
+        sums, hits = self._linked(graph, majority)
+        return Totals(hits, self._unpacked(sums, hits), np.empty(0))
+
+    def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
+        from dbgsom_core.engine.smoothing import (  # numba is slow to import
+            kernel_reach,
+            smooth_totals,
+        )
+
+        data, before, pull = self.data, self.prototypes, kernel.link_pull
+        if centre is not None or kernel.inhibits:
+            runners_up = None
+            if pull > 0:
+                runners_up = self._by_sample().runner_up_totals(kernel.graph, kernel.majority)
+            return prototypes_from_totals(
+                self.totals, before, kernel, runners_up, centre, data.threads
+            )
+        reach = kernel_reach(kernel.weights, float(data.n))
+        smooth, reached = smooth_totals(
+            kernel.weight_index, kernel.weights, reach, self.hits, self.packed_sums, data.threads
+        )
+        if pull > 0:
+            sums, hits = self._linked(kernel.graph, kernel.majority)
+            smooth, reached = smooth + pull * sums, reached + pull * hits
+        how, alive = data.quantisation, reached > 0
+        larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
+        after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
+        after[~alive] = before[~alive]
+        return after
+
+    def _by_sample(self) -> SearchResult:
+        return SearchResult(self.data, self.prototypes, self.of, self.moved)
+
+    def _linked(self, graph: MapGraph, majority: Flags | None) -> tuple[Floats, Integers]:
+        # Packed sums and hits by nearest linked neighbour, which the pass may have found already.
+        linked, links = self.won.linked, self.spec.links
+        if linked is not None and majority is None and np.array_equal(links, graph.links):  # type: ignore[arg-type]
+            return linked
+        return self.search.linked(self.spec, self.own, graph.links, majority)
+
+    def _unpacked(self, sums: Floats, hits: Integers) -> Floats:
+        # Sums (K, D) in the data's units, from packed ones (K, depth).
+        how = self.data.quantisation
+        exact = sums[:, : self.prototypes.shape[1]] / how.scale  # exact: a power of two
+        return np.asarray(exact + hits[:, None] * how.centre)
+
+
+# ------------------------------------------------------------------------------------ the search
+
+
+class PassSpec(NamedTuple):
+    """Prototypes and options of a pass, for any part of the samples.
+
+    ``number`` is unique within a search. The first ``known`` of the ``prototypes`` (K, D) are those
+    of the last pass; 0: all are new. With ``links`` (K, degree) the pass also sums the samples by
+    nearest linked neighbour.
+    """
+
+    number: int
+    prototypes: Floats
+    positions: Integers
+    known: int
+    links: NDArray[np.int32] | None = None
+
+
+class PartialSums(NamedTuple):
+    """Exact totals by neuron over a part of the samples.
+
+    ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``, the
+    number of rows that ``changed`` their unit, counts by class, int64 (K, C), or None, and packed
+    sums and hits by nearest linked neighbour, or None. With ``since_last`` hits and sums are the
+    changes since the last pass.
+    """
+
+    hits: Integers
+    sums: Floats
+    errors: Integers
+    steps: float
+    changed: int
+    classes: Integers | None = None
+    linked: tuple[Floats, Integers] | None = None
+    since_last: bool = False
+
+
+def plus(first: Any, other: Any) -> Any:
+    """Return the sum of two parts' results, which have the same steps."""
+    if first is None or isinstance(first, (bool, float)):
+        return first
+    if not isinstance(first, tuple):
+        return first + other
+    both = [plus(*pair) for pair in zip(first, other, strict=True)]
+    return type(first)(*both) if isinstance(first, PartialSums) else tuple(both)
+
+
+class Search:
+    """Search for the best-matching units of all samples, epoch after epoch.
+
+    With ``parts`` each of them searches its rows and sums them exactly, so that a map does not
+    depend on how samples are divided: all in this process, partitions of a table, or shards on
+    workers. Without, `Samples.assign` finds the units, and the results add up the samples. Equal
+    distances go to the lowest row.
+    """
+
+    def __init__(self, data: Any, parts: Parts | None = None) -> None:
+        self.data, self.parts = data, parts
+        self._passes, self._known = 0, 0  # passes of the parts; prototypes of the last one
+        self._is_first = True
+        self._before: Integers | None = None  # units of the last pass, without parts
+        self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)  # of reread parts
+        self._links: NDArray[np.int32] | None = None  # of the last update
 
     def assign(self, prototypes: Floats, positions: Integers) -> SearchResult:
-        """Find the nearest prototype of every sample."""
-        if self.fast is not None:
-            return self._weighted(prototypes, self.fast.assign(prototypes, positions))
-        return self._found(prototypes, self.data.assign(prototypes))
+        """Find the nearest prototype of every sample.
+
+        ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
+        """
+        if self.parts is None:
+            return self._by_sample(prototypes, self.data.assign(prototypes))
+        return self._pass(self.parts, prototypes, positions, 0)
 
     def assign_new_neurons(
         self, found: SearchResult, prototypes: Floats, positions: Integers, known: int
@@ -527,27 +638,79 @@ class Search:
         """Return ``found``, the result for the first ``known`` prototypes, extended to all."""
         if known == len(prototypes):
             return found
-        if self.fast is not None:
-            admitted = self.fast.assign_new_neurons(found, prototypes, positions, known)
-            return self._weighted(prototypes, admitted)
+        if self.parts is not None:
+            known = known if self._known == known else 0
+            return self._pass(self.parts, prototypes, positions, known)
         new = self.data.assign(prototypes[known:])
         nearer = new.distance < found.distance
         bmu = np.where(nearer, new.bmu + known, found.bmu)
         distance = np.where(nearer, new.distance, found.distance)
-        return self._found(prototypes, Assignment(bmu, distance))
+        return self._by_sample(prototypes, Assignment(bmu, distance))
 
     def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """Return for which samples (n,) the two nearest neurons are not linked."""
-        if self.fast is not None:
-            return self.fast.unlinked(prototypes, graph)
+        if self.parts is not None:
+            flags = self.parts.ask("unlinked", prototypes, graph.links, add=None)
+            return np.concatenate(flags)
         if len(prototypes) == 1:
             return np.zeros(self.data.n, bool)
         return unlinked(self.data.nearest_units(prototypes, 2)[0], graph.links)
 
-    def _found(self, prototypes: Floats, of: PerSample) -> SearchResult:
+    def _by_sample(self, prototypes: Floats, of: PerSample) -> SearchResult:
         moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
         self._before = of.bmu
         return SearchResult(self.data, prototypes, of, moved)
 
-    def _weighted(self, prototypes: Floats, found: SearchResult) -> SearchResult:
-        return SearchResult(self.data, prototypes, found.of, found.moved)
+    # ------------------------------------------------------------------------ passes of the parts
+
+    def _pass(
+        self, parts: Parts, prototypes: Floats, positions: Integers, known: int
+    ) -> SearchResult:
+        self._passes += 1
+        links = self._links
+        links = links if links is not None and len(links) == len(prototypes) else None
+        spec = PassSpec(self._passes, prototypes.copy(), positions, known, links)
+        won: PartialSums | None = self.total("assign", spec)
+        if won is None:  # a prototype is too far away for packed numbers
+            self._known = 0
+            return SearchResult(self.data, prototypes, self.data.assign(prototypes))
+        self._known = len(prototypes)
+        if won.since_last:
+            more = len(prototypes) - len(self._hits)
+            sums, hits = np.pad(self._sums, ((0, more), (0, 0))), np.pad(self._hits, (0, more))
+            won = won._replace(sums=sums + won.sums, hits=hits + won.hits)
+        if parts.rereads:
+            self._sums, self._hits = won.sums, won.hits
+        moved = 1.0 if self._is_first else won.changed / self.data.n
+        self._is_first = False
+        if self.data.weights is not None:  # units of the parts, sums by sample
+            return SearchResult(self.data, prototypes, self.units(spec, None), moved)
+        return PackedResult(self, spec, won, moved)
+
+    def total(self, question: str, *given: Any) -> Any:
+        """Return the sum of all parts' answers."""
+        assert self.parts is not None
+        return reduce(plus, self.parts.ask(question, *given, add=plus))
+
+    def units(self, spec: PassSpec, own: Flags | None) -> Units:
+        """Return the units of a pass, which are fetched from the parts on access."""
+        assert self.parts is not None
+        fetch = partial(self.parts.ask, "units", spec, own, add=None)
+
+        def find() -> NDArray[Any]:
+            each = fetch()
+            return each[0] if len(each) == 1 else np.concatenate(each)
+
+        return Units(self.data, spec.prototypes, find)
+
+    def linked(
+        self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
+    ) -> tuple[Floats, Integers]:
+        """Return packed sums and hits by nearest linked neighbour, see `Part.linked`.
+
+        Where questions read the rows, the next pass computes them too.
+        """
+        assert self.parts is not None
+        self._links = links if majority is None and self.parts.rereads else None
+        total: tuple[Floats, Integers] = self.total("linked", spec, own, links, majority)
+        return total

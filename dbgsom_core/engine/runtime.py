@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 MOST_THREADS = "DBGSOM_THREADS"  # limit for processes that share the processors
 COMPILES = "compiling loops that are not cached yet: takes about 15 s in all, once"
@@ -88,30 +88,10 @@ def _blas_libraries() -> list[Any]:
 
 
 class _BlasLimit:
-    """Number of open `one_blas_thread` blocks, and the thread limits before the first."""
-
-    def __init__(self) -> None:
-        self.lock, self.blocks = threading.Lock(), 0
-        self.before: list[tuple[Any, int]] = []
-
-    def restore(self) -> None:
-        for library, threads in self.before:
-            library.set_num_threads(threads)
-
-
-_blas_limit = _BlasLimit()
-
-
-def _reset_after_fork() -> None:
-    # A forked process has no other threads, so no open blocks.
-    global _blas_limit
-    if _blas_limit.blocks:
-        _blas_limit.restore()
-    _blas_limit = _BlasLimit()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    # Open blocks of `one_blas_thread`, and the thread limits before the first.
+    lock = threading.Lock()
+    blocks = 0
+    before: ClassVar[list[tuple[Any, int]]] = []
 
 
 @contextmanager
@@ -119,11 +99,11 @@ def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread within a ``with`` block.
 
     The limit is the process's: of blocks in several Python threads the first sets it, and the last
-    to end restores the limit before.
+    to end restores the limit before. threadpoolctl's own limit would be restored by the first.
     """
-    limit = _blas_limit
+    limit = _BlasLimit
     with limit.lock:
-        if not limit.blocks:
+        if limit.blocks == 0:
             limit.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
             for library, _ in limit.before:
                 library.set_num_threads(1)
@@ -133,8 +113,9 @@ def one_blas_thread() -> Iterator[None]:
     finally:
         with limit.lock:
             limit.blocks -= 1
-            if not limit.blocks:
-                limit.restore()
+            if limit.blocks == 0:
+                for library, threads in limit.before:
+                    library.set_num_threads(threads)
 
 
 class CompileClock:

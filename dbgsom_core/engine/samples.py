@@ -1,4 +1,4 @@
-"""Samples in memory: the defaults of every engine (`Samples`), the fast search (`LocalSamples`)."""
+"""Samples in memory, with all passes over them: the base of every engine's samples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,8 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.compile import loop
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.moments import (
-    check_varies,
-    extremes,
-    moments_of,
-    principal_axes,
-    robust_weights,
-)
-from dbgsom_core.engine.partitions import has_missing, pieces
+from dbgsom_core.engine.moments import check_varies, extremes, moments_of, principal_axes
+from dbgsom_core.engine.partitions import Partitions, has_missing, pieces
 from dbgsom_core.engine.results import (
     Assignment,
     Floats,
@@ -37,7 +31,7 @@ from dbgsom_core.engine.results import (
 from dbgsom_core.engine.runtime import available_threads, share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.packing import PackedSamples, Quantisation
+    from dbgsom_core.engine.packing import ColumnSummaries, PackedSamples, Quantisation
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
 _CHUNK_DISTANCES = 1 << 20  # distances in a chunk of a distance matrix (8 MiB), at most
@@ -52,9 +46,10 @@ _PACKING_PAYS_ONCE = 1 << 24  # multiplications from which packing pays for one 
 class Samples:
     """Samples that an engine holds: n of them, prepared by the metric, with passes over them.
 
-    Everything is there by default, from ``X`` in the memory of this process. A faster engine
-    derives from it, and overrides `assign`, the pass, and `quantised_sums`, the sums by neuron:
-    maps are then those of the built-in engine, to the bit. Prototypes are float64 (K, D).
+    They are in the memory of this process, and searched with a packed copy where that pays. A
+    faster engine derives from it, and overrides `assign`, the pass, and `quantised_sums`, the sums
+    by neuron: maps are then those of the built-in engine, to the bit. Prototypes are float64
+    (K, D).
 
     Attributes
     ----------
@@ -116,14 +111,18 @@ class Samples:
 
     def assign(self, prototypes: Floats) -> PerSample:
         """Find the nearest prototype of every sample, ties to the lowest row."""
-        return self.assign_plainly(prototypes)
+        found = self._nearest_packed(prototypes, 1)
+        if found is None:
+            return self.assign_plainly(prototypes)
+        return Units(self, prototypes, lambda: found[:, 0])
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
 
         And their distances (n, k), or None: then use `distances_to`.
         """
-        return self.nearest_plainly(prototypes, k)
+        found = self._nearest_packed(prototypes, k) if k <= 2 else None
+        return self.nearest_plainly(prototypes, k) if found is None else (found, None)
 
     def quantised_sums(self, units: Integers, n_units: int) -> Floats:
         """Return the sums (K, D) of the `quantised` samples by their ``units`` (n,).
@@ -137,11 +136,20 @@ class Samples:
 
     def search(self) -> Search:
         """Return a search for the epochs of one training."""
-        if self.quantisation is None or self.weights is not None:
+        if self.quantisation is None:
             return Search(self)
-        from dbgsom_core.engine.search import LocalParts, Part, PartitionedSearch
+        if type(self).assign is not Samples.assign:  # an engine with a pass of its own
+            if self.weights is not None:
+                return Search(self)
+            from dbgsom_core.engine.parts import LocalParts, Part
 
-        return PartitionedSearch(self, LocalParts([Part(self)]))
+            return Search(self, LocalParts([Part(self)]))
+        if self.packed is None:
+            return Search(self)
+        from dbgsom_core.engine.packed_search import PackedPart
+        from dbgsom_core.engine.parts import LocalParts
+
+        return Search(self, LocalParts([PackedPart(self, self.packed)]))
 
     # --------------------------------------------------------------- building blocks of engines
 
@@ -175,6 +183,13 @@ class Samples:
         euclidean = self.metric.geometry == "euclidean"
         return euclidean and not issparse(self.X) and not self.incomplete
 
+    @cached_property
+    def summaries(self) -> ColumnSummaries:
+        """Sums and extremes of the columns, of dense and complete samples."""
+        from dbgsom_core.engine.packing import column_summaries  # numba is slow to import
+
+        return column_summaries(self.X, self.threads)
+
     @property
     def _may_be_packed(self) -> bool:
         # Without a pass over the values, of which none may be missing.
@@ -197,7 +212,28 @@ class Samples:
             return None
         from dbgsom_core.engine.packing import quantisation_of
 
-        return quantisation_of(self.X, self.threads)
+        return quantisation_of(self.X, self.summaries)
+
+    @cached_property
+    def packed(self) -> PackedSamples | None:
+        """The packed copy; None where the samples cannot be packed or memory is too small."""
+        how, memory = self.quantisation, self.working_memory
+        if how is None:
+            return None
+        from dbgsom_core.engine.packing import PackedSamples
+
+        if memory is not None and PackedSamples.bytes_for(self.X) > memory:
+            return None
+        return PackedSamples(self.X, how, self.threads)
+
+    def _nearest_packed(self, prototypes: Floats, k: int) -> Integers | None:
+        # The nearest units (n, k) by a packed search, or None where it does not serve.
+        pays = self.n * prototypes.size >= _PACKING_PAYS_ONCE and len(prototypes) > 1
+        if not pays or not self._may_be_packed:
+            return None
+        from dbgsom_core.engine.packed_search import nearest_units
+
+        return nearest_units(self, prototypes, k)
 
     def quantised(self, rows: slice = slice(None)) -> Floats:
         """Return (x - centre)*scale of samples ``rows`` (m, D), rounded to multiples of grid."""
@@ -332,24 +368,18 @@ class Samples:
     def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> Self:
         """Return the samples with m prepared micro-clusters X (m, D) after them."""
         more = X.astype(self.X.dtype, copy=False)
-        if issparse(self.X):
+        if isinstance(self.X, Partitions):
+            both: Any = self.X.followed_by(more)
+        elif issparse(self.X):
             both = vstack([self.X, csr_array(more)], format="csr")
         else:
             both = np.vstack([self.X, more])
-        return self._followed_by(both, weights, scatter)
-
-    def _followed_by(self, both: Any, weights: Floats, scatter: Floats) -> Self:
         return replace(
             self,
             X=both,
             weights=np.concatenate([self.sample_weights, weights]),
             scatter=np.concatenate([np.zeros(self.n), scatter]),
         )
-
-    def robust(self, gamma: float | None) -> tuple[Self, float]:
-        """Return the samples with lower weights of outliers, and γ (None: from the data)."""
-        weights, gamma = robust_weights(self, gamma)
-        return replace(self, weights=weights), gamma
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
         """Call ``use(rows, part)`` for samples ``size`` at a time, maybe in several threads."""
@@ -450,48 +480,7 @@ class Samples:
         return X
 
 
-class LocalSamples(Samples):
-    """`Samples` in memory with the packed search."""
-
-    @cached_property
-    def packed(self) -> PackedSamples | None:
-        """The packed copy; None where the samples cannot be packed or memory is too small."""
-        how, memory = self.quantisation, self.working_memory
-        if how is None:
-            return None
-        from dbgsom_core.engine.packing import PackedSamples
-
-        if memory is not None and PackedSamples.bytes_for(self.X) > memory:
-            return None
-        return PackedSamples(self.X, how, self.threads)
-
-    def search(self) -> Search:
-        if self.packed is None:
-            return Search(self)
-        from dbgsom_core.engine.packed_search import PackedPart
-        from dbgsom_core.engine.search import LocalParts, PartitionedSearch
-
-        fast = PartitionedSearch(self, LocalParts([PackedPart(self, self.packed)]))
-        return fast if self.weights is None else Search(self, fast)
-
-    def assign(self, prototypes: Floats) -> PerSample:
-        found = self._nearest_packed(prototypes, 1)
-        if found is None:
-            return self.assign_plainly(prototypes)
-        return Units(self, prototypes, lambda: found[:, 0])
-
-    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
-        found = self._nearest_packed(prototypes, k) if k <= 2 else None
-        return self.nearest_plainly(prototypes, k) if found is None else (found, None)
-
-    def _nearest_packed(self, prototypes: Floats, k: int) -> Integers | None:
-        # The nearest units (n, places) by a fast search, or None where it does not serve.
-        pays = self.n * prototypes.size >= _PACKING_PAYS_ONCE and len(prototypes) > 1
-        if not pays or not self._may_be_packed:
-            return None
-        from dbgsom_core.engine.packed_search import nearest_units
-
-        return nearest_units(self, prototypes, k)
+LocalSamples = Samples  # the name in other rooms, until they say Samples
 
 
 def _slices(n: int, size: int) -> list[slice]:

@@ -30,26 +30,29 @@ from dbgsom_core.engine.packing import (
     Accumulator,
     Accuracy,
     LowerBounds,
+    PackedPrototypes,
+    PackedRows,
     PrototypeTiles,
-    Quantisation,
     Rows,
     SampleTiles,
     Workspace,
     pack_row,
     row_distance,
+    squares_at,
+    tile_at,
 )
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
 ALL, IN_REACH = 0, 1  # modes: compare all panels, or those within bounds
 _WORD = 64  # panels per word of bits
-_MARGIN = 2  # bytes of a bound
+_BOUND = 2  # bytes of a lower bound
 _MORE = np.float32(1 + SPARE)
 _NONE = 2**31 - 1
 
 
 @inlined
 def compare_block(
-    tag: Any, n_best: int, b: int, mode: int, blocks: SampleTiles, panels: PrototypeTiles,
+    tag: Any, n_best: int, b: int, mode: int, tiles: SampleTiles, panels: PrototypeTiles,
     bounds: LowerBounds, space: Workspace,
 ) -> int:  # fmt: skip
     """Compare block b with panels by ``mode``; return how many were compared.
@@ -59,7 +62,7 @@ def compare_block(
     gets a bit for each panel compared.
     """
     n_panels, wide, compared = panels.ids.shape[0], bounds.lower.shape[1], 0
-    bounds_at, depth = bounds.lower.ctypes.data + b * wide * _MARGIN, blocks.numbers.shape[1]
+    bounds_at = bounds.lower.ctypes.data + b * wide * _BOUND
     for p in range(n_best + 1):
         for lane in range(lanes_of(tag)):
             space.values[p, lane] = np.inf
@@ -72,12 +75,12 @@ def compare_block(
         else:
             for g in range(first, end):
                 moved = (panels.drift[g] + bounds.unit_drift[b]) * _MORE
-                which |= int(read_lower_bound(bounds_at + g * _MARGIN) <= moved) << (g - first)
+                which |= int(read_lower_bound(bounds_at + g * _BOUND) <= moved) << (g - first)
         space.done[word] = which
         if which != 0:
             sweep_panels(
-                tag, n_best, blocks.numbers.ctypes.data + b * depth * LINE,
-                panels.numbers.ctypes.data, panels.starts.ctypes.data, depth, which, first,
+                tag, n_best, tile_at(tiles, b), panels.numbers.ctypes.data,
+                panels.starts.ctypes.data, tiles.numbers.shape[1], which, first,
                 space.values.ctypes.data, space.slots.ctypes.data, space.nearest.ctypes.data,
             )  # fmt: skip
         compared += count_of(which)
@@ -94,15 +97,16 @@ def write_units(panels: PrototypeTiles, space: Workspace, p: int) -> None:
 
 @inlined
 def store_lower_bounds(
-    tag: Any, b: int, inside: int, blocks: SampleTiles, panels: PrototypeTiles, bounds: LowerBounds,
+    tag: Any, b: int, inside: int, tiles: SampleTiles, panels: PrototypeTiles, bounds: LowerBounds,
     space: Workspace,
 ) -> None:  # fmt: skip
     """Write the lower bounds of block b for all panels compared."""
-    squares, slack = blocks.squares.ctypes.data + b * LINE, space.slack.ctypes.data
-    upper, nearest = space.upper.ctypes.data, space.nearest.ctypes.data
-    bounds_at = bounds.lower.ctypes.data + b * bounds.lower.shape[1] * _MARGIN
-    slack_of_block(tag, squares, bounds.accuracy, upper + LINE)  # of the least exact pass to come
-    write_upper_bounds(tag, space.values.ctypes.data, squares, upper + LINE, inside, upper)
+    squares, slack = squares_at(tiles, b), space.slack.ctypes.data
+    upper, upper_slack = space.upper.ctypes.data, space.upper.ctypes.data + LINE
+    nearest = space.nearest.ctypes.data
+    bounds_at = bounds.lower.ctypes.data + b * bounds.lower.shape[1] * _BOUND
+    slack_of_block(tag, squares, bounds.accuracy, upper_slack)  # of the least exact pass to come
+    write_upper_bounds(tag, space.values.ctypes.data, squares, upper_slack, inside, upper)
     for word in range(space.done.shape[0]):
         left = space.done[word]
         while left != 0:
@@ -110,7 +114,7 @@ def store_lower_bounds(
             left &= left - 1
             moved = panels.drift[g] + bounds.unit_drift[b]
             write_lower_bound(
-                tag, nearest + g * LINE, squares, slack, upper, moved, bounds_at + g * _MARGIN
+                tag, nearest + g * LINE, squares, slack, upper, moved, bounds_at + g * _BOUND
             )
 
 
@@ -160,28 +164,27 @@ def slack_of_block(tag: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
 @inlined
 def move_samples(
-    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, b: int, moved: int,
-    units: NDArray[np.int32], known: NDArray[np.int32], only_changes: bool, added: Accumulator,
-    space: Workspace,
+    tag: Any, data: PackedRows, b: int, moved: int, units: NDArray[np.int32],
+    known: NDArray[np.int32], only_changes: bool, added: Accumulator, space: Workspace,
 ) -> None:  # fmt: skip
     """Add the samples of block b with a bit in ``moved`` to the sums of their ``units`` (lanes,).
 
     ``known`` (B*lanes,) are the former units by slot, overwritten; with ``only_changes`` samples
     are subtracted from their sums.
     """
-    numbers, sums, hits, x = blocks.numbers, added.sums, added.hits, space.packed[0]
-    alike = samples.size == numbers.itemsize
+    samples, numbers, x = data.rows, data.tiles.numbers, space.packed[0]
+    sums, hits, is_alike = added.sums, added.hits, samples.size == numbers.itemsize
     while moved != 0:
         lane = lowest_bit(moved)
         moved &= moved - 1
         place = b * lanes_of(tag) + lane
         j, before = units[lane], known[place]
         known[place] = j
-        if alike:
+        if is_alike:
             for k in range(x.size):
                 x[k] = numbers[b, k, lane]
         else:
-            pack_row(samples, blocks.order[place], how, x)
+            pack_row(samples, data.tiles.order[place], data.how, x)
         if only_changes:
             hits[before] -= 1
             for k in range(x.size):
@@ -193,18 +196,17 @@ def move_samples(
 
 @inlined
 def add_errors(
-    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, b: int, inside: int,
-    packed: Floats, near: float, steps: float, units: NDArray[np.int32],
-    errors: Integers, space: Workspace,
+    tag: Any, data: PackedRows, b: int, inside: int, prototypes: PackedPrototypes, steps: float,
+    units: NDArray[np.int32], errors: Integers, space: Workspace,
 ) -> None:  # fmt: skip
-    """Add the distances of the samples of block b to the errors of their ``units`` (lanes,).
+    """Add the packed distances of the samples of block b to the errors of their ``units`` (lanes,).
 
-    ``packed`` (K, depth) are the packed prototypes. Squared distances below ``near`` are computed
-    from all digits of the sample.
+    They are in whole ``steps``. Small ones are computed from all digits of the sample.
     """
-    lanes, depth, left = lanes_of(tag), blocks.numbers.shape[1], inside
-    block, at, size = blocks.numbers.ctypes.data + b * depth * LINE, packed.ctypes.data, depth * 8
-    close = np.int64(0)
+    samples, tiles, packed = data.rows, data.tiles, prototypes.packed
+    depth, left, close = tiles.numbers.shape[1], inside, np.int64(0)
+    block, at, size = tile_at(tiles, b), packed.ctypes.data, depth * 8
+    near = NEAR * prototypes.accuracy.largest**2 if samples.size == 8 else -1.0
     while left != 0:  # up to three units at a time: most blocks have no more
         j, same = _unit_of(tag, units, left)
         left &= ~same
@@ -230,7 +232,7 @@ def add_errors(
         lane = lowest_bit(close)
         close &= close - 1
         row, j = space.packed[0], units[lane]
-        pack_row(samples, np.int64(blocks.order[b * lanes + lane]), how, row)
+        pack_row(samples, np.int64(tiles.order[b * lanes_of(tag) + lane]), data.how, row)
         square = 0.0
         for k in range(samples.columns):
             square += (row[k] - packed[j, k]) ** 2
@@ -244,68 +246,71 @@ def _unit_of(tag: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
     return int(unit), lanes_with(tag, units.ctypes.data, unit) & lanes
 
 
+@inlined
+def lanes_inside(tag: Any, tiles: SampleTiles, b: int) -> int:
+    """Return a bit for each lane of block b that has a sample."""
+    return (1 << min(lanes_of(tag), tiles.order.size - b * lanes_of(tag))) - 1
+
+
 @loop
 def error_blocks(
-    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, packed: Floats, near: float,
-    steps: float, errors: Integers, space: Workspace,
+    tag: Any, data: PackedRows, prototypes: PackedPrototypes, steps: float, errors: Integers,
+    space: Workspace,
 ) -> None:  # fmt: skip
     """Add the distances of the samples of all blocks to the errors (K,) of their units."""
-    lanes = lanes_of(tag)
-    for b in range(blocks.numbers.shape[0]):
-        inside = (1 << min(lanes, blocks.order.size - b * lanes)) - 1
-        units = blocks.bmu[b * lanes : (b + 1) * lanes]
-        add_errors(tag, samples, how, blocks, b, inside, packed, near, steps, units, errors, space)
+    tiles, lanes = data.tiles, lanes_of(tag)
+    for b in range(tiles.numbers.shape[0]):
+        units, inside = tiles.bmu[b * lanes : (b + 1) * lanes], lanes_inside(tag, tiles, b)
+        add_errors(tag, data, b, inside, prototypes, steps, units, errors, space)
 
 
 @loop
 def search_blocks(
-    tag: Any, samples: Rows, prototypes: Floats, packed: Floats, how: Quantisation, steps: float,
-    blocks: SampleTiles, panels: PrototypeTiles, accuracy: Accuracy, bounds: LowerBounds, mode: int,
-    keeps: bool, only_changes: bool, added: Accumulator, space: Workspace, start: int, stop: int,
+    tag: Any, data: PackedRows, prototypes: PackedPrototypes, steps: float, bounds: LowerBounds,
+    mode: int, keeps: bool, only_changes: bool, added: Accumulator, space: Workspace, start: int,
+    stop: int,
 ) -> None:  # fmt: skip
     """Find the units of blocks ``start`` to ``stop`` and sum the samples by unit.
 
     In mode IN_REACH panels with positive ``bounds`` are skipped. With ``keeps`` bounds are written
     for the panels compared, with ``only_changes`` samples with another unit move between sums, else
-    all are added. ``packed`` (K, depth) are the packed prototypes; ``steps`` see `error_steps`.
+    all are added. Errors are in whole ``steps``, see `error_steps`.
     """
-    order, bmu, values, rows = blocks.order, blocks.bmu, space.values, space.rows
-    lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
-    numbers_at, squares_at = blocks.numbers.ctypes.data, blocks.squares.ctypes.data
-    near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
+    tiles, panels, values, rows = data.tiles, prototypes.panels, space.values, space.rows
+    lanes, bmu, order = lanes_of(tag), tiles.bmu, tiles.order
+    depth = tiles.numbers.shape[1]
     compared, changed, ambiguous = 0, 0, 0
     for b in range(start, stop):
-        base = b * lanes
-        inside = (1 << min(lanes, n - base)) - 1
+        base, inside = b * lanes, lanes_inside(tag, tiles, b)
         if keeps:
             # With few panels memory is the limit, and hardware prefetching stops at each page:
             # prefetch the next block, which need not exist.
             for k in range(depth):
-                fetch_line(numbers_at + ((b + 1) * depth + k) * LINE)
+                fetch_line(tile_at(tiles, b + 1) + k * LINE)
             farthest = np.float32(0)  # longest step of the block's units
-            for lane in range(min(lanes, n - base)):
+            for lane in range(min(lanes, order.size - base)):
                 farthest = max(farthest, panels.moves[bmu[base + lane]])
             bounds.unit_drift[b] = (bounds.unit_drift[b] + farthest) * _MORE
-        slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compared += compare_block(tag, 1, b, mode, blocks, panels, bounds, space)
+        slack_of_block(tag, squares_at(tiles, b), prototypes.accuracy, space.slack.ctypes.data)
+        compared += compare_block(tag, 1, b, mode, tiles, panels, bounds, space)
         write_units(panels, space, 0)
         if keeps:
-            store_lower_bounds(tag, b, inside, blocks, panels, bounds, space)
+            store_lower_bounds(tag, b, inside, tiles, panels, bounds, space)
         ties = ties_of(tag, values.ctypes.data, space.slack.ctypes.data) & inside
         ambiguous += count_of(ties)
         while ties != 0:
             lane = lowest_bit(ties)
             ties &= ties - 1
             row, limit = np.int64(order[base + lane]), values[0, lane] + space.slack[0, lane]
-            rows[0, lane], _ = recheck_exactly(samples, row, prototypes, panels, space, lane, limit)
-        add_errors(
-            tag, samples, how, blocks, b, inside, packed, near, steps, rows[0], added.errors, space
-        )
+            rows[0, lane], _ = recheck_exactly(
+                data.rows, row, prototypes.given, panels, space, lane, limit
+            )
+        add_errors(tag, data, b, inside, prototypes, steps, rows[0], added.errors, space)
         moved = lanes_other(tag, rows.ctypes.data, bmu.ctypes.data + base * 4) & inside
         changed += count_of(moved)
         if not only_changes:
             moved = inside
-        move_samples(tag, samples, how, blocks, b, moved, rows[0], bmu, only_changes, added, space)
+        move_samples(tag, data, b, moved, rows[0], bmu, only_changes, added, space)
     added.counts[0] += compared
     added.counts[1] += changed
     added.counts[2] += ambiguous
@@ -313,20 +318,18 @@ def search_blocks(
 
 @loop
 def nearest_blocks(
-    tag: Any, n_best: int, samples: Rows, prototypes: Floats, blocks: SampleTiles,
-    panels: PrototypeTiles, accuracy: Accuracy, bounds: LowerBounds, out: NDArray[np.int32],
-    space: Workspace,
+    tag: Any, n_best: int, data: PackedRows, prototypes: PackedPrototypes, bounds: LowerBounds,
+    out: NDArray[np.int32], space: Workspace,
 ) -> int:  # fmt: skip
     """Fill out (n, n_best) with the 1 or 2 nearest prototypes; return the ambiguous samples."""
-    order, values, rows = blocks.order, space.values, space.rows
-    lanes, n, ambiguous = lanes_of(tag), order.size, 0
-    for b in range(blocks.numbers.shape[0]):
-        squares = blocks.squares.ctypes.data + b * LINE
-        slack_of_block(tag, squares, accuracy, space.slack.ctypes.data)
-        compare_block(tag, n_best, b, ALL, blocks, panels, bounds, space)
+    tiles, panels, values, rows = data.tiles, prototypes.panels, space.values, space.rows
+    order, lanes, ambiguous = tiles.order, lanes_of(tag), 0
+    for b in range(tiles.numbers.shape[0]):
+        slack_of_block(tag, squares_at(tiles, b), prototypes.accuracy, space.slack.ctypes.data)
+        compare_block(tag, n_best, b, ALL, tiles, panels, bounds, space)
         for p in range(n_best):
             write_units(panels, space, p)
-        for lane in range(min(lanes, n - b * lanes)):
+        for lane in range(min(lanes, order.size - b * lanes)):
             row = np.int64(order[b * lanes + lane])
             first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
             first_value, second_value = np.float64(values[0, lane]), np.float64(values[1, lane])
@@ -336,7 +339,7 @@ def nearest_blocks(
                 ambiguous += 1
                 limit = (second_value if n_best == 2 else first_value) + close
                 first, second = recheck_exactly(
-                    samples, row, prototypes, panels, space, lane, limit
+                    data.rows, row, prototypes.given, panels, space, lane, limit
                 )
             out[row, 0] = first
             if n_best == 2:

@@ -173,6 +173,7 @@ def accumulate(v: Vectors, block: Any, panel: Any, start: Any, depth: Any) -> li
         totals = [builder.load(total) for total in sums]
         for u in range(UNROLL):
             samples = v.load(here, u * LINE, v.reals)
+            # vmovaps of the samples; vfmadd231ps of each entry, broadcast from memory.
             for r in range(PANEL_ROWS):
                 entry = v.splat(v.load(wk, (u * PANEL_ROWS + r) * v.size, v.real))
                 totals[r] = v.fma(entry, samples, totals[r])

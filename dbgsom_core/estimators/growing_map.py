@@ -139,7 +139,6 @@ class GrowingMap(FittedMap, BaseEstimator):
     spreading_factor: float | str | None = None
     max_neurons: int | str | None = None
     init: Any = "pca"
-    robust: float | str | None = None
     transform_algorithm: str = "mixture"
     warm_start: bool = False
     random_state: Any = None
@@ -494,12 +493,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         return diagram + map_html(self)
 
 
-def _is_robust(value: Any) -> bool:
-    if value is None or isinstance(value, str):
-        return value in (None, "auto")
-    return is_number(value) and bool(0 < value < math.inf)
-
-
 # Checks of parameters, and what messages say is allowed.
 _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (lambda it: is_integer(it) and it >= 1, "an integer of at least 1"),
@@ -507,7 +500,6 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda it: isinstance(it, (int, float, np.number)) and bool(0 <= it < math.inf),
         "a number of at least 0",
     ),
-    "robust": (_is_robust, "None, 'auto' or a positive number"),
     "transform_algorithm": (lambda it: it in ALGORITHMS, "'mixture' or 'distances'"),
     "warm_start": (lambda it: isinstance(it, (bool, np.bool_)), "True or False"),
     "verbose": (lambda it: isinstance(it, (bool, int, np.integer)), "an integer"),

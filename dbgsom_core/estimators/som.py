@@ -72,11 +72,6 @@ class SomVQ(ClusterMixin, GrowingMap):
     init : str, mapping, component or array (K0, D)
         Start prototypes, row-major: ``"pca"``, ``"random"``, ``"sample"``, another initialisation
         by name, or the prototypes themselves.
-    robust : float, "auto" or None
-        Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
-        from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
-        γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
-        medians. The growing threshold and the start follow samples weighed the same way.
     transform_algorithm : {"mixture", "distances"}
         What `transform` gives; `inverse_transform` undoes mixtures.
     warm_start : bool

@@ -166,7 +166,7 @@ def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
 
 
 def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[str, Value]:
-    """Return parameters with what a sweep's child changes beside them: ``robust``, say."""
+    """Return parameters with what a sweep's child changes beside them: ``metric``, say."""
     short = {
         key.removeprefix("model.").removesuffix(".name"): _flat(value)
         for key, value in varies.items()

@@ -531,7 +531,7 @@ def check_same_maps(component: Any, subject: Subject) -> None:
     values too, with classes and child maps, and when training goes on.
     """
     X, y, weights, gaps = _samples()
-    for parts in ({}, {"metric": "manhattan"}, {"init": "random", "robust": "auto"}):
+    for parts in ({}, {"metric": "manhattan"}, {"init": "random"}):
         for dtype in (np.float64, np.float32):
             _assert_same(*_fit_both(component, X.astype(dtype), **parts))
     _assert_same(*_fit_both(component, X, weights=weights))

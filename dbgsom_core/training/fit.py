@@ -153,13 +153,8 @@ def _train_map(
     parts, settings, growing = task.parts, task.settings, task.parts.growing
     samples, target, held_out = task.samples, task.target, task.validation
     start, continues = task.start, task.new is not None
-    weighted, gamma = samples, None
     moments = samples.moments() if moments is None else moments
     samples.check_varies(moments)
-    robust = settings["robust"]
-    if robust is not None:
-        weighted, gamma = samples.robust(None if isinstance(robust, str) else robust)
-        moments = weighted.moments()
     n_classes, monitor = 0, None
     if target is not None:
         n_classes = 0 if target.classes is None else len(target.classes)
@@ -169,7 +164,7 @@ def _train_map(
             if measured.known.any() or not continues:  # few new samples may have no targets
                 unseen = None if measured is target or held_out is None else (held_out[0], measured)
                 monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
-    summary, epochs = summarize(weighted, moments, n_classes or None), int(settings["epochs"])
+    summary, epochs = summarize(samples, moments, n_classes or None), int(settings["epochs"])
     config = TrainingConfig(
         data=samples,
         kernel=parts.kernel,
@@ -180,7 +175,6 @@ def _train_map(
         threshold=growing.threshold(summary),
         max_neurons=growing.cap(samples.total_weight),
         cap_is_automatic=growing.max_neurons == "auto",
-        robust=gamma,
         continues=start is not None,
         width_schedule=parts.schedule,
         stopping=parts.stopping,
@@ -193,7 +187,7 @@ def _train_map(
         state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
     elif state is None:
         grid = growing.grid(parts.grid, samples.X.shape[1])
-        state = TrainingState(_start_map(parts, weighted, moments, settings["random_state"], grid))
+        state = TrainingState(_start_map(parts, samples, moments, settings["random_state"], grid))
     return train(config, state, notify, checkpointer, path)
 
 

@@ -26,7 +26,7 @@ from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 
-SETTINGS = ("epochs", "tol", "robust", "contamination", "random_state")
+SETTINGS = ("epochs", "tol", "contamination", "random_state")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,6 @@ class TrainingConfig:
     threshold: float = float("nan")
     max_neurons: int | None = None
     cap_is_automatic: bool = False  # warn when growth reaches it
-    robust: float | None = None  # γ in the inverse of the squared distance's units; None: off
     continues: bool = False  # the map is trained: the kernel stays at its final width
     width_schedule: Any = None  # a schedule component of the width; None: the kernel's ``decay``
     stopping: tuple[Any, ...] = ()

@@ -356,7 +356,6 @@ def batch_update(
     sample also has this weight in the nearest linked neighbour of its BMU, neighbours with its
     class in the ``majority`` (K, C) first. A metric with ``form`` makes its prototypes itself.
     """
-    weighted = found if config.robust is None else found.with_robust_weights(config.robust)
     weights, table = _kernel_weights(som_map, config, width)
     neighbourhood = Neighbourhood(
         som_map.graph, weights, pull if len(som_map) > 1 else 0.0, majority, table
@@ -364,8 +363,8 @@ def batch_update(
     metric = config.data.metric
     neighbour_weight = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
     if metric.form is not None and neighbour_weight <= metric.forms_below:
-        return weighted.fit_prototypes(neighbourhood)
-    return weighted.update_prototypes(neighbourhood, config.centre)
+        return found.fit_prototypes(neighbourhood)
+    return found.update_prototypes(neighbourhood, config.centre)
 
 
 def _kernel_weights(
@@ -446,18 +445,14 @@ def _grow(
     growing, som_map, known = config.growing, state.som_map, len(state.som_map)
     room = None if config.max_neurons is None else max(0, config.max_neurons - known)
 
-    def counted(found: SearchResult) -> SearchResult:
-        return found if config.robust is None else found.with_robust_weights(config.robust)
-
     def request_growth(found: SearchResult) -> list[Any]:
-        counts = counted(found)
         growth_state = GrowthState(
             epoch=len(state.history) + 1,
             epochs=schedule.growing_epochs,
             threshold=config.threshold,
-            errors=counts.errors,
-            hits=counts.hits,
-            class_counts=counts.class_counts,
+            errors=found.errors,
+            hits=found.hits,
+            class_counts=found.class_counts,
             movement=movement,
             room=room,
             context=Context(config.data, found, config.seed, state.history),
@@ -467,8 +462,7 @@ def _grow(
     requests = request_growth(found)
     if growing.smooth_before_growth and split_changes(requests)[1]:
         weights, table = _kernel_weights(som_map, config, width, 1)
-        hits = counted(found).hits
-        som_map.prototypes = smooth_over_links(som_map, hits, weights, config.centre, table)
+        som_map.prototypes = smooth_over_links(som_map, found.hits, weights, config.centre, table)
         found = search.assign(som_map.prototypes, som_map.positions)
         requests = request_growth(found)
     if not requests:

@@ -5,8 +5,9 @@ import pytest
 
 from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.search import LocalParts, PartitionedSearch
+from dbgsom_core.engine.parts import LocalParts
+from dbgsom_core.engine.results import Search
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -55,10 +56,10 @@ def fast():
     """Return a function that makes the fast search of samples, however few, and its part."""
 
     def make(X, prune=None, threads=1, codes=None, samples=None):
-        data = LocalSamples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
+        data = Samples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
         samples = PackedSamples(X, None, threads) if samples is None else samples
         vars(data)["quantisation"] = samples.quantisation
         part = PackedPart(data, samples, prune)
-        return PartitionedSearch(data, LocalParts([part])), part
+        return Search(data, LocalParts([part])), part
 
     return make

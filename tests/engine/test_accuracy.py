@@ -19,7 +19,7 @@ from dbgsom_core.engine.packing import (
     Quantisation,
     workspace,
 )
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.search_loops import ALL, compare_block, slack_of_block
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -206,14 +206,14 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast,
     for _ in range(6):
         X, W = spheres(d, rng)
         X = np.vstack([X, X[:3]]).astype(dtype)
-        expected = LocalSamples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
+        expected = Samples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
         for doubled in (False, True):
             search, part = fast(X, prune=True)
             if doubled:
                 part.double()
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W, None).bmu, expected[:, 0])
-        how, data = Quantisation(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
+        how, data = Quantisation(W.mean(axis=0), 2.0**-11, module._GRID), Samples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
             found, _ = module._pack_and_search(data, W, 2, how, kind, len(X))
             np.testing.assert_array_equal(found, expected)
@@ -222,15 +222,17 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast,
 # ------------------------------------------------------------------------------------------ margins
 
 
-def store_lower_bounds(samples, W, laid, bounds):
+def store_lower_bounds(samples, laid, bounds):
     """Compare everything, as the first pass with margins does, and write them."""
     depth = samples.blocks.numbers.shape[1]
     added = Accumulator(
-        np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
+        np.zeros(laid.packed.shape),
+        np.zeros(len(laid.packed), int),
+        np.zeros(len(laid.packed), int),
+        np.zeros(8, int),
     )
     search_loops.search_blocks(
-        samples.tag, samples.rows, W, laid.packed, samples.quantisation, 1.0, samples.blocks,
-        laid.panels, laid.accuracy, bounds, ALL, True, False, added,
+        samples.tag, samples.packed, laid, 1.0, bounds, ALL, True, False, added,
         workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
@@ -255,7 +257,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
         compared = Compared(samples, W, space, one_each(k), drift, before)
         before = compared.laid.packed.copy()
         # The kept ones are looked at with what the units so far moved, as a pass does.
-        store_lower_bounds(samples, W, compared.laid, bounds)
+        store_lower_bounds(samples, compared.laid, bounds)
         moved = compared.laid.panels.drift + bounds.unit_drift[:, None]
         roots = np.array(
             [

@@ -22,7 +22,7 @@ from dbgsom_core.engine.results import (
     majority_classes,
     winners_of_own_class,
 )
-from dbgsom_core.engine.samples import LocalSamples, Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
@@ -32,11 +32,18 @@ EUCLIDEAN = MetricAbilities.of(Euclidean())
 
 
 def plain(X, prototypes):
-    return LocalSamples(X, EUCLIDEAN).assign_plainly(prototypes)
+    return Samples(X, EUCLIDEAN).assign_plainly(prototypes)
 
 
 def grid(n_neurons):
     return np.column_stack(np.divmod(np.arange(n_neurons), 5)[::-1])
+
+
+class OwnPass(Samples):
+    """Those of an engine that finds units itself."""
+
+    def assign(self, prototypes):
+        return self.assign_plainly(prototypes)
 
 
 @st.composite
@@ -75,7 +82,7 @@ def assert_same(found, X, prototypes):
     errors = np.bincount(expected.bmu, expected.distance, n_neurons)
     np.testing.assert_allclose(totals.errors, errors, rtol=1e-5, atol=1e-7 * len(X) * np.ptp(X))
     assert found.total_error == pytest.approx(totals.errors.sum(), rel=1e-12)
-    sums = LocalSamples(X, EUCLIDEAN).sums_seen(expected.bmu, n_neurons)[0]
+    sums = Samples(X, EUCLIDEAN).sums_seen(expected.bmu, n_neurons)[0]
     size = len(X) * np.abs(X).max()
     np.testing.assert_allclose(totals.sums, sums, atol=1e-7 * size)
 
@@ -176,7 +183,7 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(fast, dtype, d, rng, monk
     np.testing.assert_array_equal(totals[0].sums, totals[1].sums)
     np.testing.assert_array_equal(totals[0].hits, totals[1].hits)
     exact = np.zeros((30, d))
-    data = LocalSamples(X, EUCLIDEAN)
+    data = Samples(X, EUCLIDEAN)
     vars(data)["quantisation"] = part.samples.quantisation
     np.add.at(exact, plain(X, seconds).bmu, data.quantised())
     np.testing.assert_array_equal(search.assign(seconds, grid(30)).packed_sums[:, :d], exact)
@@ -225,7 +232,7 @@ def test_without_working_memory_there_are_no_margins_and_then_no_packed_copy(rng
 @pytest.mark.parametrize("laid_out", [np.asfortranarray, lambda X: np.repeat(X, 2, axis=0)[::2]])
 def test_samples_that_do_not_lie_row_by_row_are_found_as_well(laid_out, rng):
     X = rng.normal(size=(9000, 12))
-    data = LocalSamples(laid_out(X), EUCLIDEAN)
+    data = Samples(laid_out(X), EUCLIDEAN)
     expected = plain(X, X[:20])
     np.testing.assert_array_equal(data.search().assign(X[:20], grid(20)).bmu, expected.bmu)
     np.testing.assert_array_equal(data.assign(X[:20]).bmu, expected.bmu)
@@ -339,7 +346,7 @@ def cases(draw, grid):
 @given(st.data(), st.booleans())
 def test_neighbours_and_winners_are_those_of_the_definition(grid, drawn, classed):
     X, som_map, codes, _ = drawn.draw(cases(grid))
-    data = LocalSamples(X, EUCLIDEAN)
+    data = Samples(X, EUCLIDEAN)
     D = distances(X, som_map.prototypes)
     units = D.argmin(axis=1)
     classes, majority = Classes.of(units, codes, len(som_map)) if classed else None, None
@@ -423,9 +430,9 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(fast, dtype, c
 def test_errors_are_sums_of_the_distances_of_packed_samples_for_any_engine(fast, dtype, d, rng):
     X = (rng.normal(size=(6000, d)) + 5).astype(dtype)
     W = np.vstack([X[:10], X[10:30] + 1e-7, rng.permutation(X)[:50] + 0.1]).astype(float)
-    data, (doubled, part) = LocalSamples(X, EUCLIDEAN), fast(X)
+    data, (doubled, part) = Samples(X, EUCLIDEAN), fast(X)
     part.double()
-    searches = [fast(X, None, 2)[0], doubled, Samples(X, EUCLIDEAN).search()]
+    searches = [fast(X, None, 2)[0], doubled, OwnPass(X, EUCLIDEAN).search()]
     found = [search.assign(W, grid(80)) for search in searches]
     how = data.quantisation
     numbers, packed = data.quantised(), (W - how.centre) * how.scale
@@ -446,11 +453,11 @@ def test_errors_are_sums_of_the_distances_of_packed_samples_for_any_engine(fast,
 def test_after_growth_errors_are_those_of_a_whole_pass_whoever_shares_a_block(fast, dtype, rng):
     known, n = 64, 3000
     X, W = rng.normal(size=(n, 6)), rng.normal(size=(known + 2, 6))
-    order = LocalSamples(X, EUCLIDEAN).nearest_plainly(W[:known], 2)[0]
+    order = Samples(X, EUCLIDEAN).nearest_plainly(W[:known], 2)[0]
     apart, middle = W[order[:, 0]] - W[order[:, 1]], (W[order[:, 0]] + W[order[:, 1]]) / 2
     beyond = ((X - middle) * apart).sum(axis=1) / np.square(apart).sum(axis=1)
     X = np.where((rng.random(n) < 0.03)[:, None], X - beyond[:, None] * apart, X).astype(dtype)
-    data, positions = LocalSamples(X, EUCLIDEAN), grid(known + 2)
+    data, positions = Samples(X, EUCLIDEAN), grid(known + 2)
     whole = fast(X)[0].assign(W, positions)
     for passes, ranks in ((1, np.arange(known)), (1, rng.permutation(known)), (3, None)):
         search, part = fast(X, prune=True)
@@ -474,7 +481,7 @@ def test_units_do_not_depend_on_the_size_of_the_data(fast, power, rng):
     W = np.vstack([X[:20], X[:20], (X[:10] + X[10:20]) / 2])  # duplicates: ties to the lower row
     scale = 2.0**power
     search, _ = fast(X * scale, True)
-    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
+    expected = Samples(X, EUCLIDEAN).assign_plainly(W)
     for _ in range(3):
         found = search.assign(W * scale, None)
         np.testing.assert_array_equal(found.bmu, expected.bmu)
@@ -514,7 +521,7 @@ def once(draw):
 @given(once(), st.sampled_from([1, 3]))
 def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
-    data = LocalSamples(X, EUCLIDEAN, threads)
+    data = Samples(X, EUCLIDEAN, threads)
     expected, distances = data.nearest_plainly(W, 2)
     found = nearest_units(data, W, 2)
     np.testing.assert_array_equal(found, expected)
@@ -529,8 +536,8 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
     W = X[:40].astype(float)
     data = LocalEngine(threads=2).over(X, Euclidean())
     plainly, expected = data.assign_plainly(W), data.nearest_plainly(W, 2)
-    monkeypatch.setattr(LocalSamples, "assign_plainly", None)  # neither must be used
-    monkeypatch.setattr(LocalSamples, "nearest_plainly", None)
+    monkeypatch.setattr(Samples, "assign_plainly", None)  # neither must be used
+    monkeypatch.setattr(Samples, "nearest_plainly", None)
     found = data.assign(W)
     np.testing.assert_array_equal(found.bmu, plainly.bmu)
     np.testing.assert_array_equal(found.distance, plainly.distance)
@@ -548,7 +555,7 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
 ):
     monkeypatch.setattr(samples_module, "_PACKING_PAYS_ONCE", 0)
     X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
-    data = LocalSamples(X, EUCLIDEAN)
+    data = Samples(X, EUCLIDEAN)
     with np.errstate(over="ignore"):
         expected = data.nearest_plainly(W, 2)[0]
         np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)

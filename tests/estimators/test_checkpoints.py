@@ -127,7 +127,6 @@ CASES = [
     (SomClassifier, "classes", {"growth": {"name": "directed", "threshold": "entropy"}}),
     (SomVQ, "gaps", {}),
     (SomVQ, "sparse", {"metric": "cosine"}),
-    (SomVQ, "many", {"robust": "auto", "max_neurons": 20}),
     (SomVQ, "iris", {"growth": {"name": "gsom", "max_neurons": 30}}),
     (SomVQ, "iris", {"growth": {**SMALL, "smooth_before_growth": True}}),
     (SomVQ, "iris", {"metric": "manhattan"}),

@@ -19,7 +19,7 @@ GAPS = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
         (SomVQ(), X, None),
         (SomVQ(labeller="clusters"), X, None),
         (SomVQ(spreading_factor="auto"), X, None),
-        (SomVQ(robust="auto", calibration=0.2), X, None),
+        (SomVQ(calibration=0.2), X, None),
         (SomVQ(growth="hierarchical"), X, None),
         (SomVQ(), GAPS, None),
         (SomVQ(), X.astype(np.float32)[:, [2]], None),

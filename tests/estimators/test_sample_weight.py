@@ -20,10 +20,9 @@ def weights(digits):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "mahalanobis"])
-@pytest.mark.parametrize("robust", [None, "auto"])
-def test_weights_are_repetitions(metric, robust, digits, weights):
+def test_weights_are_repetitions(metric, digits, weights):
     X, y = digits
-    keywords = {"metric": metric, "robust": robust, "max_neurons": 40, "epochs": 40}
+    keywords = {"metric": metric, "max_neurons": 40, "epochs": 40}
     if metric == "manhattan":
         X = X[:400]
         weights, y = weights[:400], y[:400]

@@ -351,8 +351,8 @@ def test_each_data_set_has_a_winner_of_its_own(swept):
 
 
 def test_parameters_that_vary_stand_among_those_of_the_run(swept):
-    done = swept("{grid: {model.robust: [null, 2.0]}}")
-    assert [child.run.params["robust"] for child in done.children] == ["none", 2.0]
+    done = swept("{grid: {model.calibration: [null, 0.2]}}")
+    assert [child.run.params["calibration"] for child in done.children] == ["none", 0.2]
 
 
 SEARCH = """\

@@ -344,12 +344,12 @@ def called(name, varies):
             "SF 0.3 · gaussian · seed 3",
         ),
         (
-            "growth.base=gsom, growth=hierarchical, tau_2=0.1, robust=null",
+            "growth.base=gsom, growth=hierarchical, tau_2=0.1, calibration=null",
             {
                 "model.growth": {"name": "hierarchical", "base": "gsom", "tau_2": 0.1},
-                "model.robust": None,
+                "model.calibration": None,
             },
-            "gsom · hierarchical · tau_2 0.1 · robust null",
+            "gsom · hierarchical · tau_2 0.1 · calibration null",
         ),
         ("metric=cosine : 2", {"model.metric": "cosine"}, "cosine : 2"),
         ("as it is", {"seed": 1}, "as it is"),
