@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.runtime import one_blas_thread
     from dbgsom_core.engine.samples import Samples
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
-    from dbgsom_core.som_map.som_map import Death, Insert, Move, SomMap
+    from dbgsom_core.som_map.som_map import Death, Insert, SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
         topographic_function,
@@ -129,7 +129,6 @@ __all__ = [
     "Metric",
     "MetricAbilities",
     "MetricComponent",
-    "Move",
     "Nested",
     "NotedValue",
     "Page",
@@ -214,7 +213,7 @@ _HOMES = {
     "interfaces.stopping": "StoppingRule",
     "interfaces.trackers": "Tracker Variant",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
-    "som_map.som_map": "Death Insert Move SomMap",
+    "som_map.som_map": "Death Insert SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
     "tables": "Columns",

@@ -1,12 +1,10 @@
-"""Settings with a name: a published program, and defaults of an earlier version."""
+"""Settings with a name: a published program, and classical squares."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from dbgsom_core.estimators.som import SomVQ
-from dbgsom_core.interfaces.version import FORMER_DEFAULTS
 
 
 def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
@@ -42,14 +40,17 @@ def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
 
 
 def square() -> dict[str, Any]:
-    """Return the parameters that had other defaults, with these: `SomVQ(**square())`.
+    """Return the parameters of a map of squares: `SomVQ(**square())`.
 
     Squares, or a line for one column, and a Gaussian that goes from a quarter of the map's side to
-    0.3 hops. Besides, `SomClassifier` had the labeller ``"kernel_vote"``.
+    0.3 hops where growth has a ``link_pull``, else to 0.5.
 
     Returns
     -------
     dict
-        ``grid`` and ``kernel``; a fit with them gives the bits of before.
+        ``grid`` and ``kernel``.
     """
-    return copy.deepcopy(FORMER_DEFAULTS)
+    return {
+        "grid": {"name": "auto"},
+        "kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"},
+    }

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +22,7 @@ from dbgsom_core.config.components import (
     PrepareStep,
     mismatches,
 )
-from dbgsom_core.config.load import fill, merge, merged, nonsecret_texts, overridden
+from dbgsom_core.config.load import fill, merged, nonsecret_texts, overridden
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -49,7 +48,6 @@ from dbgsom_core.config.sections import (
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
-from dbgsom_core.interfaces.version import FORMER_DEFAULTS
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
@@ -175,34 +173,11 @@ def require_experiment(root: Section, registry: Registry | None, problems: Probl
 
 
 def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Return a stored configuration of a run with all defaults of its section ``model``.
-
-    The first run folders hold only what was given, of the former defaults.
-    """
+    """Return a stored configuration of a run with all defaults of its section ``model``."""
     model = config.get("model")
     if not isinstance(model, Mapping) or "sweep" in config:
         return dict(config)
-    if "grid" not in model:
-        model = {**_former_model(model), **model}
     return {**config, "model": Builder(registry).complete(model)}
-
-
-_FORMER: ContextVar[bool] = ContextVar("former_defaults", default=False)
-
-
-@contextmanager
-def former_defaults() -> Iterator[None]:
-    """Give configurations that are loaded within it the former defaults of section model."""
-    token = _FORMER.set(True)
-    try:
-        yield
-    finally:
-        _FORMER.reset(token)
-
-
-def _former_model(model: Any) -> dict[str, Any]:
-    is_classifier = isinstance(model, Mapping) and model.get("estimator") == "classifier"
-    return FORMER_DEFAULTS | ({"labeller": {"name": "kernel_vote"}} if is_classifier else {})
 
 
 class Builders:
@@ -226,9 +201,6 @@ class Builders:
 def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
     """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
-    if _FORMER.get():
-        former = from_python({"model": _former_model(root.get("model"))}, problems)
-        root = merge(former, root, problems)
     problems.nonsecret = frozenset(nonsecret_texts(root))
     root, _ = fill(root, UNMARKED, problems)
     with redaction(problems.secrets):

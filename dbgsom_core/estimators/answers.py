@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from dbgsom_core.engine.results import Flags, Floats, Integers
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.estimators.display import unwrap
@@ -53,28 +54,28 @@ class Answers:
         return found
 
     @property
-    def unit(self) -> NDArray[np.int64]:
+    def unit(self) -> Integers:
         """Rows of ``weights_`` that the samples belong to, int64 (n,)."""
         return self.descent.path[:, 0]
 
     @property
-    def leaf(self) -> NDArray[np.int64]:
+    def leaf(self) -> Integers:
         """Rows of ``leaf_weights_``, int64 (n,); those of ``unit`` without child maps."""
         return self.descent.leaf
 
     @property
-    def distance(self) -> NDArray[np.float64]:
+    def distance(self) -> Floats:
         """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
         return self.descent.distance
 
     @property
-    def cell(self) -> NDArray[np.int64]:
+    def cell(self) -> Integers:
         """Where the units are on the grid, (x, y) = (column, row), int64 (n, 2)."""
-        cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
+        cells: Integers = self._estimator.som_map_.positions[self.unit]
         return cells
 
     @cached_property
-    def _answered(self) -> NDArray[np.float64] | None:
+    def _answered(self) -> Floats | None:
         # Predictions of a labeller that predicts by sample; None: labels of neurons.
         answering = self._estimator._answering
         return None if answering is None else answering(self._data)
@@ -89,7 +90,7 @@ class Answers:
         return np.asarray(self._estimator.classes_[self._answered.argmax(axis=1)])
 
     @property
-    def probabilities(self) -> NDArray[np.float64] | None:
+    def probabilities(self) -> Floats | None:
         """As `predict_proba` gives them, float64 (n, C) in the order of ``classes_``, or None."""
         if not hasattr(self._estimator, "classes_"):
             return None
@@ -99,17 +100,17 @@ class Answers:
         return None if shares is None else np.asarray(shares[self.leaf])
 
     @cached_property
-    def novelty(self) -> NDArray[np.float64]:
+    def novelty(self) -> Floats:
         """As `score_samples` gives it, float64 (n,)."""
         return np.asarray(self._estimator._scores(self._data))
 
     @property
-    def pvalue(self) -> NDArray[np.float64]:
+    def pvalue(self) -> Floats:
         """As `novelty_pvalue` gives it, float64 (n,)."""
         return np.asarray(self._estimator._novelty.pvalues(self.novelty))
 
     @property
-    def outlier(self) -> NDArray[np.bool_]:
+    def outlier(self) -> Flags:
         """Where the novelty is below ``offset_``, bool (n,)."""
         return np.asarray(self.novelty < self._estimator._novelty.offset)
 

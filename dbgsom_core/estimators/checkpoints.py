@@ -9,12 +9,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,19 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import FittedMetric
-from dbgsom_core.training.state import Checkpointer, FitTask, States, TrainingState
+from dbgsom_core.training.state import (
+    Checkpointer,
+    FitTask,
+    States,
+    TrainingState,
+    read_state,
+    write_state,
+)
 from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
-FORMAT = 2
+FORMAT = 3
 Facts = Mapping[str, str]
 
 
@@ -71,27 +79,16 @@ class Checkpoints:
         """
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
-        for left in self.path.parent.glob(
-            f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
-        ):
+        remains = f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
+        for left in self.path.parent.glob(remains):
             left.unlink(missing_ok=True)  # of a process killed while writing
-        found = self._read()
         states: States = {}
-        if found is not None:
-            was, states, random = found
-            differences = [
-                f"{name} was {was.get(name, 'not there')} and is {facts.get(name, 'not there')}"
-                for name in dict.fromkeys((*was, *facts))
-                if was.get(name) != facts.get(name)
-            ]
-            if differences:
-                raise CheckpointError(
-                    f"checkpoint {self.path} is of another fit: {'; '.join(differences)}. Give the "
-                    "same again to go on with it, or remove it, or name another file, to train "
-                    "from the beginning"
-                )
-            if random is not None and isinstance(random_state, np.random.RandomState):
-                random_state.set_state(random)
+        stored = self._read()
+        if stored is not None:
+            self._check_same(stored.facts, facts)
+            states = stored.states
+            if stored.random is not None and isinstance(random_state, np.random.RandomState):
+                random_state.set_state(stored.random)
             epochs = sum(len(state.history) for state in states.values())
             log.info("training goes on after %d epochs, from %s", epochs, self.path)
 
@@ -100,12 +97,27 @@ class Checkpoints:
 
         return Checkpointer(states, write, self.seconds)
 
+    def _check_same(self, was: Facts, now: Facts) -> None:
+        differences = []
+        for name in dict.fromkeys((*was, *now)):
+            before, after = was.get(name, "not there"), now.get(name, "not there")
+            if before != after:
+                differences.append(f"{name} was {before} and is {after}")
+        if differences:
+            raise CheckpointError(
+                f"checkpoint {self.path} is of another fit: {'; '.join(differences)}. Give the "
+                "same again to go on with it, or remove it, or name another file, to train "
+                "from the beginning"
+            )
+
     def _write(self, facts: Facts, states: States, random_state: Any) -> None:
         arrays: dict[str, NDArray[Any]] = {}
-        generator = isinstance(random_state, np.random.RandomState)
+        header: dict[str, Any] = {"checkpoint": FORMAT, "facts": dict(facts), "random": None}
+        if isinstance(random_state, np.random.RandomState):
+            header["random"] = to_plain(random_state.get_state(), arrays)
         try:
-            plain = [
-                [list(path), to_plain(state.to_dict(), arrays, "what growth remembers")]
+            header["states"] = [
+                [list(path), to_plain(write_state(state), arrays, "what growth remembers")]
                 for path, state in states.items()
             ]
         except NotPlainError as error:
@@ -113,12 +125,6 @@ class Checkpoints:
                 f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
                 "plain values and arrays of numbers"
             ) from error
-        header = {
-            "checkpoint": FORMAT,
-            "facts": dict(facts),
-            "random": to_plain(random_state.get_state(), arrays) if generator else None,
-            "states": plain,
-        }
         try:
             if self.first is not None:
                 self.first()
@@ -131,24 +137,32 @@ class Checkpoints:
                     stacklevel=callers_level(),
                 )
 
-    def _read(self) -> tuple[Facts, States, Any] | None:
-        """Return facts, states and the state of the generator; None where there is no file."""
+    def _read(self) -> Stored | None:
+        """Return what the file holds; None where there is no file."""
         try:
             with open_archive(self.path) as archive:
                 header, take = archive.header, archive.take
                 if header["checkpoint"] != FORMAT:
                     raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
                 states = {
-                    tuple(map(int, path)): TrainingState.from_dict(from_plain(state, take))
+                    tuple(map(int, path)): read_state(from_plain(state, take))
                     for path, state in header["states"]
                 }
-                return dict(header["facts"]), states, from_plain(header["random"], take)
+                return Stored(dict(header["facts"]), states, from_plain(header["random"], take))
         except FileNotFoundError:
             return None
         except (ArchiveError, OSError) as error:
             raise CheckpointError(
                 f"{self.path} {printable_line(error)}; remove it to train from the beginning"
             ) from error
+
+
+class Stored(NamedTuple):
+    """What a checkpoint file holds."""
+
+    facts: Facts
+    states: States
+    random: Any  # the state of the estimator's generator, if it has one
 
 
 @dataclass(frozen=True)
@@ -164,17 +178,18 @@ class Snapshot(Checkpoints):
 
     def keep(self, epoch: EpochRecord) -> None:
         """Write the map of an epoch; to be called in a callback."""
-        state = TrainingState(epoch.som_map, [epoch], epoch.epochs, stopped=BY_CALLBACK)
+        state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write({}, {(): state}, None)
 
     def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        found = self._read()
-        if found is None:
+        stored = self._read()
+        if stored is None:
             raise CheckpointError(f"there is no {self.path}")
-        states = found[1]
-        states[()] = replace(states[()], history=list(self.history) or states[()].history)
-        return Checkpointer(states)
+        state = stored.states[()]
+        if self.history:
+            state = replace(state, history=list(self.history))
+        return Checkpointer({(): state})
 
 
 # ------------------------------------------------------------------------ identity of a fit
@@ -249,6 +264,7 @@ def _digest_of_rows(X: Any) -> bytes:  # also on workers
 
 # ---------------------------------------------------------------- prototypes of past epochs
 
+_FRAMES = 16
 _MOST_VALUES = 4_000_000  # of 4 bytes
 
 
@@ -256,12 +272,11 @@ class GrowthFilm:
     """Record the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
 
     ``explore`` finds it there, and its growth film then also shows the changes of variables, images
-    and distances. A new fit clears it. Beyond 4 million values every second frame is dropped.
+    and distances. It keeps those of the first epoch and of 16 more, spread evenly; beyond 4 million
+    values every second frame is dropped. A new fit clears it.
 
     Parameters
     ----------
-    frames : int
-        Number of epochs to keep, spread evenly, and the first one.
     folder : Path, optional
         Folder of copies of the frames, for a training that is interrupted and resumed.
 
@@ -271,10 +286,8 @@ class GrowthFilm:
         By the number of the epoch, in order.
     """
 
-    def __init__(self, frames: int = 16, folder: Path | None = None) -> None:
-        if frames < 1:
-            raise ValueError(f"frames must be at least 1, not {frames}")
-        self._count, self._folder, self._last = frames, folder, 0
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder, self._last = folder, 0
         self._frames: dict[int, NDArray[np.float32]] = {}
 
     def __call__(self, epoch: EpochRecord) -> None:
@@ -282,7 +295,8 @@ class GrowthFilm:
         if epoch.epoch <= self._last:
             self._frames.clear()
         self._last = epoch.epoch
-        if epoch.epoch > 1 and epoch.epoch % max(1, -(-epoch.epochs // self._count)):
+        interval = math.ceil(epoch.epochs / _FRAMES)
+        if epoch.epoch > 1 and epoch.epoch % interval:
             return
         frame = epoch.prototypes.astype(np.float32)
         self._frames[epoch.epoch] = frame

@@ -278,11 +278,9 @@ def _view(
         samples = X if with_steps is None else with_steps.prepare(X)
         predictions = estimator.predict(samples) if predicts else None
         y = None if y is None else np.asarray(y)
-        several = estimator._kind == "regressor" and np.ndim(y) == 2 and not predicts
-        first = y[:, 0] if several else y  # of several targets
-        evaluation = estimator.evaluate(samples, y=first, predictions=predictions)
-        if first is not None and len(first) != evaluation.data.n:
-            raise ValueError(f"y has {len(first)} values for {evaluation.data.n} samples")
+        evaluation = estimator.evaluate(samples, y=y, predictions=predictions)
+        if y is not None and len(y) != evaluation.data.n:
+            raise ValueError(f"y has {len(y)} values for {evaluation.data.n} samples")
         details["novelty"] = partial(estimator.score_samples, samples)
     columns = {}
     for name, values in (variables or {}).items():

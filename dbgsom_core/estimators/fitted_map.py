@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from dbgsom_core.engine.results import Floats, Integers
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.estimators.answers import Answers
@@ -21,8 +22,8 @@ from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import explorer_page, plot_neurons
 from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.planning import compute_stability
 from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
+from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -35,7 +36,7 @@ from dbgsom_core.som_map.topology import (
 )
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
-from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
+from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import mark_labelled
 
@@ -108,8 +109,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _parts: Parts
     _metric: FittedMetric
     _tree: Tree
-    _leaf_probabilities: NDArray[np.float64] | None
-    _answering: FittedLabeller | MultiOutputLabeller | None
+    _leaf_probabilities: Floats | None
+    _answering: FittedLabeller | None
     _novelty: Calibration
     _density: Density
 
@@ -136,7 +137,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster, class or number of each sample of X (n, D), shape (n,).
 
-        For several targets (n, T), for a labeller with several columns (n, Q).
+        For a labeller with several columns (n, Q).
 
         It is the label of the nearest neuron with training samples, in hierarchical maps of the
         nearest leaf; some labellers predict from several leaves around the sample instead.
@@ -170,7 +171,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return explain_sample(self, x, names)
 
     @by_rows
-    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
+    def bmu(self, X: Any, k: int = 1) -> Integers:
         """Return the best-matching units of samples X (n, D), as rows of ``weights_``.
 
         int64 (n,) for ``k=1``, else (n, k) nearest first; equal distances go to the lower row.
@@ -183,7 +184,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return data.nearest_units(self.som_map_.prototypes, k)[0]
 
     @by_rows
-    def bmu_path(self, X: Any) -> NDArray[np.int64]:
+    def bmu_path(self, X: Any) -> Integers:
         """Return the path of each sample of X (n, D) down the maps, int64 (n, depth).
 
         The first column is `bmu`, a row of ``weights_``. The second is a row of the child map
@@ -275,7 +276,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     # ------------------------------------------------------------------------------ novelty
 
     @by_rows
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any) -> Floats:
         """Return how normal each sample of X (n, D) is, (n,): the higher, the more like training.
 
         The score is minus the root mean squared distance to the nearest training samples, the r-th
@@ -285,11 +286,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._scores(self._samples(X))
 
-    def _scores(self, data: Samples) -> NDArray[np.float64]:
+    def _scores(self, data: Samples) -> Floats:
         return self._density.scores(data)
 
     @by_rows
-    def novelty_pvalue(self, X: Any) -> NDArray[np.float64]:
+    def novelty_pvalue(self, X: Any) -> Floats:
         """Return conformal p-values of samples X (n, D), (n,): small for samples unlike training.
 
         The share of calibration samples, including the sample itself, whose score is at most the
@@ -321,7 +322,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float(np.average(distances, weights=weights_of(distances, sample_weight)))
 
     @by_rows
-    def _leaf_distances(self, X: Any) -> NDArray[np.float64]:
+    def _leaf_distances(self, X: Any) -> Floats:
         return descend(self._tree, self._samples(X)).distance
 
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
@@ -336,13 +337,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return topographic_function(self.som_map_, nearest[0], nearest[-1], neighbours)
 
     @property
-    def average_distances_(self) -> NDArray[np.float64]:
+    def average_distances_(self) -> Floats:
         """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
         prototypes = self._prototypes()
         return self.som_map_.mean_over_links(prototypes.pairwise(prototypes.X, prototypes.X))
 
     @property
-    def densities_(self) -> NDArray[np.float64]:
+    def densities_(self) -> Floats:
         """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
         return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
 
@@ -374,7 +375,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ----------
         X : array-like or CSR matrix (m, D)
             The samples that the map was fitted to.
-        y : array-like (m,) or (m, T), optional
+        y : array-like (m,), optional
             Their targets, as for `fit`; a classifier's subsamples are stratified by class.
         n : int
             Number of refits.
@@ -398,7 +399,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             & Wu 1989).
         """
         check_is_fitted(self)
-        return compute_stability(self, X, y, n, share, measures, level, random_state, n_jobs)
+        resampling = Resampling(n, share, measures, level, random_state, n_jobs)
+        return compute_stability(self, X, y, resampling)
 
     # -------------------------------------------------------------------- figures and files
 
@@ -491,7 +493,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return np.asarray(self._tree.weights.astype(self.weights_.dtype))
 
     @property
-    def leaf_paths_(self) -> NDArray[np.int64]:
+    def leaf_paths_(self) -> Integers:
         """Rows of the neurons that lead to each leaf, as in `bmu_path`, shape (L, depth)."""
         check_is_fitted(self)
         return self._tree.paths

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core.engine.partitions import Partitions, take
+from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import ScaleWarning, as_text, called_by, callers_level, did_you_mean
@@ -34,11 +35,11 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
-from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, estimate_fit
+from dbgsom_core.estimators.planning import Plan, estimate_fit
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,
-    Mask,
+    Rows,
     check_samples,
     check_weights,
     held_out,
@@ -46,6 +47,7 @@ from dbgsom_core.estimators.samples import (
     is_number,
     scales,
 )
+from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -262,7 +264,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         ----------
         X : array-like or CSR matrix (n, D)
             At least 4 samples, not all alike; nan is a missing value where the metric takes them.
-        y : array-like (n,) or (n, T)
+        y : array-like (n,)
             Class labels or targets. `SomVQ` reads labels only where the growth strategy, the
             labeller or a stopping rule needs them. A sample without a class (None, nan, or as
             ``unlabelled`` says), or with a target that is nan, trains the map only.
@@ -280,8 +282,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
         and ``topographic_error_`` are then of the new samples, ``hit_counts_`` of all.
 
-        Parameters and errors are those of `fit`; one new sample is enough. A regressor can continue
-        with one target without gaps only.
+        Parameters and errors are those of `fit`; one new sample is enough.
         """
         return self._train(X, y, sample_weight, continues=hasattr(self, "som_map_"))
 
@@ -298,12 +299,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         if not continues:
             self._warn_of_scales(parts, X)
         target = self._target(parts, X, y, continues, classes)
-        all_targets = target
-        if continues and target is not None:
-            all_targets = append_clusters(target, self._memory)
         weights = self._weights(X, target, sample_weight)
-        calibration = self._fit(parts, X, all_targets, weights, continues=continues)
-        self._take_target(X, target, all_targets, calibration)
+        self._fit(parts, Rows(X, target, weights), continues=continues)
         return self
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
@@ -314,76 +311,50 @@ class GrowingMap(FittedMap, BaseEstimator):
         """Return the weights of samples X with what the parameters make of their classes."""
         return sample_weight
 
-    def _take_target(
-        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
-    ) -> None:
-        """Set attributes from targets, besides those of `take_state`."""
+    def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
+        """Set attributes from the targets of a fit, besides those of `take_state`.
+
+        ``held_out`` are the samples for calibration.
+        """
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles
         least, opened = LEAST_SAMPLES if reset else 1, parts.engine_abilities.opened
         return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
 
-    def _fit(
-        self,
-        parts: Parts,
-        X: Any,
-        target: Target | None,
-        sample_weight: Any,
-        *,
-        continues: bool = False,
-    ) -> Mask | None:
-        """Train a new map, or continue the last one; return the mask of calibration samples.
+    def _fit(self, parts: Parts, rows: Rows, *, continues: bool = False) -> None:
+        """Train a new map, or continue the last one, and set the attributes of a fitted map.
 
-        With ``continues``, as in `partial_fit`, micro-clusters of former samples are added, and
-        ``target`` has their targets after those of X. With ``warm_start`` there is only X.
+        With ``continues``, as in `partial_fit`, micro-clusters of former samples are trained on,
+        too. With ``warm_start`` there are only the ``rows``.
         """
-        start, least = None, 1 if continues else LEAST_SAMPLES
+        least = 1 if continues else LEAST_SAMPLES
+        rows = rows._replace(weights=check_weights(rows.X, rows.weights, least))
+        calibration, validation = held_out(rows.n, self.calibration, parts.stopping, least)
+        kept = rows.trained(calibration, validation)
+        trained = rows.where(kept)
+        start = None
         if continues or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            columns = start.prototypes.shape[1]
-            if columns != X.shape[1]:
-                raise ValueError(
-                    f"warm_start continues a map of {columns} features, and X has {X.shape[1]}; "
-                    "fit a new estimator, or set warm_start=False"
-                )
-            check_continues(start, self._metric.metric, parts, self.grid)
-        weights = check_weights(X, sample_weight, least)
-        held = held_out(X.shape[0], self.calibration, parts.stopping, least)
-        masks = [~mask for mask in held if mask is not None]
-        if weights is not None and not weights.all():
-            masks.append(weights > 0)
-        kept = np.logical_and.reduce(masks) if masks else None  # None: all
-        trained, trained_target, trained_weights = X, target, weights
-        if kept is not None:
-            trained, trained_weights = take(X, kept), None if weights is None else weights[kept]
-            if target is not None:  # micro-clusters come last, and all are kept
-                rest = np.ones(len(target.y) - len(kept), dtype=bool)
-                trained_target = target.of(np.concatenate([kept, rest]))
-        if start is None:
+            self._check_goes_on(parts, rows.X)
+        else:
             self.sizes_tried_ = SizesTried()
             if self._sizes_itself:
-                self.sizes_tried_, parts = choose_size(
-                    self, parts, trained, trained_target, trained_weights
-                )
-            self._metric = fit_metric(parts.metric, trained, trained_weights)
+                self.sizes_tried_, parts = choose_size(self, parts, trained)
+            self._metric = fit_metric(parts.metric, trained.X, trained.weights)
 
-        def unseen(mask: Mask | None) -> tuple[Samples, Target | None] | None:
-            # Held-out samples of positive weight, and their targets.
-            if mask is None or (weights is not None and not weights[mask].any()):
-                return None
-            mask = mask if weights is None else mask & (weights > 0)
-            its = None if weights is None else weights[mask]
-            samples = parts.over(take(X, mask), self._metric.abilities, its)
-            return samples, None if target is None else target.of(np.flatnonzero(mask))
-
-        samples = parts.over(trained, self._metric.abilities, trained_weights)
-        new = samples.n if continues else None
+        samples, target, new = self._over(parts, trained), trained.target, None
         if continues:
-            memory = self._memory
+            new, memory = samples.n, self._memory
             samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
+            if target is not None:
+                target = append_clusters(target, memory)
+        for_rules = rows.observed(validation)
+        unseen = None
+        if for_rules is not None:
+            unseen = self._over(parts, for_rules), for_rules.target
         settings = {name: getattr(self, name) for name in SETTINGS}
-        task = FitTask(parts, samples, trained_target, settings, start, new, unseen(held[1]))
+        task = FitTask(parts, samples, target, settings, start, new, unseen)
         checkpoints, checkpointer = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
@@ -393,22 +364,34 @@ class GrowingMap(FittedMap, BaseEstimator):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
-                self._take_labels(X, samples, kept, state.new_leaves)
+                self._take_labels(rows.X, samples, kept, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.path.unlink(missing_ok=True)
-        calibration = unseen(held[0])
-        if calibration is not None:
-            level = float(self.contamination)
-            self._novelty = Calibration.of(self._density, calibration[0], level)
+        for_calibration = rows.observed(calibration)
+        if for_calibration is not None:
+            unseen_samples, level = self._over(parts, for_calibration), float(self.contamination)
+            self._novelty = Calibration.from_samples(self._density, unseen_samples, level)
+        self._take_target(target, None if calibration is None else rows.where(calibration))
         if not continues:
             self._warn(samples.n)
-        return held[0]
+
+    def _over(self, parts: Parts, rows: Rows) -> Samples:
+        return parts.over(rows.X, self._metric.abilities, rows.weights)
+
+    def _check_goes_on(self, parts: Parts, X: Any) -> None:
+        columns = self.som_map_.prototypes.shape[1]
+        if columns != X.shape[1]:
+            raise ValueError(
+                f"warm_start continues a map of {columns} features, and X has {X.shape[1]}; "
+                "fit a new estimator, or set warm_start=False"
+            )
+        check_continues(self.som_map_, self._metric.metric, parts, self.grid)
 
     def _take_labels(
         self,
         X: Any,
         samples: Samples,
-        kept: NDArray[np.bool_] | None,
+        kept: Flags | None,
         leaves: NDArray[np.integer[Any]],
     ) -> None:
         # Set the labels of all samples X; ``leaves`` are of ``kept`` (trained) samples.

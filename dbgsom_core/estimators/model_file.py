@@ -58,7 +58,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
-from dbgsom_core.interfaces.version import DEFAULTS, FORMER_DEFAULTS, __version__
+from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.som_map.grid import Grid
@@ -68,21 +68,21 @@ from dbgsom_core.tables import Columns
 from dbgsom_core.tables.frames import arrow_table, is_pandas
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Density, MicroClusters
-from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
+from dbgsom_core.training.labelling import FittedLabeller
 from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
 from dbgsom_core.training.state import parse_record
 
 Model = TypeVar("Model")
 
-FORMAT = 2
+FORMAT = 3
 
 # Fitted attributes: their path in `FittedState` ("": the estimator sets them), and their type in
 # files (see `StoredType`), with K neurons, L leaves, D columns of prototypes and F of samples, C
-# classes, T targets. Those with a ``?`` are optional.
+# classes, Q numbers of a labeller. Those with a ``?`` are optional.
 FITTED: Mapping[str, tuple[str, str]] = {
     "weights_": ("weights", "finite[K, D]"),
-    "labels_?": ("", "any[*] | finite[*, T]"),
-    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, T]"),
+    "labels_?": ("", "any[*] | finite[*, Q]"),
+    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, Q]"),
     "hit_counts_": ("labelled.neurons.hits", "finite[K]"),
     "errors_": ("errors", "number[K]"),
     "n_iter_": ("", "integer"),
@@ -100,9 +100,8 @@ FITTED: Mapping[str, tuple[str, str]] = {
     "_memory": ("labelled.clusters", "summaries"),
     "_novelty": ("calibration", "calibration"),
     "_deviations": ("deviations", "number[D]"),
-    "_residuals?": ("", "number[E] | number[E, T]"),
-    "_outputs": ("", "list of summaries"),
-    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, T]"),
+    "_residuals?": ("", "number[E]"),
+    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, Q]"),
     "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
     "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
 }
@@ -275,7 +274,6 @@ def take_state(estimator: Any, state: FittedState) -> None:
         if place:
             setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
     estimator._density, estimator._answering = state.density, state.labelled.labeller
-    estimator._outputs = list(state.labelled.outputs)
     _take_map(estimator, state.training.som_map, state.tree, state.training.history)
 
 
@@ -316,7 +314,6 @@ def _write_estimator(
     return {
         "class": cls.__name__,
         "params": params,
-        "defaults": DEFAULTS,
         "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
         "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
         "parts": parts,
@@ -400,7 +397,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     estimator._metric = restore_metric(estimator._parts.metric, _read_state(stored, "metric", take))
     calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
     _check_clusters(estimator._memory, tree.weights)
-    estimator._density = Density.of(estimator._memory, tree.weights, calls)
+    estimator._density = Density.from_clusters(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
     state = _read_state(stored, "labeller", take)
     if state is not None:  # otherwise the labeller labels neurons only
@@ -439,9 +436,6 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
     if isinstance(params.get("class_weight"), list):
         params["class_weight"] = dict(params["class_weight"])
     parts = dict(stored["parts"])
-    if "defaults" not in stored and parts["kernel"]["name"] == "gaussian":
-        widths = {key: FORMER_DEFAULTS["kernel"][key] for key in ("start", "end")}
-        parts["kernel"] |= {"params": widths | parts["kernel"]["params"]}
     return params | {kind: _read_part(kind, parts[kind]) for kind in PARTS}
 
 
@@ -513,24 +507,17 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
     return som_map
 
 
-def _fitted_labeller(
-    estimator: Any, state: dict[str, NDArray[Any]]
-) -> FittedLabeller | MultiOutputLabeller:
+def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLabeller:
     labeller, calls = LabellerAbilities.of(estimator._parts.labeller), estimator._metric.abilities
-    classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
-    outputs, parts = estimator._outputs, []
-    states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
-    for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
-        _check_clusters(clusters, prototypes)
-        fitted = FittedLabeller.from_clusters(
-            labeller, clusters, prototypes, calls, classes, learnt
-        )
-        if classes is not None:  # compiled loops of labellers do not check codes
-            codes, labels = fitted.values, clusters.labels[clusters.labelled]
-            if codes.max() >= len(classes) or (classes[codes] != labels).any():
-                raise ArchiveError("holds summaries of unknown classes")
-        parts.append(fitted)
-    return MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
+    classes, clusters = getattr(estimator, "classes_", None), estimator._memory
+    fitted = FittedLabeller.from_clusters(
+        labeller, clusters, estimator._tree.weights, calls, classes, state
+    )
+    if classes is not None:  # compiled loops of labellers do not check codes
+        codes, labels = fitted.values, clusters.labels[clusters.labelled]
+        if codes.max() >= len(classes) or (classes[codes] != labels).any():
+            raise ArchiveError("holds summaries of unknown classes")
+    return fitted
 
 
 def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:

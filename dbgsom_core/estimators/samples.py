@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,54 @@ from sklearn.utils.validation import (
 )
 
 from dbgsom_core.engine.moments import extremes, first_non_finite
-from dbgsom_core.engine.partitions import Partitions
+from dbgsom_core.engine.partitions import Partitions, take
+from dbgsom_core.engine.results import Flags, Floats
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.tables.frames import arrow_table
+from dbgsom_core.training.targets import Target
 
-Mask = NDArray[np.bool_]  # (n,)
+Mask = Flags  # (n,)
 LEAST_SAMPLES = 4
 MOST_SPREAD = 100  # times that a column may spread farther than another without a warning
 _LOOKED_AT, _MOST_CELLS = 256, 1 << 18  # rows and cells by which scales are known
 _WHITE = 255  # the largest grey level
 _ROUNDING = 1e-12
 _DTYPES = [np.float64, np.float32]
+
+
+class Rows(NamedTuple):
+    """Checked raw samples, with their targets and weights where there are any."""
+
+    X: Any  # (n, D)
+    target: Target | None
+    weights: Floats | None
+
+    @property
+    def n(self) -> int:
+        return int(self.X.shape[0])
+
+    def where(self, mask: Mask | None) -> Rows:
+        """Return the rows that a mask (n,) marks; None: all."""
+        if mask is None:
+            return self
+        target = None if self.target is None else self.target.subset(mask)
+        weights = None if self.weights is None else self.weights[mask]
+        return Rows(take(self.X, mask), target, weights)
+
+    def observed(self, mask: Mask | None) -> Rows | None:
+        """Return the marked rows of positive weight; None where there are none."""
+        if mask is None:
+            return None
+        if self.weights is not None:
+            mask = mask & (self.weights > 0)
+        return self.where(mask) if mask.any() else None
+
+    def trained(self, *held_out: Mask | None) -> Mask | None:
+        """Return the mask of rows of positive weight that no mask holds out; None: all."""
+        masks = [~mask for mask in held_out if mask is not None]
+        if self.weights is not None and not self.weights.all():
+            masks.append(self.weights > 0)
+        return np.logical_and.reduce(masks) if masks else None
 
 
 def check_samples(
@@ -123,7 +160,7 @@ def scales(X: NDArray[Any]) -> tuple[int, int] | None:
     return int(varies[widest]), int(varies[narrowest])
 
 
-def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
+def check_weights(X: Any, sample_weight: Any, least: int) -> Floats | None:
     """Return the sample weights (n,) as float64, or None without weights."""
     weights = weights_of(X, sample_weight)
     positive = least if weights is None else int(np.count_nonzero(weights))
@@ -135,7 +172,7 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
     return weights
 
 
-def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
+def weights_of(X: Any, sample_weight: Any) -> Floats | None:
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -162,18 +199,21 @@ def held_out(
     They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
     least ``least`` samples are left for training.
     """
-    wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
-    masks: list[Mask | None] = []
-    for seed, part in enumerate((share or 0.0, wanted)):
-        taken = masks[0] if masks else None
-        free = n if taken is None else n - int(np.count_nonzero(taken))
-        count = min(round(part * free), free - least)
-        masks.append(None)
-        if count >= 1:  # otherwise save the memory of row numbers
-            rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
-            masks[seed] = held = np.zeros(n, dtype=bool)
-            held[np.random.default_rng(seed).permutation(rows)[:count]] = True
-    return masks[0], masks[1]
+    calibration = _random_mask(None, n, share or 0.0, least, seed=0)
+    for_rules = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
+    return calibration, _random_mask(calibration, n, for_rules, least, seed=1)
+
+
+def _random_mask(taken: Mask | None, n: int, share: float, least: int, seed: int) -> Mask | None:
+    # Of a share of the samples that are not taken already.
+    free = n if taken is None else n - int(np.count_nonzero(taken))
+    count = min(round(share * free), free - least)
+    if count < 1:  # row numbers would take memory
+        return None
+    rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
+    mask = np.zeros(n, dtype=bool)
+    mask[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    return mask
 
 
 def _in_single(X: Any) -> Any:

@@ -17,17 +17,18 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from dbgsom_core.engine.partitions import take
+from dbgsom_core.engine.results import Floats
 from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
-from dbgsom_core.estimators.samples import Mask, is_number, weights_of
+from dbgsom_core.estimators.samples import Rows, is_number, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
     LARGEST_TARGET,
     Target,
+    check_single_target,
     class_weights,
     encode_classes,
     mark_labelled,
@@ -93,10 +94,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         The level of ``offset_``: the largest share of samples like the training's that count as
         outliers.
     checkpoint : path, optional
-        A file to which the training is saved each second, or twentieth of it, for one fit at a
-        time. A fit of the same data and parameters resumes from it to the same bits; callbacks are
-        called for the remaining epochs. It is removed at the end of the fit. A file of other data,
-        parameters or versions raises `CheckpointError`.
+        A file to which the training is saved each second, for one fit at a time. A fit of the same
+        data and parameters resumes from it to the same bits; callbacks are called for the remaining
+        epochs. It is removed at the end of the fit. A file of other data, parameters or versions
+        raises `CheckpointError`.
     calibration : float in (0, 1), optional
         The share of the samples that is held out at random for calibration: `novelty_pvalue` and
         ``offset_`` are then valid for new samples. They count in ``labels_``, not in
@@ -202,7 +203,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         ]
         return np.asarray(centers, dtype=prototypes.dtype)
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: Any) -> Floats:
         """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers, those whose
         `novelty_pvalue` is at most ``contamination``.
         """
@@ -290,11 +291,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             target = target.with_classes(classes)
         return target.with_classes(self.classes_) if continues else target
 
-    def _take_target(
-        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
-    ) -> None:
-        assert all_targets is not None
-        self.classes_ = all_targets.classes
+    def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
+        assert target is not None
+        self.classes_ = target.classes
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Return the evaluation of the map on samples X (n, D), for measures and figures."""
@@ -308,7 +307,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         return replace(evaluation, labelled=mark_labelled(y, self.unlabelled, self.classes_))
 
     @by_rows
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Floats:
         """Return class probabilities (n, C); `predict` returns the most probable class.
 
         With labeller ``"linear_vote"`` they are those of the classes around each sample, mixed
@@ -342,9 +341,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     Attributes
     ----------
-    labels_ : float64 array (n,) or (n, T), (n, Q) of a labeller with Q columns
+    labels_ : float64 array (n,), or (n, Q) of a labeller with Q columns
         The prediction of each training sample's neuron.
-    neuron_labels_ : float64 array (K,) or (K, T)
+    neuron_labels_ : float64 array (K,) or (K, Q)
         The prediction of each neuron.
     """
 
@@ -361,47 +360,36 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "SomRegressor needs numbers as targets, but y holds text; "
                 "use SomClassifier for classes, or turn the text into numbers"
             )
+        check_single_target(values, "MultiOutputRegressor")
         y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        if y.ndim != 2 or y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        y = column_or_1d(y, warn=True).astype(np.float64)
         check_consistent_length(X, y)
-        y = y.astype(np.float64)
-        largest = float(np.max(np.abs(y), initial=0.0, where=~np.isnan(y)))
+        known = y[~np.isnan(y)]
+        if len(known) == 0 and not continues:
+            raise ValueError("y is nan for all samples: give at least one value")
+        largest = float(np.max(np.abs(known), initial=0.0))
         if largest > LARGEST_TARGET:
             raise ValueError(
                 f"y holds {largest:.3g}, whose square is too large for float64: rescale y"
             )
-        lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
-        if len(lacking):
-            which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
-            raise ValueError(f"{which} is nan for all samples: give at least one value")
-        target = Target(y)
-        if continues and (target.outputs is not None or self._outputs):
-            raise ValueError(
-                "partial_fit takes one target without gaps; fit all samples at once, or an "
-                "estimator for each target on the samples in which it is known"
-            )
-        return target
+        return Target(y)
 
-    def _take_target(
-        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
-    ) -> None:
-        # Sorted residuals of held-out samples, for intervals; nan is last.
+    def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
+        # Sorted residuals of held-out samples, for intervals.
         self._residuals = np.empty(0)
-        if calibration is not None and target is not None:
-            X = take(X, calibration)
-            answers = self._predictor.labels(self._parts.over(X, self._metric.abilities))
-            residuals = np.abs(target.y[calibration] - self._point(answers))
-            self._residuals = np.sort(residuals, axis=0)
+        if held_out is not None and held_out.target is not None:
+            answers = self._predictor.labels(self._over(self._parts, held_out))
+            residuals = np.abs(held_out.target.y - self._point(answers))
+            self._residuals = np.sort(residuals[~np.isnan(residuals)])
 
     @by_rows
-    def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
+    def predict_interval(self, X: Any, level: float = 0.9) -> Floats:
         """Return conformal prediction intervals for samples X (n, D).
 
         `predict` plus and minus the ``level`` quantile of the residuals of the samples held out by
         ``calibration`` (Lei et al. 2018). The target of a new sample of the same distribution is in
-        its interval with probability at least ``level``, for each of several targets separately.
-        For a labeller with several columns it is the interval of its ``point_column``.
+        its interval with probability at least ``level``. For a labeller with several columns it is
+        the interval of its ``point_column``.
 
         Parameters
         ----------
@@ -410,7 +398,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
         Returns
         -------
-        float64 array (n, 2), or (n, T, 2) for T targets
+        float64 array (n, 2)
             Lower and upper ends; infinite where too few samples were held out for the level.
         """
         if not is_number(level) or not 0 < level < 1:
@@ -422,36 +410,22 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "predict_interval needs held-out samples: fit with calibration=0.2, which "
                 "holds out a fifth of them"
             )
-        margins = []
-        for target in np.atleast_2d(residuals.T):
-            known = target[~np.isnan(target)]
-            rank = math.ceil((len(known) + 1) * level)
-            margins.append(float(known[rank - 1]) if rank <= len(known) else math.inf)
-        margin = margins[0] if answers.ndim == 1 else np.array(margins)
-        return np.stack([answers - margin, answers + margin], axis=-1)
+        rank, margin = math.ceil((len(residuals) + 1) * level), math.inf
+        if rank <= len(residuals):
+            margin = float(residuals[rank - 1])
+        return np.column_stack([answers - margin, answers + margin])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
+        """Return the coefficient of determination R² on the samples X (n, D) with known y (n,).
 
         For a labeller with several columns its ``point_column`` is scored, as the median.
-        ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
         """
         from sklearn.metrics import r2_score  # slow to import
 
         answers = self._point(np.asarray(self.predict(X)))
-        known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        check_consistent_length(answers, known)
-        weights = np.ones(len(answers)) if sample_weight is None else np.asarray(sample_weight)
-        columns = (np.atleast_2d(of.T) for of in (np.reshape(known, answers.shape), answers))
-        scores = [
-            r2_score(truth[there], found[there], sample_weight=weights[there])
-            for truth, found in zip(*columns, strict=True)
-            for there in [~np.isnan(truth)]
-        ]
-        return float(np.mean(scores))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        return tags
+        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        y = column_or_1d(y)
+        check_consistent_length(answers, y)
+        known = ~np.isnan(y)
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(r2_score(y[known], answers[known], sample_weight=weights))

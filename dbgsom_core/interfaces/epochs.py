@@ -42,7 +42,7 @@ class EpochRecord:
         Root mean square step of the prototypes over the data's ‖std(X)‖ (no unit).
     seconds : float
         Time since training began.
-    changes : tuple of Death, Move or Insert
+    changes : tuple of Death or Insert
         What else changed the map before those births; rows and cells are those before the change.
     """
 

@@ -103,9 +103,8 @@ class GrowthStrategy(Protocol):
         """Return the births of this epoch, most urgent first; empty to let the map settle.
 
         Called in the growing phase after every epoch but the first and the last. Besides births a
-        `Death`, a `Move` or, as the only thing wanted, an `Insert`. Rows and cells are those of
-        ``som_map``; deaths are done first, then moves, then births, so that a cell that is given up
-        may be taken.
+        `Death` or, as the only thing wanted, an `Insert`. Rows and cells are those of ``som_map``;
+        deaths are done first, then births, so that a cell that is given up may be taken.
         """
 
 
@@ -136,7 +135,7 @@ class GrowthComponent(Component):
         epoch's births, and `grow` is asked again.
         ``removes`` (attribute): True where it may want a `Death`: it is asked, too, when the map is
         as large as ``max_neurons`` lets it be.
-        ``may_disconnect`` (attribute): True where its deaths and moves may take the map apart,
+        ``may_disconnect`` (attribute): True where its deaths may take the map apart,
         which is refused otherwise.
         ``renumber(rows)``: called when the map has changed, with the row before of each neuron that
         there is now, int64 (K,), -1 for newborns: for what it keeps by neuron.

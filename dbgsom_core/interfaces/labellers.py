@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from dbgsom_core.errors import UnfitError
 from dbgsom_core.interfaces.component import Abilities, Component
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ class LabelEvidence:
     hits : int array (K,)
         Training samples won by each neuron.
     y : array (n,) or None
-        The training targets as given; numbers float64. With ``several_targets`` also (n, T), nan
-        for what nobody knows.
+        The training targets as given; numbers float64, of the samples with a known one.
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     class_counts : int array (K, C) or None
@@ -127,8 +125,6 @@ class LabellerComponent(Component):
         ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
         answer for; the others refuse it. None: every kind.
-        ``several_targets`` (attribute): True when `label` takes all targets of a regressor at once,
-        ``y`` (n, T), and returns (K, T); each is otherwise labelled by itself. Without `answer`.
         ``columns`` (attribute): the names of the numbers that it answers with, where they are
         several for one target, ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and
         `answer` (m, Q), and a regressor predicts (n, Q).
@@ -150,7 +146,6 @@ class LabellerComponent(Component):
     reads_samples: ClassVar[bool] = False
     sparse_columns: ClassVar[int] = 0
     needs_target: ClassVar[bool] = False
-    several_targets: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...] | None] = None
     point_column: ClassVar[int] = 0
     estimators: ClassVar[tuple[str, ...] | None] = None
@@ -164,7 +159,6 @@ class LabellerAbilities(Abilities):
     defaults: ClassVar[Component] = LabellerComponent()
 
     needs_target: bool
-    several_targets: bool
     estimators: tuple[str, ...] | None
     neighbours: int
     reads_samples: bool
@@ -177,8 +171,6 @@ class LabellerAbilities(Abilities):
     answer: Any = None
 
     def check(self) -> None:
-        if self.several_targets and (self.answer is not None or self.columns is not None):
-            raise UnfitError("has several_targets with answer or columns, which are of one target")
         names: Any = self.columns
         if names is not None:
             texts = isinstance(names, tuple) and all(isinstance(one, str) and one for one in names)

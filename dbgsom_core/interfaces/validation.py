@@ -21,7 +21,7 @@ from scipy.sparse import issparse
 from dbgsom_core.errors import UnfitError, described
 from dbgsom_core.interfaces.datasets import check_data
 from dbgsom_core.som_map.grid import Grid
-from dbgsom_core.som_map.som_map import CHANGES, Move, SomMap
+from dbgsom_core.som_map.som_map import Death, Insert, SomMap
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a list counts as endless
@@ -259,10 +259,9 @@ def growth(answer: Any, som_map: Any, state: Any) -> list[Any]:
 
 
 def _birth_or_change(birth: Any, som_map: Any) -> Any:
-    if isinstance(birth, CHANGES):
-        cell = birth.position if isinstance(birth, Move) else birth[1:]
-        if not all(isinstance(number, Integral) for number in (*birth[:1], *cell)):
-            raise UnfitError(f"returned {birth!r}: cells and rows are integers")
+    if isinstance(birth, (Death, Insert)):
+        if not all(isinstance(number, Integral) for number in birth):
+            raise UnfitError(f"returned {birth!r}: rows are integers")
         return birth
     try:
         (x, y), prototype, parent = birth

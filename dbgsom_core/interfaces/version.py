@@ -11,13 +11,6 @@ API_VERSION = 1  # what a plugin states as ``DBGSOM_API_VERSION``
 # A plugin of the previous version keeps working until the next one comes.
 SUPPORTED_API_VERSIONS: tuple[int, ...] = tuple(range(max(1, API_VERSION - 1), API_VERSION + 1))
 
-# Which defaults of estimators a run or a model file began with; the former ones bear no number.
-DEFAULTS = 2
-FORMER_DEFAULTS: dict[str, Any] = {
-    "grid": {"name": "auto"},
-    "kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"},
-}
-
 
 class DbgsomDeprecationWarning(FutureWarning):
     """Warning of a plugin API name that will be removed in a stated version."""

@@ -25,7 +25,6 @@ from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import active_registry
 from dbgsom_core.interfaces.trackers import Ranking, Run
-from dbgsom_core.interfaces.version import DEFAULTS
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
 
@@ -286,7 +285,6 @@ def describe_environment(
 ) -> dict[str, Any]:
     packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
-        "defaults": DEFAULTS,
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),

@@ -23,8 +23,9 @@ from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.planning import compute_stability, describe_sizes
+from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -531,22 +532,21 @@ class _Evaluator:
         if settings is None:
             return None
         log.info("stability: %d refits", settings.resamples)
-        return compute_stability(
-            estimator,
-            part.X,
-            part.y,
-            settings.resamples,
-            settings.share,
-            {
-                name: _NanOnError(measure)
-                for name, measure in self.measures.items()
-                if not MeasureAbilities.of(measure).training_only  # refits measure other samples
-            },
-            settings.level,
-            self.experiment.seed,
-            -1,
-            lambda _: shutdown.check(),
+        measures = {
+            name: _NanOnError(measure)
+            for name, measure in self.measures.items()
+            if not MeasureAbilities.of(measure).training_only  # refits measure other samples
+        }
+        resampling = Resampling(
+            n=settings.resamples,
+            share=settings.share,
+            measures=measures,
+            level=settings.level,
+            random_state=self.experiment.seed,
+            n_jobs=-1,
+            callback=lambda _: shutdown.check(),
         )
+        return compute_stability(estimator, part.X, part.y, resampling)
 
 
 class _NanOnError:

@@ -13,7 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,6 @@ from dbgsom_core.config import (
     Sweep,
     dump_yaml,
     fill_text,
-    former_defaults,
     is_sweep,
     load_experiment,
     load_sweep,
@@ -294,29 +293,11 @@ def interrupted_run(
 ) -> tuple[StoredRun | None, Loaded]:
     """Return the newest run of a configuration that has not ended well, or in part only.
 
-    It goes on with the defaults that it began with, with which the configuration is loaded.
     None: it was killed before it began, and starts anew.
     """
     loaded, experiments = load()
-    root = runs_folder(experiments[0], registry)
-    try:
-        stored = _newest(loaded, root)
-    except ConfigError as error:
-        with former_defaults():
-            loaded, experiments = load()
-        try:
-            return _newest(loaded, root), (loaded, experiments)
-        except ConfigError:
-            raise error from None
-    if stored is not None and stored.kind == "sweep":  # its configuration is stored as given
-        with _defaults_of(stored):
-            return stored, load()
+    stored = _newest(loaded, runs_folder(experiments[0], registry))
     return stored, (loaded, experiments)
-
-
-def _defaults_of(stored: StoredRun) -> Any:
-    of_before = stored.environment and "defaults" not in stored.environment
-    return former_defaults() if of_before else nullcontext()
 
 
 def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
@@ -364,8 +345,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     if "//***@" in text or "=***" in text:
         cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
-    with _defaults_of(stored):
-        loaded, _ = load(config, (), registry)
+    loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
     folder = loaded.folder if written is None else Path(fill_text(written))
     if (rows := stored.kept_data) is not None:

@@ -260,17 +260,9 @@ class SomMap:
         if not births:
             return
         for (x, y), prototype, parent in births:
-            reasons = {
-                "the torus ends before": self.grid.home((x, y)) != (x, y),
-                "the cell is taken": (x, y) in self._by_cell,
-                f"its prototype has shape {np.shape(prototype)}, not {self.prototypes.shape[1:]}": (
-                    np.shape(prototype) != self.prototypes.shape[1:]
-                ),
-                f"it names no living parent: {parent}": not 0 <= parent < len(self),
-            }
-            for reason, applies in reasons.items():
-                if applies:
-                    raise ValueError(f"a neuron cannot be born at ({x}, {y}): {reason}")
+            reason = self._why_unborn((x, y), prototype, parent)
+            if reason:
+                raise ValueError(f"a neuron cannot be born at ({x}, {y}): {reason}")
         newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
@@ -281,26 +273,32 @@ class SomMap:
         self._positions, self._by_cell, self._links = positions, by_cell, links
         if self.is_apart:  # a new neuron may connect them
             self.is_apart = bool(self.parts().any())
-        parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
-        self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
-        self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
+        parents = np.array([parent for _, _, parent in births], dtype=np.int64)
+        epochs = np.full(len(births), epoch, dtype=np.int64)
+        self._parents = np.concatenate([self._parents, parents])
+        self._birth_epochs = np.concatenate([self._birth_epochs, epochs])
         self.prototypes = np.concatenate([self.prototypes, newborn])
         for name in ("hops", "shape", "diameter", "graph", "_tables"):  # computed again on use
             vars(self).pop(name, None)
+
+    def _why_unborn(self, position: Position, prototype: Any, parent: int) -> str:
+        # Why a neuron cannot be born, or no text.
+        if self.grid.home(position) != position:
+            return "the torus ends before"
+        if position in self._by_cell:
+            return "the cell is taken"
+        shape = np.shape(prototype)
+        if shape != self.prototypes.shape[1:]:
+            return f"its prototype has shape {shape}, not {self.prototypes.shape[1:]}"
+        if not 0 <= parent < len(self):
+            return f"it names no living parent: {parent}"
+        return ""
 
     def rearranged(self, rows: Integers, positions: Integers) -> SomMap:
         """Return a map of the neurons ``rows`` (M,), ascending, in the cells ``positions`` (M, 2).
 
         A neuron whose parent is removed becomes a child of that parent's parent.
-
-        Raises
-        ------
-        ValueError
-            Two neurons would share a cell, or one would be outside of the torus.
         """
-        for x, y in positions.tolist():
-            if self.grid.home((x, y)) != (x, y):
-                raise ValueError(f"a neuron cannot be at ({x}, {y}): the torus ends before")
         number = np.full(len(self) + 1, -1)  # index -1 gives -1
         number[rows] = np.arange(len(rows))
         parents = self._parents[rows]
@@ -358,29 +356,20 @@ class Death(NamedTuple):
     neuron: int
 
 
-class Move(NamedTuple):
-    """Move of a neuron (row) to the cell ``position`` (x, y), free or freed in the same epoch."""
-
-    neuron: int
-    position: Position
-
-
 class Insert(NamedTuple):
     """Insertion of a row or column of neurons between the lines of two linked neurons (rows).
 
     Each link between the line of ``neuron`` and that of ``other`` gets a new neuron: the mean of
     the two, and a child of the one in the line of ``neuron``. The line of ``other`` and all beyond
-    move by one cell.
+    are shifted by one cell.
     """
 
     neuron: int
     other: int
 
 
-Change = Death | Move | Insert
-
-
-CHANGES = (Death, Move, Insert)
+Change = Death | Insert
+Births = list[tuple[Position, Floats, int]]  # position, prototype (D,) and parent (row)
 
 
 def change_of(stored: Any) -> Change:
@@ -388,47 +377,38 @@ def change_of(stored: Any) -> Change:
     match stored:
         case [int(neuron)]:
             return Death(neuron)
-        case [int(neuron), [int(x), int(y)]]:
-            return Move(neuron, (x, y))
         case [int(neuron), int(other)]:
             return Insert(neuron, other)
     raise ValueError("a change of the map is none that is known")
 
 
-def changed_map(
-    som_map: SomMap, changes: Sequence[Change]
-) -> tuple[SomMap, Integers, list[tuple[Position, Floats, int]]]:
-    """Return a map changed by deaths, then moves, or an `Insert` alone; ValueError if impossible.
+def changed_map(som_map: SomMap, changes: Sequence[Change]) -> tuple[SomMap, Integers, Births]:
+    """Return a map changed by deaths, or by a single `Insert`; ValueError if impossible.
 
-    Also returns the former row of each of its neurons (K',), and the births (position, prototype,
-    parent) of an `Insert`, with parents as rows of the changed map.
+    Also returns the former row of each of its neurons (K',), and the births of an `Insert`, with
+    parents as rows of the changed map.
     """
-    n, positions = len(som_map), som_map.positions
+    n = len(som_map)
     for change in changes:
-        for row in change if isinstance(change, Insert) else change[:1]:
+        for row in change:
             if not 0 <= row < n:
                 raise ValueError(f"{change} names a neuron that is not among the {n} of the map")
     inserts = [change for change in changes if isinstance(change, Insert)]
-    if inserts and len(changes) > 1:
-        raise ValueError(f"{inserts[0]} comes with other changes; it has to be the only one")
     if inserts:
+        if len(changes) > 1:
+            raise ValueError(f"{inserts[0]} comes with other changes; it has to be the only one")
         positions, births = _insert_line(som_map, *inserts[0])
         return som_map.rearranged(np.arange(n), positions), np.arange(n), births
-    dead = [change.neuron for change in changes if isinstance(change, Death)]
-    moves = {change.neuron: change.position for change in changes if isinstance(change, Move)}
-    if len({*dead, *moves}) < len(changes):
-        raise ValueError("a neuron dies or moves twice in one epoch")
-    if len(dead) >= n:
+    dead = {change.neuron for change in changes}
+    if len(dead) < len(changes):
+        raise ValueError("a neuron dies twice in one epoch")
+    if len(dead) == n:
         raise ValueError("every neuron dies; a map has at least one")
-    for neuron, cell in moves.items():
-        positions[neuron] = cell
-    rows = np.delete(np.arange(n), dead)
-    return som_map.rearranged(rows, positions[rows]), rows, []
+    rows = np.delete(np.arange(n), list(dead))
+    return som_map.rearranged(rows, som_map.positions[rows]), rows, []
 
 
-def _insert_line(
-    som_map: SomMap, neuron: int, other: int
-) -> tuple[Integers, list[tuple[Position, Floats, int]]]:
+def _insert_line(som_map: SomMap, neuron: int, other: int) -> tuple[Integers, Births]:
     # The cells of all neurons with a free line between two lines, and the births in it.
     grid, positions = som_map.grid, som_map.positions
     step = positions[other] - positions[neuron]
@@ -441,11 +421,10 @@ def _insert_line(
     link = grid.offsets.index((int(step[0]), int(step[1])))
     line = np.flatnonzero(positions[:, axis] == positions[neuron, axis])
     beyond = side * (positions[:, axis] - positions[neuron, axis]) > 0
-    moved = positions + beyond[:, None] * step
-    births: list[tuple[Position, Floats, int]] = []
+    births: Births = []
     for row, across in zip(line.tolist(), som_map.links[line, link].tolist(), strict=True):
         if across >= 0:
             x, y = (positions[row] + step).tolist()
             mean = 0.5 * (som_map.prototypes[row] + som_map.prototypes[across])
             births.append(((x, y), mean, row))
-    return moved, births
+    return positions + beyond[:, None] * step, births

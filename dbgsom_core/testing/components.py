@@ -46,8 +46,8 @@ from dbgsom_core.testing.kit import (
     call_twice,
     check,
 )
+from dbgsom_core.training.growth import apply_growth, split_changes
 from dbgsom_core.training.parts import is_suitable_measure
-from dbgsom_core.training.train import apply_growth, split_changes
 
 # -------------------------------------------------------------------------------- kernels
 
@@ -188,12 +188,12 @@ def check_births(component: Any, subject: Subject) -> None:
 
 @check("growth")
 def check_changes(component: Any, subject: Subject) -> None:
-    """Neurons without hits or with: what dies, moves or is put between leaves a map that can be."""
+    """Neurons without hits or with: what dies or is put between leaves a map that can be."""
     for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
         start = SomMap.rectangle(4, 5, fixtures.generator().standard_normal((20, 4)), grid)
         grown = _run_growth(_restart(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
         split = grown.is_apart and not GrowthAbilities.of(component).may_disconnect
-        assert len(grown) and not split, "its deaths and moves take the map apart"
+        assert len(grown) and not split, "its deaths take the map apart"
 
 
 @check("growth")
@@ -449,14 +449,6 @@ def check_answers(component: Any, subject: Subject) -> None:
     labels = call_guarded("labeller", component, "label", seen)
     apart = np.abs(fitted._point(fitted.predict(X)) - fitted._point(labels[bmu]))
     assert np.median(apart) < 1.0, "answer and label disagree on groups that are far apart"
-
-
-@check("labeller", lambda component: LabellerAbilities.of(component).several_targets)
-def check_several_targets(component: Any, subject: Subject) -> None:
-    """A column of numbers for each target, also where some of them are not known."""
-    numbers = fixtures.data()[:, :3]
-    numbers[::7, 1] = np.nan
-    call_guarded("labeller", component, "label", _evidence(component, numbers))
 
 
 # ------------------------------------------------ engines: the map does not depend on them

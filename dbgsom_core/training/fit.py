@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils import check_random_state
 
 from dbgsom_core.engine.results import (
     Assignment,
+    Floats,
     Moments,
     PerSample,
     Search,
@@ -22,21 +24,35 @@ from dbgsom_core.engine.results import (
     units_of,
 )
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
 from dbgsom_core.interfaces.guard import active_registry, guarded
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap, ValidationMonitor
+from dbgsom_core.training.labelling import LabelledMap, TrainedMap, label_map
 from dbgsom_core.training.parts import Parts, start_shape_error
+from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import Checkpointer, FitTask, Path, TrainingConfig, TrainingState
-from dbgsom_core.training.train import BY_CALLBACK, Training, train
+from dbgsom_core.training.stopping import TargetMonitor, is_stationary, named_rules
+from dbgsom_core.training.train import BY_CALLBACK, train
+
+
+class Training(NamedTuple):
+    """A trained map, and how its training ended."""
+
+    som_map: SomMap
+    history: tuple[EpochRecord, ...]
+    converged: bool
+    threshold: float
+    stopped: str
+    kept: int  # the epoch whose map it is: the last one, unless a rule keeps the best
 
 
 class FittedState(NamedTuple):
@@ -46,13 +62,13 @@ class FittedState(NamedTuple):
     tree: Tree
     weights: NDArray[np.floating[Any]]  # (K, D), its prototypes in the dtype of the samples
     labelled: LabelledMap
-    errors: NDArray[np.float64]  # (K,); these and the next three are of the new samples only
+    errors: Floats  # (K,); these and the next three are of the new samples only
     quantization_error: float
     topographic_error: float
     new_leaves: NDArray[np.integer[Any]]  # (m,), in the smallest type for samples not in memory
     density: Density
     calibration: Calibration  # of leave-one-out scores of the training samples
-    deviations: NDArray[np.float64]  # (D,), of each column of the samples
+    deviations: Floats  # (D,), of each column of the samples
 
 
 def fit_map(
@@ -65,15 +81,9 @@ def fit_map(
     """
     parts, samples, target, new = task.parts, task.samples, task.target, task.new
     checkpointer = checkpointer or Checkpointer()
-    multi_output = target is not None and target.y.ndim == 2
-    if multi_output and LabellerAbilities.of(parts.labeller).columns is not None:
-        raise ValueError(
-            f"labeller {type(parts.labeller).__name__} returns several numbers for a target, "
-            "and y has several targets; fit an estimator for each"
-        )
     moments, weights = samples.moments(), samples.weights
     single = replace(task, parts=horizontal_parts(parts))
-    training, last, search = _train_map(single, checkpointer, (), notify, moments)
+    training, search, last = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
     topographic_errors = search.unlinked(som_map.prototypes, som_map.graph)
     found = leaf_bmu = samples.lasting(som_map.prototypes, last)
@@ -93,14 +103,15 @@ def fit_map(
         leaf_bmu, totals = Assignment(below.leaf, below.distance), None
     seed = seed_of(task.settings["random_state"])
     trained = TrainedMap(tree, samples, found, leaf_bmu, target, seed, training.history, totals)
-    labelled = LabelledMap.of(parts.labeller, trained)
-    first = slice(samples.n if new is None else new)
+    labelled = label_map(parts.labeller, trained)
+    density = Density.from_clusters(labelled.clusters, tree.weights, samples.metric)
+    level = float(task.settings["contamination"])
+
+    first = slice(samples.n if new is None else new)  # the new samples
     counted = None if weights is None else weights[first]
     errors, error = _errors(found, first.stop, counted, len(som_map))
     if leaf_bmu is not found:
         error = _errors(leaf_bmu, first.stop, counted, len(tree))[1]
-    density = Density.of(labelled.clusters, tree.weights, samples.metric)
-    level = float(task.settings["contamination"])
     leaves = units_of(leaf_bmu)[first]
     if leaves.dtype != np.int64:  # of samples outside memory
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
@@ -114,14 +125,12 @@ def fit_map(
         topographic_error=float(np.average(topographic_errors[first], weights=counted)),
         new_leaves=leaves,
         density=density,
-        calibration=Calibration.of(density, samples, level, labelled.members),
+        calibration=Calibration.from_samples(density, samples, level, labelled.members),
         deviations=moments.deviation,
     )
 
 
-def _errors(
-    found: PerSample, n: int, weights: NDArray[np.float64] | None, n_units: int
-) -> tuple[NDArray[np.float64], float]:
+def _errors(found: PerSample, n: int, weights: Floats | None, n_units: int) -> tuple[Floats, float]:
     """Return each unit's sum of distances over the first n samples, and the mean distance."""
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
@@ -145,50 +154,104 @@ def _train_map(
     path: Path,
     notify: Callable[[EpochRecord], Any] = ignore_epoch,
     moments: Moments | None = None,
-) -> tuple[Training, SearchResult, Search]:
+) -> tuple[Training, Search, SearchResult]:
     """Train the map at the end of the ``path`` of neurons from the first map.
 
-    The growth strategy of the task's parts grows a single map.
+    The growth strategy of the task's parts grows a single map. Returns also a search of the samples
+    and its result for the trained map.
     """
-    parts, settings, growing = task.parts, task.settings, task.parts.growing
-    samples, target, held_out = task.samples, task.target, task.validation
-    start, continues = task.start, task.new is not None
-    moments = samples.moments() if moments is None else moments
-    samples.check_varies(moments)
-    n_classes, monitor = 0, None
+    if moments is None:
+        moments = task.samples.moments()
+    task.samples.check_varies(moments)
+    config = _config_of(task, moments)
+    state = checkpointer.states.get(path)
+    if state is None:
+        state = TrainingState(_first_map(task, moments), config.schedule.epochs)
+    search, result = train(config, state, notify, partial(checkpointer.take, path))
+
+    if state.capped and config.growing.max_neurons == "auto":
+        _warn_of_cap(config)
+    som_map, kept = state.som_map, len(state.history)
+    if state.best is not None and state.best[0] < kept:
+        kept, som_map = state.best
+        search = config.data.search()
+        result = search.assign(som_map.prototypes, som_map.positions)
+    if config.data.X.dtype == np.float32:  # units are those of the float32 prototypes of users
+        som_map.prototypes = som_map.prototypes.astype(np.float32).astype(np.float64)
+        result = search.assign(som_map.prototypes, som_map.positions)
+    schedule = config.schedule_of(state)
+    training = Training(
+        som_map=som_map,
+        history=tuple(state.history),
+        converged=state.converged or is_stationary(state.history, schedule),
+        threshold=config.threshold,
+        stopped=state.stopped,
+        kept=kept,
+    )
+    return training, search, result
+
+
+def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
+    parts, settings, growing, target = task.parts, task.settings, task.parts.growing, task.target
+    samples, n_classes = task.samples, 0
     if target is not None:
         n_classes = 0 if target.classes is None else len(target.classes)
         samples = samples.with_classes(target.codes, n_classes)
-        if any(map(judges_targets, parts.stopping)):
-            measured = target if held_out is None or held_out[1] is None else held_out[1]
-            if measured.known.any() or not continues:  # few new samples may have no targets
-                unseen = None if measured is target or held_out is None else (held_out[0], measured)
-                monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
-    summary, epochs = summarize(samples, moments, n_classes or None), int(settings["epochs"])
-    config = TrainingConfig(
+    summary = summarize(samples, moments, n_classes or None)
+    epochs = int(settings["epochs"])
+    if task.new is not None:
+        epochs = -(-epochs // _CONTINUED_DIVISOR)
+    goes_on = task.start is not None
+    monitor = _monitor_of(task, samples)
+    return TrainingConfig(
         data=samples,
-        kernel=parts.kernel,
+        kernel=KernelAbilities.of(parts.kernel),
         growth=parts.growth,
-        epochs=-(-epochs // _CONTINUED_DIVISOR) if continues else epochs,
+        growing=growing,
+        schedule=Schedule.from_parts(parts.kernel, growing, epochs, goes_on, parts.schedule),
         tol=float(settings["tol"]),
         deviation=summary.deviation,
         threshold=growing.threshold(summary),
         max_neurons=growing.cap(samples.total_weight),
-        cap_is_automatic=growing.max_neurons == "auto",
-        continues=start is not None,
-        width_schedule=parts.schedule,
-        stopping=parts.stopping,
-        validation=None if held_out is None else held_out[0],
+        rules=named_rules(parts.stopping, has_targets=monitor is not None),
+        validation=None if task.validation is None else task.validation[0],
         monitor=monitor,
         seed=seed_of(settings["random_state"]),
     )
-    state = checkpointer.states.get(path)
-    if state is None and start is not None:
-        state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
-    elif state is None:
-        grid = growing.grid(parts.grid, samples.X.shape[1])
-        state = TrainingState(_start_map(parts, samples, moments, settings["random_state"], grid))
-    return train(config, state, notify, checkpointer, path)
+
+
+def _monitor_of(task: FitTask, samples: Samples) -> TargetMonitor | None:
+    """Return what evaluates the map for stopping rules that need targets, or None."""
+    target = task.target
+    if target is None or not any(judges_targets(rule) for rule in task.parts.stopping):
+        return None
+    held_out = None
+    if task.validation is not None and task.validation[1] is not None:
+        held_out = task.validation[0], task.validation[1]
+    measured = target if held_out is None else held_out[1]
+    if task.new is not None and not measured.known.any():
+        return None  # few new samples may have no targets
+    return TargetMonitor(task.parts.labeller, samples, target, held_out)
+
+
+def _warn_of_cap(config: TrainingConfig) -> None:
+    factor, smaller = config.growing.spreading_factor, ""
+    if factor is not None:
+        smaller = f", or spreading_factor one below {factor:g}"
+    warnings.warn(
+        f"growth stopped at max_neurons='auto', {config.max_neurons} neurons for "
+        f"{config.data.n} samples; give max_neurons a number{smaller}",
+        stacklevel=callers_level(),
+    )
+
+
+def _first_map(task: FitTask, moments: Moments) -> SomMap:
+    """Return the map that goes on, or one at the start of its training."""
+    parts, samples, start = task.parts, task.samples, task.start
+    if start is not None:
+        return SomMap(start.positions, start.prototypes, start.grid)
+    grid = parts.growing.grid(parts.grid, samples.X.shape[1])
+    return _start_map(parts, samples, moments, task.settings["random_state"], grid)
 
 
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
@@ -295,7 +358,7 @@ def _grow_children(
         # A neuron with all samples would get the same map again.
         if not wanted[neuron] or len(rows) == len(found.bmu):
             continue
-        samples, y_child = data.subset(rows), None if target is None else target.of(rows)
+        samples, y_child = data.subset(rows), None if target is None else target.subset(rows)
         codes = None if y_child is None else y_child.codes
         has_classes = codes is not None and int(codes.max()) >= 0
         if task.parts.growing.needs_classes and not has_classes:
@@ -309,7 +372,7 @@ def _grow_children(
             # The size of child maps is not a user's choice.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
             task_child = replace(task, samples=samples, target=y_child if has_classes else None)
-            training, units, _ = _train_map(task_child, checkpointer, below)
+            training, _, units = _train_map(task_child, checkpointer, below)
         som_map.children[neuron] = child = training.som_map
         task_child = replace(task_child, target=y_child)
         _grow_children(task_child, checkpointer, parts, child, units, root_error, below)

@@ -14,22 +14,27 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.results import PerSample, Totals, sum_by_unit, units_of
+from dbgsom_core.engine.results import (
+    Flags,
+    Floats,
+    Integers,
+    PerSample,
+    Totals,
+    sum_by_unit,
+    units_of,
+)
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 BLOCK = 1 << 13  # samples per chunk of a nearest-group search: intermediate arrays stay in cache
 _BISECTIONS, _MIN_BISECTED = 2, 4.0  # of groups, and their weight at least
+_MAX_BISECTED, _MOST_NUMBERS = 10_000, 1 << 22  # samples and numbers up to which they are
 _EPS = float(np.finfo(np.float64).eps)
-_MAX_BISECTED, _MOST_NUMBERS = (
-    10_000,
-    1 << 22,
-)  # samples and numbers up to which groups are bisected
 _ROUNDING = 1e-9  # share of a group's weight below which the remainder is 0
 
-Nearest = tuple[NDArray[np.int64], NDArray[np.float64]]  # groups (n, k) and their distances
-Members = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # the group of each of some rows
+Nearest = tuple[Integers, Floats]  # groups (n, k) and their distances
+Members = Callable[[Integers], Integers]  # the group of each of some rows
 
 
 @dataclass(frozen=True)
@@ -39,96 +44,20 @@ class MicroClusters:
     One group each, or up to four: where the geometry is Euclidean, samples are complete, and at
     most 10,000 with 4 million numbers, groups of weight four and more are bisected across their
     first principal axis, twice. Distances to groups are better estimates of local density than
-    distances to neurons (tests/benchmarks). Numeric targets have one group per neuron. ``scatter``
-    is the mean distance of the samples of a group to their unit, or, of bisected groups, the root
-    mean squared distance to their mean.
+    distances to neurons (tests/benchmarks). Numeric targets have one group per neuron, and one
+    more of samples whose target is unknown. ``scatter`` is the mean distance of the samples of a
+    group to their unit, or, of bisected groups, the root mean squared distance to their mean.
     """
 
-    X: NDArray[np.float64]  # (m, D), means of prepared samples; nan without observed values
-    weights: NDArray[np.float64]  # (m,): numbers of samples, or sums of their weights
-    scatter: NDArray[np.float64]  # (m,)
+    X: Floats  # (m, D), means of prepared samples; nan without observed values
+    weights: Floats  # (m,): numbers of samples, or sums of their weights
+    scatter: Floats  # (m,)
     labels: NDArray[Any] | None = None  # (m,), classes or mean targets; any where not ``labelled``
-    labelled: NDArray[np.bool_] | None = None  # (m,): groups of samples with a class
-    units: NDArray[np.int64] | None = None  # (m,), leaves; None in maps of earlier versions
-    limits: NDArray[np.float64] | None = None  # (2,): least and largest of numeric targets
+    labelled: Flags | None = None  # (m,): groups of samples with a target; None: all
+    units: Integers | None = None  # (m,), leaves; None in maps of earlier versions
+    limits: Floats | None = None  # (2,): least and largest of numeric targets
 
-    @classmethod
-    def of(
-        cls,
-        data: Samples,
-        found: PerSample,
-        n_neurons: int,
-        target: Target | None,
-        totals: Totals | None = None,
-    ) -> tuple[Self, Members]:
-        """Group samples by their best-matching unit and class.
-
-        ``totals`` by neuron save a pass. The second result is a function from rows (m,) to groups.
-        """
-        classes = None if target is None else target.classes
-        numeric = target is not None and classes is None
-        rows = None  # dense samples, where groups are bisected
-        few = data.n <= _MAX_BISECTED and data.n * data.X.shape[1] <= _MOST_NUMBERS
-        if not numeric and few and data.metric.is_euclidean and not data.incomplete:
-            some = data.X[0 : data.n]
-            rows = np.asarray(some.toarray() if issparse(some) else some)
-        if target is None and rows is None:
-            won = data.found(np.empty((n_neurons, 0)), found).totals if totals is None else totals
-            live = np.flatnonzero(won.hits > 0)
-            seen = None if won.seen is None else won.seen[live]
-            hits = won.hits[live].astype(np.float64)
-            means = _means(won.sums[live], hits, seen)
-            units_by_row = units_of(found)
-            return (
-                cls(means, hits, won.errors[live] / hits, units=live),
-                lambda some: np.searchsorted(live, units_by_row[some].astype(np.int64)),
-            )
-        n_kinds, keys = 1, found.bmu
-        if target is not None and classes is not None:
-            assert target.codes is not None
-            n_kinds = len(classes) + 1
-            keys = keys * n_kinds + target.codes + 1
-        if rows is not None:
-            keys = bisect_groups(
-                rows, data.sample_weights, keys.astype(np.int64), _BISECTIONS, _MIN_BISECTED
-            )
-        kinds = np.flatnonzero(np.bincount(keys))
-        numbers = np.zeros(int(kinds[-1]) + 1, dtype=np.int64)
-        numbers[kinds] = np.arange(len(kinds))
-        groups = numbers[keys]
-        hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
-        if rows is None:
-            sums, seen = data.sums_seen(groups, len(kinds))
-            means, distances = _means(sums, hits, seen), found.distance
-        else:
-            kinds = kinds >> _BISECTIONS
-            means = sum_by_unit(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
-            # 0 within the rounding error of means: equal samples must have no distance, which would
-            # be the unit of novelty.
-            distances = np.linalg.norm(rows - means[groups], axis=1)
-            rounding = _EPS * np.bincount(groups, minlength=len(means))
-            rounding = rounding * np.linalg.norm(means, axis=1)
-            distances = np.where(distances <= rounding[groups], 0.0, distances)
-        if data.scatter is not None:
-            distances = np.hypot(distances, data.scatter)
-        if rows is None:
-            scatter = np.bincount(groups, data.sample_weights * distances, len(hits)) / hits
-        else:
-            size = 2.0 ** np.frexp(distances.max(initial=0.0))[1]  # against overflow
-            squares = data.sample_weights * np.square(distances / size)
-            squares = np.bincount(groups, squares, len(hits))
-            scatter = np.asarray(size * np.sqrt(squares / hits))
-        units, codes = np.divmod(kinds, n_kinds)
-        labels = labelled = limits = None
-        if numeric:
-            assert target is not None
-            limits = target.limits
-            labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
-        elif classes is not None:
-            labels, labelled = classes[codes - 1], codes - 1 != UNLABELLED
-        return cls(means, hits, scatter, labels, labelled, units, limits), groups.__getitem__
-
-    def centres(self, prototypes: NDArray[np.float64], metric: MetricCalls) -> NDArray[np.float64]:
+    def centres(self, prototypes: Floats, metric: MetricCalls) -> Floats:
         """Return the centres (m, D) of the groups, with prototypes (L, D) of leaves.
 
         Their means, with the leaf's value where none was observed; the leaf's prototype for a
@@ -142,9 +71,132 @@ class MicroClusters:
         return means if metric.centre is None else np.asarray(metric.centre(means), np.float64)
 
 
-def _means(
-    sums: NDArray[np.float64], hits: NDArray[Any], seen: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def group_samples(
+    data: Samples,
+    found: PerSample,
+    n_units: int,
+    target: Target | None,
+    totals: Totals | None = None,
+) -> tuple[MicroClusters, Members]:
+    """Group samples by their best-matching unit and class.
+
+    ``totals`` by unit save a pass. The second result is a function from rows (m,) to groups.
+    """
+    bisects = _is_bisected(data, target)
+    if target is None and not bisects:
+        return _units_as_groups(data, found, n_units, totals)
+    n_kinds, kinds = _kinds(target)  # of samples, which a unit keeps apart
+    keys = found.bmu * n_kinds + kinds
+    if not bisects:
+        present, groups = _numbered(keys)
+        clusters = _clusters_of_groups(data, groups, present // n_kinds, found.distance)
+    else:
+        X = data.X[0 : data.n]
+        X = np.asarray(X.toarray() if issparse(X) else X)
+        weights = data.sample_weights
+        keys = bisect_groups(X, weights, keys.astype(np.int64), _BISECTIONS, _MIN_BISECTED)
+        present, groups = _numbered(keys)
+        present = present >> _BISECTIONS
+        clusters = _clusters_of_halves(data, X, groups, present // n_kinds)
+    return _with_labels(clusters, data, groups, present % n_kinds, target), groups.__getitem__
+
+
+def _is_bisected(data: Samples, target: Target | None) -> bool:
+    if target is not None and target.classes is None:  # groups of numbers
+        return False
+    few = data.n <= _MAX_BISECTED and data.n * data.X.shape[1] <= _MOST_NUMBERS
+    return few and data.metric.is_euclidean and not data.incomplete
+
+
+def _kinds(target: Target | None) -> tuple[int, Integers | int]:
+    # How many kinds of samples there are, and the kind of each: 0 without a target.
+    if target is None:
+        return 1, 0
+    if target.classes is not None:
+        assert target.codes is not None
+        return len(target.classes) + 1, target.codes - UNLABELLED
+    if target.known.all():
+        return 1, 0
+    return 2, target.known.astype(np.int64)
+
+
+def _numbered(keys: NDArray[Any]) -> tuple[Integers, Integers]:
+    # The distinct keys (m,), ascending, and the number of each sample's (n,).
+    present = np.flatnonzero(np.bincount(keys))
+    number = np.zeros(int(present[-1]) + 1, dtype=np.int64)
+    number[present] = np.arange(len(present))
+    return present, number[keys]
+
+
+def _units_as_groups(
+    data: Samples, found: PerSample, n_units: int, totals: Totals | None
+) -> tuple[MicroClusters, Members]:
+    if totals is None:
+        totals = data.found(np.empty((n_units, 0)), found).totals
+    live = np.flatnonzero(totals.hits > 0)
+    seen = None if totals.seen is None else totals.seen[live]
+    hits = totals.hits[live].astype(np.float64)
+    means = _means(totals.sums[live], hits, seen)
+    units = units_of(found)
+
+    def members(rows: Integers) -> Integers:
+        return np.searchsorted(live, units[rows].astype(np.int64))
+
+    return MicroClusters(means, hits, totals.errors[live] / hits, units=live), members
+
+
+def _clusters_of_groups(
+    data: Samples, groups: Integers, units: Any, distances: Floats
+) -> MicroClusters:
+    # The scatter is the mean of the distances to the units.
+    hits = np.bincount(groups, data.weights).astype(np.float64)
+    sums, seen = data.sums_seen(groups, len(hits))
+    if data.scatter is not None:
+        distances = np.hypot(distances, data.scatter)
+    scatter = np.bincount(groups, data.sample_weights * distances, len(hits)) / hits
+    return MicroClusters(_means(sums, hits, seen), hits, scatter, units=units)
+
+
+def _clusters_of_halves(
+    data: Samples, X: NDArray[Any], groups: Integers, units: Any
+) -> MicroClusters:
+    # The scatter is the root mean squared distance to the mean.
+    hits = np.bincount(groups, data.weights).astype(np.float64)
+    means = sum_by_unit(X, data.weights, False, groups, len(hits))[0] / hits[:, None]
+    distances = np.linalg.norm(X - means[groups], axis=1)
+    # 0 within the rounding error of means: equal samples must have no distance, which would be the
+    # unit of novelty.
+    rounding = _EPS * np.bincount(groups, minlength=len(means))
+    rounding = rounding * np.linalg.norm(means, axis=1)
+    distances = np.where(distances <= rounding[groups], 0.0, distances)
+    if data.scatter is not None:
+        distances = np.hypot(distances, data.scatter)
+    size = 2.0 ** np.frexp(distances.max(initial=0.0))[1]  # against overflow
+    squares = data.sample_weights * np.square(distances / size)
+    scatter = size * np.sqrt(np.bincount(groups, squares, len(hits)) / hits)
+    return MicroClusters(means, hits, np.asarray(scatter), units=units)
+
+
+def _with_labels(
+    clusters: MicroClusters,
+    data: Samples,
+    groups: Integers,
+    kinds: Integers,
+    target: Target | None,
+) -> MicroClusters:
+    if target is None:
+        return clusters
+    if target.classes is not None:
+        codes = kinds + UNLABELLED
+        return replace(clusters, labels=target.classes[codes], labelled=codes != UNLABELLED)
+    known = target.known
+    y = np.where(known, target.y, 0.0)
+    labels = np.bincount(groups, data.sample_weights * y, len(kinds)) / clusters.weights
+    labelled = None if known.all() else kinds == 1
+    return replace(clusters, labels=labels, labelled=labelled, limits=target.limits)
+
+
+def _means(sums: Floats, hits: NDArray[Any], seen: Floats | None) -> Floats:
     if seen is None:
         return np.asarray(sums / hits[:, None])
     return np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
@@ -152,14 +204,16 @@ def _means(
 
 def append_clusters(target: Target, clusters: MicroClusters) -> Target:
     """Return the targets of new samples and, after them, of micro-clusters."""
-    labels = clusters.labels
+    labels, labelled = clusters.labels, clusters.labelled
     if labels is None:
         raise ValueError(
             "the map was trained without targets until now: give y from the first call on"
         )
+    if labelled is None:
+        labelled = np.ones(len(labels), bool)
     if target.classes is None or target.codes is None:
-        return Target(np.concatenate([target.y, labels]), earlier=clusters.limits)
-    labelled = np.ones(len(labels), bool) if clusters.labelled is None else clusters.labelled
+        numbers = np.where(labelled, labels, np.nan)
+        return Target(np.concatenate([target.y, numbers]), earlier=clusters.limits)
     merged = target.with_classes(labels[labelled])
     assert merged.classes is not None
     assert merged.codes is not None
@@ -169,7 +223,7 @@ def append_clusters(target: Target, clusters: MicroClusters) -> Target:
     return Target(merged.classes[codes], merged.classes, codes)
 
 
-def nearest_groups(data: Samples, centres: NDArray[np.float64], k: int) -> Nearest:
+def nearest_groups(data: Samples, centres: Floats, k: int) -> Nearest:
     """Return the ``k`` nearest of the centres (M, D), or all where there are fewer."""
     rows, distances = data.nearest_units(centres, min(k, len(centres)))
     if distances is None:
@@ -178,12 +232,20 @@ def nearest_groups(data: Samples, centres: NDArray[np.float64], k: int) -> Neare
     return rows, distances
 
 
+def evenly_spaced(data: Samples, limit: int) -> tuple[Integers, Samples]:
+    """Return the rows of at most ``limit`` samples, evenly spaced, and these samples."""
+    if data.n <= limit:
+        return np.arange(data.n), data
+    rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
+    return rows, data.subset(rows)
+
+
 def leave_one_out(
     distances: FloatArray,
     weights: FloatArray,
-    is_own: NDArray[np.bool_],
-    sample_weights: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    is_own: Flags,
+    sample_weights: Floats | None,
+) -> tuple[Floats, Floats, Integers]:
     """Return distances to groups and their weights, (m, k), without the sample itself, and order.
 
     A sample at distance d from the mean of its n samples is at distance d n/(n - 1) from the mean
@@ -223,9 +285,9 @@ class Density:
     or the metric's where all s are 0.
     """
 
-    centres: NDArray[np.float64]  # (M, D)
-    weights: NDArray[np.float64]  # (M,): samples of a micro-cluster
-    spreads: NDArray[np.float64]  # (M,): s² in the metric's units
+    centres: Floats  # (M, D)
+    weights: Floats  # (M,): samples of a micro-cluster
+    spreads: Floats  # (M,): s² in the metric's units
     unit: float
 
     @cached_property
@@ -235,15 +297,15 @@ class Density:
         return min(_MAX_GROUPS, int(np.searchsorted(held, _MAX_SAMPLES)) + 2)
 
     @classmethod
-    def of(
-        cls, clusters: MicroClusters, prototypes: NDArray[np.float64], metric: MetricCalls
+    def from_clusters(
+        cls, clusters: MicroClusters, prototypes: Floats, metric: MetricCalls
     ) -> Self:
         spreads = np.square(clusters.scatter)
         unit = math.sqrt(float(np.average(spreads, weights=clusters.weights)))
         centres = clusters.centres(prototypes, metric)
         return cls(centres, clusters.weights, spreads, unit if unit > 0 else 1.0)
 
-    def scores(self, data: Samples, own: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    def scores(self, data: Samples, own: Integers | None = None) -> Floats:
         """Return the scores of prepared samples, (n,).
 
         With ``own`` (n,), the group of each training sample, scores are leave-one-out.
@@ -278,12 +340,12 @@ class Density:
 class Calibration:
     """Scores of samples that the map was not trained on, as a reference for p-values."""
 
-    scores: NDArray[np.float64]  # (m,), ascending
-    weights: NDArray[np.float64]  # (m,)
+    scores: Floats  # (m,), ascending
+    weights: Floats  # (m,)
     offset: float = -math.inf  # below it, and only there, p-values are at most the contamination
 
     @classmethod
-    def of(
+    def from_samples(
         cls, density: Density, data: Samples, contamination: float, members: Members | None = None
     ) -> Self:
         """Score held-out samples, or training samples by leave-one-out.
@@ -292,15 +354,14 @@ class Calibration:
         samples, evenly spaced, are scored.
         """
         limit = _MAX_CALIBRATION if members is None else _MAX_LEFT_OUT
-        some = np.linspace(0, data.n - 1, limit).astype(np.int64)
-        rows = some if data.n > limit else np.arange(data.n)
-        part = data if len(rows) == data.n else data.subset(rows)
-        scores = density.scores(part, None if members is None else members(rows))
+        rows, part = evenly_spaced(data, limit)
+        own = None if members is None else members(rows)
+        scores = density.scores(part, own)
         order = np.argsort(scores, kind="stable")
         calibration = cls(scores[order], part.sample_weights[order])
         return replace(calibration, offset=calibration.offset_at(contamination))
 
-    def pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def pvalues(self, scores: Floats) -> Floats:
         """Return (1 + number of reference scores <= score) / (1 + all), shape (n,)."""
         from dbgsom_core.engine.loops import count_at_most
 

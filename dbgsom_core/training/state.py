@@ -11,19 +11,17 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
+from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.targets import Target
 
 SETTINGS = ("epochs", "tol", "contamination", "random_state")
@@ -52,107 +50,113 @@ class TrainingConfig:
     """Constants of the training of one map."""
 
     data: Samples  # the prepared training samples, with classes if any
-    kernel: Kernel
+    kernel: KernelAbilities
     growth: GrowthStrategy
-    epochs: int  # an upper bound
+    growing: GrowthAbilities  # those of ``growth``
+    schedule: Schedule  # of a map that is not full before its last growing epoch
     tol: float  # share of the deviation; 0: run all epochs
     deviation: float  # ‖std(X)‖
     threshold: float = float("nan")
     max_neurons: int | None = None
-    cap_is_automatic: bool = False  # warn when growth reaches it
-    continues: bool = False  # the map is trained: the kernel stays at its final width
-    width_schedule: Any = None  # a schedule component of the width; None: the kernel's ``decay``
-    stopping: tuple[Any, ...] = ()
+    rules: tuple[Any, ...] = ()  # of `stopping.named_rules`
     validation: Samples | None = None
-    monitor: Any = None  # a ValidationMonitor for stopping rules that need targets
+    monitor: Any = None  # a `stopping.TargetMonitor` for rules that need targets
     seed: tuple[int, ...] = (0,)
 
-    @property
-    def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
-        """The metric's function from means to prototypes, if it has one."""
-        return self.data.metric.centre
-
-    @cached_property
-    def kernel_abilities(self) -> KernelAbilities:
-        return KernelAbilities.of(self.kernel)
-
-    @cached_property
-    def growing(self) -> GrowthAbilities:
-        return GrowthAbilities.of(self.growth)
+    def schedule_of(self, state: TrainingState) -> Schedule:
+        """Return the schedule as the state of the training has it."""
+        return self.schedule.ending_at(state.epochs)
 
 
-_ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")  # of a map
-_FIELDS = tuple(field.name for field in fields(EpochRecord))
+# ------------------------------------------------------------------------------- state
 
 
 @dataclass
 class TrainingState:
-    """The training of one map between two epochs."""
+    """The training of one map between two epochs: all that a checkpoint holds of it."""
 
     som_map: SomMap
+    epochs: int  # an upper bound, lowered when the map is full
     history: list[EpochRecord] = field(default_factory=list)
-    epochs: int = 0  # an upper bound, lowered when the map is full; 0: that of the configuration
     capped: bool = False  # growth requested more than ``max_neurons``
     converged: bool = False
-    growth: Any = None  # the strategy's state; set before writing
+    growth: Any = None  # what the growth strategy keeps between epochs
     stopped: str = ""  # reason of an early end: a rule's name or a callback
     watched: list[list[float]] = field(default_factory=list)  # values by rule and epoch
-    majority: NDArray[np.bool_] | None = None  # (K, C), in fine-tuning by classes
+    majority: Flags | None = None  # (K, C), in fine-tuning by classes
     best: tuple[int, SomMap] | None = None  # epoch and map to keep; None: the last one
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **vars(self),
-            "som_map": _map_to_dict(self.som_map),
-            "best": None if self.best is None else [self.best[0], _map_to_dict(self.best[1])],
-            "history": json.dumps(
-                [{name: getattr(record, name) for name in _FIELDS} for record in self.history]
-            ),
-        }
+    @property
+    def next_epoch(self) -> int:
+        """The number of the epoch that runs next, or is running, from 1."""
+        return len(self.history) + 1
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the state of `to_dict`; raises ValueError, TypeError or KeyError."""
-        state = dict(values)
-        state["som_map"] = _map_from_dict(state["som_map"])
-        if state["best"] is not None:
-            epoch, best = state["best"]
-            state["best"] = int(epoch), _map_from_dict(best)
-        state["watched"] = [list(values) for values in state["watched"]]
-        state["history"] = list(map(parse_record, json.loads(state["history"])))
-        return cls(**state)
+    @property
+    def is_finished(self) -> bool:
+        return self.converged or bool(self.stopped) or len(self.history) >= self.epochs
+
+
+def write_state(state: TrainingState) -> dict[str, Any]:
+    """Return a state in plain values and arrays, for `read_state`."""
+    plain = dict(vars(state))
+    plain["som_map"] = _write_map(state.som_map)
+    if state.best is not None:
+        epoch, som_map = state.best
+        plain["best"] = [epoch, _write_map(som_map)]
+    plain["history"] = json.dumps([_write_record(record) for record in state.history])
+    return plain
+
+
+def read_state(plain: Mapping[str, Any]) -> TrainingState:
+    """Return the state that `write_state` wrote; raises ValueError, TypeError or KeyError."""
+    values = dict(plain)
+    values["som_map"] = _read_map(values["som_map"])
+    if values["best"] is not None:
+        epoch, som_map = values["best"]
+        values["best"] = int(epoch), _read_map(som_map)
+    values["watched"] = [list(watched) for watched in values["watched"]]
+    values["history"] = [parse_record(record) for record in json.loads(values["history"])]
+    return TrainingState(**values)
+
+
+def _write_record(record: EpochRecord) -> dict[str, Any]:
+    return {item.name: getattr(record, item.name) for item in fields(EpochRecord)}
 
 
 def parse_record(plain: Mapping[str, Any]) -> EpochRecord:
+    """Return the record of an epoch from the plain values of its fields."""
     births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in plain["births"])
-    changes = tuple(map(change_of, plain.get("changes", ())))
+    changes = tuple(change_of(change) for change in plain["changes"])
     return EpochRecord(**{**plain, "births": births, "changes": changes})
 
 
-def _map_to_dict(som_map: SomMap) -> dict[str, Any]:
+_ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")  # of a map
+
+
+def _write_map(som_map: SomMap) -> dict[str, Any]:
     return {**som_map.grid.plain(), **{name: getattr(som_map, name) for name in _ARRAYS}}
 
 
-def _map_from_dict(plain: Mapping[str, Any]) -> SomMap:
+def _read_map(plain: Mapping[str, Any]) -> SomMap:
     arrays = {name: plain[name] for name in _ARRAYS}
     return SomMap.restored(**arrays, grid=Grid.of_plain(plain, arrays["positions"]))
 
+
+# ------------------------------------------------------------------- when to write it
 
 # The neurons from the first map down to a map; () is the first map.
 Path = tuple[int, ...]
 States = dict[Path, TrainingState]
 
 _MAX_SHARE = 0.01  # of the time for writing
-_UNSAVED, _UNSAVED_SHARE = 0.05, 0.02  # the same where this share of a training is not saved
-_FIRST_SECONDS = 0.004  # estimated time of the first write
 
 
 @dataclass
 class Checkpointer:
     """The states of all trainings of a fit, finished and running, and when to write them.
 
-    Every ``seconds`` (0: after every epoch); less often where writing takes more than 1 % of the
-    time, and sooner after 5 % of the epochs if writing takes at most 2 % of the time.
+    Every ``seconds`` (0: after every epoch), and less often where writing would take more than 1 %
+    of the time.
     """
 
     states: States = field(default_factory=dict)
@@ -160,23 +164,17 @@ class Checkpointer:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        self._saved, self._save_seconds, self._progress = time.monotonic(), _FIRST_SECONDS, 0.0
+        self._saved, self._save_seconds = time.monotonic(), 0.0
 
-    def is_due(self, epochs: int) -> bool:
-        """Return, after each of a map's ``epochs`` epochs, whether to write."""
+    def take(self, path: Path, state: TrainingState) -> None:
+        """Take the state of the map at ``path`` after an epoch, and write all states when due."""
         if self.write is None:
-            return False
-        self._progress += 1 / epochs
-        since = time.monotonic() - self._saved
-        if self.seconds == 0 or since >= max(self.seconds, self._save_seconds / _MAX_SHARE):
-            return True
-        return self._progress > _UNSAVED - 1e-9 and since >= self._save_seconds / _UNSAVED_SHARE
-
-    def save(self, path: Path, state: TrainingState) -> None:
-        """Write all states, with that of the map at ``path``."""
-        assert self.write is not None
-        started = time.monotonic()
+            return
         self.states[path] = state
+        now = time.monotonic()
+        wait = max(self.seconds, self._save_seconds / _MAX_SHARE)
+        if state.is_finished or (self.seconds > 0 and now - self._saved < wait):
+            return
         self.write(self.states)
         self._saved = time.monotonic()
-        self._save_seconds, self._progress = self._saved - started, 0.0
+        self._save_seconds = self._saved - now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from dbgsom_core.engine.results import Flags, Floats, Integers
 from dbgsom_core.errors import callers_level
 
 UNLABELLED = -1  # code of a sample without a class
@@ -27,45 +27,33 @@ class Target:
 
     y: NDArray[Any]
     classes: NDArray[Any] | None = None
-    codes: NDArray[np.int64] | None = None
+    codes: Integers | None = None
     # The least and the largest number of earlier samples, (2,), whose means are among y.
-    earlier: NDArray[np.float64] | None = None
+    earlier: Floats | None = None
 
-    def of(self, rows: NDArray[Any]) -> Target:
+    def subset(self, rows: NDArray[Any]) -> Target:
         """Return the targets of some samples, with the same classes."""
         codes = None if self.codes is None else self.codes[rows]
         return Target(self.y[rows], self.classes, codes, self.earlier)
 
     @property
-    def limits(self) -> NDArray[np.float64] | None:
+    def known(self) -> Flags:
+        """Samples whose target is known, (n,)."""
+        if self.codes is not None:
+            return np.asarray(self.codes != UNLABELLED)
+        if self.y.dtype.kind != "f":
+            return np.ones(len(self.y), dtype=bool)
+        return np.asarray(~np.isnan(self.y))
+
+    @property
+    def limits(self) -> Floats | None:
         """The least and the largest number of all samples, (2,); None for classes."""
         if self.classes is not None or self.y.dtype.kind != "f":
             return None
-        known = self.y if self.earlier is None else np.append(self.y, self.earlier)
+        known = self.y[self.known]
+        if self.earlier is not None:
+            known = np.append(known, self.earlier)
         return np.array([known.min(), known.max()])
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Samples whose target, or all of several, is known, (n,)."""
-        if self.codes is not None:
-            return np.asarray(self.codes != UNLABELLED)
-        gaps = np.isnan(np.reshape(self.y, (len(self.y), -1)))
-        return np.asarray(~gaps.any(axis=1))
-
-    @cached_property
-    def outputs(self) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]] | None:
-        """Rows and values of known entries of each numeric target.
-
-        None for classes, and for one number without gaps.
-        """
-        if self.classes is not None or self.y.dtype.kind != "f":
-            return None
-        known = ~np.isnan(self.y)
-        if self.y.ndim == 1 and known.all():
-            return None
-        columns = np.reshape(self.y, (len(self.y), -1)).T
-        rows = map(np.flatnonzero, np.reshape(known, (len(known), -1)).T)
-        return [(there, column[there]) for there, column in zip(rows, columns, strict=True)]
 
     def with_classes(self, more: Any) -> Target:
         """Return the targets with further classes, which may have no samples."""
@@ -86,8 +74,8 @@ class Target:
 
 
 def class_weights(
-    given: str | Mapping[Any, float], target: Target, weights: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+    given: str | Mapping[Any, float], target: Target, weights: Floats | None
+) -> Floats:
     """Return by what the weights (n,) of samples are multiplied, as scikit-learn's class_weight.
 
     ``"balanced"``: all classes weigh the same, and all samples as much as before. Classes that a
@@ -168,7 +156,7 @@ def encode_classes(
     return Target(y, classes, codes)
 
 
-def mark_labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
+def mark_labelled(y: Any, unlabelled: Any, classes: Any) -> Flags | None:
     """Return which of further samples have a class, bool (n,), or None when all have one."""
     y, classes = _column(y), np.asarray(classes)
     if isinstance(unlabelled, str) and unlabelled == "auto":
@@ -184,15 +172,26 @@ def _is_text(labels: NDArray[Any]) -> bool:
 def _column(y: Any) -> NDArray[Any]:
     if isinstance(y, (list, tuple)) and any(label is None for label in y):
         y = np.array(y, dtype=object)
+    check_single_target(y, "MultiOutputClassifier")
     y = column_or_1d(y, warn=True)
-    return np.asarray(
-        y, np.float32 if y.dtype == np.float16 else None
-    )  # model files hold no float16
+    if y.dtype == np.float16:  # which model files do not hold
+        y = y.astype(np.float32)
+    return np.asarray(y)
+
+
+def check_single_target(y: Any, instead: str) -> None:
+    """Raise ValueError where y has several columns; ``instead`` is a class of scikit-learn."""
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"y has {shape[1]} targets, and a map takes one: wrap the estimator in "
+            f"sklearn.multioutput.{instead}"
+        )
 
 
 def _is_unlabelled(
     y: NDArray[Any], unlabelled: Any, known_classes: NDArray[Any] | None = None
-) -> NDArray[np.bool_]:
+) -> Flags:
     if y.dtype == object:
         missing = np.array([_is_missing(label) for label in y], dtype=bool)
     elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
@@ -202,7 +201,7 @@ def _is_unlabelled(
     if unlabelled is None:
         return missing
     if not (isinstance(unlabelled, str) and unlabelled == "auto"):
-        marked: NDArray[np.bool_] = np.array([label == unlabelled for label in y], dtype=bool)
+        marked: Flags = np.array([label == unlabelled for label in y], dtype=bool)
         return missing | marked
     marked = _is_minus_one_label(y, missing, known_classes)
     if marked.any():
@@ -222,8 +221,8 @@ def _is_missing(label: Any) -> bool:
 
 
 def _is_minus_one_label(
-    y: NDArray[Any], missing: NDArray[np.bool_], known_classes: NDArray[Any] | None
-) -> NDArray[np.bool_]:
+    y: NDArray[Any], missing: Flags, known_classes: NDArray[Any] | None
+) -> Flags:
     known = y[~missing]
     none = np.zeros(len(y), dtype=bool)
     whole = y.dtype.kind == "i" or (

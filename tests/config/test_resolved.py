@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, presets
 from dbgsom_core.config import (
     dump_yaml,
-    former_defaults,
     load_experiment,
     parse_experiment,
     with_defaults,
@@ -84,27 +82,13 @@ def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth,
     assert again.model.params["contamination"] == 0.05
 
 
-def test_folders_that_hold_only_what_was_given_mean_the_same(built_ins):
+def test_a_stored_configuration_is_completed(built_ins):
     values = {"experiment": "e", "dataset": "iris", "model": {"spreading_factor": 0.3}}
     full = parse_experiment(values, built_ins).resolved
-    old = {**full, "model": {"estimator": "vq", "spreading_factor": 0.3}}
     assert with_defaults(full, built_ins) == full
     assert "spreading_factor" not in full["model"]["growth"]
-    with former_defaults():
-        assert with_defaults(old, built_ins) == parse_experiment(old, built_ins).resolved
-
-
-def test_defaults_of_before_are_those_that_nothing_names(built_ins):
-    given = {"estimator": "classifier", "kernel": {"name": "gaussian", "end": 0.4}}
-    with former_defaults():
-        model = parse_experiment({"experiment": "e", "dataset": "iris", "model": given}, built_ins)
-        other = {"grid": "hexagonal", "kernel": "triangular", "labeller": "majority"}
-        named = parse_experiment({"experiment": "e", "dataset": "iris", "model": other}, built_ins)
-    before = SomClassifier(**presets.square(), labeller="kernel_vote").parts()
-    assert model.model.params["grid"] == before.grid
-    assert model.model.params["kernel"] == before.kernel.model_copy(update={"end": 0.4})
-    assert model.model.params["labeller"] == before.labeller
-    assert {key: named.resolved["model"][key]["name"] for key in other} == other
+    given = {**full, "model": {"estimator": "vq", "spreading_factor": 0.3}}
+    assert with_defaults(given, built_ins) == parse_experiment(given, built_ins).resolved
 
 
 def test_resolved_leaves_out_defaults_that_would_be_refused_when_given(bench, small):

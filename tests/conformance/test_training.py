@@ -9,8 +9,8 @@ from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import summarize
-from dbgsom_core.training.state import TrainingConfig
-from dbgsom_core.training.train import Schedule, batch_update
+from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
 from dbgsom_plugins.measures.pairs import DaviesBouldin
@@ -59,12 +59,9 @@ def test_free_run_every_epoch_is_the_programs(case):
     growth = Directed(reference=True, spreading_factor=float(case["spread_factor"]))
     kernel = Triangular()
     data = LocalEngine().over(case["X_scaled"], Euclidean())
-    schedule = Schedule.of(kernel, fine(growth), epochs)
+    schedule = Schedule.from_parts(kernel, fine(growth), epochs)
     threshold = growth.growing_threshold(summarize(data, data.moments(), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
-    task = TrainingConfig(
-        data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0
-    )
     som_map = SomMap.rectangle(2, 2, case["W0"])
     assert som_map.positions.tolist() == case["grid0"].tolist()
     found = data.assign(som_map.prototypes)
@@ -82,7 +79,7 @@ def test_free_run_every_epoch_is_the_programs(case):
         den = weights @ np.bincount(found.bmu, minlength=len(som_map)) * stored("lr")
         np.testing.assert_allclose(den, stored("den"), **REAL)
         som_map.prototypes = batch_update(
-            som_map, task, data.found(som_map.prototypes, found), width
+            som_map, kernel, data.metric, data.found(som_map.prototypes, found), width
         )
         np.testing.assert_allclose(som_map.prototypes, stored("W"), **REAL)
         found = data.assign(som_map.prototypes)

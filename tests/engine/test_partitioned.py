@@ -138,7 +138,7 @@ WAYS = {
     "classes": (SomClassifier, {}),
     "both": (SomClassifier, {}),
     "numbers": (SomRegressor, {}),
-    "several targets": (SomRegressor, {}),
+    "gaps in targets": (SomRegressor, {}),
     "majority": (SomClassifier, {"labeller": "majority"}),
     "random": (SomVQ, {"init": "random"}),
     "held out": (SomVQ, {"calibration": 0.1}),
@@ -156,9 +156,8 @@ def test_so_it_has_with_weights_targets_and_other_ways(mapped, engine, way, samp
     if way in ("weights", "both"):
         more = {"sample_weight": np.random.default_rng(3).integers(0, 4, ROWS).astype(float)}
     targets = {SomVQ: [], SomClassifier: [codes], SomRegressor: [X[:, 0] * 2.0]}[estimator]
-    if way == "several targets":
-        gaps = np.where(codes == 0, np.nan, X[:, 1])
-        targets = [np.column_stack([targets[0], gaps])]
+    if way == "gaps in targets":
+        targets = [np.where(codes == 0, np.nan, X[:, 1])]
     mine, usual = both(estimator, engine(SMALL), **params)
     same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
 

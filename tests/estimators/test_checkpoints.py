@@ -14,6 +14,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints
+from dbgsom_core.training import state
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 
@@ -215,6 +216,31 @@ def test_a_checkpoint_of_other_data_or_version_is_refused(iris, tmp_path, monkey
     monkeypatch.setattr(checkpoints, "__version__", "9.9")
     with pytest.raises(CheckpointError, match=r"dbgsom-core was .* and is 9\.9"):
         SomVQ(checkpoint=path).fit(X)
+
+
+def test_a_checkpoint_of_another_format_is_refused(iris, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT - 1)
+        path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, iris[0])
+    with pytest.raises(CheckpointError, match=r"has a format that .* does not read; remove it"):
+        SomVQ(checkpoint=path).fit(iris[0])
+
+
+def test_it_is_written_once_in_so_many_seconds(iris, tmp_path, monkeypatch):
+    clock, written = [0.0], []
+    monkeypatch.setattr(state.time, "monotonic", lambda: clock[0])
+
+    class Slow(Checkpoints):
+        def _write(self, facts, states, random_state):
+            super()._write(facts, states, random_state)
+            written.append(len(states[()].history))
+
+    def second(record):
+        clock[0] += 1.0
+
+    where = Slow(tmp_path / "fit.npz", seconds=5.0)
+    SomVQ(epochs=20, tol=0, checkpoint=where, callbacks=[second]).fit(iris[0])
+    assert written == [5, 10, 15]  # and not after the last epoch
 
 
 def test_a_damaged_checkpoint_is_refused(iris, tmp_path):

@@ -55,14 +55,9 @@ def test_float32_and_array_starts_survive(tmp_path, iris):
     np.testing.assert_array_equal(again.predict(X), vq.labels_)
 
 
-def test_files_of_the_second_format_still_answer():
-    model = persistence.load(DATA / "model-format-2.npz")
-    expected = np.load(DATA / "model-format-2-answers.npz")
-    rows = expected["rows"]
-    np.testing.assert_array_equal(model.predict(rows), expected["predict"])
-    np.testing.assert_allclose(model.predict_proba(rows), expected["proba"], rtol=1e-12)
-    np.testing.assert_allclose(model.score_samples(rows), expected["score"], rtol=1e-9)
-    assert model.columns.names == ("a", "b", "c", "d")
+def test_files_of_another_format_are_refused():
+    with pytest.raises(ModelFileError, match=r"is of format 2, by dbgsom-core .* and .* reads for"):
+        persistence.load(DATA / "model-format-2.npz")
 
 
 def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):

@@ -17,7 +17,6 @@ from dbgsom_core.api import (
     KernelComponent,
     LabellerComponent,
     MetricComponent,
-    Move,
     Nested,
     StoppingComponent,
     StoredType,
@@ -76,7 +75,7 @@ class Hat(KernelComponent):
 
 
 class Restless(GrowthComponent):
-    """Births, deaths, moves and whole rows or columns in turn; the youngest end dies first."""
+    """Births, deaths and whole rows or columns in turn; the youngest end dies first."""
 
     removes: ClassVar[bool] = True
     max_neurons: int = Field(default=40, ge=4, description="cap on the map")
@@ -102,8 +101,6 @@ class Restless(GrowthComponent):
             return [Insert(best, k) for k in som_map.neighbours(best) if along[k]][:1]
         if state.epoch % 4 == 1 and len(ends):
             return [Death(int(ends[age[ends].argmin()]))]
-        if state.epoch % 4 == 2 and len(ends) > 1 and free:
-            return [Move(int(end), free[0]) for end in ends[ends != best][:1]]
         return [Birth(cell, som_map.prototypes[best], best) for cell in free[:2]]
 
 
@@ -159,18 +156,16 @@ class Scaled(MetricComponent):
 
 
 class Medians(LabellerComponent):
-    """The median of each target among a neuron's samples; of all where none is known there."""
+    """The median of the targets of a neuron's samples."""
 
     needs_target: ClassVar[bool] = True
-    several_targets: ClassVar[bool] = True
     estimators: ClassVar[tuple[str, ...]] = ("regressor",)
 
     def label(self, evidence):
-        labels = np.array([usual := np.nanmedian(evidence.y, axis=0)] * len(evidence.som_map))
+        labels = np.full(len(evidence.som_map), np.median(evidence.y))
         for neuron in np.flatnonzero(evidence.hits):
             rows = np.concatenate([one.rows for one in evidence.context.samples(neuron)])
-            own = np.where(np.isnan(evidence.y[rows]).all(axis=0), usual, evidence.y[rows])
-            labels[neuron] = np.nanmedian(own, axis=0)
+            labels[neuron] = np.median(evidence.y[rows])
         return labels
 
 

@@ -112,7 +112,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(names, insta
 def test_growth_that_does_everything_to_a_map(installed, iris):
     fitted = SomVQ(growth="restless", grid="square", epochs=20, tol=0, random_state=3).fit(iris[0])
     changes = {type(one).__name__ for r in fitted.history_ for one in r.changes}
-    assert changes > {"Death", "Insert"}
+    assert changes == {"Death", "Insert"}
     fitted.save("own.npz")
     other = persistence.load("own.npz")
     assert other.history_ == fitted.history_
@@ -120,11 +120,11 @@ def test_growth_that_does_everything_to_a_map(installed, iris):
     np.testing.assert_array_equal(other.predict(iris[0]), fitted.labels_)
 
 
-def test_what_asks_the_run_and_answers_several_targets(installed, rng):
+def test_what_asks_the_run_and_answers_with_numbers(installed, rng):
     parts = {"metric": "scaled", "growth": "split", "labeller": "medians"}
     X = rng.normal(size=(200, 3)) * [1.0, 100.0, 0.01]
-    y = np.column_stack([X[:, 0], X[:, 1] / 100])
-    y[::9, 1] = np.nan
+    y = X[:, 1] / 100
+    y[::9] = np.nan
     own, other = (
         SomRegressor(**parts, epochs=24, tol=0, random_state=3).fit(X, y) for _ in range(2)
     )
@@ -134,7 +134,7 @@ def test_what_asks_the_run_and_answers_several_targets(installed, rng):
     step = np.median(np.abs(X - np.median(X, axis=0)), axis=0)
     units = (np.abs(X[:, None] - own.weights_) / step).sum(axis=2).argmin(axis=1)
     np.testing.assert_array_equal(own.bmu(X), units)
-    expected = [np.nanmedian(y[units == unit], axis=0) for unit in units]
+    expected = [np.nanmedian(y[units == unit]) for unit in units]
     np.testing.assert_allclose(own.predict(X), expected)
     own.save("own.npz")
     np.testing.assert_array_equal(persistence.load("own.npz").predict(X), own.predict(X))

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from dbgsom_core import persistence, run
-from dbgsom_core.config import former_defaults
+from dbgsom_core import run
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.folder import Process, RunFiles, read_run, read_status, write_status
@@ -274,32 +273,6 @@ def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     assert (first / "model.npz").stat().st_mtime_ns == kept
     assert RunFiles(second).model.exists()
     assert room.results() == whole
-
-
-@pytest.mark.parametrize("by", ["file", "id"])
-@pytest.mark.parametrize("what", ["run", "sweep"])
-def test_what_began_with_former_defaults_goes_on_with_them(room, what, by):
-    """Their folders bear no number of the defaults, and their configuration what was given."""
-
-    def forget():
-        for folder in room.folders():
-            environment = json.loads(RunFiles(folder).environment.read_text())
-            del environment["defaults"]
-            RunFiles(folder).environment.write_text(json.dumps(environment))
-
-    file = f"{what}.yaml"
-    with former_defaults():
-        room.dbgsom(what, file, "-q")
-    whole = room.results()
-    room.anew()
-    with former_defaults():
-        room.interrupted(what, file, "-q", at=5, run=1 if what == "run" else 2)
-    forget()
-    room.dbgsom(what, "--resume", file if by == "file" else room.folders()[0].name, "-q")
-    assert room.results() == whole
-    model = persistence.load(RunFiles(room.folders()[-1]).model)
-    assert model.estimator.som_map_.grid.name == "square"
-    assert model.estimator.kernel.end is None
 
 
 def test_what_tests_on_a_file_goes_on_with_the_same_file_only(room):

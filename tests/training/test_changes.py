@@ -11,12 +11,12 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomVQ, presets
-from dbgsom_core.api import Birth, Component, Death, Insert, Move, SomMap
+from dbgsom_core.api import Birth, Component, Death, Insert, SomMap
 from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import changed_map
-from dbgsom_core.training.train import apply_growth
+from dbgsom_core.training.growth import apply_growth
 
 
 def numbered(rows, columns, grid=GRIDS["square"]):
@@ -44,11 +44,9 @@ def test_whatever_changes_the_map_is_one_that_could_have_been_made_so(grid, data
         row = st.integers(0, len(som_map) - 1)
         neuron = data.draw(row)
         free = [*itertools.chain(*map(som_map.free_cells, range(len(som_map))))]
-        kind = data.draw(st.sampled_from(["death", "move", "insert", "birth"]))
+        kind = data.draw(st.sampled_from(["death", "insert", "birth"]))
         if kind == "death":
             wanted = [Death(one) for one in data.draw(st.sets(row, max_size=len(som_map) - 1))]
-        elif kind == "move":
-            wanted = [Move(neuron, data.draw(st.sampled_from(free)))]
         elif kind == "birth":
             wanted = [Birth(data.draw(st.sampled_from(free)), np.zeros(2), neuron)]
         else:
@@ -90,17 +88,16 @@ def test_children_of_the_dead_are_those_of_their_parents():
     som_map = SomMap([(0, 0), (1, 0)], np.zeros((2, 1)))
     for cell, parent in (((2, 0), 1), ((3, 0), 2), ((3, 1), 3)):
         som_map.add([(cell, [0.0], parent)], 2)
-    changed, rows, _ = changed_map(som_map, [Death(2), Death(3), Move(4, (2, 0))])
+    changed, rows, _ = changed_map(som_map, [Death(2), Death(3)])
     assert (rows.tolist(), changed.parents.tolist()) == ([0, 1, 4], [-1, -1, 1])
-    assert changed.positions.tolist() == [[0, 0], [1, 0], [2, 0]]
+    assert changed.positions.tolist() == [[0, 0], [1, 0], [3, 1]]
 
 
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
         ([Death(9)], "not among the 6 of the map"),
-        ([Death(1), Death(1)], "dies or moves twice"),
-        ([Move(0, (1, 0))], "share the cell"),
+        ([Death(1), Death(1)], "dies twice"),
         ([Death(row) for row in range(6)], "every neuron dies"),
         ([Insert(0, 5)], "not linked along one"),
         ([Insert(0, 1), Death(0)], "the only one"),
@@ -134,7 +131,7 @@ class Steps(Component):
 
 def test_a_strategy_that_may_not_take_the_map_apart_is_named(iris):
     fit = SomVQ(grid="square", growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
-    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves disconnect"):
+    with pytest.raises(ComponentError, match="growth Steps: the deaths disconnect"):
         fit(iris[0])
 
 

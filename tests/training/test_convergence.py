@@ -8,7 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.training.train import Schedule, is_stationary
+from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.stopping import is_stationary
 from dbgsom_plugins.training import Exponential
 
 FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, width_schedule=Exponential().width)

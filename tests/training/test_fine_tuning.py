@@ -14,8 +14,8 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.state import TrainingConfig
-from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule, batch_update
+from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
+from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
@@ -58,15 +58,12 @@ def test_the_runner_up_is_the_nearest_linked_neighbour(small):
 
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
-    task = TrainingConfig(
-        data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0
-    )
     found = searched(data, som_map)
     runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.graph)
     weights = Gaussian().weight(som_map.hops[found.bmu].astype(float), 0.6)
     weights[np.arange(len(data.X)), runners_up] += 0.5
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
-    updated = batch_update(som_map, task, found, 0.6, 0.5)
+    updated = batch_update(som_map, Gaussian(), data.metric, found, 0.6, 0.5)
     np.testing.assert_allclose(updated, expected, rtol=1e-12)
 
 
@@ -101,7 +98,7 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
 
 
 def test_width_and_pull_ease_to_their_final_values():
-    schedule = Schedule.of(Gaussian(start=None, end=None), fine(Directed()), 100)
+    schedule = Schedule.from_parts(Gaussian(start=None, end=None), fine(Directed()), 100)
     som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
     assert schedule.width(80, som_map) == 0.5
     assert schedule.pull(80) == 0.0

@@ -146,7 +146,7 @@ def test_newborns_live_in_the_space_of_the_metric(digits):
     """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
     from dbgsom_core.api import Birth
     from dbgsom_core.som_map.som_map import SomMap
-    from dbgsom_core.training.train import apply_growth
+    from dbgsom_core.training.growth import apply_growth
 
     som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))
     apply_growth(

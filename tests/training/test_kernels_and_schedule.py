@@ -5,7 +5,7 @@ import pytest
 
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule
+from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed, Gsom
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
@@ -20,30 +20,34 @@ MAP = SomMap.rectangle(8, 8, np.zeros((64, 1)))
 
 
 def test_epanechnikov_reaches_linked_neighbours_to_the_end():
-    widths = [Schedule.of(Epanechnikov(), fine(Fixed()), 30).width(e, MAP) for e in range(1, 31)]
+    widths = [
+        Schedule.from_parts(Epanechnikov(), fine(Fixed()), 30).width(e, MAP) for e in range(1, 31)
+    ]
     assert widths[-1] == 1.1
     assert all(np.diff(widths) < 0)
 
 
 def test_linear_decay_is_the_papers_formula():
-    schedule = Schedule.of(Triangular(), fine(Fixed()), 40)
+    schedule = Schedule.from_parts(Triangular(), fine(Fixed()), 40)
     expected = [(2 - 0.7) * ((40 - e) / 39) + 0.7 for e in range(1, 41)]
     assert [schedule.width(e, MAP) for e in range(1, 41)] == expected
 
 
 def test_exponential_decay_goes_from_start_to_end():
-    schedule = Schedule.of(Gaussian(start=5.0, end=0.5), fine(Fixed()), 50)
+    schedule = Schedule.from_parts(Gaussian(start=5.0, end=0.5), fine(Fixed()), 50)
     widths = [schedule.width(e, MAP) for e in range(1, 51)]
     expected = [5.0 * (0.5 / 5.0) ** ((e - 1) / 49) for e in range(1, 51)]
     np.testing.assert_allclose(widths, expected, rtol=1e-12)
 
 
 def test_a_single_epoch_runs_at_the_final_width():
-    assert Schedule.of(Gaussian(start=3.0, end=0.5), fine(Fixed()), 1).width(1, MAP) == 0.5
+    assert Schedule.from_parts(Gaussian(start=3.0, end=0.5), fine(Fixed()), 1).width(1, MAP) == 0.5
 
 
 def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
-    schedule = Schedule.of(Gaussian(start=3.0, end=0.5), fine(Directed(fine_tuning=0.25)), 40)
+    schedule = Schedule.from_parts(
+        Gaussian(start=3.0, end=0.5), fine(Directed(fine_tuning=0.25)), 40
+    )
     assert schedule.growing_epochs == 30
     assert {schedule.width(e, MAP) for e in range(31, 41)} == {0.5}
     assert [e for e in range(1, 41) if schedule.may_grow(e)] == list(range(2, 30))
@@ -52,12 +56,12 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
 
 def test_growth_in_waves_is_over_after_eighty_epochs_and_the_rest_fine_tunes():
     for growth in (Directed(), Gsom()):
-        phases = [Schedule.of(Gaussian(), fine(growth), n) for n in (50, 100, 101, 1000)]
+        phases = [Schedule.from_parts(Gaussian(), fine(growth), n) for n in (50, 100, 101, 1000)]
         assert [one.growing_epochs for one in phases] == [40, 80, 80, 80]
     for growth in (Directed(when="settled"), Directed(when="every_epoch")):
-        assert Schedule.of(Gaussian(), fine(growth), 1000).growing_epochs == 800
+        assert Schedule.from_parts(Gaussian(), fine(growth), 1000).growing_epochs == 800
     for growth in (Directed(fine_tuning=0), Fixed()):  # nothing would do anything with the rest
-        assert Schedule.of(Gaussian(), fine(growth), 1000).growing_epochs == 1000
+        assert Schedule.from_parts(Gaussian(), fine(growth), 1000).growing_epochs == 1000
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_growth_in_waves_is_over_after_eighty_epochs_and_the_rest_fine_tunes():
 )
 def test_fine_tuning_follows_at_once_when_the_map_is_full(start, end, first, last):
     kernel = Gaussian(start=start, end=end)
-    whole = Schedule.of(kernel, fine(Directed()), 100)
+    whole = Schedule.from_parts(kernel, fine(Directed()), 100)
     schedule = whole.full_after(30)
     assert whole.ending_at(50) == schedule  # as a training that goes on does
     assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (50, 30, 20)
@@ -86,13 +90,13 @@ def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
         (Gaussian(), Directed(fine_tuning=0)),
         (Gaussian(), Fixed()),
     ):
-        schedule = Schedule.of(kernel, fine(growth), 100)
+        schedule = Schedule.from_parts(kernel, fine(growth), 100)
         assert schedule.full_after(30) == schedule
 
 
 @pytest.mark.parametrize(("start", "widths"), [(None, [1, 1, 2, 10]), ("auto", [1, 2, 3, 10])])
 def test_without_a_start_the_width_follows_the_maps_size(start, widths):
-    schedule = Schedule.of(Gaussian(start=start), fine(Fixed()), 50)
+    schedule = Schedule.from_parts(Gaussian(start=start), fine(Fixed()), 50)
     sides = [(2, 2), (4, 4), (8, 8), (2, 40)]
     maps = [SomMap.rectangle(*side, np.zeros((np.prod(side), 1))) for side in sides]
     assert [schedule.width(1, som_map) for som_map in maps] == widths

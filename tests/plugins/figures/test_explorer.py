@@ -484,8 +484,10 @@ def unpacked(film):
 @pytest.fixture(scope="module")
 def grown():
     every = {}
-    watch = [GrowthFilm(8), lambda record: every.update({record.epoch: record.prototypes})]
-    vq = SomVQ(max_neurons=25, epochs=24, tol=0, callbacks=watch).fit(X)
+    watch = [GrowthFilm(), lambda record: every.update({record.epoch: record.prototypes})]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "_FRAMES", 8)
+        vq = SomVQ(max_neurons=25, epochs=24, tol=0, callbacks=watch).fit(X)
     return vq, every
 
 
@@ -528,7 +530,8 @@ def heard(epoch, epochs, prototypes):
 
 def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "_MOST_VALUES", 40)
-    film = GrowthFilm(100)
+    monkeypatch.setattr(checkpoints, "_FRAMES", 100)
+    film = GrowthFilm()
     for epoch in range(1, 101):
         film(heard(epoch, 100, np.full((2, 3), float(epoch))))
         assert sum(one.size for one in film.frames.values()) <= 40
@@ -537,20 +540,19 @@ def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
     assert all((one == epoch).all() for epoch, one in film.frames.items())
     film(heard(1, 100, np.zeros((2, 3))))
     assert list(film.frames) == [1]
-    with pytest.raises(ValueError, match="frames must be at least 1, not 0"):
-        GrowthFilm(0)
 
 
 @pytest.mark.parametrize("left", [b"half", b""])
-def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path):
-    whole, first = GrowthFilm(5), GrowthFilm(5, tmp_path / "film")
+def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_FRAMES", 5)
+    whole, first = GrowthFilm(), GrowthFilm(tmp_path / "film")
     frames = [heard(epoch, 10, np.full((2, 3), float(epoch))) for epoch in range(1, 11)]
     for one in frames:
         whole(one)
     for one in frames[:7]:  # killed in epoch 8; the last checkpoint is of epoch 5
         first(one)
     (tmp_path / "film" / "4.npy").write_bytes(left)
-    second = GrowthFilm(5, tmp_path / "film")
+    second = GrowthFilm(tmp_path / "film")
     for one in frames[5:]:
         second(one)
     assert list(whole.frames) == [1, 2, 4, 6, 8, 10]

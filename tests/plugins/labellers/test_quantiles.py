@@ -106,7 +106,7 @@ def test_what_does_not_fit_its_columns_is_refused_in_a_sentence(quantiles, diabe
     ):
         with pytest.raises(ComponentError, match=message):
             SomRegressor(labeller=labeller, **FEW).fit(X, y)
-    with pytest.raises(ValueError, match="several numbers for a target, and y has several targets"):
+    with pytest.raises(ValueError, match="y has 2 targets, and a map takes one"):
         SomRegressor(labeller="quantiles", **FEW).fit(X, np.column_stack([y, y]))
     with pytest.raises(ValueError, match="Around is for estimator regressor, not for classifier"):
         SomClassifier(labeller=Around(), **FEW).fit(X, y > 100)

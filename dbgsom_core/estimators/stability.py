@@ -1,0 +1,316 @@
+"""Stability of a map: how much of it stays when it is fitted again to subsamples."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing, indexable
+
+from dbgsom_core.engine.partitions import Partitions, take
+from dbgsom_core.engine.results import Floats, Integers
+from dbgsom_core.engine.runtime import available_threads, one_blas_thread
+from dbgsom_core.estimators.components import AUTO, computed
+from dbgsom_core.estimators.samples import is_integer, is_number
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.measures import Interval, Measure, MeasureAbilities, Stability
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.fit import is_vertical
+
+_PAIRS = 20_000  # of samples, for the repeatability
+_MEASURES = {
+    "vq": ("quantization_error", "topographic_error"),
+    "classifier": ("quantization_error", "topographic_error", "accuracy"),
+    "regressor": ("quantization_error", "topographic_error", "r2"),
+}
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How a map is fitted again, and what is measured: the parameters of `FittedMap.stability`.
+
+    ``callback`` is called after each epoch of each refit; an exception of it ends all refits.
+    """
+
+    n: int = 20
+    share: float = 0.5
+    measures: Mapping[str, Measure] | Sequence[str] | None = None
+    level: float = 0.95
+    random_state: int = 0
+    n_jobs: int | None = None
+    callback: Callable[[EpochRecord], None] | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for a value out of range."""
+        if not is_integer(self.n) or self.n < 1:
+            raise ValueError(f"n must be an integer of at least 1, not {self.n!r}")
+        for name in ("share", "level"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < 1:
+                raise ValueError(f"{name} must be a number between 0 and 1, not {value!r}")
+
+    @property
+    def workers(self) -> int:
+        """Number of threads."""
+        if self.n_jobs is None:
+            return 1
+        if self.n_jobs < 1:
+            return max(1, available_threads() + 1 + int(self.n_jobs))
+        return int(self.n_jobs)
+
+    def measures_for(self, kind: str) -> Mapping[str, Any]:
+        """Return the measures for a kind of estimator, by name."""
+        if isinstance(self.measures, Mapping):
+            return self.measures
+        names = _MEASURES[kind] if self.measures is None else self.measures
+        return {name: get_registry().find("measure", name)() for name in names}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The map whose stability is asked, and what it says of all n samples."""
+
+    X: Any
+    y: Any
+    units: Integers  # (n,)
+    labels: NDArray[Any]  # (n,)
+    kind: str
+    n_neurons: int
+    pairs: tuple[Integers, Integers]  # rows of samples that are compared for the repeatability
+
+    def rows(self, rows: Integers) -> tuple[Any, Any]:
+        """Return some samples and their targets."""
+        X = take(self.X, rows) if isinstance(self.X, Partitions) else _safe_indexing(self.X, rows)
+        return X, None if self.y is None else _safe_indexing(self.y, rows)
+
+
+class Refit(NamedTuple):
+    """A map fitted to a subsample, compared with the reference."""
+
+    size: int  # neurons
+    near: (
+        Floats  # (K, K): by pair of neurons, the share of their samples' pairs that are neighbours
+    )
+    chance: float  # this share of all pairs
+    agreement: Floats | None  # (K,): share of each neuron's samples with the same label
+    measures: dict[str, float]  # of the samples left out
+    ranks: Floats  # of the distances on the grid of the reference's pairs
+
+
+def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) -> Stability:
+    """Return the stability of a fitted estimator, see `FittedMap.stability`."""
+    resampling.check()
+    X, y = indexable(computed(X), computed(y))
+    kind = estimator._kind
+    units, labels = estimator.bmu(X), estimator.predict(X)
+    n_neurons = len(estimator.som_map_)
+    pairs = _pairs_of_samples(len(units), resampling.random_state)
+    reference = Reference(X, y, units, labels, kind, n_neurons, pairs)
+    measures = resampling.measures_for(kind)
+    bounds = {name: MeasureAbilities.of(measure).bounds for name, measure in measures.items()}
+    workers = resampling.workers
+    if is_vertical(estimator._parts):  # filters of warnings for child maps are not thread-safe
+        workers = 1
+    template = _template(estimator, resampling.callback, workers)
+
+    def refit(rows: Integers) -> Refit:
+        model = clone(template).fit(*reference.rows(rows))
+        return _compare(reference, model, rows, measures)
+
+    strata = _strata(reference)
+    samples = subsamples(strata, resampling.n, resampling.share, resampling.random_state)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with warnings.catch_warnings(), one_blas_thread():
+            warnings.simplefilter("ignore")  # the fit of the map itself has warned
+            refits = list(pool.map(refit, samples))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+    links, hits = estimator.som_map_.edges(), np.bincount(units, minlength=n_neurons)
+    first, second = links[:, 0], links[:, 1]
+    agreements = [refit.agreement for refit in refits if refit.agreement is not None]
+    share, level = resampling.share, resampling.level
+    intervals = {}
+    for name in refits[0].measures:
+        values = [refit.measures[name] for refit in refits]
+        intervals[name] = interval(values, share, level, bounds[name])
+    return Stability(
+        links=links,
+        link_shares=np.mean([refit.near[first, second] for refit in refits], axis=0),
+        chance=float(np.mean([refit.chance for refit in refits])),
+        agreements=np.mean(agreements, axis=0) if agreements else None,
+        measures=intervals,
+        repeatability=interval(_rank_correlations(refits), 0.5, level, (-1.0, 1.0)),
+        sizes=np.array([refit.size for refit in refits]),
+        share=share,
+        level=level,
+        weights=(hits[first] * hits[second]).astype(np.float64),
+        hits=hits,
+    )
+
+
+def _template(estimator: Any, callback: Any, workers: int) -> Any:
+    """Return an unfitted estimator for refits."""
+    template = clone(estimator).set_params(
+        callbacks=None if callback is None else [callback],
+        checkpoint=None,
+        verbose=0,
+        warm_start=False,
+        calibration=None,
+    )
+    if template.spreading_factor == AUTO:  # all of one size
+        template.spreading_factor = estimator.spreading_factor_
+    if workers > 1 and "engine__threads" in template.get_params():
+        template.set_params(engine__threads=1)
+    return template
+
+
+def _strata(reference: Reference) -> Integers:
+    # The number of each sample's class, (n,); 0 where there are none.
+    if reference.kind != "classifier" or reference.y is None:
+        return np.zeros(len(reference.units), dtype=np.int64)
+    texts = [str(label) for label in np.asarray(reference.y, dtype=object)]
+    return np.unique(texts, return_inverse=True)[1]
+
+
+def _pairs_of_samples(n: int, seed: int) -> tuple[Integers, Integers]:
+    # Rows of pairs of different samples: all where they are few.
+    if n * (n - 1) // 2 <= _PAIRS:
+        first, second = np.triu_indices(n, 1)
+        return first, second
+    random = np.random.default_rng([seed, 1])
+    first, step = random.integers(0, [[n], [n - 1]], (2, _PAIRS))
+    return first, (first + step + 1) % n
+
+
+def _compare(
+    reference: Reference, model: Any, rows: Integers, measures: Mapping[str, Any]
+) -> Refit:
+    """Compare a map that was fitted to some rows with the reference."""
+    from scipy.stats import rankdata  # slow to import
+
+    hops, units = model.som_map_.hops, model.bmu(reference.X)
+    beside = (hops <= 1).astype(np.float64)
+    counts = np.zeros((reference.n_neurons, len(hops)))  # samples by neuron of both maps
+    np.add.at(counts, (reference.units, units), 1.0)
+    pairs = np.outer(counts.sum(axis=1), counts.sum(axis=1))
+    near = counts @ beside @ counts.T
+    won = counts.sum(axis=0)
+    total = won.sum()
+    first, second = reference.pairs
+    return Refit(
+        size=len(hops),
+        near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
+        chance=float((won @ beside @ won - total) / (total * (total - 1))),
+        agreement=_agreement(reference, model),
+        measures=_measured(reference, model, rows, measures),
+        ranks=rankdata(hops[units[first], units[second]]),
+    )
+
+
+def _agreement(reference: Reference, model: Any) -> Floats | None:
+    if reference.kind == "regressor":
+        return None
+    labels = model.predict(reference.X)
+    agrees = np.asarray(labels == reference.labels)
+    if reference.kind == "vq":  # numbers of clusters are matched first
+        ours = np.unique(reference.labels, return_inverse=True)[1]
+        theirs = np.unique(labels, return_inverse=True)[1]
+        together = np.zeros((ours.max() + 1, theirs.max() + 1))
+        np.add.at(together, (ours, theirs), 1.0)
+        agrees = match_clusters(together)[ours] == theirs
+    hits = np.bincount(reference.units, minlength=reference.n_neurons)
+    agreeing = np.bincount(reference.units, agrees, reference.n_neurons)
+    shares = np.full(len(hits), np.nan)
+    np.divide(agreeing, hits, out=shares, where=hits > 0)
+    return shares
+
+
+def _measured(
+    reference: Reference, model: Any, rows: Integers, measures: Mapping[str, Any]
+) -> dict[str, float]:
+    # Values on the samples that the model was not fitted to.
+    unseen = np.setdiff1d(np.arange(len(reference.units)), rows)
+    if len(unseen) == 0:
+        return {}
+    X, y = reference.rows(unseen)
+    if y is not None:
+        y = np.asarray(y)
+    evaluation = model.evaluate(X, y=y, predictions=model.predict(X))
+    evaluation = replace(evaluation, training_of=lambda: model.evaluate(*reference.rows(rows)))
+    return {name: float(measure.compute(evaluation)) for name, measure in measures.items()}
+
+
+def _rank_correlations(refits: Sequence[Refit]) -> list[float]:
+    # Of each two refits in turn, whose samples are disjoint where the share is one half.
+    found = []
+    for one, other in zip(refits[::2], refits[1::2], strict=False):
+        if np.ptp(one.ranks) > 0 and np.ptp(other.ranks) > 0:
+            found.append(float(np.corrcoef(one.ranks, other.ranks)[0, 1]))
+    return found
+
+
+def subsamples(strata: Integers, n: int, share: float, seed: int) -> Iterator[Integers]:
+    """Yield the rows of ``n`` subsamples of a share of each stratum (m,), at least one row.
+
+    With a share of one half each two in turn are disjoint, except for strata of one row.
+    """
+    random = np.random.default_rng(seed)
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    rest: Integers | None = None
+    for number in range(n):
+        if share == 0.5 and number % 2 and rest is not None:
+            yield rest
+            continue
+        chosen, left = [], []
+        for group in groups:
+            rows = random.permutation(group)
+            size = min(max(round(share * len(rows)), 1), len(rows))
+            chosen.append(rows[:size])
+            left.append(rows[size:] if size < len(rows) else rows)
+        rest = np.sort(np.concatenate(left))
+        yield np.sort(np.concatenate(chosen))
+
+
+def interval(
+    values: Sequence[float],
+    share: float,
+    level: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
+    """Return the mean of a number over refits to a share of the samples, and its interval.
+
+    The standard error is √(s/(1 - s)) times the standard deviation over the refits, as for the
+    jackknife that leaves out a share 1 - s (Shao & Wu 1989); the interval is by Student's t, and
+    ends at the ``bounds`` of the number. There is no interval for one refit.
+    """
+    from scipy.special import stdtrit  # slow to import
+
+    known = np.array([value for value in values if math.isfinite(value)])
+    if not len(known):
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float(known.mean())
+    if len(known) == 1:
+        return Interval(mean, math.nan, math.nan)
+    error = math.sqrt(share / (1 - share)) * float(known.std(ddof=1))
+    reach = float(stdtrit(len(known) - 1, (1 + level) / 2)) * error
+    least, largest = bounds
+    return Interval(mean, max(mean - reach, least), min(mean + reach, largest))
+
+
+def match_clusters(together: Floats) -> Integers:
+    """Return the best one-to-one match of C clusters among C' others, -1 for none."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    partner = np.full(len(together), -1, dtype=np.int64)
+    rows, columns = linear_sum_assignment(together, maximize=True)
+    partner[rows] = columns
+    return partner
