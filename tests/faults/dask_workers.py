@@ -66,7 +66,7 @@ def more(cluster, client, chance):
     cluster.scale(len(cluster.workers) + 1)
 
 
-FAULTS = [kill, kill, kill_all, add, send_away, restart]
+FAULTS = [kill, kill, kill_all, add, send_away] * 2 + [restart]
 
 
 def _killed(cluster, most, chance):

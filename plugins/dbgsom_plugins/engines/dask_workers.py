@@ -29,7 +29,7 @@ from dbgsom_plugins.engines.dask import DaskPartitions
 _SECONDS = 8  # to reach a scheduler
 _POLL = 1.0  # seconds between two checks of the cluster, and the time limit of each
 _WARN = 10.0  # seconds of waiting from one logged warning to the next
-_RESTARTS = 3  # of a cluster, during one question
+_PAUSE = 0.2  # seconds before a restarted cluster is asked again
 
 # Self-monitoring of workers on this machine takes 7 % of a core otherwise.
 _QUIET = {
@@ -61,18 +61,20 @@ class Workers:
 
     def repeated(self, ask: Callable[[], Any]) -> Any:
         """Return ``ask()``; where the cluster is restarted, its rows go there again before."""
-        is_lost = False
-        for restarts in range(_RESTARTS + 1):
+        lost: float | None = None
+        while True:
             try:
-                if is_lost:
+                if lost is not None:
                     self._renew()
                 return ask()
             except ForgottenError as error:
-                if restarts == _RESTARTS:
+                now = time.monotonic()
+                if lost is None:
+                    log.warning("%s: the rows are sent there again", error)
+                    lost = now
+                if now - lost > self._timeout:
                     raise
-                log.warning("%s: the rows are sent there again", error)
-                is_lost = True
-        raise AssertionError("not reached")
+                time.sleep(_PAUSE)
 
     def _renew(self) -> None:
         self._held = [one for one in self._held if one() is not None]
