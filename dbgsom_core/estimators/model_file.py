@@ -1,11 +1,11 @@
 """Model files: content, writing and reading, and models with prepare steps.
 
 A model file is a zip of .npy arrays and a JSON header, without pickle. The header has the format's
-version, the estimator's class and parameters, and for each component its name, distribution,
+number, the estimator's class and parameters, and for each component its name, distribution,
 version and fields. Reading imports installed plugins and listed transformers, and nothing else.
 
 `FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new array needs a field of
-`training.fit.FittedState` and a line in `FITTED`, with a ``?`` so that older files still load.
+`training.fit.FittedState`, a line in `FITTED`, and a new number of the format.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
-from dbgsom_core.interfaces.version import DEFAULTS, FORMER_DEFAULTS, __version__
+from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.som_map.grid import Grid
@@ -74,7 +74,7 @@ from dbgsom_core.training.state import parse_record
 
 Model = TypeVar("Model")
 
-FORMAT = 2
+FORMAT = 3
 
 # Fitted attributes: their path in `FittedState` ("": the estimator sets them), and their type in
 # files (see `StoredType`), with K neurons, L leaves, D columns of prototypes and F of samples, C
@@ -316,7 +316,6 @@ def _write_estimator(
     return {
         "class": cls.__name__,
         "params": params,
-        "defaults": DEFAULTS,
         "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
         "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
         "parts": parts,
@@ -438,10 +437,7 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
     }
     if isinstance(params.get("class_weight"), list):
         params["class_weight"] = dict(params["class_weight"])
-    parts = dict(stored["parts"])
-    if "defaults" not in stored and parts["kernel"]["name"] == "gaussian":
-        widths = {key: FORMER_DEFAULTS["kernel"][key] for key in ("start", "end")}
-        parts["kernel"] |= {"params": widths | parts["kernel"]["params"]}
+    parts = stored["parts"]
     return params | {kind: _read_part(kind, parts[kind]) for kind in PARTS}
 
 

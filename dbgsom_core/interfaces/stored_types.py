@@ -36,8 +36,6 @@ class StoredType:
     attributes : mapping of str to str
         The type of each attribute. One key may name several, ``"mean_ scale_"``; with ``?`` at
         its end an attribute may be missing, and one that is not named may not be there.
-    version : int
-        Of the attributes: a new one for each change that an older reader would not understand.
     fits : callable, optional
         Gets an object whose attributes are as described; False where they do not fit each other.
         What nobody checks later is checked here, above all positions in other arrays.
@@ -64,7 +62,6 @@ class StoredType:
 
     where: str
     attributes: Mapping[str, str]
-    version: int = 1
     fits: Callable[[Any], bool] | None = None
 
     def __post_init__(self) -> None:
