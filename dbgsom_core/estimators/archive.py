@@ -1,7 +1,7 @@
 """Archives of arrays and a JSON header: bounds on memory, an allow-list, no pickle and no code.
 
 Model files and checkpoints are such archives. Nothing in them is compressed, so that what is read
-is never larger than the file. Digests detect damage, not forgery: a forger can write digests, too.
+is never larger than the file; the checksums of the zip detect damage.
 
 *Plain* values can be stored: None, bool, int, float, str, lists, tuples and mappings of them,
 dtypes and numpy arrays of numbers, text or dates; and objects of the classes on the allow-list,
@@ -10,7 +10,6 @@ attribute by attribute. The allow-list describes attributes in the type language
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -46,10 +45,8 @@ def write_archive(
     path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write header and arrays to ``path``, replacing an older file atomically."""
-    digests = {name: _digest(array) for name, array in arrays.items()}
-    text = json.dumps({**header, "digests": digests}).encode()
-    digest = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
-    members = {**arrays, "header": np.frombuffer(text, dtype=np.uint8), "digest": digest}
+    text = json.dumps(header).encode()
+    members = {**arrays, "header": np.frombuffer(text, dtype=np.uint8)}
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
@@ -72,15 +69,9 @@ class Archive:
             raise ArchiveError("is compressed, which no model file is")
         if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
             raise ArchiveError("says that it holds more bytes than it has: it is cut short")
-        self._digests: Mapping[str, str] = {}
         if "header.npy" not in self._members:
             raise ArchiveError("was not written by dbgsom-core: it has no header")
-        text = self.take("header").tobytes()
-        digest = hashlib.sha256(text).digest()
-        if "digest.npy" in self._members and self.take("digest").tobytes() != digest:
-            raise ArchiveError("is damaged: its header does not match its digest")
-        self.header: dict[str, Any] = json.loads(text)
-        self._digests = self.header.pop("digests", {})
+        self.header: dict[str, Any] = json.loads(self.take("header").tobytes())
 
     def take(self, name: str) -> NDArray[Any]:
         """Return the array of this name, once: a header refers to each array at most once."""
@@ -101,8 +92,6 @@ class Archive:
             if stream.readinto(content.data) < size or stream.read(1):  # type: ignore[attr-defined]
                 raise ArchiveError(f"is cut short within {name!r}")
         array: NDArray[Any] = content.view(dtype).reshape(shape, order=order)  # type: ignore[call-overload]
-        if self._digests.get(name, digest := _digest(array)) != digest:
-            raise ArchiveError(f"holds another array {name!r} than was written: it is damaged")
         array = array.astype(dtype.newbyteorder("="), copy=False)
         largest = {"U": 0x10FFFF, "b": 1}.get(dtype.kind)  # beyond which numpy itself fails
         if largest is not None:
@@ -137,12 +126,6 @@ def printable_line(message: object) -> str:
     """Return a message with text of a file as at most 500 printable characters."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(message))
     return text if len(text) <= 500 else f"{text[:499]}…"
-
-
-def _digest(array: NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-    return digest.hexdigest()
 
 
 Take = Callable[[str], NDArray[Any]]  # `Archive.take`
@@ -197,14 +180,6 @@ CORE_TYPES = {
 }
 
 
-class _Transformer(StoredType):
-    """A class with any plain attributes; a trial prediction shows whether they are valid."""
-
-    def mismatch(self, value: Any, types: Types) -> str:
-        fits = self.fits is None or self.fits(value)
-        return "" if fits else " has attributes that do not fit each other"
-
-
 def _bounds_polynomials(step: Any) -> bool:  # limits memory, which grows with the degrees
     low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
     if not 0 <= low <= high <= 99:
@@ -250,12 +225,12 @@ _SKLEARN_CHECKS: dict[str, Callable[[Any], bool]] = {  # not checked by scikit-l
     "FactorAnalysis": lambda step: len(step.components_) <= 4096,
 }
 SCIKIT_LEARN = {
-    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_SKLEARN_CHECKS.get(name))
+    (where := f"sklearn.{module}:{name}"): StoredType(where, None, fits=_SKLEARN_CHECKS.get(name))
     for module, names in _SKLEARN_NAMES.items()
     for name in names.split()
 }
-CORE_TYPES["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
-CORE_TYPES["standardize_joint"] = _Transformer("dbgsom_core.estimators.samples:JointScaler", {})
+CORE_TYPES["range_scale"] = StoredType("dbgsom_core.estimators.samples:RangeScaler", None)
+CORE_TYPES["standardize_joint"] = StoredType("dbgsom_core.estimators.samples:JointScaler", None)
 
 
 def stored_types() -> dict[str, StoredType]:

@@ -304,9 +304,11 @@ def _write_estimator(
         if name not in _NOT_STORED
     }
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
-    # Fields that the estimator's parameters set, as they do again on loading.
-    filled = [name for name in _FILLING if getattr(estimator, name) is not None]
-    parts["growth"]["filled"] = [*filled, *(f"base.{name}" for name in filled)]
+    for name in _FILLING:
+        if getattr(estimator, name) is not None:  # it fills these fields again on loading
+            fields = parts["growth"]["params"]
+            fields.pop(name, None)
+            fields.get("base", {}).pop(name, None)
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name, types)
         for name in (entry.removesuffix("?") for entry in FITTED)
@@ -446,7 +448,7 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
     distribution, name, version = (_checked_name(part[key]) for key in keys)
     try:
         cls = get_registry().find(kind, f"{distribution}:{name}")
-        params = _fields(cls, part["params"], part.get("filled", ()))
+        params = _fields(cls, part["params"])
     except DbgsomError as error:
         near = did_you_mean(name, get_registry().names(kind))
         raise PluginError(
@@ -461,18 +463,14 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
         raise ArchiveError(f"holds a part that is wrong: {problems}") from error
 
 
-def _fields(
-    cls: type[Component], params: Mapping[str, Any], filled: Sequence[str]
-) -> dict[str, Any]:
-    """Return a part's stored fields, without those that the estimator sets."""
-    hidden = {*cls.of_this_machine, *filled}
-    kept = {name: value for name, value in params.items() if name not in hidden}
+def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part's stored fields, without those that no file may set."""
+    kept = {name: value for name, value in params.items() if name not in cls.of_this_machine}
     for field, kind in nested_fields(cls).items():
         if field in kept:
-            inner, prefix = dict(kept[field]), f"{field}."
+            inner = dict(kept[field])
             name = _checked_name(inner.pop("name"))
-            within = [it.removeprefix(prefix) for it in filled if it.startswith(prefix)]
-            kept[field] = _fields(get_registry().find(kind, name), inner, within) | {"name": name}
+            kept[field] = _fields(get_registry().find(kind, name), inner) | {"name": name}
     return kept
 
 

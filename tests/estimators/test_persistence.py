@@ -127,15 +127,12 @@ def test_a_truncated_file_says_so(saved, share):
         persistence.load(path)
 
 
-@pytest.mark.parametrize("part", ["header", "a5"])
+@pytest.mark.parametrize("part", ["header.npy", "a5.npy"])
 def test_what_was_changed_after_writing_is_damage(saved, part):
-    with np.load(saved[1]) as file:
-        arrays = dict(file)
-    arrays[part] = arrays[part].copy()
-    arrays[part].view(np.uint8).reshape(-1)[-2] ^= 1
-    with saved[1].open("wb") as file:
-        np.savez(file, **arrays)
-    with pytest.raises(ModelFileError, match=r"is damaged: its header|it is damaged"):
+    content = bytearray(saved[1].read_bytes())
+    content[content.index(part.encode()) + 250] ^= 1
+    saved[1].write_bytes(content)
+    with pytest.raises(ModelFileError, match="is damaged"):
         persistence.load(saved[1])
 
 
