@@ -1,7 +1,7 @@
 """Archives of arrays and a JSON header: bounds on memory, an allow-list, no pickle and no code.
 
-Model files and checkpoints are such archives. Before memory is allocated, its size is compared with
-a limit for the file's size. Digests detect damage, not forgery: a forger can write digests, too.
+Model files and checkpoints are such archives. Nothing in them is compressed, so that what is read
+is never larger than the file; the checksums of the zip detect damage.
 
 *Plain* values can be stored: None, bool, int, float, str, lists, tuples and mappings of them,
 dtypes and numpy arrays of numbers, text or dates; and objects of the classes on the allow-list,
@@ -10,7 +10,6 @@ attribute by attribute. The allow-list describes attributes in the type language
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -31,9 +30,6 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.tables import is_unit
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
-# Limits against zip bombs, (offset, ratio): n bytes may unpack to offset + ratio * n bytes.
-ARRAY_BYTES = (1 << 26, 100)
-HEADER_BYTES = (1 << 20, 4)
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer
     rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
@@ -46,22 +42,13 @@ class ArchiveError(ValueError):
 
 
 def write_archive(
-    path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], packed: bool = True
+    path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write header and arrays to ``path``, replacing an older file atomically."""
-    digests = {name: _digest(array) for name, array in arrays.items()}
-    text = json.dumps({**header, "digests": digests}).encode()
-    digest = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
-    members = {**arrays, "header": np.frombuffer(text, dtype=np.uint8), "digest": digest}
-    unpacked = sum(array.nbytes for array in arrays.values())
+    text = json.dumps(header).encode()
+    members = {**arrays, "header": np.frombuffer(text, dtype=np.uint8)}
 
     def write(partial: Path) -> None:
-        if packed:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **members)  # type: ignore[arg-type]
-            size = partial.stat().st_size
-            if unpacked <= _limit(ARRAY_BYTES, size) and len(text) <= _limit(HEADER_BYTES, size):
-                return  # otherwise a reader would reject it as a zip bomb
         with partial.open("wb") as file:
             np.savez(file, **members)  # type: ignore[arg-type]
 
@@ -72,35 +59,25 @@ class Archive:
     """An open archive; each array can be read once."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._size = os.fstat(file.fileno()).st_size
         self._zip = zipfile.ZipFile(file)
-        self._members = {member.filename: member for member in self._zip.infolist()}
-        if len(self._members) < len(self._zip.infolist()):
+        members = self._zip.infolist()
+        self._members = {member.filename: member for member in members}
+        if len(self._members) < len(members):
             raise ArchiveError("holds a member twice")
-        self._bytes_left = _limit(ARRAY_BYTES, self._size)
-        self._digests: Mapping[str, str] = {}
+        # A zip bomb is compressed, or lets many members stand on the same bytes.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ArchiveError("is compressed, which no model file is")
+        if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
+            raise ArchiveError("says that it holds more bytes than it has: it is cut short")
         if "header.npy" not in self._members:
             raise ArchiveError("was not written by dbgsom-core: it has no header")
-        if self._members["header.npy"].file_size > _limit(HEADER_BYTES, self._size):
-            raise ArchiveError("has a header larger than any model needs")
-        text = self.take("header").tobytes()
-        digest = hashlib.sha256(text).digest()
-        if "digest.npy" in self._members and self.take("digest").tobytes() != digest:
-            raise ArchiveError("is damaged: its header does not match its digest")
-        self.header: dict[str, Any] = json.loads(text)
-        self._digests = self.header.pop("digests", {})
+        self.header: dict[str, Any] = json.loads(self.take("header").tobytes())
 
     def take(self, name: str) -> NDArray[Any]:
         """Return the array of this name, once: a header refers to each array at most once."""
         member = self._members.pop(f"{name}.npy", None)
         if member is None:
             raise ArchiveError(f"has no array {name!r}, or refers to it twice")
-        self._bytes_left -= member.file_size
-        if self._bytes_left < 0:
-            limit = _limit(ARRAY_BYTES, self._size)
-            raise ArchiveError(f"would unpack to more than {limit} bytes, which no model does")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ArchiveError(f"uses an unsupported compression for {name!r}")
         with self._zip.open(member) as stream:
             start = stream.read(len(_MAGIC) + 2)
             header = _NPY_HEADER.fullmatch(stream.read(int.from_bytes(start[-2:], "little")))
@@ -115,8 +92,6 @@ class Archive:
             if stream.readinto(content.data) < size or stream.read(1):  # type: ignore[attr-defined]
                 raise ArchiveError(f"is cut short within {name!r}")
         array: NDArray[Any] = content.view(dtype).reshape(shape, order=order)  # type: ignore[call-overload]
-        if self._digests.get(name, digest := _digest(array)) != digest:
-            raise ArchiveError(f"holds another array {name!r} than was written: it is damaged")
         array = array.astype(dtype.newbyteorder("="), copy=False)
         largest = {"U": 0x10FFFF, "b": 1}.get(dtype.kind)  # beyond which numpy itself fails
         if largest is not None:
@@ -151,16 +126,6 @@ def printable_line(message: object) -> str:
     """Return a message with text of a file as at most 500 printable characters."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(message))
     return text if len(text) <= 500 else f"{text[:499]}…"
-
-
-def _limit(line: tuple[int, int], size: int) -> int:
-    return line[0] + line[1] * size
-
-
-def _digest(array: NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-    return digest.hexdigest()
 
 
 Take = Callable[[str], NDArray[Any]]  # `Archive.take`
@@ -215,14 +180,6 @@ CORE_TYPES = {
 }
 
 
-class _Transformer(StoredType):
-    """A class with any plain attributes; a trial prediction shows whether they are valid."""
-
-    def mismatch(self, value: Any, types: Types) -> str:
-        fits = self.fits is None or self.fits(value)
-        return "" if fits else " has attributes that do not fit each other"
-
-
 def _bounds_polynomials(step: Any) -> bool:  # limits memory, which grows with the degrees
     low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
     if not 0 <= low <= high <= 99:
@@ -268,12 +225,12 @@ _SKLEARN_CHECKS: dict[str, Callable[[Any], bool]] = {  # not checked by scikit-l
     "FactorAnalysis": lambda step: len(step.components_) <= 4096,
 }
 SCIKIT_LEARN = {
-    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_SKLEARN_CHECKS.get(name))
+    (where := f"sklearn.{module}:{name}"): StoredType(where, None, fits=_SKLEARN_CHECKS.get(name))
     for module, names in _SKLEARN_NAMES.items()
     for name in names.split()
 }
-CORE_TYPES["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
-CORE_TYPES["standardize_joint"] = _Transformer("dbgsom_core.estimators.samples:JointScaler", {})
+CORE_TYPES["range_scale"] = StoredType("dbgsom_core.estimators.samples:RangeScaler", None)
+CORE_TYPES["standardize_joint"] = StoredType("dbgsom_core.estimators.samples:JointScaler", None)
 
 
 def stored_types() -> dict[str, StoredType]:
@@ -319,11 +276,8 @@ def to_plain(
         )
     if problem := types[name].mismatch(value, types):
         raise NotPlainError(f"{where}{problem}")
-    kind: dict[str, Any] = {"$object": name}
-    if name not in SCIKIT_LEARN:
-        kind = {"$state": name, "version": types[name].version}
     state = {key: to_plain(it, arrays, f"{where}.{key}", types) for key, it in vars(value).items()}
-    return {**kind, "state": state}
+    return {"$object": name, "state": state}
 
 
 def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
@@ -346,27 +300,15 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
         return tuple(from_plain(item, take, types, where) for item in value["$tuple"])
     if "$map" in value:
         return {k: from_plain(it, take, types, f"{where}.{k}") for k, it in value["$map"].items()}
-    name = _listed_name(value, types)
+    name = str(value.get("$object"))
+    if name not in types:
+        raise NotPlainError(
+            f"the file holds a '{name}', which is not on the list of what model files hold"
+            f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
+        )
     made: Any = object.__new__(types[name].load())
     for key, item in value["state"].items():
         vars(made)[key] = from_plain(item, take, types, f"{where}.{key}")
     if problem := types[name].mismatch(made, types):
         raise NotPlainError(f"the file holds a '{name}' that is wrong: {where}{problem}")
     return made
-
-
-def _listed_name(value: Mapping[str, Any], types: Types) -> str:
-    """Return the allow-list's name of a plain object's class."""
-    name = value.get("$object", value.get("$state"))
-    listed = name in types and (name in SCIKIT_LEARN) == ("$object" in value)
-    if listed and value.get("version", 1) > types[name].version:
-        raise NotPlainError(
-            f"the file holds '{name}' of version {value['version']}, which is newer than what "
-            "is installed here; upgrade the package that provides it"
-        )
-    if not listed:
-        raise NotPlainError(
-            f"the file holds a '{name}', which is not on the list of what model files hold"
-            f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
-        )
-    return str(name)

@@ -128,7 +128,7 @@ class Checkpoints:
         try:
             if self.first is not None:
                 self.first()
-            write_archive(self.path, header, arrays, packed=False)
+            write_archive(self.path, header, arrays)
         except OSError as error:
             if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))

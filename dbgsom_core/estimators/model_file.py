@@ -1,11 +1,11 @@
 """Model files: content, writing and reading, and models with prepare steps.
 
 A model file is a zip of .npy arrays and a JSON header, without pickle. The header has the format's
-version, the estimator's class and parameters, and for each component its name, distribution,
+number, the estimator's class and parameters, and for each component its name, distribution,
 version and fields. Reading imports installed plugins and listed transformers, and nothing else.
 
 `FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new array needs a field of
-`training.fit.FittedState` and a line in `FITTED`, with a ``?`` so that older files still load.
+`training.fit.FittedState`, a line in `FITTED`, and a new number of the format.
 """
 
 from __future__ import annotations
@@ -302,9 +302,11 @@ def _write_estimator(
         if name not in _NOT_STORED
     }
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
-    # Fields that the estimator's parameters set, as they do again on loading.
-    filled = [name for name in _FILLING if getattr(estimator, name) is not None]
-    parts["growth"]["filled"] = [*filled, *(f"base.{name}" for name in filled)]
+    for name in _FILLING:
+        if getattr(estimator, name) is not None:  # it fills these fields again on loading
+            fields = parts["growth"]["params"]
+            fields.pop(name, None)
+            fields.get("base", {}).pop(name, None)
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name, types)
         for name in (entry.removesuffix("?") for entry in FITTED)
@@ -435,7 +437,7 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
     }
     if isinstance(params.get("class_weight"), list):
         params["class_weight"] = dict(params["class_weight"])
-    parts = dict(stored["parts"])
+    parts = stored["parts"]
     return params | {kind: _read_part(kind, parts[kind]) for kind in PARTS}
 
 
@@ -444,7 +446,7 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
     distribution, name, version = (_checked_name(part[key]) for key in keys)
     try:
         cls = get_registry().find(kind, f"{distribution}:{name}")
-        params = _fields(cls, part["params"], part.get("filled", ()))
+        params = _fields(cls, part["params"])
     except DbgsomError as error:
         near = did_you_mean(name, get_registry().names(kind))
         raise PluginError(
@@ -459,18 +461,14 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
         raise ArchiveError(f"holds a part that is wrong: {problems}") from error
 
 
-def _fields(
-    cls: type[Component], params: Mapping[str, Any], filled: Sequence[str]
-) -> dict[str, Any]:
-    """Return a part's stored fields, without those that the estimator sets."""
-    hidden = {*cls.of_this_machine, *filled}
-    kept = {name: value for name, value in params.items() if name not in hidden}
+def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part's stored fields, without those that no file may set."""
+    kept = {name: value for name, value in params.items() if name not in cls.of_this_machine}
     for field, kind in nested_fields(cls).items():
         if field in kept:
-            inner, prefix = dict(kept[field]), f"{field}."
+            inner = dict(kept[field])
             name = _checked_name(inner.pop("name"))
-            within = [it.removeprefix(prefix) for it in filled if it.startswith(prefix)]
-            kept[field] = _fields(get_registry().find(kind, name), inner, within) | {"name": name}
+            kept[field] = _fields(get_registry().find(kind, name), inner) | {"name": name}
     return kept
 
 

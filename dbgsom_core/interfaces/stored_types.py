@@ -33,11 +33,10 @@ class StoredType:
         ``"module:Class"``, imported when a model or a file holds such an object. Subclasses are
         another class. Objects are made attribute by attribute, without a call of the class; then a
         row of ones shows whether a transformer works with them.
-    attributes : mapping of str to str
+    attributes : mapping of str to str, or None
         The type of each attribute. One key may name several, ``"mean_ scale_"``; with ``?`` at
-        its end an attribute may be missing, and one that is not named may not be there.
-    version : int
-        Of the attributes: a new one for each change that an older reader would not understand.
+        its end an attribute may be missing, and one that is not named may not be there. None: any
+        plain attributes, where a row of ones shows all that can be wrong with them.
     fits : callable, optional
         Gets an object whose attributes are as described; False where they do not fit each other.
         What nobody checks later is checked here, above all positions in other arrays.
@@ -63,14 +62,13 @@ class StoredType:
     """
 
     where: str
-    attributes: Mapping[str, str]
-    version: int = 1
+    attributes: Mapping[str, str] | None
     fits: Callable[[Any], bool] | None = None
 
     def __post_init__(self) -> None:
         if not all(self.where.partition(":")):
             raise ValueError(f"where is {self.where!r}; write 'module:Class'")
-        for names, holds in self.attributes.items():
+        for names, holds in (self.attributes or {}).items():
             for kind in map(str.strip, holds.split("|")):
                 array = _ARRAY.fullmatch(_MANY_OF.sub("", kind))
                 if array[1] not in _ARRAYS if array else not _PLAIN.fullmatch(kind):
@@ -100,8 +98,13 @@ class StoredType:
 
     def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
         """Return why an object of the class cannot be held, as `mismatch` does."""
-        given, sizes = dict(vars(value)), dict[str, int]()
-        for names, holds in self.attributes.items():
+        attributes = self.attributes
+        if attributes is None:
+            given, attributes = {}, {}
+        else:
+            given = dict(vars(value))
+        sizes: dict[str, int] = {}
+        for names, holds in attributes.items():
             for entry in names.split():
                 name = entry.removesuffix("?")
                 if name in given:

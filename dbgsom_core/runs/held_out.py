@@ -51,7 +51,7 @@ class HeldOut:
             header = {"rows": fold.split_digest, "names": list(arrays)}
             with suppress(OSError):  # a run that is resumed then shows training rows
                 self._folder.mkdir(parents=True, exist_ok=True)
-                write_archive(self._path(fold), header, arrays, packed=False)
+                write_archive(self._path(fold), header, arrays)
 
     def _arrays(self, found: Evaluation) -> Arrays | None:
         answers: Any = found.predictions

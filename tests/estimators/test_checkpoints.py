@@ -57,8 +57,6 @@ def written(estimator, folder):
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files if name != "header"}
         header = json.loads(bytes(file["header"]))
-    header.pop("digests", None)  # also of how long it took
-    arrays.pop("digest", None)
     for record in header["estimator"]["history"]:
         del record["seconds"]
     return header, arrays

@@ -1,7 +1,6 @@
 """Saved models: one file, no pickle, the same answers."""
 
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +12,6 @@ from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import archive
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -55,11 +52,6 @@ def test_float32_and_array_starts_survive(tmp_path, iris):
     np.testing.assert_array_equal(again.predict(X), vq.labels_)
 
 
-def test_files_of_another_format_are_refused():
-    with pytest.raises(ModelFileError, match=r"is of format 2, by dbgsom-core .* and .* reads for"):
-        persistence.load(DATA / "model-format-2.npz")
-
-
 def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
     X, y = iris
     steps = [(name, make_step(name, {})) for name in ("range_scale", "standardize")]
@@ -69,7 +61,7 @@ def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
         text = bytes(file["header"]).decode()
     assert "dbgsom_core" not in text
     tags = {"summaries", "calibration", "range_scale"}
-    assert all(f'"$state": "{tag}", "version": 1' in text for tag in tags)
+    assert all(f'"$object": "{tag}"' in text for tag in tags)
     assert '"$object": "sklearn.preprocessing:StandardScaler"' in text
     parts = json.loads(text)["estimator"]["parts"]
     assert set(parts) == {"metric", "kernel", "growth", "labeller", "engine"}
@@ -116,21 +108,11 @@ def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
     def broken(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr(archive.np, "savez_compressed", broken)
+    monkeypatch.setattr(archive.np, "savez", broken)
     with pytest.raises(OSError, match="disk full"):
         clf.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-
-
-def test_what_packs_too_well_is_written_so_that_it_loads(tmp_path, iris, monkeypatch):
-    # So regular that a reader would take it for a bomb if it were packed.
-    vq = SomVQ(epochs=3, max_neurons=9).fit(iris[0])
-    vq.labels_ = np.zeros(1 << 19, dtype=np.int64)
-    monkeypatch.setattr(archive, "ARRAY_BYTES", (1 << 20, 100))
-    vq.save(tmp_path / "m.npz")
-    assert (tmp_path / "m.npz").stat().st_size > 1 << 22
-    assert len(SomVQ.load(tmp_path / "m.npz").labels_) == 1 << 19
 
 
 # ----------------------------------------------------------------------- what cannot be loaded
@@ -145,15 +127,12 @@ def test_a_truncated_file_says_so(saved, share):
         persistence.load(path)
 
 
-@pytest.mark.parametrize("part", ["header", "a5"])
+@pytest.mark.parametrize("part", ["header.npy", "a5.npy"])
 def test_what_was_changed_after_writing_is_damage(saved, part):
-    with np.load(saved[1]) as file:
-        arrays = dict(file)
-    arrays[part] = arrays[part].copy()
-    arrays[part].view(np.uint8).reshape(-1)[-2] ^= 1
-    with saved[1].open("wb") as file:
-        np.savez(file, **arrays)
-    with pytest.raises(ModelFileError, match=r"is damaged: its header|it is damaged"):
+    content = bytearray(saved[1].read_bytes())
+    content[content.index(part.encode()) + 250] ^= 1
+    saved[1].write_bytes(content)
+    with pytest.raises(ModelFileError, match="is damaged"):
         persistence.load(saved[1])
 
 
@@ -168,8 +147,8 @@ def newer(header, arrays):
     header.update(format=999, version="9.9.9")
 
 
-def newer_state(header, arrays):
-    header["estimator"]["fitted"]["_memory"]["version"] = 2
+def older(header, arrays):
+    header.update(format=2)
 
 
 def missing_plugin(header, arrays):
@@ -182,7 +161,7 @@ def missing_plugin(header, arrays):
     ("change", "error", "message"),
     [
         (newer, ModelFileError, r"of format 999, by dbgsom-core 9\.9\.9.* upgrade"),
-        (newer_state, ModelFileError, r"'summaries' of version 2.*upgrade"),
+        (older, ModelFileError, r"of format 2, by .* fit and save the model again"),
         (missing_plugin, PluginError, r"claims that it is from dbgsom-warping 1\.2"),
     ],
 )

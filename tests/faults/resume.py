@@ -146,10 +146,7 @@ def _model(path: Path) -> dict[str, object]:
         header = json.loads(bytes(file["header"]))
         for record in header["estimator"]["history"]:
             del record["seconds"]
-        header.pop("digests", None)  # also of how long it took
-        arrays = {
-            name: file[name].tobytes() for name in file.files if name not in ("header", "digest")
-        }
+        arrays = {name: file[name].tobytes() for name in file.files if name != "header"}
     return {"header": header, **arrays}
 
 

@@ -91,11 +91,12 @@ class KernelVote(Majority):
         counted = np.ones(len(y)) if weights is None else weights
         shares = np.bincount(y, counted, around.n_classes) + 1 / around.n_classes
         shares /= shares.sum()
-        rows, best = np.arange(len(y)), (np.inf, 0.0, 0.0)
         apart = relative_squares(around.distances, _UNIT)
+        same = np.asarray(around.values) == y[:, None]
+        best = (np.inf, 0.0, 0.0)
         for bandwidth in BANDWIDTHS:
-            votes = _votes(around, apart, bandwidth)
-            given, total = votes[rows, y], votes.sum(axis=1)
+            votes = around.weights * np.exp(apart / (-2 * bandwidth))
+            given, total = (votes * same).sum(axis=1), votes.sum(axis=1)
             for strength in STRENGTHS:
                 likely = (given + strength * shares[y]) / (total + strength)
                 loss = -float(np.average(np.log(likely), weights=counted))
@@ -144,12 +145,14 @@ Array = NDArray[np.float64]
 _MOST_COLUMNS = 1000
 _MOST_SLOPES = 10_000  # columns × classes
 _FOLDS = 3
-_PENALTIES_OF_CLASSES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)  # of squared slopes, beside mean losses
+_ONE_FOLD = 250_000  # samples × columns × classes from which on one fold tells enough
+# Of half the squared slopes, beside mean losses; the stronger ones first, as each regression
+# starts from the one before and the weaker the penalty, the more steps it takes from far away.
+_PENALTIES_OF_CLASSES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 _NO_BETTER = 1.02  # times the least loss, from which on weaker penalties are not tried
 _MIXES = np.linspace(0, 1, 21)
 _FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this
-_STEPS, _LAST_STEPS = 25, 60
-_AT_REST, _LAST_AT_REST = 1e-3, 1e-5  # largest change of a slope
+_STEPS, _LEAST_GAIN = 50, 1e-4  # a step that gains less of the mean loss is the last one
 _OF_CLASSES = ("mean", "scale", "slopes", "intercepts", "mix")
 
 
@@ -159,9 +162,10 @@ class LinearVote(KernelVote):
     Class c has a probability in proportion to V_c^a R_c^(1 - a): V_c is that of ``kernel_vote``,
     R_c that of a multinomial logistic regression with a ridge penalty on standardised columns,
     mixed with the shares of the classes as if they were one sample more. Its penalty is the one of
-    a grid under which the samples are most likely, each fold of three left out, and a that of 0,
-    0.05, … 1 under which they are, left out by the votes, too. Samples of more than 1000 columns,
-    or of more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
+    a grid under which left-out samples are most likely, and a that of 0, 0.05, … 1 under which they
+    are, left out by the votes, too. Each fold of three is left out; where samples times columns
+    times classes are more than 250,000, only the first. Samples of more than 1000 columns, or of
+    more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
     """
 
     reads_samples: ClassVar[bool] = True
@@ -171,8 +175,8 @@ class LinearVote(KernelVote):
         self, around: Surroundings, y: NDArray[np.int64], weights: Array | None, som_map: SomMap
     ) -> dict[str, Array]:
         state = super().learn(around, y, weights, som_map)
-        X = np.asarray(around.X, dtype=np.float64)
-        if not 0 < X.shape[1] <= min(_MOST_COLUMNS, _MOST_SLOPES // around.n_classes):
+        X, count = np.asarray(around.X, dtype=np.float64), around.n_classes
+        if not 0 < X.shape[1] <= min(_MOST_COLUMNS, _MOST_SLOPES // count):
             return state
         counted = np.ones(len(y)) if weights is None else weights
         n = max(counted.sum(), float(len(y)))
@@ -182,13 +186,16 @@ class LinearVote(KernelVote):
         mean = np.where(spread > 0, counted @ X, X[0])
         deviation = size * np.sqrt(counted @ np.square((X - mean) / size))
         scale = np.where(deviation > 0, deviation, 1.0)
-        slopes, intercepts, left_out = _logistic_regression(
-            (X - mean) / scale, y, counted, _folds(X, y), around.n_classes
+        tried = 1 if n * X.shape[1] * count > _ONE_FOLD else _FOLDS
+        slopes, intercepts, rows, left_out = _logistic_regression(
+            (X - mean) / scale, y, counted, _folds(X, y), tried, count
         )
-        votes = np.log(super().answer(around, state))
+        votes = np.log(super().answer(around, state)[rows])
         linear = _with_shares(left_out, state["shares"], n)
-        likely = [_log_softmax(mix * votes + (1 - mix) * linear) for mix in _MIXES]
-        losses = [-float(counted @ one[np.arange(len(y)), y]) for one in likely]
+        losses = []
+        for mix in _MIXES:
+            likely = _log_softmax(mix * votes + (1 - mix) * linear)
+            losses.append(_mean_loss(likely, y[rows], counted[rows]))
         mixed = np.array([_MIXES[int(np.argmin(losses))], n])
         learnt = (mean, scale, slopes, intercepts, mixed)
         return state | dict(zip(_OF_CLASSES, learnt, strict=True))
@@ -236,77 +243,84 @@ def _folds(X: Array, y: NDArray[np.int64]) -> NDArray[np.int64]:
     return folds
 
 
-def _logistic_regression(
-    X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], count: int
-) -> tuple[Array, Array, Array]:
-    """Return slopes (D, C), intercepts (C,), and log-probabilities (n, C) of left-out folds.
+def _mean_loss(logs: Array, y: NDArray[np.int64], weights: Array) -> float:
+    return -float(np.average(logs[np.arange(len(y)), y], weights=weights))
 
-    Columns of X have mean 0, ``weights`` the sum 1.
+
+def _logistic_regression(
+    X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], tried: int, count: int
+) -> tuple[Array, Array, NDArray[np.int64], Array]:
+    """Return slopes (D, C) and intercepts (C,); rows left out, and their log-probabilities (m, C).
+
+    Columns of X have mean 0, ``weights`` the sum 1. The first ``tried`` folds are left out.
     """
-    rows, truth = np.arange(len(y)), np.eye(count)[y]
+    truth = np.eye(count)[:, y]
+    # Along principal axes columns are uncorrelated, so that a unit for each makes the loss round.
     moments, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
     moments = np.append(np.maximum(moments, 0.0), 1.0)
     along = np.column_stack([X @ axes, np.ones(len(y))])
-    # A regression without each of the folds, and one of all samples.
-    of = weights[:, None] * (folds[:, None] != np.arange(_FOLDS + 1))
-    models = np.zeros((len(moments), _FOLDS + 1, count))
-    models[-1] = np.log(of.T @ truth + 1e-3)
-    best: tuple[float, float, Any, Any] = (np.inf, 0.0, None, None)
+    shares = np.zeros((count, len(moments)))
+    shares[:, -1] = np.log(truth @ weights + 1e-3)
+    models = [shares] * tried
+    rows = np.flatnonzero(folds < tried)
+    left_out = np.empty((len(y), count))
+    least, chosen = np.inf, (0.0, shares, left_out)
     for penalty in _PENALTIES_OF_CLASSES:
-        models = _ascend(along, truth, of, moments, penalty, models, _STEPS, _AT_REST)
-        scores = along @ models.reshape(len(moments), -1)
-        found = _log_softmax(scores.reshape(len(y), _FOLDS + 1, count)[rows, folds])
-        loss = -float(weights @ found[rows, y])
-        if loss < best[0]:
-            best = (loss, penalty, models[:, _FOLDS:], found)
-        elif loss > _NO_BETTER * best[0]:
+        for fold in range(tried):
+            inside, outside = folds != fold, folds == fold
+            models[fold] = _most_likely(
+                along[inside], truth[:, inside], weights[inside], moments, penalty, models[fold]
+            )
+            left_out[outside] = _log_softmax(along[outside] @ models[fold].T)
+        loss = _mean_loss(left_out[rows], y[rows], weights[rows])
+        if loss < least:
+            least, chosen = loss, (penalty, np.mean(models, axis=0), left_out[rows])
+        elif loss > _NO_BETTER * least:
             break
-    _, penalty, model, found = best
-    model = _ascend(
-        along, truth, of[:, _FOLDS:], moments, penalty, model, _LAST_STEPS, _LAST_AT_REST
-    )[:, 0]
-    return axes @ model[:-1], model[-1], found
+    penalty, start, found = chosen
+    model = _most_likely(along, truth, weights, moments, penalty, start)
+    return axes @ model[:, :-1].T, model[:, -1], rows, found
 
 
-def _ascend(
-    X: Array,
-    truth: Array,
-    weights: Array,
-    moments: Array,
-    penalty: float,
-    models: Array,
-    steps: int,
-    at_rest: float,
+def _most_likely(
+    X: Array, truth: Array, weights: Array, moments: Array, penalty: float, start: Array
 ) -> Array:
-    """Return coefficients (D, F, C) of F regressions after so many steps, or at rest.
+    """Return coefficients (C, D) of the penalised multinomial regression, by L-BFGS.
 
-    Each maximises a lower bound of the likelihood (Böhning 1992), accelerated (Nesterov 1983) and
-    begun anew where it turns back (O'Donoghue & Candès 2015). Columns of X are uncorrelated, with
-    second ``moments`` (D,); ``weights`` (n, F). The last coefficient, an intercept, is free.
+    Columns of X are uncorrelated, with second ``moments`` (D,); ``truth`` (C, n) is 1 for the class
+    of a sample. The last coefficient, an intercept, is free. Arrays are (C, n), as sums over the
+    few classes are then sums of long rows.
     """
-    penalties = np.full((len(moments), 1, 1), penalty) * weights.sum(axis=0)[:, None]
+    from scipy.optimize import minimize  # slow to import
+
+    weights = weights / weights.sum()
+    counted = truth * weights
+    penalties = np.full(len(moments), penalty)
     penalties[-1] = 0.0
-    bound = np.maximum(moments[:, None, None] / 2 + penalties, np.finfo(np.float64).tiny)
-    before, pace = models, np.ones(models.shape[1])
-    for _ in range(steps):
-        quicker = (1 + np.sqrt(1 + 4 * np.square(pace))) / 2
-        ahead = models + ((pace - 1) / quicker)[:, None] * (models - before)
-        chances = (X @ ahead.reshape(len(moments), -1)).reshape(len(X), *models.shape[1:])
-        chances -= chances.max(axis=2, keepdims=True)
-        np.exp(chances, out=chances)
-        chances /= chances.sum(axis=2, keepdims=True)
-        left = weights[:, :, None] * (truth[:, None] - chances)
-        gradient = (X.T @ left.reshape(len(X), -1)).reshape(models.shape) - penalties * ahead
-        before, models = models, ahead + gradient / bound
-        turned = ((ahead - models) * (models - before)).sum(axis=(0, 2)) > 0
-        pace = np.where(turned, 1.0, quicker)
-        if np.abs(models - before).max() < at_rest:
-            break
-    return models
+    # In these units no second derivative is above 1 (Böhning 1992).
+    units = 1 / np.sqrt(moments / 2 + penalties)
+
+    def loss(scaled: Array) -> tuple[float, Array]:
+        model = scaled.reshape(start.shape) * units
+        scores = model @ X.T
+        scores -= scores.max(axis=0)
+        value = -float(np.vdot(counted, scores))
+        np.exp(scores, out=scores)
+        totals = scores.sum(axis=0)
+        value += float(weights @ np.log(totals))
+        scores *= weights / totals
+        scores -= counted
+        pulled = penalties * model
+        gradient = scores @ X + pulled
+        return value + float(np.vdot(pulled, model)) / 2, (gradient * units).ravel()
+
+    options = {"maxiter": _STEPS, "ftol": _LEAST_GAIN, "gtol": 1e-5}
+    found = minimize(loss, (start / units).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.reshape(start.shape) * units)
 
 
 WIDTHS = (0.5, 1.0, 2.0)  # hops
-PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+PENALTIES = np.logspace(-2, 2, 5)
 _OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
 _MOST_AXES = 32  # principal axes along which the models of neurons have slopes
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
@@ -342,12 +356,14 @@ class LocalLinear(Mean):
         scale = np.sqrt(np.average(np.square(X - mean), axis=0, weights=counted))
         scale = np.where(scale > 0, scale, 1.0)
         X = (X - mean) / scale
-        slopes, intercept, axes = _ridge(X, y, counted)
-        axes = axes[:, :_MOST_AXES]
+        everyone = np.ones(len(y), dtype=bool)
+        errors, slopes, intercepts, axes = _ridges(X, y, counted, everyone, _OF_ALL, 0)
+        best = int(errors.argmin())
+        slopes, intercept = slopes[:, best], intercepts[best]
+        axes = axes[:, ::-1][:, :_MOST_AXES]
         left = y - intercept - X @ slopes
-        neurons = _around_neurons(
-            X @ axes, left, counted, around.units[:, 0].astype(np.int64), som_map
-        )
+        units = around.units[:, 0].astype(np.int64)
+        neurons = _around_neurons(X @ axes, left, counted, units, som_map)
         of_all = np.append(slopes / scale, intercept)
         return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
 
@@ -382,22 +398,29 @@ class LocalLinear(Mean):
         return np.asarray(answers)
 
 
-def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
-    # Slopes and intercept for X without a mean, and the principal axes, first ones first.
-    total, one = weights.sum(), np.minimum(weights, 1.0)
-    middle = float(weights @ y / total)
+def _ridges(
+    X: Array, y: Array, weights: Array, own: NDArray[np.bool_], penalties: Array, more: float
+) -> tuple[Array, Array, Array, Array]:
+    """Return errors (P,), slopes (D, P) and intercepts (P,) of ridge regressions, and their axes.
+
+    Errors are sums of squares of the samples that are ``own``, each left out; of a weighted one a
+    weight of 1 is. The level is a mean with ``more`` samples of target 0. Axes are principal ones,
+    the last ones first.
+    """
+    total = weights.sum() + more
+    middle = weights @ X / weights.sum()
+    level = float(weights @ y / total)
+    X, y = X - middle, y - level
     values, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
-    values, axes = np.maximum(values[::-1], 0.0), axes[:, ::-1]
-    along = X @ axes
-    moments = along.T @ (weights * (y - middle))
-    best: tuple[float, Any] = (np.inf, None)
-    for penalty in _OF_ALL:
-        slopes = moments / (values + penalty)
-        leverage = one * (1 / total + np.square(along) @ (1 / (values + penalty)))
-        loss = weights @ np.square((y - middle - along @ slopes) / np.maximum(1 - leverage, 1e-3))
-        if loss < best[0]:
-            best = (float(loss), slopes)
-    return axes @ best[1], middle, axes
+    shrunk = 1 / (np.maximum(values, 0.0)[:, None] + penalties)
+    moments = axes.T @ ((X * weights[:, None]).T @ y)
+    slopes = moments[:, None] * shrunk
+    along, counted = X[own] @ axes, weights[own]
+    leverage = 1 / total + np.square(along) @ shrunk
+    kept = np.maximum(1 - np.minimum(counted, 1.0)[:, None] * leverage, 1e-3)
+    errors = counted @ np.square((y[own, None] - along @ slopes) / kept)
+    slopes = axes @ slopes
+    return errors, slopes, level - middle @ slopes, axes
 
 
 def _around_neurons(
@@ -405,35 +428,23 @@ def _around_neurons(
 ) -> dict[str, Array]:
     # Offsets (K,) and slopes (K, R) of the neurons' models; a neuron that is nobody's has none.
     squares = np.square(som_map.hops.astype(np.float64))
-    asked, one = np.unique(unit), np.minimum(weights, 1.0)
-    best: tuple[float, Any, Any] = (np.inf, None, None)
+    least = np.inf
+    found: dict[str, Array] = {}
     for width in WIDTHS:
         influence = np.exp(-squares / (2 * width**2))
-        losses, models = np.zeros(len(PENALTIES)), []
-        for neuron in asked:
+        errors = np.zeros(len(PENALTIES))
+        offsets = np.zeros((len(som_map), len(PENALTIES)))
+        slopes = np.zeros((len(som_map), X.shape[1], len(PENALTIES)))
+        for neuron in np.unique(unit):
             kernel = influence[neuron][unit]
             rows = np.flatnonzero(kernel > _NEXT_TO_NOTHING)
-            w = kernel[rows] * weights[rows]
-            total = w.sum()
-            middle = w @ X[rows] / total
-            level = float(w @ y[rows] / (total + 1))
-            part = X[rows] - middle
-            values, axes = np.linalg.eigh((part * w[:, None]).T @ part)
-            values = np.maximum(values, 0.0)
-            moments = axes.T @ ((part * w[:, None]).T @ (y[rows] - level))
-            own = unit[rows] == neuron
-            along, mine = part[own] @ axes, rows[own]
-            for p, penalty in enumerate(PENALTIES):
-                told = level + along @ (moments / (values + penalty))
-                leverage = 1 / (total + 1) + np.square(along) @ (1 / (values + penalty))
-                kept = np.maximum(1 - one[mine] * leverage, 1e-3)
-                losses[p] += weights[mine] @ np.square((y[mine] - told) / kept)
-            models.append((middle, level, values, axes, moments))
-        p = int(losses.argmin())
-        if losses[p] < best[0]:
-            best = (float(losses[p]), PENALTIES[p], models)
-    offsets, slopes = np.zeros(len(som_map)), np.zeros((len(som_map), X.shape[1]))
-    for neuron, (middle, level, values, axes, moments) in zip(asked, best[2], strict=True):
-        slopes[neuron] = axes @ (moments / (values + best[1]))
-        offsets[neuron] = level - middle @ slopes[neuron]
-    return {"offsets": offsets, "slopes": slopes}
+            counted, own = kernel[rows] * weights[rows], unit[rows] == neuron
+            of_neuron, slopes[neuron], offsets[neuron], _ = _ridges(
+                X[rows], y[rows], counted, own, PENALTIES, 1
+            )
+            errors += of_neuron
+        best = int(errors.argmin())
+        if errors[best] < least:
+            least = float(errors[best])
+            found = {"offsets": offsets[:, best], "slopes": slopes[:, :, best]}
+    return found

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from dbgsom_core import SomClassifier, persistence, presets
+from dbgsom_plugins.labellers import neurons
 from dbgsom_plugins.labellers.neurons import (
     _FOLDS,
     _PENALTIES_OF_CLASSES,
@@ -37,7 +38,10 @@ def fitted():
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(classes, weighted):
+@pytest.mark.parametrize("tried", [1, _FOLDS])
+def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(
+    classes, weighted, tried, monkeypatch
+):
     X, y, *_ = halves(600, classes)
     weights = np.random.default_rng(0).integers(1, 4, len(y)) if weighted else np.ones(len(y))
     weights = weights / weights.sum()
@@ -51,20 +55,30 @@ def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(cl
         model = LogisticRegression(C=strength, tol=1e-10, max_iter=5000)
         return model.fit(X[rows], y[rows], weights[rows])
 
+    def loss_of(logs):
+        return -np.average(logs[np.arange(len(left)), y[left]], weights=weights[left])
+
+    left = np.flatnonzero(folds < tried)
     losses = []
     for penalty in _PENALTIES_OF_CLASSES:
         logs = np.empty((len(y), classes))
-        for fold in range(_FOLDS):
+        for fold in range(tried):
             model = twin(penalty, folds != fold)
             logs[folds == fold] = model.predict_log_proba(X[folds == fold])
-        losses.append(-weights @ logs[np.arange(len(y)), y])
+        losses.append(loss_of(logs[left]))
     expected = twin(_PENALTIES_OF_CLASSES[int(np.argmin(losses))], slice(None))
-    slopes, intercepts, left_out = _logistic_regression(X, y, weights, folds, classes)
+    slopes, intercepts, _, _ = _logistic_regression(X, y, weights, folds, tried, classes)
+    found = softmax(X @ slopes + intercepts, axis=1)
+    np.testing.assert_allclose(found, expected.predict_proba(X), atol=0.02)
+    monkeypatch.setattr(neurons, "_LEAST_GAIN", 1e-15)  # as near as scikit-learn is asked to go
+    monkeypatch.setattr(neurons, "_STEPS", 500)
+    slopes, intercepts, rows, left_out = _logistic_regression(X, y, weights, folds, tried, classes)
     found = softmax(X @ slopes + intercepts, axis=1)
     np.testing.assert_allclose(found, expected.predict_proba(X), atol=1e-4)
     if classes > 2:
         np.testing.assert_allclose(slopes.T, expected.coef_, atol=1e-4)
-    assert -weights @ left_out[np.arange(len(y)), y] == pytest.approx(min(losses), abs=1e-3)
+    np.testing.assert_array_equal(rows, left)
+    assert loss_of(left_out) == pytest.approx(min(losses), abs=1e-5)
 
 
 def test_probabilities_are_the_product_of_both_by_their_shares(fitted):
@@ -99,7 +113,8 @@ def test_the_share_of_the_votes_is_the_likeliest_of_what_is_left_out(monkeypatch
     monkeypatch.setattr(KernelVote, "learn", spied)
     state = SomClassifier(**FEW).fit(X, y)._answering.state
     Z = (X - state["mean"]) / state["scale"]
-    *_, left_out = _logistic_regression(Z, y, np.full(len(y), 1 / len(y)), _folds(X, y), 3)
+    weights = np.full(len(y), 1 / len(y))
+    *_, left_out = _logistic_regression(Z, y, weights, _folds(X, y), _FOLDS, 3)
     n = len(y)
     linear = np.log((n * np.exp(left_out) + seen["shares"]) / (n + 1))
 
