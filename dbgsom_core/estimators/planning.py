@@ -22,8 +22,11 @@ from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.runtime import available_threads, compile_clock, one_blas_thread
 from dbgsom_core.estimators.components import AUTO, build_growth, computed
 from dbgsom_core.estimators.samples import is_integer, is_number
+from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.measures import Interval, Measure, MeasureAbilities, Stability
+from dbgsom_core.interfaces.growth import neuron_cap, start_shape
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.measures import Interval, MeasureComponent, Stability
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
@@ -111,8 +114,8 @@ def estimate_fit(
     A copy of the estimator trains for about ``seconds`` in this process.
     """
     parts = estimator.parts(X)
-    engine, growing = parts.engine_abilities, parts.growing
-    elsewhere = engine.session is not None
+    engine, growing = guarded(parts.engine), parts.growing
+    elsewhere = type(parts.engine).session is not EngineComponent.session
     params = estimator.get_params(deep=False) | {"checkpoint": None, "verbose": 0}
     if elsewhere:  # do not start a cluster for an estimate
         params["engine"] = "local"
@@ -139,8 +142,8 @@ def estimate_fit(
     probe, last = Probe(rows, rows == n and not stopped, history, took), history[-1]
     cap = None
     if growing.base is None:  # otherwise there is no limit, as neurons have child maps
-        fixed = growing.max_neurons is None and growing.start_shape is not None
-        cap = math.prod(growing.shape) if fixed else growing.cap(n)
+        fixed = growing.max_neurons is None and growing.start_shape() is not None
+        cap = math.prod(start_shape(growing)) if fixed else neuron_cap(growing, n)
     # The cost of an epoch is proportional to samples times neurons.
     least, epochs = sum(took), last.epoch
     greatest: float | None = least
@@ -155,7 +158,7 @@ def estimate_fit(
         classes = len(np.unique(np.asarray(targets, str))) if estimator._kind == "classifier" else 0
         network = (cap or last.neurons) * 8 * (3 * width + 16 + 2 * classes)
     bytes_of_all: float = _ROW_BYTES * n
-    if not elsewhere and (engine.opened is None or engine.opened(X) is None):
+    if not elsewhere and engine.opened(X) is None:
         itemsize = 4 if getattr(X, "dtype", None) == np.float32 else 8
         bytes_of_all = _BESIDE * (X.nnz * (itemsize + 4) if issparse(X) else n * width * itemsize)
     return Plan(
@@ -387,7 +390,7 @@ def compute_stability(
     y: Any,
     n: int,
     share: float,
-    measures: Mapping[str, Measure] | Sequence[str] | None,
+    measures: Mapping[str, MeasureComponent] | Sequence[str] | None,
     level: float,
     random_state: int,
     n_jobs: int | None,
@@ -434,7 +437,7 @@ def compute_stability(
         of_answers = _OF_ANSWERS[kind] if np.ndim(y) == 1 else ()
         names = (*_MEASURES, *of_answers) if measures is None else measures
         chosen = {name: get_registry().find("measure", name)() for name in names}
-    bounds = {name: MeasureAbilities.of(measure).bounds for name, measure in chosen.items()}
+    bounds = {name: measure.bounds for name, measure in chosen.items()}
     # Pairs of different samples (2, m), for the repeatability: all where they are few.
     if n_samples * (n_samples - 1) // 2 <= _PAIRS:
         first, second = np.triu_indices(n_samples, 1)

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.tables.frames import arrow_table
 
 Mask = NDArray[np.bool_]  # (n,)
@@ -162,7 +162,7 @@ def held_out(
     They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
     least ``least`` samples are left for training.
     """
-    wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
+    wanted = max((guarded(rule).validation for rule in rules), default=0.0)
     masks: list[Mask | None] = []
     for seed, part in enumerate((share or 0.0, wanted)):
         taken = masks[0] if masks else None

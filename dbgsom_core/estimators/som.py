@@ -395,7 +395,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         self._residuals = np.empty(0)
         if calibration is not None and target is not None:
             X = take(X, calibration)
-            answers = self._predictor.labels(self._parts.over(X, self._metric.abilities))
+            answers = self._predictor.labels(self._parts.over(X, self._metric.calls))
             residuals = np.abs(target.y[calibration] - self._point(answers))
             self._residuals = np.sort(residuals, axis=0)
 

@@ -24,10 +24,15 @@ from dbgsom_core.engine.results import (
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
-from dbgsom_core.interfaces.growth import DataSummary, VerticalState
+from dbgsom_core.interfaces.growth import (
+    DataSummary,
+    VerticalState,
+    neuron_cap,
+    start_grid,
+    start_shape,
+)
 from dbgsom_core.interfaces.guard import active_registry, guarded
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
@@ -66,7 +71,7 @@ def fit_map(
     parts, samples, target, new = task.parts, task.samples, task.target, task.new
     checkpointer = checkpointer or Checkpointer()
     multi_output = target is not None and target.y.ndim == 2
-    if multi_output and LabellerAbilities.of(parts.labeller).columns is not None:
+    if multi_output and guarded(parts.labeller).columns is not None:
         raise ValueError(
             f"labeller {type(parts.labeller).__name__} returns several numbers for a target, "
             "and y has several targets; fit an estimator for each"
@@ -177,8 +182,8 @@ def _train_map(
         epochs=-(-epochs // _CONTINUED_DIVISOR) if continues else epochs,
         tol=float(settings["tol"]),
         deviation=summary.deviation,
-        threshold=growing.threshold(summary),
-        max_neurons=growing.cap(samples.total_weight),
+        threshold=float(growing.growing_threshold(summary)),
+        max_neurons=neuron_cap(growing, samples.total_weight),
         cap_is_automatic=growing.max_neurons == "auto",
         robust=gamma,
         continues=start is not None,
@@ -192,7 +197,7 @@ def _train_map(
     if state is None and start is not None:
         state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
     elif state is None:
-        grid = growing.grid(parts.grid, samples.X.shape[1])
+        grid = start_grid(growing, parts.grid, samples.X.shape[1])
         state = TrainingState(_start_map(parts, weighted, moments, settings["random_state"], grid))
     return train(config, state, notify, checkpointer, path)
 
@@ -215,7 +220,7 @@ def _start_map(
     parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
 ) -> SomMap:
     growing = parts.growing
-    (rows, columns), cap = growing.start(grid), growing.max_neurons
+    (rows, columns), cap = start_shape(growing, grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
@@ -224,7 +229,7 @@ def _start_map(
     start = Start(rows, columns, grid, samples, moments, rng)
     init = parts.init
     if hasattr(init, "prototypes"):
-        init = guarded("initialisation", init, "prototypes")(start)
+        init = guarded(init).prototypes(start)
     try:
         prototypes = np.asarray(init, dtype=np.float64)
     except ValueError as error:
@@ -259,7 +264,7 @@ def horizontal_parts(parts: Parts) -> Parts:
 def check_continues(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
     """Raise ValueError where training of a map cannot continue with these parts."""
     trained, n_features = som_map.grid, som_map.prototypes.shape[1]
-    if trained.flat != horizontal_parts(parts).growing.grid(parts.grid, n_features).flat:
+    if trained.flat != start_grid(horizontal_parts(parts).growing, parts.grid, n_features).flat:
         raise ValueError(
             f"the map was trained on a {trained.name} grid and cannot go on with "
             f"grid={grid!r}; fit a new estimator, or set the grid back"

@@ -18,13 +18,13 @@ from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import who
+from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import (
     LabelEvidence,
-    Labeller,
-    LabellerAbilities,
+    LabellerComponent,
     LazyEvidence,
     Surroundings,
+    point_answers,
 )
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.som_map.som_map import SomMap
@@ -99,7 +99,7 @@ class Labels(NamedTuple):
     hits: NDArray[Any]  # (K,): training samples won, or the sum of their weights
 
     @classmethod
-    def of(cls, labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Self:
+    def of(cls, labeller: LabellerComponent, evidence: LabelEvidence, data: Samples) -> Self:
         """Call the labeller; neurons without labelled samples take the nearest neuron's label."""
         prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
         nearest = np.arange(len(prototypes))
@@ -108,30 +108,30 @@ class Labels(NamedTuple):
             live = np.flatnonzero(known)
             others = LocalSamples(prototypes[~known], data.metric)
             nearest[~known] = live[others.assign(prototypes[live]).bmu]
-        abilities = LabellerAbilities.of(labeller)
-        labels = np.asarray(abilities.label(evidence))
-        if not (abilities.several_targets and labels.ndim == 2):
+        labeller = guarded(labeller)
+        labels = np.asarray(labeller.label(evidence))
+        if not (labeller.several_targets and labels.ndim == 2):
             _check_columns(labeller, "label", labels)
-        is_answer = abilities.needs_target and abilities.answer is None  # else `answer` has it
+        is_answer = labeller.needs_target and labeller.answer is None  # else `answer` has it
         if is_answer and evidence.classes is not None:
             strange = labels[known][~np.isin(labels[known], evidence.classes)]
             if len(strange):
                 told = f"label answered {strange.tolist()[0]!r}, which is no class of the targets"
-                raise ComponentError(f"{who('labeller', labeller)}: {told}")
+                raise ComponentError(f"{who(labeller)}: {told}")
         shares = None
-        if abilities.probabilities is not None and evidence.classes is not None:
-            shares = np.asarray(abilities.probabilities(evidence))[nearest]
+        if labeller.probabilities is not None and evidence.classes is not None:
+            shares = np.asarray(labeller.probabilities(evidence))[nearest]
         return cls(labels[nearest], shares, np.asarray(evidence.hits))
 
 
-def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> None:
+def _check_columns(labeller: LabellerComponent, method: str, answers: NDArray[Any]) -> None:
     """Raise ComponentError where answers do not have the labeller's declared columns."""
-    columns = LabellerAbilities.of(labeller).columns
+    columns = guarded(labeller).columns
     shape = () if columns is None else (len(columns),)
     if answers.shape[1:] != shape:
         its = "it names no columns" if columns is None else f"its columns are {', '.join(columns)}"
         raise ComponentError(
-            f"{who('labeller', labeller)}: {method} returned shape {answers.shape}, not "
+            f"{who(labeller)}: {method} returned shape {answers.shape}, not "
             f"{(len(answers), *shape)}; {its}"
         )
 
@@ -143,7 +143,7 @@ class FittedLabeller:
     They are those with a class, or all with their mean target.
     """
 
-    labeller: LabellerAbilities
+    labeller: LabellerComponent
     centres: NDArray[np.float64]  # (M, D)
     weights: NDArray[np.float64]  # (M,)
     values: NDArray[Any]  # (M,), numbers of classes, or mean targets
@@ -156,7 +156,7 @@ class FittedLabeller:
     @classmethod
     def from_clusters(
         cls,
-        labeller: LabellerAbilities,
+        labeller: LabellerComponent,
         clusters: MicroClusters,
         prototypes: NDArray[np.float64],
         metric: MetricCalls,
@@ -179,26 +179,28 @@ class FittedLabeller:
 
     @classmethod
     def of(
-        cls, labeller: Labeller, trained: TrainedMap, clusters: MicroClusters, members: Members
+        cls,
+        labeller: LabellerComponent,
+        trained: TrainedMap,
+        clusters: MicroClusters,
+        members: Members,
     ) -> Self | None:
         """Fit the labeller; None where it labels neurons only.
 
         It learns by leave-one-out: each sample is removed from its own group, by ``members``, and
         from the group's mean target.
         """
-        abilities, target = LabellerAbilities.of(labeller), trained.target
-        if target is None or abilities.answer is None:
+        labeller, target = guarded(labeller), trained.target
+        if target is None or labeller.answer is None:
             return None
         data, tree = trained.samples, trained.tree
-        fresh = cls.from_clusters(
-            abilities, clusters, tree.weights, data.metric, target.classes, {}
-        )
+        fresh = cls.from_clusters(labeller, clusters, tree.weights, data.metric, target.classes, {})
         known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
         n_groups = len(fresh.units)  # before bisection
         if fresh.n_classes:
             n_groups = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
         limit = _LEARN_FROM_A_GROUP * n_groups
-        if fresh.n_classes and abilities.reads_samples:
+        if fresh.n_classes and labeller.reads_samples:
             limit = min(limit, _MOST_NUMBERS // tree.weights.shape[1])
         limit = max(_LEARN_FROM, limit)
         if len(known) > limit:
@@ -207,12 +209,12 @@ class FittedLabeller:
         own = members(known)
         if clusters.labelled is not None:  # skip groups without a class
             own = (np.cumsum(clusters.labelled) - 1)[own]
-        near = nearest_groups(part, fresh.centres, abilities.neighbours)
+        near = nearest_groups(part, fresh.centres, labeller.neighbours)
         numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
         is_own = near[0] == own[:, None]
         around = leave_out(fresh.surroundings(part, near), is_own, numbers, part.weights)
         y = numbers if target.codes is None else target.codes[known]
-        return replace(fresh, state=dict(abilities.learn(around, y, part.weights, leaf_map(tree))))
+        return replace(fresh, state=dict(labeller.learn(around, y, part.weights, leaf_map(tree))))
 
     def surroundings(self, data: Samples, near: Nearest) -> Surroundings:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
@@ -337,7 +339,7 @@ class LabelledMap:
     outputs: tuple[MicroClusters, ...] = ()
 
     @classmethod
-    def of(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+    def of(cls, labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
         """Label the map by its training samples.
 
         Each of several targets is learnt separately, from the samples with a known value.
@@ -348,7 +350,7 @@ class LabelledMap:
             return cls._label_one(labeller, trained)
         samples, leaf_bmu, fitted = trained.samples, trained.leaf_bmu, None
         parts = [trained.subset(rows, y) for rows, y in outputs]
-        if LabellerAbilities.of(labeller).several_targets:
+        if guarded(labeller).several_targets:
             of_neurons, of_leaves = (one.labels for one in _labels(labeller, trained))
             known = [MicroClusters.of(p.samples, p.leaf_bmu, len(tree), p.target)[0] for p in parts]
         else:
@@ -368,7 +370,7 @@ class LabelledMap:
         return cls(neurons, leaves, clusters, members, fitted, tuple(known))
 
     @classmethod
-    def _label_one(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+    def _label_one(cls, labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
         # For classes, or a number without gaps.
         tree, samples, target = trained.tree, trained.samples, trained.target
         neurons, leaves = _labels(labeller, trained)
@@ -389,7 +391,7 @@ class LabelledMap:
         return cls(neurons, leaves, clusters, members, fitted)
 
 
-def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
+def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, Labels]:
     # Labels of the neurons of the first map, and of all leaves, labelled as one map.
     tree, samples = trained.tree, trained.samples
     neurons = leaves = Labels.of(labeller, trained.evidence(tree.maps[0], trained.found), samples)
@@ -415,7 +417,7 @@ class ValidationMonitor:
     Predictions are those of the map so far, before child maps.
     """
 
-    labeller: Labeller
+    labeller: LabellerComponent
     data: Samples  # the training samples
     target: Target
     validation: tuple[Samples, Target] | None
@@ -441,7 +443,7 @@ class ValidationMonitor:
             return Predictor(tree, labelled.leaves, labelled.labeller, classes)
 
         def predictions(data: Samples) -> NDArray[Any]:
-            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
+            return point_answers(guarded(self.labeller), predictor().labels(data))
 
         def probabilities(data: Samples) -> NDArray[np.float64]:
             return predictor().probabilities(data)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
+from dbgsom_core.interfaces.growth import GrowthComponent
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
@@ -52,8 +53,8 @@ class TrainingConfig:
     """Constants of the training of one map."""
 
     data: Samples  # the prepared training samples, with classes if any
-    kernel: Kernel
-    growth: GrowthStrategy
+    kernel: KernelComponent
+    growth: GrowthComponent
     epochs: int  # an upper bound
     tol: float  # share of the deviation; 0: run all epochs
     deviation: float  # ‖std(X)‖
@@ -74,12 +75,16 @@ class TrainingConfig:
         return self.data.metric.centre
 
     @cached_property
-    def kernel_abilities(self) -> KernelAbilities:
-        return KernelAbilities.of(self.kernel)
+    def guarded_kernel(self) -> KernelComponent:
+        """The kernel as the core calls it."""
+        kernel: KernelComponent = guarded(self.kernel)
+        return kernel
 
     @cached_property
-    def growing(self) -> GrowthAbilities:
-        return GrowthAbilities.of(self.growth)
+    def growing(self) -> GrowthComponent:
+        """The growth strategy as the core calls it."""
+        growth: GrowthComponent = guarded(self.growth)
+        return growth
 
 
 _ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")  # of a map

@@ -24,11 +24,10 @@ from dbgsom_core.engine.results import (
 from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
-from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, GrowthState
+from dbgsom_core.interfaces.growth import Birth, GrowthComponent, GrowthState
 from dbgsom_core.interfaces.guard import active_registry, guarded, who
-from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
+from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState, judges_targets
 from dbgsom_core.som_map.som_map import CHANGES, Change, Death, SomMap, changed_map
 from dbgsom_core.training.state import Checkpointer, Path, TrainingConfig, TrainingState
 
@@ -68,7 +67,7 @@ def train(
         config.kernel, growing, config.epochs, config.continues, config.width_schedule
     ).ending_at(state.epochs or config.epochs)
     rules = [
-        (active_registry().name_of("stopping", rule), StoppingAbilities.of(rule), needs)
+        (active_registry().name_of("stopping", rule), guarded(rule), needs)
         for rule in config.stopping
         # Without targets, as in child maps, rules that need them are skipped.
         if not (needs := judges_targets(rule)) or config.monitor is not None
@@ -76,8 +75,7 @@ def train(
     state.watched = state.watched or [[] for _ in rules]
     started = time.perf_counter() - (state.history[-1].seconds if state.history else 0.0)
     search = config.data.search()
-    if growing.remember is not None:  # reset the strategy's state, also to None
-        growing.remember(state.growth)
+    growing.remember(state.growth)  # reset the strategy's state, also to None
     full = _is_full(config, state)
     found = search.assign(state.som_map.prototypes, state.som_map.positions)
     while not (state.converged or state.stopped) and len(state.history) < schedule.epochs:
@@ -116,10 +114,10 @@ def train(
         state.converged = schedule.is_final(epoch) and movement < config.tol
         due = checkpointer.is_due(schedule.epochs)
         if due and not (state.converged or state.stopped) and epoch < schedule.epochs:
-            state.growth = None if growing.remembered is None else growing.remembered()
+            state.growth = growing.remembered()
             checkpointer.save(path, state)
     if checkpointer.write is not None:  # for the checkpoints of child maps
-        state.growth = None if growing.remembered is None else growing.remembered()
+        state.growth = growing.remembered()
         checkpointer.states[path] = state
     if state.capped and config.cap_is_automatic:
         factor = growing.spreading_factor
@@ -159,7 +157,7 @@ def is_stationary(history: Sequence[EpochRecord], schedule: Schedule) -> bool:
 
 
 def _apply_stopping_rules(
-    rules: list[tuple[str, StoppingAbilities, bool]],
+    rules: list[tuple[str, StoppingComponent, bool]],
     config: TrainingConfig,
     state: TrainingState,
     found: PerSample,
@@ -183,7 +181,6 @@ def _apply_stopping_rules(
             stop_state = replace(stop_state, watched=tuple(watched))
         if rule.is_best is not None and rule.is_best(stop_state):
             state.best = epoch, copy.deepcopy(som_map)
-        assert rule.stop is not None
         if rule.stop(stop_state) and not state.stopped:
             state.stopped = name
 
@@ -223,7 +220,7 @@ class Schedule:
     def of(
         cls,
         kernel: Any,
-        growing: GrowthAbilities,
+        growing: GrowthComponent,
         epochs: int,
         continues: bool = False,
         width_schedule: Any = None,
@@ -233,7 +230,7 @@ class Schedule:
         ``width_schedule`` is a component; None: the kernel's ``decay``. A map whose training
         ``continues`` is unfolded: the width is at its end from the start.
         """
-        widths, pull = KernelAbilities.of(kernel), float(growing.link_pull)
+        widths, pull = guarded(kernel), float(growing.link_pull)
         end, fine = widths.end, int(epochs * growing.fine_tuning)
         if growing.growing_epochs is not None and fine > 0:
             fine = max(fine, epochs - growing.growing_epochs)
@@ -244,7 +241,7 @@ class Schedule:
             fine_epochs=min(fine, epochs - 1),  # at least one growing epoch
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
-            width_schedule=guarded("schedule", width_schedule, "width"),
+            width_schedule=guarded(width_schedule).width,
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,
@@ -375,13 +372,12 @@ def _kernel_weights(
 
     The index is None for a kernel of hops, of at most ``max_hops``.
     """
-    kernel = config.kernel_abilities
+    kernel = config.guarded_kernel
     if kernel.reads == "hops":
         table, values = None, np.arange((max_hops or som_map.diameter) + 1, dtype=np.float64)
     else:
         table, values = som_map.table(kernel.reads)
-    weight: Any = kernel.weight
-    return np.asarray(weight(values, width), np.float64), table
+    return np.asarray(kernel.weight(values, width), np.float64), table
 
 
 def smooth_over_links(
@@ -477,12 +473,11 @@ def _grow(
     try:
         grown = apply_growth(som_map, requests, epoch, room, config.centre, may_part)
     except ValueError as error:
-        raise ComponentError(f"{who('growth', config.growth)}: {error}") from error
+        raise ComponentError(f"{who(config.growth)}: {error}") from error
     state.capped = state.capped or grown.is_cut
     if not (grown.births or grown.changes):
         return grown, search, found
-    if growing.renumber is not None:
-        growing.renumber(grown.rows)
+    growing.renumber(grown.rows)
     state.som_map = som_map = grown.som_map
     if any(isinstance(change, Death) for change in grown.changes):
         search = config.data.search()  # the rows of neurons changed

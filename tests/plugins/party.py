@@ -8,17 +8,20 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from dbgsom_core.api import (
     Birth,
-    Component,
     Death,
+    FigureComponent,
     Grid,
+    GridComponent,
     GrowthComponent,
     Html,
+    InitialisationComponent,
     Insert,
     KernelComponent,
     LabellerComponent,
     MetricComponent,
     Move,
     Nested,
+    ScheduleComponent,
     StoppingComponent,
     StoredType,
     hookimpl,
@@ -30,7 +33,7 @@ SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
 
 
-class PlusPlus(Component):
+class PlusPlus(InitialisationComponent):
     """Samples far from each other, drawn by the power of their distances (k-means++)."""
 
     power: float = Field(default=2.0, gt=0, description="2 is that of k-means++")
@@ -46,7 +49,7 @@ class PlusPlus(Component):
         return chosen
 
 
-class Moore(Component):
+class Moore(GridComponent):
     """Square cells that are linked at their corners, too."""
 
     def lattice(self, rows, columns):
@@ -139,7 +142,7 @@ class Worse(StoppingComponent):
         return len(state.watched) > 1 and state.watched[-1] > state.watched[-2]
 
 
-class Sqrt(Component):
+class Sqrt(ScheduleComponent):
     """The width falls faster and faster."""
 
     def width(self, start, end, remaining):
@@ -200,7 +203,7 @@ class Quantiles(LabellerComponent):
         return found
 
 
-class Ages(Component):
+class Ages(FigureComponent):
     """The map after the first and after the last births, and how many neurons there are."""
 
     def draw(self, view):

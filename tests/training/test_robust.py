@@ -7,7 +7,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.moments import weighted_median
 from dbgsom_core.engine.results import smoothed_weights
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.state import TrainingConfig
 from dbgsom_core.training.train import batch_update
@@ -29,7 +29,7 @@ def test_15_robust_weights_enter_the_centres_and_the_counts():
     rng = np.random.default_rng(0)
     X, W = rng.normal(size=(40, 3)), rng.normal(size=(4, 3))
     som_map = SomMap.rectangle(2, 2, W)
-    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
+    data = LocalSamples(X, guarded(Euclidean()))
     task = TrainingConfig(
         data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0, robust=0.8
     )
