@@ -38,7 +38,8 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
-from dbgsom_core.interfaces.guard import active_registry, guarded, use_registry
+from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,

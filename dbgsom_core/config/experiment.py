@@ -55,7 +55,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import EngineComponent
 
-Named = tuple[str, Component]
+Named = tuple[str, Any]  # its name, and the component
 
 
 @dataclass(frozen=True)

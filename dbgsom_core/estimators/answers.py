@@ -260,7 +260,7 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
     for offered in registry.offered("measure"):
         if offered.distribution != OWN_DISTRIBUTION:  # measured only when named
             continue
-        measure = offered.load()()
+        measure: Any = offered.load()()
         lacks_target = measure.needs_target and not has_targets
         if is_default_measure(measure, estimator) and not lacks_target:
             chosen[offered.name] = measure

@@ -26,7 +26,7 @@ from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import point_answers
-from dbgsom_core.interfaces.measures import Evaluation, MeasureComponent, Stability
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import (
     TopographicFunction,
@@ -363,7 +363,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n: int = 20,
         *,
         share: float = 0.5,
-        measures: Mapping[str, MeasureComponent] | Sequence[str] | None = None,
+        measures: Mapping[str, Any] | Sequence[str] | None = None,
         level: float = 0.95,
         random_state: int = 0,
         n_jobs: int | None = None,
@@ -497,8 +497,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._tree.paths
 
     def _check_units(self, method: str) -> None:
-        metric = self._metric.calls
+        metric = self._metric.metric
         if metric.prepare is not None:
+            name = type(metric).__name__
             raise ValueError(
-                f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
+                f"{method} needs prototypes in the units of X, and metric {name} has its own"
             )

@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import neuron_cap, start_shape
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Interval, MeasureComponent, Stability
+from dbgsom_core.interfaces.measures import Interval, Stability
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
@@ -390,7 +390,7 @@ def compute_stability(
     y: Any,
     n: int,
     share: float,
-    measures: Mapping[str, MeasureComponent] | Sequence[str] | None,
+    measures: Mapping[str, Any] | Sequence[str] | None,
     level: float,
     random_state: int,
     n_jobs: int | None,

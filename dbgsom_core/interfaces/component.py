@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.interfaces.guard import active_registry
+from dbgsom_core.interfaces.current import active_registry
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,54 +1,31 @@
-"""The guard of third parties' components, and the registry that components are named by.
+"""The guard of third parties' components.
 
 The core calls built-ins as they are: the conformance kit has checked them, and a fit of 14 ms has
 no time for more. A third party's component is wrapped once by `guarded`: its methods then get
 read-only arguments, what they return is checked, and errors name the component. A component is
 built in by the package of its class, so a subclass of a built-in is not.
-
-The registry stands above the interfaces and is not imported here: code that builds components sets
-the current one, and the package sets the default.
 """
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
+from dbgsom_core.interfaces.current import active_registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 # What a component may raise; a KeyboardInterrupt is a person's.
 RAISED = (Exception, SystemExit, GeneratorExit)
 # Called without a check: numba compiles the one, checkpoints read the others.
 _AS_IS = ("scalar", "remembered", "remember")
-
-# A `dbgsom_core.plugins.registry.Registry`, or what has its methods.
-_current: ContextVar[Any] = ContextVar("registry", default=None)
-_default: list[Callable[[], Any]] = []
-
-
-def set_default_registry(make: Callable[[], Any]) -> None:
-    """Set the function that returns the registry where `use_registry` has set none."""
-    _default[:] = [make]
-
-
-@contextmanager
-def use_registry(registry: Any) -> Iterator[None]:
-    """Use ``registry`` for nested components in the ``with`` block."""
-    token = _current.set(registry)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def active_registry() -> Any:
-    return _current.get() or _default[0]()
 
 
 # ------------------------------------------------------------------------ the wrapper
@@ -60,7 +37,7 @@ class Wrapper:
     def __init__(self, component: Any) -> None:
         self._component = component
 
-    @property
+    @property  # type: ignore[misc] # it cannot be set
     def __class__(self) -> Any:  # so that isinstance sees the component
         return self._component.__class__
 
@@ -119,6 +96,25 @@ class Guarded(Wrapper):
             return distances(answer, answer.shape)
 
 
+class MetricWithState(Wrapper):
+    """A metric whose methods have got what its ``fit`` returned; all else is the metric's."""
+
+    def __init__(self, metric: Any, state: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(metric)
+        self._state = state
+        for name in ("prepare", "assign", "pairwise") if metric.uses_state else ("prepare",):
+            setattr(self, name, self._bound(getattr(metric, name)))
+
+    def _bound(self, method: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        return None if method is None else lambda *given: method(*given, self._state)
+
+    def prepared(self, X: Any) -> Any:
+        return X if self.prepare is None else self.prepare(X)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._component, self._state)
+
+
 def guarded(component: Any) -> Any:
     """Return a component as the core calls it: a built-in itself, a third party's `Guarded`."""
     return component if is_own(component) else Guarded(component)
@@ -132,6 +128,19 @@ def base_of(component: Any) -> type[Any]:
     """Return the base of the component's kind: `KernelComponent` of a kernel."""
     found: type[Any] = next(cls for cls in component.__class__.__mro__ if "KIND" in vars(cls))
     return found
+
+
+def check_promises(metric: Any, X: NDArray[Any]) -> None:
+    """Raise ComponentError where distances of prepared samples (n, D) are not what it claims.
+
+    Built-ins are not asked.
+    """
+    wrapped = metric._component if type(metric) is MetricWithState else metric
+    if type(wrapped) is Guarded:
+        from dbgsom_core.interfaces import validation  # numpy is slow to import
+
+        with error_names(wrapped._component):
+            validation.check_promises(metric, X)
 
 
 # ------------------------------------------------------------------------ errors

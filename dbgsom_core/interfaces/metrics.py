@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.guard import Guarded, Wrapper, error_names
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CLAIMS = ("identity", "symmetry", "triangle")
 HANDLES = ("missing", "sparse")
@@ -134,35 +130,3 @@ class MetricComponent(Component):
     def _call_loop(self, loop: Callable[..., Any], *given: Any) -> Any:
         # A loop over ``scalar``; the distances of a third party's are checked.
         return loop(*given)
-
-
-class MetricWithState(Wrapper):
-    """A metric whose methods have got what its ``fit`` returned; all else is the metric's."""
-
-    def __init__(self, metric: Any, state: Mapping[str, NDArray[Any]]) -> None:
-        super().__init__(metric)
-        self._state = state
-        for name in ("prepare", "assign", "pairwise") if metric.uses_state else ("prepare",):
-            setattr(self, name, self._bound(getattr(metric, name)))
-
-    def _bound(self, method: Callable[..., Any] | None) -> Callable[..., Any] | None:
-        return None if method is None else lambda *given: method(*given, self._state)
-
-    def prepared(self, X: Any) -> Any:
-        return X if self.prepare is None else self.prepare(X)
-
-    def __reduce__(self) -> Any:
-        return type(self), (self._component, self._state)
-
-
-def check_promises(metric: Any, X: NDArray[Any]) -> None:
-    """Raise ComponentError where distances of prepared samples (n, D) are not what it claims.
-
-    Built-ins are not asked.
-    """
-    wrapped = metric._component if type(metric) is MetricWithState else metric
-    if type(wrapped) is Guarded:
-        from dbgsom_core.interfaces import validation  # numpy is slow to import
-
-        with error_names(wrapped._component):
-            validation.check_promises(metric, X)

@@ -22,7 +22,8 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
-from dbgsom_core.interfaces.guard import active_registry, guarded
+from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.interfaces.version import DEFAULTS
 from dbgsom_core.plugins.registry import Registry, get_registry

@@ -25,7 +25,6 @@ from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.planning import compute_stability, describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
@@ -470,7 +469,7 @@ class _Evaluator:
     """Evaluation of an experiment's maps; a measure that fails becomes a note."""
 
     experiment: Experiment
-    measures: Mapping[str, Component]
+    measures: Mapping[str, Any]
     notes: list[str]
 
     def evaluate(
@@ -550,7 +549,7 @@ class _NanOnError:
 
     greater_is_better: ClassVar[bool] = False  # not used
 
-    def __init__(self, measure: Component) -> None:
+    def __init__(self, measure: Any) -> None:
         self._compute = guarded(measure).compute
         self.bounds = measure.bounds
 

@@ -170,7 +170,7 @@ def with_arrow(name: str, best: str) -> str:
 
 def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
     try:
-        return _measure_class(criterion.name, registry).in_metric_units
+        return bool(_measure_class(criterion.name, registry).in_metric_units)
     except DataError:  # of a plugin that is no longer installed, and the direction was given
         return False
 
@@ -181,7 +181,7 @@ def _span(criterion: RankingCriterion, registry: Registry) -> float:
         bounds = _measure_class(criterion.name, registry).bounds
     except DataError:  # of a plugin that is no longer installed, and the direction was given
         return math.inf
-    return bounds[1] - bounds[0]
+    return float(bounds[1] - bounds[0])
 
 
 def _measure_class(name: str, registry: Registry) -> Any:

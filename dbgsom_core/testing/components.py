@@ -152,7 +152,7 @@ def _assert_same_growth(first: list[Any], second: list[Any], message: str) -> No
 @check("growth")
 def check_growing_threshold(component: Any, subject: Subject) -> None:
     """Its threshold is a finite number, its map starts with at least two neurons."""
-    growing = Guarded(component)
+    growing: Any = Guarded(component)
     growing.growing_threshold(fixtures.summary())
     rows, columns = start_shape(growing)
     assert rows * columns >= 2, f"starts with {rows} × {columns} neurons"

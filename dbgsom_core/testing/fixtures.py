@@ -15,9 +15,8 @@ from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
-from dbgsom_core.interfaces.guard import Guarded
+from dbgsom_core.interfaces.guard import Guarded, MetricWithState
 from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
-from dbgsom_core.interfaces.metrics import MetricWithState
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap

@@ -23,6 +23,7 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
+from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import (
     DataSummary,
@@ -31,7 +32,7 @@ from dbgsom_core.interfaces.growth import (
     start_grid,
     start_shape,
 )
-from dbgsom_core.interfaces.guard import active_registry, guarded
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import Grid

@@ -143,7 +143,7 @@ class FittedLabeller:
     They are those with a class, or all with their mean target.
     """
 
-    labeller: LabellerComponent
+    labeller: Any  # with ``answer``, as the core calls it
     centres: NDArray[np.float64]  # (M, D)
     weights: NDArray[np.float64]  # (M,)
     values: NDArray[Any]  # (M,), numbers of classes, or mean targets
@@ -190,17 +190,18 @@ class FittedLabeller:
         It learns by leave-one-out: each sample is removed from its own group, by ``members``, and
         from the group's mean target.
         """
-        labeller, target = guarded(labeller), trained.target
-        if target is None or labeller.answer is None:
+        calls: Any = guarded(labeller)
+        target = trained.target
+        if target is None or calls.answer is None:
             return None
         data, tree = trained.samples, trained.tree
-        fresh = cls.from_clusters(labeller, clusters, tree.weights, data.metric, target.classes, {})
+        fresh = cls.from_clusters(calls, clusters, tree.weights, data.metric, target.classes, {})
         known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
         n_groups = len(fresh.units)  # before bisection
         if fresh.n_classes:
             n_groups = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
         limit = _LEARN_FROM_A_GROUP * n_groups
-        if fresh.n_classes and labeller.reads_samples:
+        if fresh.n_classes and calls.reads_samples:
             limit = min(limit, _MOST_NUMBERS // tree.weights.shape[1])
         limit = max(_LEARN_FROM, limit)
         if len(known) > limit:
@@ -209,12 +210,12 @@ class FittedLabeller:
         own = members(known)
         if clusters.labelled is not None:  # skip groups without a class
             own = (np.cumsum(clusters.labelled) - 1)[own]
-        near = nearest_groups(part, fresh.centres, labeller.neighbours)
+        near = nearest_groups(part, fresh.centres, calls.neighbours)
         numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
         is_own = near[0] == own[:, None]
         around = leave_out(fresh.surroundings(part, near), is_own, numbers, part.weights)
         y = numbers if target.codes is None else target.codes[known]
-        return replace(fresh, state=dict(labeller.learn(around, y, part.weights, leaf_map(tree))))
+        return replace(fresh, state=dict(calls.learn(around, y, part.weights, leaf_map(tree))))
 
     def surroundings(self, data: Samples, near: Nearest) -> Surroundings:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
+from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.growth import GrowthComponent, start_grid, start_shape
-from dbgsom_core.interfaces.guard import active_registry, guarded
+from dbgsom_core.interfaces.guard import MetricWithState, check_promises, guarded
 from dbgsom_core.interfaces.initialisations import GridComponent
 from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
 from dbgsom_core.interfaces.labellers import LabellerComponent
-from dbgsom_core.interfaces.metrics import MetricComponent, MetricWithState, check_promises
+from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.interfaces.stopping import StoppingComponent, judges_targets, measures_of
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
@@ -92,7 +93,7 @@ class FittedMetric:
     state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: no ``fit``
 
     @cached_property
-    def calls(self) -> MetricComponent:
+    def calls(self) -> Any:
         """The metric as engines call it: its methods have got the state."""
         found: Any = guarded(self.metric)
         return found if self.state is None else MetricWithState(found, self.state)

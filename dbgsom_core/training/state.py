@@ -70,7 +70,7 @@ class TrainingConfig:
     seed: tuple[int, ...] = (0,)
 
     @property
-    def centre(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    def centre(self) -> Any:
         """The metric's function from means to prototypes, if it has one."""
         return self.data.metric.centre
 

@@ -23,9 +23,10 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
+from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.growth import Birth, GrowthComponent, GrowthState
-from dbgsom_core.interfaces.guard import active_registry, guarded, who
+from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState, judges_targets
 from dbgsom_core.som_map.som_map import CHANGES, Change, Death, SomMap, changed_map
