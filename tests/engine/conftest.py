@@ -7,7 +7,7 @@ from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.engine.search import LocalParts, PartitionedSearch
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
@@ -55,7 +55,7 @@ def fast():
     """Return a function that makes the fast search of samples, however few, and its part."""
 
     def make(X, prune=None, threads=1, codes=None, samples=None):
-        data = LocalSamples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
+        data = LocalSamples(X, guarded(Euclidean()), threads, codes=codes)
         samples = PackedSamples(X, None, threads) if samples is None else samples
         vars(data)["quantisation"] = samples.quantisation
         part = PackedPart(data, samples, prune)
