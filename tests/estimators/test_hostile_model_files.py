@@ -258,7 +258,7 @@ def test_a_header_is_not_larger_than_its_file_deserves(forged):
 
 @pytest.mark.parametrize("levels", [900, 200_000])
 def test_a_header_that_nests_too_deep_is_refused(levels, forged):
-    deep = b'{"format": 2, "steps": ' + b"[" * levels + b"]" * levels + b"}"
+    deep = b'{"format": 3, "steps": ' + b"[" * levels + b"]" * levels + b"}"
     member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
     with pytest.raises(ModelFileError, match=r"damaged|no model that"):
         persistence.load(replaced(forged(), "header.npy", member))
