@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.interfaces.guard import set_default_registry
+from dbgsom_core.interfaces.current import set_default_registry
 from dbgsom_core.interfaces.version import __version__
 
 if TYPE_CHECKING:

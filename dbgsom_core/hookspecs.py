@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from dbgsom_core.interfaces.version import Deprecation
-
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.stopping import Stop
@@ -27,14 +25,14 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("dbgsom")
 
-# A component is offered as its class or, to keep discovery fast, as "module:Class"; an old name as
-# the Deprecation that tells the new one.
-Offer = type | str | Deprecation
+# A component is offered as its class or, to keep discovery fast, as "module:Class". The class
+# derives from the base of its kind.
+Offer = type | str
 
 
 @hookspec
 def dbgsom_metrics() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer distance metrics: ``{name: class}``, each class a `dbgsom_core.api.Metric`."""
+    """Offer distance metrics: ``{name: class}``, each a `dbgsom_core.api.MetricComponent`."""
 
 
 @hookspec
@@ -49,17 +47,17 @@ def dbgsom_growth_strategies() -> Mapping[str, Offer]:  # type: ignore[empty-bod
 
 @hookspec
 def dbgsom_initialisations() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.Component`."""
+    """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.InitialisationComponent`."""
 
 
 @hookspec
 def dbgsom_grids() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer grids: ``{name: class}``, each a `dbgsom_core.api.Component`."""
+    """Offer grids: ``{name: class}``, each a `dbgsom_core.api.GridComponent`."""
 
 
 @hookspec
 def dbgsom_schedules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer schedules of the width: ``{name: class}``, each a `dbgsom_core.api.Component`."""
+    """Offer schedules of width: ``{name: class}``, each a `dbgsom_core.api.ScheduleComponent`."""
 
 
 @hookspec
@@ -74,7 +72,7 @@ def dbgsom_labellers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 @hookspec
 def dbgsom_datasets() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer data sets: ``{name: class}``, each a `dbgsom_core.api.Component`."""
+    """Offer data sets: ``{name: class}``, each a `dbgsom_core.api.DatasetComponent`."""
 
 
 @hookspec
@@ -94,7 +92,7 @@ def dbgsom_trackers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 @hookspec
 def dbgsom_engines() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer engines: ``{name: class}``, each a `dbgsom_core.api.Component`."""
+    """Offer engines: ``{name: class}``, each a `dbgsom_core.api.EngineComponent`."""
 
 
 @hookspec

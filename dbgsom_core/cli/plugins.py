@@ -30,7 +30,7 @@ from dbgsom_core.runs.stored_runs import load, mark_killed_runs
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
 _RECORD_FIELDS = (
-    "name", "distribution", "version", "status", "error", "details", "api_version", "notes",
+    "name", "distribution", "version", "status", "error", "details", "api_version",
 )  # fmt: skip
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 

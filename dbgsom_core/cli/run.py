@@ -41,7 +41,8 @@ from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, TrackerAbilities
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult
 from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs import stored_runs
@@ -267,18 +268,18 @@ def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) ->
         click.echo(f"report: {page}")
     name, has_page = stored_runs.shell_name(folder), False  # `dbgsom ui` shows the first page
     for _, tracker in tracking:
-        abilities = TrackerAbilities.of(tracker)
+        tracker = guarded(tracker)
         try:
-            compares = abilities.how_to_compare if of_sweep or not abilities.page else None
+            compares = tracker.how_to_compare if of_sweep or not tracker.page else None
             view = compares and compares([folder])
-            if not view and abilities.page and not has_page:
+            if not view and tracker.page and not has_page:
                 view = f"dbgsom ui {name}"
-            view = view or (abilities.how_to_open and abilities.how_to_open())
-            sent = abilities.mirrored is None or abilities.mirrored(folder)
+            view = view or (tracker.how_to_open and tracker.how_to_open())
+            sent = tracker.mirrored is None or tracker.mirrored(folder)
         except PluginError as error:
             click.echo(f"warning: {error}", err=True)
             continue
-        has_page = has_page or bool(abilities.page)
+        has_page = has_page or bool(tracker.page)
         if view:
             once = "" if sent else f", once 'dbgsom sync {name}' sent it"
             click.echo(f"to look at it{once}: {view}")

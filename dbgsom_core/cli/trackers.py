@@ -19,8 +19,8 @@ import click
 from dbgsom_core.cli.console import open_registry, option, plugin_options, print_notes, runs_option
 from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.interfaces.guard import error_line
-from dbgsom_core.interfaces.trackers import Page, TrackerAbilities
+from dbgsom_core.interfaces.guard import error_line, guarded
+from dbgsom_core.interfaces.trackers import Page
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, shutdown, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
@@ -90,13 +90,13 @@ def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[Stored
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
     folder, lacking, complete = stored.files.folder, 0, 0
     for name, tracker in tracking_of(stored, registry):
-        abilities = TrackerAbilities.of(tracker)
-        if abilities.mirror is None:
+        tracker = guarded(tracker)
+        if tracker.mirror is None:
             continue
         if not dry_run:
-            up_to_date = abilities.mirror(folder) is False
+            up_to_date = tracker.mirror(folder) is False
         else:
-            up_to_date = bool(abilities.mirrored and abilities.mirrored(folder))
+            up_to_date = bool(tracker.mirrored and tracker.mirrored(folder))
             if not up_to_date:
                 click.echo(f"{folder}: {stored.status}, not in {name} as it is")
         complete += up_to_date
@@ -128,7 +128,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
         raise DataError(f"run {found.id} has not finished ({found.status}): nothing is registered")
     print_notes(notes)
     for _, tracker in tracking_of(found, registry):
-        register_model = TrackerAbilities.of(tracker).register
+        register_model = guarded(tracker).register
         if register_model is not None:
             click.echo(register_model(found.files.folder.absolute(), name, alias))
             return
@@ -149,7 +149,7 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
     page is served on this machine alone until Ctrl-C.
     """
     tracking, experiment, folder = _find_subject(what, Path(runs), open_registry())
-    pages = (TrackerAbilities.of(tracker).page for _, tracker in tracking)
+    pages = (guarded(tracker).page for _, tracker in tracking)
     make_page = next(filter(None, pages), None)
     if make_page is None:
         raise DbgsomError("the runs are in no tracker with a page; 'dbgsom show RUN' shows one")

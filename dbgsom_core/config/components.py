@@ -38,11 +38,8 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
-from dbgsom_core.interfaces.figures import FigureAbilities
-from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import active_registry, use_registry
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
@@ -354,11 +351,12 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
 def _idle_measures(root: Section, model: Section, builder: Builder) -> Iterator[str]:
     """Yield sentences on measures of classes where answers are numbers of clusters or neurons."""
     labeller = builder.valid("labeller", model.get("labeller"), "index")
-    if model.get("estimator", "vq") != "vq" or LabellerAbilities.of(labeller).needs_target:
+    reads_targets = labeller is not None and guarded(labeller).needs_target
+    if reads_targets or model.get("estimator", "vq") != "vq":
         return
     for _, value in items_of(root.get("measures")):
         measure = None if value == DEFAULT else builder.valid("measure", value)
-        if measure is not None and MeasureAbilities.of(measure).estimators == ("classifier",):
+        if measure is not None and measure.estimators == ("classifier",):
             yield (
                 f"measures: '{_name(value, measure)}' compares answers with classes, and this map "
                 "answers with numbers of its own: take adjusted_rand, or a classifier"
@@ -444,7 +442,7 @@ def _for_estimator(
             yield "value", ("measures", *steps), message
     for steps, value in items_of(root.get("figures")):
         figure = None if value == "default" else builder.valid("figure", value)
-        suits = None if figure is None else FigureAbilities.of(figure).estimators
+        suits = None if figure is None else figure.estimators
         if suits is not None and kind not in suits:
             name = _name(value, figure)
             message = f"figure '{name}' is for estimator {' or '.join(suits)}, not for {kind}"
@@ -524,7 +522,7 @@ def _with_data(
         return
     if kind != "vq":
         yield "value", ("dataset", key), f"is required for estimator {kind}"
-    elif growth is not None and GrowthAbilities.of(growth).needs_classes:
+    elif growth is not None and guarded(growth).needs_classes:
         name = registry.name_of("growth", growth)
         message = f"is required: growth '{name}' as it is set needs classes"
         yield "value", ("dataset", key), message

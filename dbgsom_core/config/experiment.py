@@ -51,9 +51,9 @@ from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redacti
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.engine import Engine
+    from dbgsom_core.interfaces.engine import EngineComponent
 
-Named = tuple[str, Component]
+Named = tuple[str, Any]  # its name, and the component
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Experiment:
     measures: tuple[Named, ...] | None  # None is the default list of the estimator
     figures: tuple[Named, ...]
     tracking: tuple[Named, ...]
-    engine: Engine
+    engine: EngineComponent
     # Every default filled, references to the environment as they were written, no password of an
     # address: plain values that load again.
     resolved: Mapping[str, Any]

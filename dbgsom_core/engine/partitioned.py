@@ -181,8 +181,8 @@ def samples_of(X: Partitions, metric: Any, **given: Any) -> Samples:
         return Samples(metric.prepared(X[:]), metric, **given)
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
         raise X.failure(
-            f"metric {metric.name} needs the data in memory: take metric: euclidean, or engine: "
-            "local"
+            f"metric {metric.__class__.__name__} needs the data in memory: take metric: "
+            "euclidean, or engine: local"
         )
     if len(X) >= 2**31:
         raise X.failure(f"{len(X)} rows are more than the 2147483647 that one map can take")

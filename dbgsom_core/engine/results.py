@@ -420,13 +420,7 @@ class SearchResult:
             influence[np.arange(len(pairs)), runners_up] += kernel.link_pull
         metric = self.data.metric
         made = metric.form(self.data.X, units, influence, self.data.weights, before)
-        prototypes = np.asarray(made, np.float64)
-        if prototypes.shape != before.shape:
-            raise ValueError(
-                f"form of metric {metric.name} returned shape "
-                f"{prototypes.shape}, not {before.shape}"
-            )
-        return prototypes
+        return np.asarray(made, np.float64)
 
 
 def prototypes_from_totals(

@@ -55,7 +55,7 @@ class Samples:
     ----------
     X : float array or CSR matrix (n, D)
         Dense, nan where a value is missing, or sparse.
-    metric : MetricAbilities
+    metric : MetricComponent
         The metric's methods.
     threads : int
         Threads of a pass.
@@ -103,7 +103,6 @@ class Samples:
         if not issparse(prepared):
             # A view, so that a metric's cache for this array ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
-            metric.check_promises(prepared)
         threads = threads or available_threads()
         return cls(prepared, metric, threads, weights=weights, **given)
 
@@ -515,9 +514,7 @@ def scalar_pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[An
         fill(*arrays, distances)
         return distances
 
-    if metric.validate is None:
-        return pairwise(metric, X, prototypes)
-    found: Floats = metric.validate(pairwise, metric, X, prototypes)
+    found: Floats = metric._call_loop(pairwise, metric, X, prototypes)
     return found
 
 

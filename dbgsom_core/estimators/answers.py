@@ -18,11 +18,9 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import (
     Evaluation,
     LazyEvaluation,
-    MeasureAbilities,
     NotedValue,
 )
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
@@ -155,7 +153,7 @@ def column_names(model: Any, names: Sequence[str]) -> list[str]:
         classes = model.estimator.classes_.tolist()
         several["probabilities"] = [f"probability_{one}" for one in classes]
     if model.estimator.leaf_labels_.ndim == 2:  # several targets, or several numbers of one
-        columns = LabellerAbilities.of(model.estimator._parts.labeller).columns
+        columns = guarded(model.estimator._parts.labeller).columns
         numbers = columns or range(model.estimator.leaf_labels_.shape[1])
         several["label"] = [f"label_{number}" for number in numbers]
     return [one for name in names for one in several.get(name, [name])]
@@ -263,8 +261,8 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
     for offered in registry.offered("measure"):
         if offered.distribution != OWN_DISTRIBUTION:  # measured only when named
             continue
-        measure = offered.load()()
-        lacks_target = MeasureAbilities.of(measure).needs_target and not has_targets
+        measure: Any = offered.load()()
+        lacks_target = measure.needs_target and not has_targets
         if is_default_measure(measure, estimator) and not lacks_target:
             chosen[offered.name] = measure
     return chosen
@@ -287,7 +285,7 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
 
 
 def value_of(measure: Any, evaluation: Evaluation) -> NotedValue:
-    found = guarded("measure", measure, "compute")(evaluation)
+    found = guarded(measure).compute(evaluation)
     return found if isinstance(found, NotedValue) else NotedValue(found)
 
 
@@ -301,7 +299,7 @@ class MeasureFacts(NamedTuple):
 
     @classmethod
     def of(cls, measure: Any) -> MeasureFacts:
-        able = MeasureAbilities.of(measure)
+        able = measure
         best = "0" if able.zero_is_best else "greater" if measure.greater_is_better else "less"
         what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
         return cls(best, able.bounds, what, able.reference)

@@ -25,7 +25,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, as_label, images_of
+from dbgsom_core.interfaces.figures import Html, MapView, as_label, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.plugins.callbacks import line
@@ -120,7 +120,7 @@ class SomDisplay:
         >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
         component = build("figure", {**style, "name": kind}, kind)
-        if FigureAbilities.of(component).of_sweeps:
+        if component.of_sweeps:
             raise ValueError(f"{kind} is a figure of sweeps, not of one map")
         given = (y, extra, annotations)
         lacking = kind in _NEED_SAMPLES or any(one is not None for one in given)
@@ -140,7 +140,7 @@ class SomDisplay:
             stability=stability,
             title=title,
         )
-        draw = guarded("figure", component, "draw")
+        draw = guarded(component).draw
         return cls(lambda where: draw(replace(view, axes=where)), kind).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
@@ -183,7 +183,7 @@ class SomDisplay:
 
 def plot_neurons(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
     given = {name: value for name, value in options.items() if value is not None}
-    draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
+    draw = guarded(build("figure", {**given, "name": "dots"}, "plot")).draw
     view = _view(estimator)
     if ax is not None:
         draw(replace(view, axes=ax))

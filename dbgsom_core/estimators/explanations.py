@@ -218,7 +218,7 @@ def nearest_rows(
 
 
 def _feature_names(estimator: Any, names: Sequence[str] | None) -> list[str]:
-    columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.abilities
+    columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.calls
     if metric.fit is not None or columns != estimator.n_features_in_:  # another space
         return [f"axis {i}" for i in range(columns)]
     if names is None:

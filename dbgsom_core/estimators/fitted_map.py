@@ -24,10 +24,10 @@ from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, Measure, Stability
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.labellers import point_answers
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import (
     TopographicFunction,
@@ -55,7 +55,7 @@ def by_rows(method: _Method) -> _Method:
     @functools.wraps(method)
     def answer(self: Any, X: Any, *args: Any, **keywords: Any) -> Any:
         name = "local" if type(X) is np.ndarray else engine_for("local", X)
-        lazily = None if name == "local" else EngineAbilities.of(build("engine", name)).lazily
+        lazily = None if name == "local" else guarded(build("engine", name)).lazily
         if lazily is None:
             return method(self, X, *args, **keywords)
         check_is_fitted(self)
@@ -122,8 +122,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _samples(self, X: Any) -> Samples:
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)  # only now, as it is slow
-        parts, metric = self._parts, self._metric.abilities
-        opened = parts.engine_abilities.opened
+        parts, metric = self._parts, self._metric.calls
+        opened = guarded(parts.engine).opened
         X = check_samples(self, X, metric.handles, reset=False, opened=opened)
         return parts.over(X, metric)
 
@@ -146,7 +146,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._predictor.labels(data)
 
     def _point(self, answers: NDArray[Any]) -> NDArray[Any]:
-        return LabellerAbilities.of(self._parts.labeller).point(answers)
+        return point_answers(guarded(self._parts.labeller), answers)
 
     def answers(self, X: Any) -> Answers:
         """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
@@ -355,7 +355,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _prototypes(self) -> LocalSamples:
         check_is_fitted(self)  # prototypes are prepared already
-        return LocalSamples(self.som_map_.prototypes, self._metric.abilities)
+        return LocalSamples(self.som_map_.prototypes, self._metric.calls)
 
     def stability(
         self,
@@ -364,7 +364,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n: int = 20,
         *,
         share: float = 0.5,
-        measures: Mapping[str, Measure] | Sequence[str] | None = None,
+        measures: Mapping[str, Any] | Sequence[str] | None = None,
         level: float = 0.95,
         random_state: int = 0,
         n_jobs: int | None = None,
@@ -499,8 +499,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._tree.paths
 
     def _check_units(self, method: str) -> None:
-        metric = self._metric.abilities
+        metric = self._metric.metric
         if metric.prepare is not None:
+            name = type(metric).__name__
             raise ValueError(
-                f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
+                f"{method} needs prototypes in the units of X, and metric {name} has its own"
             )

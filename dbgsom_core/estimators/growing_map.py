@@ -48,9 +48,7 @@ from dbgsom_core.estimators.samples import (
     scales,
 )
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
-from dbgsom_core.interfaces.engine import at_work
-from dbgsom_core.interfaces.guard import own_error_names
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded, own_error_names
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import check_continues, fit_map
@@ -76,7 +74,7 @@ def all_or_nothing(method: _Method) -> _Method:
         before = dict(vars(self))
         engine = build("engine", engine_for(self.engine, args[0] if args else keywords.get("X")))
         try:
-            with at_work(engine):
+            with guarded(engine).session():
                 return method(self, *args, **keywords)
         except BaseException:
             vars(self).clear()
@@ -318,8 +316,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         """
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
-        handles = MetricAbilities.of(parts.metric).handles
-        least, opened = LEAST_SAMPLES if reset else 1, parts.engine_abilities.opened
+        handles = guarded(parts.metric).handles
+        least, opened = LEAST_SAMPLES if reset else 1, guarded(parts.engine).opened
         return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
 
     def _fit(self, parts: Parts, rows: Rows, *, continues: bool = False) -> None:
@@ -360,7 +358,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
-            with one_blas_thread(), own_error_names("engine", parts.engine):
+            with one_blas_thread(), own_error_names(parts.engine):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
@@ -376,7 +374,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             self._warn(samples.n)
 
     def _over(self, parts: Parts, rows: Rows) -> Samples:
-        return parts.over(rows.X, self._metric.abilities, rows.weights)
+        return parts.over(rows.X, self._metric.calls, rows.weights)
 
     def _check_goes_on(self, parts: Parts, X: Any) -> None:
         columns = self.som_map_.prototypes.shape[1]
@@ -398,7 +396,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         if kept is not None:
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
-            left_out = self._parts.over(take(X, ~kept), self._metric.abilities)
+            left_out = self._parts.over(take(X, ~kept), self._metric.calls)
             leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)

@@ -56,7 +56,7 @@ from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
-from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
@@ -397,7 +397,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
     estimator._parts = estimator.check_parts(())
     estimator._metric = restore_metric(estimator._parts.metric, _read_state(stored, "metric", take))
-    calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
+    calls, features, columns = estimator._metric.calls, sizes["F"], sizes["D"]
     _check_clusters(estimator._memory, tree.weights)
     estimator._density = Density.from_clusters(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
@@ -506,7 +506,7 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
 
 
 def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLabeller:
-    labeller, calls = LabellerAbilities.of(estimator._parts.labeller), estimator._metric.abilities
+    labeller, calls = guarded(estimator._parts.labeller), estimator._metric.calls
     classes, clusters = getattr(estimator, "classes_", None), estimator._memory
     fitted = FittedLabeller.from_clusters(
         labeller, clusters, estimator._tree.weights, calls, classes, state
@@ -566,7 +566,7 @@ class FittedModel:
                 return X
         elif table is not None or is_pandas(X):
             X = self.columns.samples(X if table is None else table)
-            if not self.fills_gaps and "missing" not in self.estimator._metric.abilities.handles:
+            if not self.fills_gaps and "missing" not in self.estimator._metric.calls.handles:
                 self.columns.check_complete(X, "the table", "the model's metric takes none")
         elif getattr(getattr(X, "dtype", None), "kind", "") == "O":
             try:
@@ -664,7 +664,7 @@ class FittedModel:
     @property
     def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where all steps can be inverted and the metric prepares nothing."""
-        able = self.estimator._metric.abilities.prepare is None and all(
+        able = self.estimator._metric.calls.prepare is None and all(
             hasattr(step, "inverse_transform") for _, step in self.steps
         )
         return self.undo if able else None

@@ -16,7 +16,10 @@ from sklearn.utils.validation import check_consistent_length
 
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.estimators.components import AUTO, computed
+from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.growth import neuron_cap, start_shape
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.stopping import STOP
 
 PROBE_SECONDS = 3.0  # of training, without compilation
@@ -100,8 +103,8 @@ def estimate_fit(
     A copy of the estimator trains for about ``seconds`` in this process.
     """
     parts = estimator.parts(X)
-    engine, growing = parts.engine_abilities, parts.growing
-    elsewhere = engine.session is not None
+    engine, growing = guarded(parts.engine), parts.growing
+    elsewhere = type(parts.engine).session is not EngineComponent.session
     params = estimator.get_params(deep=False) | {"checkpoint": None, "verbose": 0}
     if elsewhere:  # do not start a cluster for an estimate
         params["engine"] = "local"
@@ -128,8 +131,8 @@ def estimate_fit(
     probe, last = Probe(rows, rows == n and not stopped, history, took), history[-1]
     cap = None
     if growing.base is None:  # otherwise there is no limit, as neurons have child maps
-        fixed = growing.max_neurons is None and growing.start_shape is not None
-        cap = math.prod(growing.shape) if fixed else growing.cap(n)
+        fixed = growing.max_neurons is None and growing.start_shape() is not None
+        cap = math.prod(start_shape(growing)) if fixed else neuron_cap(growing, n)
     # The cost of an epoch is proportional to samples times neurons.
     least, epochs = sum(took), last.epoch
     greatest: float | None = least
@@ -144,7 +147,7 @@ def estimate_fit(
         classes = len(np.unique(np.asarray(targets, str))) if estimator._kind == "classifier" else 0
         network = (cap or last.neurons) * 8 * (3 * width + 16 + 2 * classes)
     bytes_of_all: float = _ROW_BYTES * n
-    if not elsewhere and (engine.opened is None or engine.opened(X) is None):
+    if not elsewhere and engine.opened(X) is None:
         itemsize = 4 if getattr(X, "dtype", None) == np.float32 else 8
         bytes_of_all = _BESIDE * (X.nnz * (itemsize + 4) if issparse(X) else n * width * itemsize)
     return Plan(

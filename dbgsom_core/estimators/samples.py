@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags, Floats
-from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.tables.frames import arrow_table
 from dbgsom_core.training.targets import Target
 
@@ -200,7 +200,7 @@ def held_out(
     least ``least`` samples are left for training.
     """
     calibration = _random_mask(None, n, share or 0.0, least, seed=0)
-    for_rules = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
+    for_rules = max((guarded(rule).validation for rule in rules), default=0.0)
     return calibration, _random_mask(calibration, n, for_rules, least, seed=1)
 
 

@@ -20,7 +20,7 @@ from dbgsom_core.engine.runtime import available_threads, one_blas_thread
 from dbgsom_core.estimators.components import AUTO, computed
 from dbgsom_core.estimators.samples import is_integer, is_number
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.measures import Interval, Measure, MeasureAbilities, Stability
+from dbgsom_core.interfaces.measures import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
 
@@ -41,7 +41,7 @@ class Resampling:
 
     n: int = 20
     share: float = 0.5
-    measures: Mapping[str, Measure] | Sequence[str] | None = None
+    measures: Mapping[str, Any] | Sequence[str] | None = None
     level: float = 0.95
     random_state: int = 0
     n_jobs: int | None = None
@@ -114,7 +114,7 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
     pairs = _pairs_of_samples(len(units), resampling.random_state)
     reference = Reference(X, y, units, labels, kind, n_neurons, pairs)
     measures = resampling.measures_for(kind)
-    bounds = {name: MeasureAbilities.of(measure).bounds for name, measure in measures.items()}
+    bounds = {name: measure.bounds for name, measure in measures.items()}
     workers = resampling.workers
     if is_vertical(estimator._parts):  # filters of warnings for child maps are not thread-safe
         workers = 1

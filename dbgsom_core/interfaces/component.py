@@ -1,15 +1,12 @@
-"""Components: frozen models with methods, their capabilities, and nested components."""
+"""Components: frozen models with methods, defaults of attributes, and nested components."""
 
 from __future__ import annotations
 
 import json
-import math
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -21,47 +18,76 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.guard import Guarded, active_registry, attribute_of, error_names, is_own
-from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
+from dbgsom_core.interfaces.current import active_registry
 
 Model = TypeVar("Model", bound=BaseModel)
 
+if TYPE_CHECKING:
+    default = property
+else:
+
+    class default:  # noqa: N801 # it is used as property is
+        """A default of an attribute, returned by a method, that a subclass may make a field.
+
+        pydantic warns of a field that hides a class attribute or property. The class itself has no
+        such attribute here, so it is silent; and an instance's field goes before it.
+        """
+
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            self._function = function
+            self.__doc__ = function.__doc__
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            if instance is None:
+                raise AttributeError(self._function.__name__)
+            return self._function(instance)
+
 
 class Component(BaseModel):
-    """Base of every component: a frozen pydantic model that forbids unknown fields.
+    """Base of the bases of all kinds: a frozen pydantic model that forbids unknown fields.
+
+    A component derives from the base of its kind, `MetricComponent` say. Abstract methods are those
+    that it must have; whatever else the base has is a default.
 
     Values are taken strictly (``"10"`` is no int), but numpy scalars count as Python numbers. A
     field that may be infinite or nan says so, ``Field(allow_inf_nan=True)``.
 
     Attributes
     ----------
+    KIND : str
+        The kind, ``"metric"`` say; set by its base.
     of_this_machine : tuple of str
         Fields that model files neither hold nor fill: addresses, folders, credentials.
-    renamed : mapping of str to Deprecation
-        Old names of fields, which become the field ``instead``, with a warning. Versions are those
-        of the component's package.
     """
 
+    KIND: ClassVar[str]
     of_this_machine: ClassVar[tuple[str, ...]] = ()
-    renamed: ClassVar[Mapping[str, Deprecation]] = {}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        ignored_types=(default,),
+    )
+
+    @classmethod
+    def lacks(cls) -> str:
+        """Return which methods the class lacks to be of its kind, as words; empty for none."""
+        return " and ".join(sorted(cls.__abstractmethods__))
 
     @model_validator(mode="before")
     @classmethod
     def _numpy_scalars_are_numbers(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        tuples = _tuples_of(cls)
-        return {
-            key: value.item()
-            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-            else _as_tuples(value)
-            if key in tuples and isinstance(value, list)
-            else value
-            for key, value in with_new_names(cls, values).items()
-        }
+        tuples, plain = _tuples_of(cls), dict(values)
+        for key, value in values.items():
+            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+                plain[key] = value.item()
+            elif key in tuples and isinstance(value, list):
+                plain[key] = _as_tuples(value)
+        return plain
 
 
 @lru_cache(maxsize=256)
@@ -77,75 +103,6 @@ def _tuples_of(cls: type[BaseModel]) -> frozenset[str]:
 
 def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
-
-
-def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return values with the old names of a component's fields replaced by the new ones."""
-    renamed = getattr(cls, "renamed", {})
-    kept = {name: value for name, value in values.items() if name not in renamed}
-    for name in (name for name in values if name in renamed):
-        new = renamed[name].instead
-        if new in kept:
-            raise ValueError(f"{name} is the old name of {new}; give the new one alone")
-        kept[new] = values[name]
-        sentence = renamed[name].sentence(f"{cls.__name__}.{name}", cls.__module__.split(".")[0])
-        warnings.warn(sentence, DbgsomDeprecationWarning, 2)
-    return kept
-
-
-@dataclass(frozen=True)
-class Abilities:
-    """Capabilities of a component, cached; a subclass has a field for each capability."""
-
-    kind: ClassVar[str]
-    # A bare one of its kind's base: what a component lacks, or has as None, is as there, else as in
-    # the subclass. The component need not derive from that base.
-    defaults: ClassVar[Component]
-    unguarded: ClassVar[tuple[str, ...]] = ()  # called as they are, also of third parties
-
-    @classmethod
-    def of(cls, component: Any, **known: Any) -> Self:
-        """Return the capabilities of a component; ``known`` are other fields.
-
-        Raises `ComponentError` where one of its attributes raises, or is not what it may be.
-        """
-        own, kind = is_own(component), cls.kind
-        for name, default in _defaults(cls):  # type: ignore[arg-type] # classes are hashable
-            if name in known:
-                continue
-            value = getattr(component, name, None) if own else attribute_of(kind, component, name)
-            if not own and callable(value) and name not in cls.unguarded:
-                value = Guarded(kind, component, name)
-            known[name] = default if value is None else value
-        found = cls(**known)
-        if not own:
-            with error_names(kind, component):
-                found.check()
-        return found
-
-    def check(self) -> None:
-        """Raise UnfitError for an attribute of a component with an invalid value."""
-
-    def require(self, name: str, what: str, test: Callable[[Any], bool]) -> None:
-        """Raise UnfitError for an attribute that fails a test; ``what`` is the requirement."""
-        value = getattr(self, name)
-        if not test(value):
-            raise UnfitError(f"has {name} = {value!r}; it is {what}")
-
-
-@lru_cache(maxsize=64)
-def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple((one.name, getattr(cls.defaults, one.name, one.default)) for one in fields(cls))
-
-
-def is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def is_number(value: Any, least: float = -math.inf, below: float = math.inf) -> bool:
-    """Return whether a value is a number in [least, below), and no bool."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and least <= value < below
 
 
 @dataclass(frozen=True)
@@ -222,8 +179,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
     """Return an instance from plain YAML values; raises pydantic's ValidationError."""
-    with suppress(ValueError):  # pydantic says so, too
-        values = with_new_names(cls, values)
     text = json.dumps(values)
     try:
         return cls.model_validate_json(text, strict=True)

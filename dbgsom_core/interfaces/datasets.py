@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import UnfitError, described
+from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +24,7 @@ class Data:
     Attributes
     ----------
     X : float array (n, D), or Table
-        A table is what `Dataset.opened` may return.
+        A table is what `DatasetComponent.opened` may return.
     y : array (n,) or None
         Class labels of any type, or regression targets.
     target_names : sequence of str, optional
@@ -51,22 +53,29 @@ class Data:
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-@runtime_checkable
-class Dataset(Protocol):
-    """A data set: fields say which, `load` reads it.
+class DatasetComponent(Component):
+    """Base of data sets: fields say which, `load` reads it.
 
-    One that can leave its samples where they are may have ``opened() -> Data | None``, asked first
-    where the engine reads tables in blocks: as `load`, with a `Table` as ``X``.
-
-    One that needs a file may have a class method ``examples(folder) -> mapping``: it writes what it
-    needs into an empty folder and returns the fields to be built with, for the conformance kit, or
-    raises `unittest.SkipTest` where a package of an extra is missing.
-
-    ``file_fields``, ``("path", "target_path")`` without it, are the fields that name files, folders
-    or patterns of them, or hold a tuple of these: what is not in the working directory is looked
-    for in the folder of the configuration.
+    Attributes
+    ----------
+    file_fields : tuple of str
+        The fields that name files, folders or patterns of them, or hold a tuple of these: what is
+        not in the working directory is looked for in the folder of the configuration.
+    opened : method ``() -> Data | None``, or None
+        Of one that can leave its samples where they are: asked first where the engine reads tables
+        in blocks. As `load`, with a `Table` as ``X``.
+    examples : class method ``(folder) -> mapping``, or None
+        Of one that needs a file: it writes what it needs into an empty folder and returns the
+        fields to be built with, for the conformance kit, or raises `unittest.SkipTest` where a
+        package of an extra is missing.
     """
 
+    KIND: ClassVar[str] = "dataset"
+    file_fields: ClassVar[tuple[str, ...]] = ("path", "target_path")
+    opened: ClassVar[Callable[[], Data | None] | None] = None
+    examples: ClassVar[Callable[..., Mapping[str, Any]] | None] = None
+
+    @abstractmethod
     def load(self) -> Data:
         """Return the data; raise `DataError` with a sentence that has a hint."""
 

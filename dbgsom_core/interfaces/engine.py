@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Abilities, Component
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,28 +16,31 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.partitions import Partitions
     from dbgsom_core.engine.samples import LocalSamples, Samples
-    from dbgsom_core.interfaces.metrics import Metric
+    from dbgsom_core.interfaces.metrics import MetricComponent
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """Holds samples and passes over them; only what is of the size of the map leaves it.
+class EngineComponent(Component):
+    """Base of engines, which hold samples and pass over them: only results of the map's size leave.
 
     What it hands out are `Samples`, or a class derived from them that finds units itself. A map
     does not depend on the engine: its bits are those of `local`.
 
-    Optional capabilities
-        ``opened(X) -> Partitions or None``: the rows of X where they are, which go to `over` as
-        they are; None: X is to be an array. `DataError`: it cannot be one.
-        ``out_of_memory``: True where `opened` takes what `Dataset.opened` returns.
-        ``session() -> context manager``: entered for the length of a fit, where connections say
-        must be given back.
-        ``lazily(X, ask)``: what ``ask(rows)`` says of each row of X, a lazy collection of the
-        package that the engine has its name from.
+    Attributes
+    ----------
+    out_of_memory : bool
+        True where `opened` takes what ``opened`` of a data set returns.
+    lazily : method ``(X, ask) -> collection``, or None
+        What ``ask(rows)`` says of each row of X, a lazy collection of the package that the engine
+        has its name from.
     """
 
+    KIND: ClassVar[str] = "engine"
+    out_of_memory: ClassVar[bool] = False
+    lazily: ClassVar[Callable[..., Any] | None] = None
+
+    @abstractmethod
     def over(
-        self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
+        self, X: Any, metric: MetricComponent, weights: NDArray[np.float64] | None = None
     ) -> Samples:
         """Return samples ``X`` (n, D), an array or a CSR matrix, ready for passes.
 
@@ -45,30 +48,21 @@ class Engine(Protocol):
         ``metric`` is with what it learned.
         """
 
+    def opened(self, X: Any) -> Partitions | None:
+        """Return the rows of X where they are, which go to `over` as they are.
 
-@dataclass(frozen=True)
-class EngineAbilities(Abilities):
-    """Capabilities of an engine; see `Engine`. A missing method is None."""
+        None: X is to be an array. `DataError`: it cannot be one.
+        """
+        return None
 
-    kind: ClassVar[str] = "engine"
-    defaults: ClassVar[Component] = Component()
-
-    over: Any = None
-    opened: Callable[[Any], Any] | None = None
-    out_of_memory: bool = False
-    session: Callable[[], AbstractContextManager[Any]] | None = None
-    lazily: Callable[[Any, Callable[[Any], Any]], Any] | None = None
-
-
-def at_work(engine: Engine) -> AbstractContextManager[Any]:
-    """Return the engine's ``session()``, to be entered for the length of a fit."""
-    session = EngineAbilities.of(engine).session
-    return nullcontext() if session is None else session()
+    def session(self) -> AbstractContextManager[Any]:
+        """Return what is entered for the length of a fit, where connections are to be closed."""
+        return nullcontext()
 
 
 def samples_in_memory(
     X: Any,
-    metric: Metric | MetricAbilities,
+    metric: MetricComponent,
     weights: NDArray[np.float64] | None = None,
     *,
     threads: int | None = None,
@@ -80,7 +74,7 @@ def samples_in_memory(
     Parameters
     ----------
     X, metric, weights
-        As of `Engine.over`.
+        As of `EngineComponent.over`.
     threads : int, optional
         As many as this process may use without it.
     chunk_rows : int
@@ -92,7 +86,7 @@ def samples_in_memory(
 
     return LocalSamples.of(
         X,
-        MetricAbilities.of(metric),
+        guarded(metric),
         weights,
         threads,
         chunk_rows=chunk_rows,
@@ -102,7 +96,7 @@ def samples_in_memory(
 
 def samples_in_partitions(
     X: Partitions,
-    metric: Metric | MetricAbilities,
+    metric: MetricComponent,
     weights: NDArray[np.float64] | None = None,
     *,
     threads: int | None = None,
@@ -127,4 +121,4 @@ def samples_in_partitions(
 
     threads = threads or available_threads()
     of_rows: Any = {"weights": weights, "threads": threads, "chunk_rows": chunk_rows}
-    return samples_of(X, MetricAbilities.of(metric), **of_rows)
+    return samples_of(X, guarded(metric), **of_rows)

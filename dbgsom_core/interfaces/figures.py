@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape, unescape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.errors import as_text
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -282,37 +283,26 @@ def as_label(told: object, length: int = 40) -> str:
     return text if len(text) <= length else text[: max(0, length - 1)] + "…"
 
 
-@runtime_checkable
-class Figure(Protocol):
-    """A figure of a trained map."""
-
-    def draw(self, view: MapView) -> MatplotlibFigure | Html | Mapping[str, Any]:
-        """Return a new matplotlib figure made without pyplot's global state, or a page.
-
-        Several of them are a mapping, by names of lower-case letters, digits and ``_``.
-        """
-
-
 class FigureComponent(Component):
-    """Base of figures: the defaults of all but `draw`.
+    """Base of figures of a trained map.
 
-    Optional capabilities
-        ``of_sweeps`` (attribute): True when ``draw`` takes a `SweepView` and not a `MapView`: it
-        is drawn once for a sweep, and left out of runs.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose maps it
-        draws. None: every kind.
+    Attributes
+    ----------
+    of_sweeps : bool
+        True when `draw` takes a `SweepView` and not a `MapView`: it is drawn once for a sweep, and
+        left out of runs.
+    estimators : tuple of str or None
+        The kinds (``vq``, ``classifier``, ``regressor``) whose maps it draws. None: every kind.
     """
 
+    KIND: ClassVar[str] = "figure"
     of_sweeps: ClassVar[bool] = False
     estimators: ClassVar[tuple[str, ...] | None] = None
 
+    @abstractmethod
+    def draw(self, view: Any) -> MatplotlibFigure | Html | Mapping[str, Any]:
+        """Return a new matplotlib figure made without pyplot's global state, or a page.
 
-@dataclass(frozen=True)
-class FigureAbilities(Abilities):
-    """Capabilities of a figure; see `FigureComponent`."""
-
-    kind: ClassVar[str] = "figure"
-    defaults: ClassVar[Component] = FigureComponent()
-
-    of_sweeps: bool = False
-    estimators: tuple[str, ...] | None = None
+        ``view`` is a `MapView`, or a `SweepView`. Several figures are a mapping, by names of
+        lower-case letters, digits and ``_``.
+        """

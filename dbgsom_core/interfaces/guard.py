@@ -1,100 +1,153 @@
-"""Calls of components: what they get is read-only, what they return is checked, errors name them.
+"""The guard of third parties' components.
 
-Methods of built-ins are called as they are: the conformance kit has checked them, and a fit of
-14 ms has no time for it. A component is built in by the package of its class, so a subclass of a
-built-in is not.
-
-The registry, which knows components by name, stands above the interfaces and is not imported here:
-code that builds components sets the current one, and the package sets the default.
+The core calls built-ins as they are: the conformance kit has checked them, and a fit of 14 ms has
+no time for more. A third party's component is wrapped once by `guarded`: its methods then get
+read-only arguments, what they return is checked, and errors name the component. A component is
+built in by the package of its class, so a subclass of a built-in is not.
 """
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
+from dbgsom_core.interfaces.current import active_registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 # What a component may raise; a KeyboardInterrupt is a person's.
 RAISED = (Exception, SystemExit, GeneratorExit)
+# Called without a check: numba compiles the one, checkpoints read the others.
+_AS_IS = ("scalar", "remembered", "remember")
 
 
-# A `dbgsom_core.plugins.registry.Registry`, or what has its methods.
-_current: ContextVar[Any] = ContextVar("registry", default=None)
-_default: list[Callable[[], Any]] = []
+# ------------------------------------------------------------------------ the wrapper
 
 
-def set_default_registry(make: Callable[[], Any]) -> None:
-    """Set the function that returns the registry where `use_registry` has set none."""
-    _default[:] = [make]
+class Wrapper:
+    """An object that passes for a component, of which a subclass replaces some attributes."""
+
+    def __init__(self, component: Any) -> None:
+        self._component = component
+
+    @property  # type: ignore[misc] # it cannot be set
+    def __class__(self) -> Any:  # so that isinstance sees the component
+        return self._component.__class__
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what the wrapper itself has not: the first time, as answers are kept.
+        if name.startswith("__") or name == "_component":
+            raise AttributeError(name)
+        value = vars(self)[name] = self._attribute(name)
+        return value
+
+    def _attribute(self, name: str) -> Any:
+        return getattr(self._component, name)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._component,)
 
 
-@contextmanager
-def use_registry(registry: Any) -> Iterator[None]:
-    """Use ``registry`` for nested components in the ``with`` block."""
-    token = _current.set(registry)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class Guarded(Wrapper):
+    """A third party's component as the core calls it.
+
+    Raises `ComponentError` at once where an attribute raises, or is not what it may be.
+    """
+
+    def __init__(self, component: Any) -> None:
+        from dbgsom_core.interfaces.validation import check_attributes  # numpy is slow to import
+
+        super().__init__(component)
+        with error_names(component):
+            check_attributes(self)
+
+    def _attribute(self, name: str) -> Any:
+        component = self._component
+        default = vars(base_of(component)).get(name)
+        if inspect.isfunction(default) and getattr(type(component), name) is default:
+            return default.__get__(self)  # what the base does with its methods is guarded, too
+        if isinstance(getattr(type(component), name, None), property):
+            with error_names(component, name):  # an AttributeError within it is no lack
+                value = getattr(component, name)
+        else:
+            value = getattr(component, name)
+        if callable(value) and name not in _AS_IS:
+            return lambda *given: self._call(name, value, given)
+        return value
+
+    def _call(self, name: str, method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+        from dbgsom_core.interfaces.validation import call
+
+        with error_names(self._component, name):
+            return call(self._component, name, method, given)
+
+    def _call_loop(self, loop: Callable[..., Any], *given: Any) -> Any:
+        from dbgsom_core.interfaces.validation import distances
+
+        with error_names(self._component, "scalar"):
+            answer = loop(*given)
+            return distances(answer, answer.shape)
 
 
-def active_registry() -> Any:
-    return _current.get() or _default[0]()
+class MetricWithState(Wrapper):
+    """A metric whose methods have got what its ``fit`` returned; all else is the metric's."""
+
+    def __init__(self, metric: Any, state: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(metric)
+        self._state = state
+        for name in ("prepare", "assign", "pairwise") if metric.uses_state else ("prepare",):
+            setattr(self, name, self._bound(getattr(metric, name)))
+
+    def _bound(self, method: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        return None if method is None else lambda *given: method(*given, self._state)
+
+    def prepared(self, X: Any) -> Any:
+        return X if self.prepare is None else self.prepare(X)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._component, self._state)
+
+
+def guarded(component: Any) -> Any:
+    """Return a component as the core calls it: a built-in itself, a third party's `Guarded`."""
+    return component if is_own(component) else Guarded(component)
 
 
 def is_own(component: Any) -> bool:
     return _package(component) in _OWN
 
 
-def guarded(kind: str, component: Any, method: str) -> Any:
-    """Return a method of a component as the core calls it; None where it has none."""
-    if is_own(component):
-        return getattr(component, method, None)
-    found = attribute_of(kind, component, method)
-    return None if found is None else Guarded(kind, component, method)
+def base_of(component: Any) -> type[Any]:
+    """Return the base of the component's kind: `KernelComponent` of a kernel."""
+    found: type[Any] = next(cls for cls in component.__class__.__mro__ if "KIND" in vars(cls))
+    return found
 
 
-def attribute_of(kind: str, component: Any, name: str) -> Any:
-    """Return an attribute of a component, None where it has none.
+def check_promises(metric: Any, X: NDArray[Any]) -> None:
+    """Raise ComponentError where distances of prepared samples (n, D) are not what it claims.
 
-    A property that raises is a `ComponentError`.
+    Built-ins are not asked.
     """
-    if not isinstance(getattr(type(component), name, None), property):
-        return getattr(component, name, None)
-    with error_names(kind, component, name):
-        return getattr(component, name)  # an AttributeError within it is no lack
+    wrapped = metric._component if type(metric) is MetricWithState else metric
+    if type(wrapped) is Guarded:
+        from dbgsom_core.interfaces import validation  # numpy is slow to import
+
+        with error_names(wrapped._component):
+            validation.check_promises(metric, X)
 
 
-@dataclass(frozen=True)
-class Guarded:
-    """A method of a component: its arguments are read-only, its answer is checked.
-
-    ``checked_as`` names the check where it is not that of the method.
-    """
-
-    kind: str
-    component: Any
-    method: str
-    checked_as: str = ""
-
-    def __call__(self, *given: Any) -> Any:
-        from dbgsom_core.interfaces.validation import call  # numpy is slow to import
-
-        with error_names(self.kind, self.component, self.method):
-            check = (self.kind, self.checked_as or self.method)
-            return call(getattr(self.component, self.method), check, given)
+# ------------------------------------------------------------------------ errors
 
 
 @contextmanager
-def error_names(kind: str, component: Any, method: str = "") -> Iterator[None]:
+def error_names(component: Any, method: str = "") -> Iterator[None]:
     """Turn what a component raises into a `ComponentError` that names it.
 
     What it raises on purpose (`DbgsomError`) passes.
@@ -110,13 +163,11 @@ def error_names(kind: str, component: Any, method: str = "") -> Iterator[None]:
         if not lines and code is not None and code is not who.__code__:
             lines = [(code.co_filename, code.co_firstlineno)]
         place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
-        raise ComponentError(
-            f"{who(kind, component)}{place}: {error_line(error, method)}"
-        ) from error
+        raise ComponentError(f"{who(component)}{place}: {error_line(error, method)}") from error
 
 
 @contextmanager
-def own_error_names(kind: str, component: Any) -> Iterator[None]:
+def own_error_names(component: Any) -> Iterator[None]:
     """Do so only for errors raised in the component's package: its samples may raise others."""
     try:
         yield
@@ -125,7 +176,7 @@ def own_error_names(kind: str, component: Any) -> Iterator[None]:
     except RAISED as error:
         if is_own(component) or not _lines(component, error):
             raise
-        with error_names(kind, component):
+        with error_names(component):
             raise
 
 
@@ -136,12 +187,13 @@ def error_line(error: BaseException, method: str = "") -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def who(kind: str, component: Any) -> str:
+def who(component: Any) -> str:
     """Return the name of a component in errors: its plugin's name, or its class."""
-    offered = active_registry().offer_of(kind, type(component))
+    cls = component.__class__
+    offered = active_registry().offer_of(cls.KIND, cls)
     if offered is None:
-        return f"{kind} {type(component).__name__}"
-    return f"{kind} '{offered.name}' of {offered.distribution} {offered.version}"
+        return f"{cls.KIND} {cls.__name__}"
+    return f"{cls.KIND} '{offered.name}' of {offered.distribution} {offered.version}"
 
 
 def _package(component: Any) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar
+
+from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,27 +82,37 @@ class Start:
         return np.where(np.isnan(dense), self.moments.mean, dense)[inverse]
 
 
-@runtime_checkable
-class Initialisation(Protocol):
-    """A way to start: the prototypes of a map's first neurons."""
+class InitialisationComponent(Component):
+    """Base of ways to start: the prototypes of a map's first neurons."""
 
+    KIND: ClassVar[str] = "initialisation"
+
+    @abstractmethod
     def prototypes(self, start: Start) -> FloatArray:
         """Return the prototypes (K, D) of the cells of ``start``, float64 and finite."""
 
 
-@runtime_checkable
-class GridShape(Protocol):
-    """The cells of maps: which are linked, and where they lie in the plane.
+class GridComponent(Component):
+    """Base of grids, the cells of maps: which are linked, and where they lie in the plane."""
 
-    Optional capabilities
-        ``suited_to(n_features) -> GridShape``: the shape for samples of so many columns, as a line
-        for one; called where the growth strategy leaves the map at the start open.
-        ``in_rows(rows, columns, wrap) -> Grid``: called in place of `lattice` where the growth
-        strategy wraps the map to a torus, or needs rows and columns.
-    """
+    KIND: ClassVar[str] = "grid"
 
+    @abstractmethod
     def lattice(self, rows: int, columns: int) -> Grid:
         """Return the grid of a map that starts with ``rows`` × ``columns`` neurons.
 
         The cells of the start must hang together. A ValueError says why such a map cannot be.
         """
+
+    def suited_to(self, n_features: int) -> GridComponent:
+        """Return the grid component for samples of so many columns, as a line for one.
+
+        Called where the growth strategy leaves the map at the start open.
+        """
+        return self
+
+    def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
+        """Return the grid in place of `lattice` where the growth strategy wraps the map to a torus,
+        or needs rows and columns.
+        """
+        return self.lattice(rows, columns)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,10 +107,54 @@ class Surroundings:
     limits: FloatArray | None = None
 
 
-@runtime_checkable
-class Labeller(Protocol):
-    """A labeller: gives each neuron the answer for the samples that it wins."""
+class LabellerComponent(Component):
+    """Base of labellers: they give each neuron the answer for the samples that it wins.
 
+    Attributes
+    ----------
+    needs_target : bool
+        True when `label` reads ``y`` or ``class_counts``.
+    estimators : tuple of str or None
+        The kinds (``vq``, ``classifier``, ``regressor``) that it can answer for; the others refuse
+        it. None: every kind.
+    columns : tuple of str or None
+        The names of the numbers that it answers with, where they are several for one target,
+        ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and `answer` (m, Q), and a
+        regressor predicts (n, Q).
+    point_column : int
+        The number of that column which stands for the target itself in ``score``, prediction
+        intervals and measures.
+    neighbours : int
+        How many groups `Surroundings` hold, at most.
+    reads_samples : bool
+        True when it looks at ``X`` of `Surroundings`.
+    sparse_columns : int
+        Up to so many columns sparse samples stand in ``X``, too.
+    probabilities : method ``(evidence) -> array (K, C)``, or None
+        Class probabilities per neuron, rows sum to 1.
+    answer : method ``(around, state) -> array``, or None
+        The answer for each sample from its `Surroundings`, class probabilities (m, C), numbers
+        (m,), or (m, Q) of Q ``columns``, in place of what `label` says of its neuron. It is called
+        from several threads, each with some samples.
+    learn : method ``(around, y, weights, som_map) -> mapping of names to arrays``
+        Needed with ``answer``: what that gets as ``state``, learnt from training samples, each as
+        if the map had not seen it. ``y`` (m,) holds the numbers of their classes or their targets,
+        ``weights`` (m,) or None those of samples. It is saved with the model.
+    """
+
+    KIND: ClassVar[str] = "labeller"
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+    columns: ClassVar[tuple[str, ...] | None] = None
+    point_column: ClassVar[int] = 0
+    neighbours: ClassVar[int] = 16
+    reads_samples: ClassVar[bool] = False
+    sparse_columns: ClassVar[int] = 0
+    probabilities: ClassVar[Callable[..., Any] | None] = None
+    answer: ClassVar[Callable[..., Any] | None] = None
+    learn: ClassVar[Callable[..., Any] | None] = None
+
+    @abstractmethod
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,), or (K, Q) where it names Q ``columns``.
 
@@ -117,68 +162,6 @@ class Labeller(Protocol):
         """
 
 
-class LabellerComponent(Component):
-    """Base of labellers: the defaults of all but `label`.
-
-    Optional capabilities
-        ``probabilities(evidence) -> array (K, C)``: class probabilities per neuron, rows sum to 1.
-        ``needs_target`` (attribute): True when `label` reads ``y`` or ``class_counts``.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
-        answer for; the others refuse it. None: every kind.
-        ``columns`` (attribute): the names of the numbers that it answers with, where they are
-        several for one target, ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and
-        `answer` (m, Q), and a regressor predicts (n, Q).
-        ``point_column`` (attribute): the number of that column which stands for the target itself
-        in ``score``, prediction intervals and measures.
-        ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
-        class probabilities (m, C), numbers (m,), or (m, Q) of Q ``columns``, in place of what
-        `label` says of its neuron. It is called from several threads, each with some samples.
-        ``learn(around, y, weights, som_map) -> mapping of names to arrays``: what `answer` gets as
-        ``state``, learnt from training samples, each as if the map had not seen it. ``y`` (m,)
-        holds the numbers of their classes or their targets, ``weights`` (m,) or None those of
-        samples. It is saved with the model. Needed with `answer`.
-        ``neighbours`` (attribute): how many groups `Surroundings` hold, at most.
-        ``reads_samples`` (attribute): True when it looks at ``X`` of `Surroundings`.
-        ``sparse_columns`` (attribute): up to so many columns sparse samples stand in ``X``, too.
-    """
-
-    neighbours: ClassVar[int] = 16
-    reads_samples: ClassVar[bool] = False
-    sparse_columns: ClassVar[int] = 0
-    needs_target: ClassVar[bool] = False
-    columns: ClassVar[tuple[str, ...] | None] = None
-    point_column: ClassVar[int] = 0
-    estimators: ClassVar[tuple[str, ...] | None] = None
-
-
-@dataclass(frozen=True)
-class LabellerAbilities(Abilities):
-    """Capabilities of a labeller; see `LabellerComponent`. A missing method is None."""
-
-    kind: ClassVar[str] = "labeller"
-    defaults: ClassVar[Component] = LabellerComponent()
-
-    needs_target: bool
-    estimators: tuple[str, ...] | None
-    neighbours: int
-    reads_samples: bool
-    sparse_columns: int
-    columns: tuple[str, ...] | None
-    point_column: int
-    label: Any = None
-    probabilities: Callable[[LabelEvidence], Any] | None = None
-    learn: Any = None
-    answer: Any = None
-
-    def check(self) -> None:
-        names: Any = self.columns
-        if names is not None:
-            texts = isinstance(names, tuple) and all(isinstance(one, str) and one for one in names)
-            distinct = texts and len(names) == len(set(names)) > 0
-            self.require("columns", "a tuple of different names", lambda _: distinct)
-            known = range(len(names))
-            self.require("point_column", f"a number below {len(names)}", known.__contains__)
-
-    def point(self, answers: NDArray[Any]) -> NDArray[Any]:
-        """Return the column (n,) of answers (n, Q) that stands for the target; others as is."""
-        return answers if self.columns is None else answers[:, self.point_column]
+def point_answers(labeller: LabellerComponent, answers: NDArray[Any]) -> NDArray[Any]:
+    """Return the column (n,) of answers (n, Q) that stands for the target; others as is."""
+    return answers if labeller.columns is None else answers[:, labeller.point_column]

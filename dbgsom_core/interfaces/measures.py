@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,13 +12,11 @@ from typing import (
     Any,
     ClassVar,
     NamedTuple,
-    Protocol,
     Self,
     TypeVar,
-    runtime_checkable,
 )
 
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
@@ -268,64 +267,58 @@ class LazyEvaluation(Evaluation):
         pass
 
 
-@runtime_checkable
-class Measure(Protocol):
-    """A measure of a trained map on a part of the data; logged as ``train/NAME``, ``test/NAME``."""
+class MeasureComponent(Component):
+    """Base of measures of a trained map on a part of the data, logged as ``train/NAME`` and so on.
 
+    The first line of a measure's docstring says what is measured, for tables.
+
+    Attributes
+    ----------
+    greater_is_better : bool
+        Every measure says it.
+    needs_target : bool
+        True when it reads ``evaluation.y``; left out otherwise.
+    estimators : tuple of str or None
+        The kinds (``vq``, ``classifier``, ``regressor``) whose default list holds it; None: every
+        kind, (): none. One that names others cannot be used with a regressor, and one of a
+        regressor with no other.
+    in_metric_units : bool
+        True when the value grows with the metric's distances, so that runs of different metrics or
+        prepare steps are not ranked by it.
+    zero_is_best : bool
+        True when the value has both signs and is best at 0: runs are compared by its absolute
+        value, and ``greater_is_better`` is False.
+    training_only : bool
+        True when values on other samples say nothing: runs measure the training part alone.
+    bounds : (float, float)
+        The smallest and the largest value that there can be.
+    reference : str
+        Authors and year of the definition.
+    """
+
+    KIND: ClassVar[str] = "measure"
     greater_is_better: ClassVar[bool]
+    needs_target: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
+    in_metric_units: ClassVar[bool] = False
+    zero_is_best: ClassVar[bool] = False
+    training_only: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    reference: ClassVar[str] = ""
 
+    @classmethod
+    def lacks(cls) -> str:
+        unsaid = "" if hasattr(cls, "greater_is_better") else "greater_is_better"
+        return " and ".join(filter(None, (super().lacks(), unsaid)))
+
+    @abstractmethod
     def compute(self, evaluation: Evaluation) -> float:
         """Return the value on the samples of ``evaluation``, in chunks where it needs distances."""
 
 
-class MeasureComponent(Component):
-    """Base of measures: the defaults of all but `compute` and ``greater_is_better``.
-
-    The first line of the docstring says what is measured, for tables.
-
-    Optional capabilities
-        ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
-        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
-        list holds it; None: every kind, (): none. One that names others cannot be used with a
-        regressor, and one of a regressor with no other.
-        ``in_metric_units`` (attribute): True when the value grows with the metric's distances, so
-        that runs of different metrics or prepare steps are not ranked by it.
-        ``zero_is_best`` (attribute): True when the value has both signs and is best at 0: runs are
-        compared by its absolute value, and ``greater_is_better`` is False.
-        ``training_only`` (attribute): True when values on other samples say nothing: runs measure
-        the training part alone.
-        ``bounds`` (attribute): the smallest and the largest value that there can be.
-        ``reference`` (attribute): authors and year of the definition.
-    """
-
-    needs_target: ClassVar[bool] = False
-    in_metric_units: ClassVar[bool] = False
-    zero_is_best: ClassVar[bool] = False
-    training_only: ClassVar[bool] = False
-    estimators: ClassVar[tuple[str, ...] | None] = None
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    reference: ClassVar[str] = ""
-
-
-@dataclass(frozen=True)
-class MeasureAbilities(Abilities):
-    """Capabilities of a measure; see `MeasureComponent`."""
-
-    kind: ClassVar[str] = "measure"
-    defaults: ClassVar[Component] = MeasureComponent()
-
-    needs_target: bool
-    estimators: tuple[str, ...] | None
-    in_metric_units: bool = False
-    zero_is_best: bool = False
-    training_only: bool = False
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-    reference: str = ""
-
-
-def measured(measure: Any, evaluation: Evaluation) -> float:
+def measured(measure: MeasureComponent, evaluation: Evaluation) -> float:
     """Return the value of a measure; exceptions name the measure."""
-    return float(guarded("measure", measure, "compute")(evaluation))
+    return float(guarded(measure).compute(evaluation))
 
 
 class Interval(NamedTuple):

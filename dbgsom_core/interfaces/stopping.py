@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Abilities, Component, is_flag, is_number, nested_fields
-from dbgsom_core.interfaces.measures import MeasureAbilities
+from dbgsom_core.interfaces.component import Component, default, nested_fields
+from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
@@ -53,56 +54,44 @@ class StopState:
     watched: Sequence[float] = ()
 
 
-@runtime_checkable
-class StoppingRule(Protocol):
-    """A stopping rule: says after each epoch whether the training of the map ends."""
+class StoppingComponent(Component):
+    """Base of stopping rules: they say after each epoch whether the training of the map ends.
 
+    Attributes
+    ----------
+    needs_target : bool
+        Whether it looks at targets or predictions; a rule with a `Nested` measure that needs them
+        gets them without. Child maps without classes leave it out.
+    watch : method ``(state) -> float``, or None
+        A number that stands in ``state.watched`` after each epoch, before `stop` is asked: what a
+        rule remembers, in checkpoints, too.
+    is_best : method ``(state) -> bool``, or None
+        Whether the map of this epoch is the one to keep so far, asked after ``watch``: the last one
+        of which a rule says so is what training leaves.
+    """
+
+    KIND: ClassVar[str] = "stopping"
+    needs_target: ClassVar[bool] = False
+    watch: ClassVar[Callable[..., float] | None] = None
+    is_best: ClassVar[Callable[..., bool] | None] = None
+
+    @default
+    def validation(self) -> float:
+        """The share of the samples, in [0, 1), that training does not see; may be a field."""
+        return 0.0
+
+    @abstractmethod
     def stop(self, state: StopState) -> bool:
         """Return whether this epoch was the last one."""
 
 
-class StoppingComponent(Component):
-    """Base of stopping rules: the defaults of all but `stop`.
-
-    Optional capabilities
-        ``watch(state) -> float``: a number that stands in ``state.watched`` after each epoch,
-        before `stop` is asked: what a rule remembers, in checkpoints, too.
-        ``is_best(state) -> bool``: whether the map of this epoch is the one to keep so far, asked
-        after `watch`: the last one of which a rule says so is what training leaves.
-        ``validation`` (field): the share of the samples, in [0, 1), that training does not see.
-        ``needs_target`` (attribute): whether it looks at targets or predictions; a rule with a
-        `Nested` measure that needs them gets them without. Child maps without classes leave it out.
-    """
-
-    needs_target: ClassVar[bool] = False
-
-
-@dataclass(frozen=True)
-class StoppingAbilities(Abilities):
-    """Capabilities of a stopping rule; see `StoppingComponent`."""
-
-    kind: ClassVar[str] = "stopping"
-    defaults: ClassVar[Component] = StoppingComponent()
-
-    stop: Callable[[StopState], bool] | None = None
-    watch: Callable[[StopState], float] | None = None
-    is_best: Callable[[StopState], bool] | None = None
-    needs_target: bool = False
-    validation: float = 0.0
-
-    def check(self) -> None:
-        self.require("needs_target", "True or False", is_flag)
-        self.require("validation", "a share in [0, 1)", lambda share: is_number(share, 0, 1))
-
-
 def measures_of(rule: Any) -> list[Any]:
     """Return the measures in the fields of a component."""
-    fields = nested_fields(type(rule)) if hasattr(type(rule), "model_fields") else {}
+    fields = nested_fields(rule.__class__)
     return [getattr(rule, name) for name, kind in fields.items() if kind == "measure"]
 
 
 def judges_targets(rule: Any) -> bool:
     """Return whether a stopping rule, or a measure in one of its fields, needs targets."""
-    return StoppingAbilities.of(rule).needs_target or any(
-        MeasureAbilities.of(measure).needs_target for measure in measures_of(rule)
-    )
+    needs_target: bool = guarded(rule).needs_target
+    return needs_target or any(guarded(measure).needs_target for measure in measures_of(rule))

@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,9 +17,9 @@ from functools import cached_property
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
@@ -267,10 +268,58 @@ class Page:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """A tracker: settings from which an observer of the run is made."""
+class TrackerComponent(Component):
+    """Base of trackers: settings from which an observer of the run is made.
 
+    Attributes
+    ----------
+    is_default : bool
+        Whether runs are sent there whose configuration has no key ``tracking``.
+    addresses : tuple of str
+        How the addresses of models begin that ``fetch_model`` knows: ``("runs:/", "models:/")``.
+    store_field : str
+        The field that ``--store`` of a command fills; empty: there is one store.
+    packages : tuple of str
+        Distributions that its observer imports when a run begins, whose versions runs note.
+    how_to_open : method ``() -> str``, or None
+        The command or address that shows the runs.
+    how_to_compare : method ``(folders) -> str or None``, or None
+        That which shows the runs of these folders beside each other; None where the tracker lacks
+        them.
+    mirror : method ``(folder) -> bool or None``, or None
+        Brings the tracker up to date with the folder of a run that has ended, for ``dbgsom sync``;
+        doing it twice is as good as once. False: nothing had to be sent.
+    mirrored : method ``(folder) -> bool``, or None
+        Whether it was sent the folder as it is, by the folder alone.
+    reachable : method ``() -> str``, or None
+        How it is, for ``dbgsom doctor``, within seconds; or a `DbgsomError` that says why it cannot
+        be used. It writes nothing.
+    page : method ``(experiment, folder, port) -> Page``, or None
+        Where ``dbgsom ui`` shows an experiment, or the run with this folder; each may be None. A
+        command serves it at this port.
+    fetch_model : method ``(address, folder) -> Path``, or None
+        Puts the model file that an address means into a folder, without running anything;
+        ``addresses`` says which it knows.
+    register : method ``(folder, name, alias) -> str``, or None
+        Makes the model of a finished run a version of a named one, with an alias unless that is
+        None, and returns its address.
+    """
+
+    KIND: ClassVar[str] = "tracker"
+    is_default: ClassVar[bool] = False
+    addresses: ClassVar[tuple[str, ...]] = ()
+    store_field: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
+    how_to_open: ClassVar[Callable[..., str] | None] = None
+    how_to_compare: ClassVar[Callable[..., str | None] | None] = None
+    mirror: ClassVar[Callable[..., bool | None] | None] = None
+    mirrored: ClassVar[Callable[..., bool] | None] = None
+    reachable: ClassVar[Callable[..., str] | None] = None
+    page: ClassVar[Callable[..., Page] | None] = None
+    fetch_model: ClassVar[Callable[..., Path] | None] = None
+    register: ClassVar[Callable[..., str] | None] = None
+
+    @abstractmethod
     def observer(self) -> object:
         """Return a fresh object with any of the four lifecycle hooks as methods, undecorated.
 
@@ -279,76 +328,6 @@ class Tracker(Protocol):
         the configuration is known to be good, to import what its thread needs, and ``close()``,
         called at the end, also where no run began.
         """
-
-
-class TrackerComponent(Component):
-    """Base of trackers: the defaults of all but `observer`.
-
-    Optional capabilities
-        ``how_to_open() -> str``: the command or address that shows the runs.
-        ``how_to_compare(folders) -> str or None``: that which shows the runs of these folders
-        beside each other; None where the tracker lacks them.
-        ``mirror(folder) -> bool or None``: bring the tracker up to date with the folder of a run
-        that has ended, for ``dbgsom sync``; doing it twice is as good as once. False: nothing had
-        to be sent.
-        ``mirrored(folder) -> bool``: whether it was sent the folder as it is, by the folder alone.
-        ``reachable() -> str``: how it is, for ``dbgsom doctor``, within seconds; or a `DbgsomError`
-        that says why it cannot be used. It writes nothing.
-        ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
-        run with this folder; each may be None. A command serves it at this port.
-        ``fetch_model(address, folder) -> Path``: put the model file that an address means into a
-        folder, without running anything; ``addresses`` says which it knows.
-        ``register(folder, name, alias) -> str``: make the model of a finished run a version of a
-        named one, with an alias unless that is None, and return its address.
-
-    Attributes
-    ----------
-    is_default : bool
-        Whether runs are sent there whose configuration has no key ``tracking``.
-    addresses : tuple of str
-        How the addresses of models begin that `fetch_model` knows: ``("runs:/", "models:/")``.
-    store_field : str
-        The field that ``--store`` of a command fills; empty: there is one store.
-    packages : tuple of str
-        Distributions that its observer imports when a run begins, whose versions runs note.
-    """
-
-    is_default: ClassVar[bool] = False
-    addresses: ClassVar[tuple[str, ...]] = ()
-    store_field: ClassVar[str] = ""
-    packages: ClassVar[tuple[str, ...]] = ()
-
-
-class TrackerTraits(NamedTuple):
-    """Traits of a tracker class; see `TrackerComponent`."""
-
-    is_default: bool
-    addresses: tuple[str, ...]
-    store_field: str
-    packages: tuple[str, ...]
-
-    @classmethod
-    def of(cls, tracker: type[Any]) -> TrackerTraits:
-        """Return the traits of a class, which need not derive from `TrackerComponent`."""
-        values = [getattr(tracker, one, getattr(TrackerComponent, one)) for one in cls._fields]
-        return cls(bool(values[0]), tuple(values[1]), str(values[2]), tuple(values[3]))
-
-
-@dataclass(frozen=True)
-class TrackerAbilities(Abilities):
-    """Capabilities of a tracker; see `TrackerComponent`. A missing method is None."""
-
-    kind: ClassVar[str] = "tracker"
-    defaults: ClassVar[Component] = TrackerComponent()
-
-    how_to_open: Callable[[], str] | None = None
-    how_to_compare: Callable[[Sequence[Path]], str | None] | None = None
-    mirror: Callable[[Path], bool | None] | None = None
-    mirrored: Callable[[Path], bool] | None = None
-    reachable: Callable[[], str] | None = None
-    page: Callable[[str | None, Path | None, int], Page] | None = None
-    fetch_model: Callable[[str, Path], Path] | None = None
-    register: Callable[[Path, str, str | None], str] | None = None
 
 
 class RunLog:

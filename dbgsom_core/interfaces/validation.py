@@ -1,7 +1,7 @@
-"""Calls of components: read-only arguments, and validation of each return value.
+"""Calls of third parties' components: read-only arguments, and validation of what they return.
 
-A check takes the answer and what the method was given; it returns the answer as the core wants it,
-or raises `UnfitError`. Shape, type, finiteness and range are looked at, once.
+A check takes the component, its answer and what the method was given; it returns the answer as the
+core wants it, or raises `UnfitError`. Shape, type, finiteness and range are looked at, once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError, described
 from dbgsom_core.interfaces.datasets import check_data
+from dbgsom_core.interfaces.metrics import CLAIMS, HANDLES
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import Death, Insert, SomMap
 
@@ -30,29 +31,50 @@ _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 _FEW = 12  # samples between which a metric's promises are tried before a fit
 _FEW_PAIRWISE = 4  # the same of a metric that is called for each pair
 _LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # of a winner, for sums of what it wins
-_PURE = (  # asked twice: what they answer depends on their arguments alone
-    ("kernel", "weight"),
-    ("kernel", "falling_weight"),
-    ("kernel", "signed_weight"),
-    ("schedule", "width"),
-)
-_KEPT = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
 _RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators")
 _SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
-def call(method: Callable[..., Any], check: tuple[str, str], given: tuple[Any, ...]) -> Any:
+def call(component: Any, name: str, method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """Call a method of a component with read-only arguments; return its checked answer."""
-    locked: list[NDArray[Any]] = []
-    try:
-        answer = method(*(read_only(one, locked, check[1] not in _KEPT) for one in given))
-        answer = CHECKS[check](answer, *given) if check in CHECKS else answer
-        if check in _PURE:
-            _check_repeats(method, answer, *given)
-        return answer
-    finally:
-        for array in locked:
-            array.flags.writeable = True
+    answer = method(*(read_only(one) for one in given))
+    check = CHECKS.get((component.KIND, name))
+    return answer if check is None else check(component, answer, *given)
+
+
+def read_only(value: Any) -> Any:
+    """Return a read-only form of an argument, so that a component cannot change it.
+
+    Arrays are read-only views; maps, samples and records are copies with such views; estimators
+    are deep copies.
+    """
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if type(value) in (tuple, list):
+        return type(value)(read_only(part) for part in value)
+    if type(value) is dict:
+        return {key: read_only(part) for key, part in value.items()}
+    if isinstance(value, SomMap):
+        children = {row: read_only(child) for row, child in value.children.items()}
+        return _copy_with(value, prototypes=read_only(value.prototypes), children=children)
+    if hasattr(value, "sample_weights"):  # Samples, whose module is slow to import
+        return _copy_with(value, X=read_only(value.X), weights=read_only(value.weights))
+    if issparse(value):
+        arrays = {name: read_only(getattr(value, name)) for name in ("data", "indices", "indptr")}
+        return _copy_with(value, **arrays)
+    if hasattr(value, "get_params"):
+        return copy.deepcopy(value)
+    if type(value).__module__.startswith(_RECORDS) and hasattr(value, "__dataclass_fields__"):
+        return _copy_with(value, **{key: read_only(part) for key, part in vars(value).items()})
+    return value
+
+
+def _copy_with(value: Any, **parts: Any) -> Any:
+    copied = object.__new__(type(value))
+    vars(copied).update(vars(value) | parts)
+    return copied
 
 
 def _check_repeats(method: Callable[..., Any], answer: Any, *given: Any) -> None:
@@ -71,50 +93,6 @@ def _check_repeats(method: Callable[..., Any], answer: Any, *given: Any) -> None
             f"returned {before[worst]:g} and, asked again for this alone, {after[worst]:g}: it "
             f"depends on {why}"
         )
-
-
-def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool = True) -> Any:
-    """Return a read-only form of an argument, so that a component cannot change it.
-
-    Arrays are read-only views, maps and records copies of such parts, estimators deep copies.
-    Samples stay where they are: their arrays are locked, and appended to ``locked``. So are all
-    arrays without ``views``.
-    """
-
-    def lock(array: NDArray[Any]) -> None:
-        if locked is not None and array.flags.writeable:
-            array.flags.writeable = False
-            locked.append(array)
-
-    if isinstance(value, np.ndarray):
-        if not views:
-            lock(value)
-            return value
-        view = value.view()
-        view.flags.writeable = False
-        return view
-    if isinstance(value, SomMap):
-        copied = copy.copy(value)
-        copied.prototypes = read_only(value.prototypes)
-        copied.children = {row: read_only(child) for row, child in value.children.items()}
-        return copied
-    if type(value) in (tuple, list):
-        return type(value)(read_only(part, locked, views) for part in value)
-    if type(value) is dict:
-        return {key: read_only(part, locked, views) for key, part in value.items()}
-    if hasattr(value, "sample_weights"):
-        for part in (value.X, value.weights):
-            read_only(part, locked, views=False)
-    elif issparse(value):
-        for name in ("data", "indices", "indptr"):
-            lock(getattr(value, name))
-    elif hasattr(value, "get_params"):
-        return copy.deepcopy(value)
-    elif type(value).__module__.startswith(_RECORDS) and hasattr(value, "__dataclass_fields__"):
-        record = object.__new__(type(value))
-        vars(record).update({k: read_only(part, locked, views) for k, part in vars(value).items()})
-        return record
-    return value
 
 
 def _check(fits: Any, sentence: str) -> None:
@@ -157,8 +135,12 @@ def shares(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
+def _pairwise(metric: Any, answer: Any, X: Any, prototypes: Any, *state: Any) -> NDArray[Any]:
+    return distances(answer, (X.shape[0], len(prototypes)))
+
+
 def _assigned(
-    answer: Any, X: Any, prototypes: NDArray[Any], state: Any = None
+    metric: Any, answer: Any, X: Any, prototypes: NDArray[Any], *state: Any
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     is_pair = isinstance(answer, (tuple, list)) and len(answer) == 2
     _check(is_pair, f"must return (bmu, distance), not {described(answer)}")
@@ -171,7 +153,7 @@ def _assigned(
     return bmu, distances(answer[1], (n,))
 
 
-def _prepared(answer: Any, X: Any, state: Any = None) -> Any:
+def _prepared(metric: Any, answer: Any, X: Any, *state: Any) -> Any:
     is_kept = issparse(X) == issparse(answer) and getattr(answer, "format", "csr") == "csr"
     _check(is_kept, f"made {described(answer)} of {described(X)}")
     array = answer if issparse(answer) else np.asarray(answer)
@@ -182,10 +164,11 @@ def _prepared(answer: Any, X: Any, state: Any = None) -> Any:
     values, given = (one.data if issparse(one) else one for one in (array, X))
     fits = np.isfinite(values).all() or (not np.isinf(values).any() and np.isnan(given).any())
     _check(fits, "made values that are not finite of samples that are")
-    return array
+    # A view of what it got would be read-only, and the core's loops are compiled for others.
+    return array if issparse(array) or array.flags.writeable else array.copy()
 
 
-def _centred(answer: Any, means: NDArray[Any]) -> NDArray[Any]:
+def _centred(metric: Any, answer: Any, means: NDArray[Any]) -> NDArray[Any]:
     array: NDArray[Any] = np.asarray(answer)
     gaps = np.isnan(means)  # of features that no sample has
     if gaps.any() and array.shape == means.shape and array.dtype.kind == "f":
@@ -194,7 +177,7 @@ def _centred(answer: Any, means: NDArray[Any]) -> NDArray[Any]:
     return numbers(array, means.shape, "prototypes")
 
 
-def _learned(answer: Any, *given: Any) -> Any:
+def _learned(component: Any, answer: Any, *given: Any) -> Any:
     wanted = "must return a mapping of names to numpy arrays"
     _check(isinstance(answer, Mapping), f"{wanted}, not {described(answer)}")
     for name, value in answer.items():
@@ -207,34 +190,33 @@ def _learned(answer: Any, *given: Any) -> Any:
     return answer
 
 
-def _weights(answer: Any, hops: NDArray[Any], width: float, signed: bool = False) -> NDArray[Any]:
-    weights = numbers(answer, hops.shape[:1], "weights")
-    if weights.size and not signed and weights.min() < 0:
+def _weights(kernel: Any, answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
+    weights, at = numbers(answer, hops.shape[:1], "weights"), f"at width {width:g}"
+    if not weights.size:
+        return weights
+    if not kernel.inhibits and weights.min() < 0:
         raise UnfitError(
-            f"returned a negative weight, {weights.min():g} at width {width:g}; a mean needs "
-            "weights of at least 0, or say inhibits = True"
+            f"returned a negative weight, {weights.min():g} {at}; a mean needs weights of at least "
+            "0, or say inhibits = True"
         )
-    if weights.size and not weights[0] > 0:
+    winner = weights[0]
+    _check(winner > 0, f"returned {winner:g} at no hops {at}: the winner learns nothing")
+    if not _LEAST_WEIGHT < winner < _LARGEST_WEIGHT:
         raise UnfitError(
-            f"returned {weights[0]:g} at no hops at width {width:g}: the winner learns nothing"
+            f"returned {winner:g} at no hops {at}, which sums of weights cannot hold: let the "
+            "winner weigh 1"
         )
-    if weights.size and not _LEAST_WEIGHT < weights[0] < _LARGEST_WEIGHT:
-        raise UnfitError(
-            f"returned {weights[0]:g} at no hops at width {width:g}, which sums of weights cannot "
-            "hold: let the winner weigh 1"
-        )
+    must_fall = not (kernel.rises or kernel.inhibits or kernel.reads == "offsets")
+    if must_fall and len(hops) > 1 and (np.diff(hops) > 0).all():
+        grows = np.diff(weights).max() > 1e-12 * winner
+        _check(not grows, f"returned weights that grow with the hops {at}")
+    _check_repeats(kernel.weight, weights, hops, width)
     return weights
 
 
-def _falling_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    weights = _weights(answer, hops, width)
-    ascending = hops.ndim == 1 and len(hops) > 1 and bool((np.diff(hops) > 0).all())
-    if ascending and np.diff(weights).max() > 1e-12 * weights[0]:
-        raise UnfitError(f"returned weights that grow with the hops at width {width:g}")
-    return weights
-
-
-def _start_shape(answer: Any) -> tuple[int, int]:
+def _start_shape(growth: Any, answer: Any) -> tuple[int, int] | None:
+    if answer is None:
+        return None
     try:
         rows, columns = answer
     except (TypeError, ValueError):
@@ -247,7 +229,7 @@ def _start_shape(answer: Any) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def growth(answer: Any, som_map: Any, state: Any) -> list[Any]:
+def _births(growth: Any, answer: Any, som_map: Any, state: Any) -> list[Any]:
     """Return the changes and births of an epoch; `SomMap` refuses those that cannot be."""
     if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
         raise UnfitError(f"must return a sequence of births, not {described(answer)}")
@@ -284,7 +266,7 @@ def _live(evidence: Any) -> NDArray[np.bool_]:
     return np.asarray((evidence.hits if counts is None else counts.sum(axis=1)) > 0)
 
 
-def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
+def _labels(labeller: Any, answer: Any, evidence: Any) -> NDArray[Any]:
     labels: NDArray[Any] = np.asarray(answer)
     shape = (len(evidence.som_map), *np.shape(evidence.y)[1:])
     several = labels.ndim == 2 and evidence.classes is None and len(shape) == 1
@@ -299,7 +281,7 @@ def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
     return labels
 
 
-def _probabilities(answer: Any, evidence: Any) -> NDArray[Any] | None:
+def _probabilities(labeller: Any, answer: Any, evidence: Any) -> NDArray[Any] | None:
     if evidence.classes is None:
         return None if answer is None else np.asarray(answer)
     array: NDArray[Any] = np.asarray(answer)
@@ -310,7 +292,7 @@ def _probabilities(answer: Any, evidence: Any) -> NDArray[Any] | None:
     return array
 
 
-def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
+def _answers(labeller: Any, answer: Any, around: Any, state: Any) -> NDArray[Any]:
     m, array = len(around.distances), np.asarray(answer)
     if around.n_classes:
         return shares(array, (m, around.n_classes))
@@ -318,7 +300,7 @@ def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
     return numbers(array, shape, "answers")
 
 
-def number(answer: Any, *given: Any) -> float:
+def _number(component: Any, answer: Any, *given: Any) -> float:
     is_number = not np.ndim(answer) and np.asarray(answer).dtype.kind in "fiu"
     _check(is_number, f"must return one number, not {described(answer)}")
     _check(math.isfinite(answer), f"returned {answer}, not a finite number")
@@ -326,21 +308,22 @@ def number(answer: Any, *given: Any) -> float:
     return answer if noted else float(answer)  # a NotedValue
 
 
-def _width(answer: Any, *given: float) -> float:
-    if not number(answer) > 0:
-        raise UnfitError(f"returned {answer:g}; a width is a finite number of hops above 0")
-    return float(answer)
+def _width(schedule: Any, answer: Any, *given: float) -> float:
+    width = _number(schedule, answer)
+    _check(width > 0, f"returned {width:g}; a width is a finite number of hops above 0")
+    _check_repeats(schedule.width, width, *given)
+    return width
 
 
 def _must_be(what: str, test: Callable[[Any], bool]) -> Callable[..., Any]:
-    def check(answer: Any, *given: Any) -> Any:
+    def check(component: Any, answer: Any, *given: Any) -> Any:
         _check(test(answer), f"must return {what}, not {described(answer)}")
         return answer
 
     return check
 
 
-def _figure(answer: Any, view: Any) -> Any:
+def _figure(figure: Any, answer: Any, view: Any) -> Any:
     if isinstance(answer, Mapping) and answer:
         for part, one in answer.items():
             if not (isinstance(part, str) and _PART.fullmatch(part)) or isinstance(one, Mapping):
@@ -348,7 +331,7 @@ def _figure(answer: Any, view: Any) -> Any:
                     f"returned a part {part!r}: parts are figures, and their names lower-case "
                     "letters, digits and _"
                 )
-            _figure(one, view)
+            _figure(figure, one, view)
         return answer
     page = getattr(answer, "text", None) if hasattr(answer, "__dataclass_fields__") else None
     if not hasattr(answer, "savefig") and not isinstance(page, str):
@@ -356,13 +339,13 @@ def _figure(answer: Any, view: Any) -> Any:
     return answer
 
 
-def _lattice(answer: Any, rows: int, columns: int, wrap: bool = False) -> Any:
+def _lattice(component: Any, answer: Any, *given: Any) -> Any:
     _check(isinstance(answer, Grid), f"must return a Grid, not {described(answer)}")
     answer.check()
     return answer
 
 
-def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
+def _samples(engine: Any, answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     lacking = [name for name in _SAMPLES if not hasattr(answer, name)]
     names = ", ".join(lacking[:3])
     _check(not lacking, f"must return Samples; {described(answer)} lacks {names}")
@@ -374,11 +357,11 @@ _flag = _must_be("True or False", lambda answer: isinstance(answer, (bool, np.bo
 _text = _must_be("text", lambda answer: isinstance(answer, str))
 
 
-def promises(metric: Any, X: NDArray[Any]) -> NDArray[np.float64]:
-    """Return distances by a metric (`MetricAbilities`) between some prepared samples X (n, D).
+def check_promises(metric: Any, X: NDArray[Any]) -> None:
+    """Raise UnfitError where distances between prepared samples X (n, D) are not what it claims.
 
-    Raises UnfitError where it answers otherwise when it is asked again, or is not what it says: a
-    fit does not ask it both ways, nor at all where it says that it is Euclidean.
+    Nor may a metric answer otherwise when it is asked again. A fit does not ask it both ways, nor
+    at all where it says that it is Euclidean.
     """
     few = _FEW_PAIRWISE if metric.level == "scalar" else _FEW
     spaced = X[np.linspace(0, len(X) - 1, min(len(X), few)).astype(np.intp)]
@@ -398,7 +381,6 @@ def promises(metric: Any, X: NDArray[Any]) -> NDArray[np.float64]:
         expected = np.sqrt(np.square(others[:, None] - others).sum(axis=2))
         near = 1e-6 * (1.0 + expected)
         _check_near(found, expected, near, "geometry is not 'euclidean'", "; leave geometry out")
-    return found
 
 
 def _check_near(
@@ -429,47 +411,172 @@ def _between(metric: Any, X: NDArray[Any], others: NDArray[np.float64]) -> NDArr
     return found
 
 
+def _formed(metric: Any, answer: Any, *given: Any) -> NDArray[Any]:
+    return numbers(answer, given[-1].shape, "prototypes")
+
+
+def _params(metric: Any, answer: Any) -> NDArray[Any]:
+    return numbers(answer, (len(answer),), "params")
+
+
+def _wants_children(growth: Any, answer: Any, som_map: Any, state: Any) -> NDArray[np.bool_]:
+    return numbers(answer, (len(som_map),), "answers").astype(bool)
+
+
+def _first_prototypes(initialisation: Any, answer: Any, start: Any) -> NDArray[Any]:
+    return numbers(answer, (len(start), start.n_features), "prototypes")
+
+
+def _data(dataset: Any, answer: Any) -> Any:
+    return check_data(answer)
+
+
+def _opened_data(dataset: Any, answer: Any) -> Any:
+    return None if answer is None else check_data(answer, in_memory=False)
+
+
+_observer = _must_be(
+    "an object with lifecycle hooks", lambda one: not (one is None or isinstance(one, type))
+)
+_page = _must_be("a Page", lambda one: hasattr(one, "address"))
+
 CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
-    ("metric", "pairwise"): lambda answer, X, prototypes, state=None: distances(
-        answer, (X.shape[0], len(prototypes))
-    ),
+    ("metric", "pairwise"): _pairwise,
     ("metric", "assign"): _assigned,
     ("metric", "prepare"): _prepared,
     ("metric", "centre"): _centred,
     ("metric", "fit"): _learned,
-    ("metric", "form"): lambda answer, *given: numbers(answer, given[-1].shape, "prototypes"),
-    ("metric", "scalar_params"): lambda answer: numbers(answer, (len(answer),), "params"),
+    ("metric", "form"): _formed,
+    ("metric", "scalar_params"): _params,
     ("kernel", "weight"): _weights,
-    ("kernel", "falling_weight"): _falling_weights,
-    ("kernel", "signed_weight"): lambda answer, hops, width: _weights(answer, hops, width, True),
-    ("growth", "grow"): growth,
-    ("growth", "growing_threshold"): number,
+    ("growth", "grow"): _births,
+    ("growth", "growing_threshold"): _number,
     ("growth", "start_shape"): _start_shape,
-    ("growth", "wants_children"): lambda answer, som_map, state: numbers(
-        answer, (len(som_map),), "answers"
-    ).astype(bool),
-    ("initialisation", "prototypes"): lambda answer, start: numbers(
-        answer, (len(start), start.n_features), "prototypes"
-    ),
+    ("growth", "wants_children"): _wants_children,
+    ("initialisation", "prototypes"): _first_prototypes,
     ("grid", "lattice"): _lattice,
     ("grid", "in_rows"): _lattice,
     ("schedule", "width"): _width,
     ("stopping", "stop"): _flag,
-    ("stopping", "watch"): number,
+    ("stopping", "watch"): _number,
     ("stopping", "is_best"): _flag,
     ("labeller", "label"): _labels,
     ("labeller", "probabilities"): _probabilities,
     ("labeller", "learn"): _learned,
     ("labeller", "answer"): _answers,
-    ("dataset", "load"): check_data,
-    ("dataset", "opened"): lambda answer: None if answer is None else check_data(answer, False),
-    ("measure", "compute"): number,
+    ("dataset", "load"): _data,
+    ("dataset", "opened"): _opened_data,
+    ("measure", "compute"): _number,
     ("figure", "draw"): _figure,
-    ("tracker", "observer"): _must_be(
-        "an object with lifecycle hooks", lambda one: not (one is None or isinstance(one, type))
-    ),
+    ("tracker", "observer"): _observer,
     ("tracker", "how_to_open"): _text,
     ("tracker", "reachable"): _text,
-    ("tracker", "page"): _must_be("a Page", lambda one: hasattr(one, "address")),
+    ("tracker", "page"): _page,
     ("engine", "over"): _samples,
+}
+
+
+# ------------------------------------------------------------------------ attributes
+
+
+def check_attributes(component: Any) -> None:
+    """Raise UnfitError for an attribute of a component that is not what it may be."""
+    for name, (what, fits) in ATTRIBUTES.get(component.KIND, {}).items():
+        value = getattr(component, name)
+        if not fits(value):
+            raise UnfitError(f"has {name} = {value!r}; it is {what}")
+    if component.KIND == "metric":
+        _check_metric(component)
+    if component.KIND == "labeller":
+        _check_labeller(component)
+
+
+def _check_metric(metric: Any) -> None:
+    looped = metric.assign is None or metric.pairwise is None
+    if metric.scalar is not None and looped and not hasattr(metric.scalar, "py_func"):
+        raise UnfitError(
+            "has a scalar that is no compiled function: write scalar = "
+            "staticmethod(numba.njit(f)) in its class"
+        )
+    if metric.fit is not None and metric.prepare is None and not metric.uses_state:
+        raise UnfitError("lacks prepare, which gets what its fit returns")
+    if metric.uses_state and (metric.fit is None or metric.level == "scalar"):
+        raise UnfitError("has uses_state without fit, or without assign or pairwise")
+
+
+def _check_labeller(labeller: Any) -> None:
+    names = labeller.columns
+    if names is None:
+        return
+    texts = isinstance(names, tuple) and all(isinstance(one, str) and one for one in names)
+    fits = texts and len(names) == len(set(names)) > 0
+    _check(fits, f"has columns = {names!r}; it is a tuple of different names")
+    point = labeller.point_column
+    fits = point in range(len(names))
+    _check(fits, f"has point_column = {point!r}; it is a number below {len(names)}")
+
+
+def _is_number(value: Any, least: float = -math.inf, below: float = math.inf) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and least <= value < below
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and _is_number(value, 1))
+
+
+def _is_width(value: Any) -> bool:
+    return value is None or _is_number(value, 1e-300)
+
+
+def _one_of(*known: Any) -> Attribute:
+    shown = ", ".join(repr(one) for one in known[:-1])
+    return f"{shown} or {known[-1]!r}", lambda value: value in known
+
+
+def _some_of(*known: str) -> Attribute:
+    return f"some of {known}", lambda some: set(some) <= set(known)
+
+
+Attribute = tuple[str, Callable[[Any], bool]]
+_FLAG: Attribute = ("True or False", lambda value: isinstance(value, bool))
+_COUNT: Attribute = ("None or a whole number above 0", _is_count)
+_SHARE: Attribute = ("a number in [0, 1)", lambda value: _is_number(value, 0, 1))
+
+# What attributes may be, by kind and name.
+ATTRIBUTES: Mapping[str, Mapping[str, Attribute]] = {
+    "metric": {
+        "geometry": _one_of("euclidean", None),
+        "forms_below": ("a number from 0", lambda value: value == math.inf or _is_number(value, 0)),
+        "claims": _some_of(*CLAIMS),
+        "handles": _some_of(*HANDLES),
+    },
+    "kernel": {
+        "rises": _FLAG,
+        "inhibits": _FLAG,
+        "reads": _one_of("hops", "plane", "offsets"),
+        "decay": _one_of("linear", "exponential"),
+        "start": ("a number of hops above 0", lambda value: value == "auto" or _is_width(value)),
+        "end": ("a number of hops above 0", _is_width),
+    },
+    "growth": {
+        "wrap": _FLAG,
+        "removes": _FLAG,
+        "may_disconnect": _FLAG,
+        "grows_in_line": _FLAG,
+        "in_rows": _FLAG,
+        "needs_classes": _FLAG,
+        "max_neurons": (
+            "'auto', None or a whole number above 0",
+            lambda value: value == "auto" or _is_count(value),
+        ),
+        "growing_epochs": _COUNT,
+        "spreading_factor": (
+            "a number or None",
+            lambda value: value is None or _is_number(value),
+        ),
+        "fine_tuning": _SHARE,
+        "link_pull": ("a number of at least 0", lambda value: _is_number(value, 0)),
+    },
+    "stopping": {"needs_target": _FLAG, "validation": _SHARE},
 }

@@ -107,12 +107,9 @@ def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
     # Third parties get copies of results, so that their changes do not reach other callbacks.
     if "result" not in event or is_own(callback):
         return call(callback, method, event)
-    from dbgsom_core.interfaces import validation  # numpy is slow to import
+    from dbgsom_core.interfaces.validation import read_only  # numpy is slow to import
 
-    def call_with(result: Any) -> Any:
-        return call(callback, method, {**event, "result": result})
-
-    return validation.call(call_with, ("tracker", method), (event["result"],))
+    return call(callback, method, {**event, "result": read_only(event["result"])})
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:

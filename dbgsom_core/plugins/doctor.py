@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.interfaces.version import API_VERSION
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,
@@ -50,7 +50,7 @@ class Finding:
 
     The problem is ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale``
     (names a class that is gone), ``clash`` (two offer one name), ``shadowed`` (a built-in has
-    the name), ``slow``, or ``outdated`` (deprecated).
+    the name), or ``slow``.
     """
 
     problem: Problem
@@ -115,7 +115,7 @@ def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
         who = (one.distribution, one.version, one.name)
         if one.status == "broken":
             stated = one.api_version
-            foreign = stated is not None and stated not in SUPPORTED_API_VERSIONS
+            foreign = stated is not None and stated != API_VERSION
             yield Finding("api version" if foreign else "broken", *who, one.error, one.details)
         if one.import_seconds > SLOW_SECONDS and one.distribution != OWN_DISTRIBUTION:
             yield Finding(
@@ -124,7 +124,6 @@ def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
                 f'takes {one.import_seconds:.2f} s at every start; offer "module:Class" strings '
                 "and import what is heavy inside methods",
             )
-        yield from (Finding("outdated", *who, note) for note in one.notes)
     for offered in registry.classes():
         if distribution in ("", offered.distribution):
             try:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -28,15 +27,20 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
+from dbgsom_core.interfaces.datasets import DatasetComponent
+from dbgsom_core.interfaces.engine import EngineComponent
+from dbgsom_core.interfaces.figures import FigureComponent
+from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.interfaces.initialisations import GridComponent, InitialisationComponent
+from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
+from dbgsom_core.interfaces.labellers import LabellerComponent
+from dbgsom_core.interfaces.measures import MeasureComponent
+from dbgsom_core.interfaces.metrics import MetricComponent
+from dbgsom_core.interfaces.stopping import StoppingComponent
 from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.trackers import TrackerTraits
-from dbgsom_core.interfaces.version import (
-    API_VERSION,
-    SUPPORTED_API_VERSIONS,
-    DbgsomDeprecationWarning,
-    Deprecation,
-)
+from dbgsom_core.interfaces.trackers import TrackerComponent
+from dbgsom_core.interfaces.version import API_VERSION
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
@@ -51,22 +55,25 @@ _FILES = {  # data sets that read files, by the end of a name
     ".npy": "npy",
     ".npz": "npz",
 }
-_METRIC_LEVELS = ("assign", "scalar", "pairwise")
-_REQUIRED: dict[str, tuple[str, ...]] = {
-    "kernel": ("weight",),
-    "growth": ("grow",),
-    "initialisation": ("prototypes",),
-    "grid": ("lattice",),
-    "schedule": ("width",),
-    "stopping": ("stop",),
-    "labeller": ("label",),
-    "dataset": ("load",),
-    "measure": ("compute", "greater_is_better"),
-    "figure": ("draw",),
-    "tracker": ("observer",),
-    "engine": ("over",),
+# The base of each kind, from which its components derive.
+BASES: dict[str, type[Component]] = {
+    base.KIND: base
+    for base in (
+        MetricComponent,
+        KernelComponent,
+        GrowthComponent,
+        InitialisationComponent,
+        GridComponent,
+        ScheduleComponent,
+        StoppingComponent,
+        LabellerComponent,
+        DatasetComponent,
+        MeasureComponent,
+        FigureComponent,
+        TrackerComponent,
+        EngineComponent,
+    )
 }
-
 
 _redirecting = threading.Lock()
 _stdouts: list[Any] = []  # the original stdout, once for each active redirection
@@ -101,8 +108,6 @@ class PluginRecord:
         How long importing the entry point and calling its hooks took.
     api_version : int or None
         ``DBGSOM_API_VERSION`` of the module, where it could be imported.
-    notes : tuple of str
-        Deprecations: an outdated API version, a deprecated name.
     """
 
     name: str
@@ -114,12 +119,11 @@ class PluginRecord:
     import_seconds: float = 0.0
     module: str = ""
     api_version: int | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PluginEntry:
-    """An offer of a plugin; of a component it is a class, ``"module:Class"`` or an old name."""
+    """An offer of a plugin; of a component it is a class or ``"module:Class"``."""
 
     kind: str
     name: str
@@ -186,14 +190,9 @@ class PluginEntry:
             ) from error
         if self.kind not in KINDS:
             return loaded  # type: ignore[no-any-return]
-        if not (isinstance(loaded, type) and issubclass(loaded, Component)):
-            raise PluginError(
-                f"{who} is no component: {self.source} must be a class derived from "
-                "dbgsom_core.api.Component"
-            )
-        if missing := missing_methods(self.kind, loaded):
-            raise PluginError(f"{who} lacks {missing}; see its Protocol in dbgsom_core.api")
-        return loaded
+        if problem := problem_of(self.kind, loaded):
+            raise PluginError(f"{who} {problem}")
+        return loaded  # type: ignore[no-any-return]
 
 
 @lru_cache
@@ -206,19 +205,13 @@ def _docstrings(module: str) -> dict[str, str | None]:
     return {one.name: ast.get_docstring(one) for one in tree.body if isinstance(one, ast.ClassDef)}
 
 
-def missing_methods(kind: str, component: type[Component]) -> str:
-    """Return what a class lacks to be a component of this kind, as words; empty when nothing."""
-    has = {
-        name: getattr(component, name, None) is not None
-        for name in _REQUIRED.get(kind, _METRIC_LEVELS)
-    }
-    if kind == "metric":
-        return "" if any(has.values()) else "assign or pairwise (or scalar)"
-    return " and ".join(name for name, there in has.items() if not there)
-
-
-def kinds_of(component: type[Component]) -> list[str]:
-    return [kind for kind in ("metric", *_REQUIRED) if not missing_methods(kind, component)]
+def problem_of(kind: str, cls: Any) -> str:
+    """Return why a class is no component of a kind, as the rest of a sentence; empty: it is one."""
+    base = BASES[kind]
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        return f"must be a class derived from dbgsom_core.api.{base.__name__}"
+    lacking = cls.lacks()
+    return f"lacks {lacking}; see dbgsom_core.api.{base.__name__}" if lacking else ""
 
 
 class Registry:
@@ -250,8 +243,7 @@ class Registry:
 
     def _load(self, point: EntryPoint, record: PluginRecord) -> PluginRecord:
         started, plugin, error, details = time.perf_counter(), None, "", ""
-        with warnings.catch_warnings(record=True) as caught, stdout_to_stderr():
-            warnings.simplefilter("always", DbgsomDeprecationWarning)
+        with stdout_to_stderr():
             try:
                 plugin = point.load()
                 self.register(plugin, record.name, record.distribution, record.version)
@@ -260,26 +252,13 @@ class Registry:
                 error = str(problem) if named else error_line(problem)
                 details = traceback.format_exc()
         stated = getattr(plugin, "DBGSOM_API_VERSION", None)
-        stated = stated if isinstance(stated, int) else None
-        notes = []
-        if stated != API_VERSION and not error:
-            notes.append(
-                f"written for plugin API {stated}; API {API_VERSION} is current and {stated} is "
-                f"accepted until API {API_VERSION + 1} comes"
-            )
-        for one in caught:
-            if issubclass(one.category, DbgsomDeprecationWarning):
-                notes.append(str(one.message))
-            else:
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         return replace(
             record,
             status="broken" if error else "ok",
             error=error,
             details=details,
             import_seconds=time.perf_counter() - started,
-            api_version=stated,
-            notes=tuple(dict.fromkeys(notes)),
+            api_version=stated if isinstance(stated, int) else None,
         )
 
     def unknown(self, names: Iterable[str]) -> list[str]:
@@ -323,12 +302,11 @@ class Registry:
             raise PluginError(
                 f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = {API_VERSION}"
             )
-        if stated not in SUPPORTED_API_VERSIONS:
+        if stated != API_VERSION:
             newer = isinstance(stated, int) and stated > API_VERSION
             raise PluginError(
                 f"{where} was written for plugin API {stated}, this dbgsom-core supports "
-                f"{' or '.join(map(str, SUPPORTED_API_VERSIONS))}; upgrade "
-                f"{'dbgsom-core' if newer else 'that plugin'}"
+                f"{API_VERSION}; upgrade {'dbgsom-core' if newer else 'that plugin'}"
             )
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
@@ -394,9 +372,8 @@ class Registry:
         return sorted({one.name for one in self.offered(kind)})
 
     def offered(self, kind: str) -> list[PluginEntry]:
-        """Return all entries of a kind, by name and distribution, without deprecated names."""
-        found = (one for one in self._of_kind(kind) if not isinstance(one.offer, Deprecation))
-        return sorted(found, key=lambda one: (one.name, one.distribution))
+        """Return all entries of a kind, by name and distribution."""
+        return sorted(self._of_kind(kind), key=lambda one: (one.name, one.distribution))
 
     def lookup(self, kind: str, name: str) -> PluginEntry:
         """Return the entry that a bare name or ``distribution:name`` means.
@@ -405,17 +382,11 @@ class Registry:
         `PluginError` where two third parties do.
         """
         distribution, _, bare = name.rpartition(":")
-        found = [
+        candidates = [
             one
             for one in self._of_kind(kind)
             if one.name == bare and distribution in ("", one.distribution)
         ]
-        candidates = [one for one in found if not isinstance(one.offer, Deprecation)]
-        if not candidates and len(found) == 1:  # an old name
-            old = found[0]
-            sentence = old.offer.sentence(f"{kind} '{bare}'", old.distribution)
-            warnings.warn(sentence, DbgsomDeprecationWarning, stacklevel=3)
-            return self.lookup(kind, f"{old.distribution}:{old.offer.instead}")
         if not candidates:
             raise UnknownNameError(self._unknown_message(kind, name))
         own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
@@ -436,12 +407,12 @@ class Registry:
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
 
-    def trackers(self) -> dict[str, TrackerTraits]:
-        """Return the traits of all trackers by name, without those of broken classes."""
-        found = {}
+    def trackers(self) -> dict[str, type[TrackerComponent]]:
+        """Return the classes of all trackers by name, without broken ones."""
+        found: dict[str, Any] = {}
         for name in self.names("tracker"):
-            with suppress(PluginError, TypeError):
-                found[name] = TrackerTraits.of(self.find("tracker", name))
+            with suppress(PluginError):
+                found[name] = self.find("tracker", name)
         return found
 
     def build(self, kind: str, spec: Any) -> Any:
@@ -468,8 +439,8 @@ class Registry:
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
                 f"got {given!r}"
             )
-        if missing := missing_methods(kind, type(spec)):
-            raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
+        if problem := problem_of(kind, type(spec)):
+            raise ValueError(f"{type(spec).__name__} is no {kind}: it {problem}")
         return type(spec).model_validate(given_fields(spec))
 
     def name_of(self, kind: str, component: Any) -> str:
@@ -585,7 +556,7 @@ def _check_offer(kind: str, name: Any, offer: Any, distribution: str) -> None:
         raise PluginError(
             f"{who} offers {name!r}, which is no name: use lower-case letters, digits and _"
         )
-    kinds: Any = (str, type, Deprecation) if kind in KINDS else str
+    kinds: Any = (str, type) if kind in KINDS else str
     what = "classes or 'module:Class'" if kind in KINDS else "'module:Class'"
     if kind == TRANSFORMER:
         kinds, what = StoredType, "StoredType"

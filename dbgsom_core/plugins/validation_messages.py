@@ -11,7 +11,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.interfaces.guard import active_registry
+from dbgsom_core.interfaces.current import active_registry
 
 JsonSchema = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, guarded, who
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
-from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
+from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
@@ -102,14 +102,14 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
     for key, tracker in tracking:
         if key == "run_folder":
             continue
-        name = who("tracker", tracker)
+        name = who(tracker)
         try:
-            observer = guarded("tracker", tracker, "observer")()
+            observer = guarded(tracker).observer()
         except RAISED as error:
             failed.append((name, error))
             continue
         trackers[id(observer)] = name
-        (before if TrackerAbilities.of(tracker).mirror is None else mirrors).append(observer)
+        (before if guarded(tracker).mirror is None else mirrors).append(observer)
     others = [*registry.observers, *extra, *before, *mirrors]
     callbacks = Callbacks(others, required=folder, trackers=trackers)
     for name, reason in failed:
@@ -189,7 +189,7 @@ def build_tracker(name: str, registry: Registry, **values: Any) -> Any:
 def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:
     """Let trackers mirror a run that has ended in another process."""
     for name, tracker in tracking:
-        mirror = TrackerAbilities.of(tracker).mirror
+        mirror = guarded(tracker).mirror
         if mirror is not None:
             try:
                 mirror(stored.files.folder)

@@ -26,10 +26,8 @@ from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
@@ -98,7 +96,7 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 def _load(experiment: Experiment, dataset: Any) -> Data:
     # A relative path is relative to the working directory, or to the configuration's folder.
     beside, absent = {}, False
-    for field in getattr(dataset, "file_fields", ("path", "target_path")):
+    for field in dataset.file_fields:
         given = getattr(dataset, field, None)
         several = given if isinstance(given, tuple) else (given,)
         found = [*several]
@@ -110,15 +108,14 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
         if found != [*several]:
             beside[field] = tuple(found) if isinstance(given, tuple) else found[0]
     component = dataset.model_copy(update=beside) if beside else dataset
-    opened = guarded("dataset", component, "opened")
-    reader = guarded("engine", experiment.engine, "opened")
+    source, engine = guarded(component), guarded(experiment.engine)
     path = str(getattr(component, "path", ""))
     try:
         with _naming_frame(path) if Path(path).name == DATA_FILE else nullcontext():
-            is_outside = EngineAbilities.of(experiment.engine).out_of_memory
-            left: Data | None = opened() if is_outside and opened is not None else None
-            data: Data = guarded("dataset", component, "load")() if left is None else left
-            table = None if reader is None else reader(data.X)
+            stays = engine.out_of_memory and source.opened is not None
+            left: Data | None = source.opened() if stays else None
+            data: Data = source.load() if left is None else left
+            table = engine.opened(data.X)
     except DataError as error:
         if path == DATA_FILE and absent:
             raise DataError(
@@ -309,7 +306,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     filled = any(fills_gaps(step.name) for step in experiment.prepare)
     registry = get_registry()
     metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
-    if not filled and "missing" not in MetricAbilities.of(metric).handles:
+    if not filled and "missing" not in guarded(metric).handles:
         yield (
             f"holds {gaps.sum()} missing value(s), in {first_cell(gaps)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "

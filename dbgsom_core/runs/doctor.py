@@ -20,7 +20,7 @@ from typing import Literal
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.doctor import diagnose_isolated
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.callbacks import default_tracking
@@ -92,7 +92,7 @@ def _loops_folder() -> Path | None:
 
 
 def check_tracker(name: str, tracker: Component) -> Check:
-    reachable = TrackerAbilities.of(tracker).reachable
+    reachable = guarded(tracker).reachable
     try:
         found = "does not say whether it can be reached" if reachable is None else reachable()
         return Check("ok", name, found)

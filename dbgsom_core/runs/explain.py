@@ -20,7 +20,7 @@ from dbgsom_core.estimators.explanations import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html, MapView
-from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -202,7 +202,7 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
     part = Part(X, data.y, slice(None))
     view = view_of_run(estimator, evaluation, part, data, model.steps, title)
     profile = None
-    if not LabellerAbilities.of(estimator._parts.labeller).needs_target:
+    if not guarded(estimator._parts.labeller).needs_target:
         profile = profile_clusters(model, data, part.rows, X, estimator.predict(X))
     return replace(view, undo=undo, profile=profile)
 

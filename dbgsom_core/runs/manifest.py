@@ -22,8 +22,8 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
-from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import active_registry
+from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
@@ -184,7 +184,7 @@ def _spreading_factor(estimator: Any, growing: Mapping[str, Any]) -> Any:
 
 def _base_growth(growth: Any) -> Any:
     # The inner strategy of a nested one, or the strategy itself.
-    base = GrowthAbilities.of(growth).base
+    base = guarded(growth).base
     return growth if base is None else base
 
 
@@ -253,12 +253,12 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
     growth, base = _name("growth", parts.growth), _base_growth(parts.growth)
     if base is not parts.growth:
         growth += f" {active_registry().name_of('growth', base)}"
-    spread, shape = _spreading_factor(estimator, dict(base)), GrowthAbilities.of(base).start_shape
+    spread, shape = _spreading_factor(estimator, dict(base)), guarded(base).start_shape()
     if spread is not None:
         text = spread if isinstance(spread, str) else format(spread, "g")
         growth += f" SF {written.get('growth.spreading_factor', text)}"
     elif shape is not None:
-        growth += " {} × {}".format(*shape())
+        growth += " {} × {}".format(*shape)
     grid = str(written.get("grid", _name("grid", parts.grid)))
     growth += f" {grid}" if grid != "adaptive" else ""
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)

@@ -89,7 +89,7 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
             with tempfile.TemporaryDirectory() as folder:
                 store = {traits.store_field: uri} if uri and traits.store_field else {}
                 built = build_tracker(tracker, registry, **store)
-                path = guarded("tracker", built, "fetch_model")(name, Path(folder))
+                path = guarded(built).fetch_model(name, Path(folder))
                 return FoundModel(model_of(Path(path)), name)
     path = Path(fill_text(name))
     if exists(path) and not path.is_dir():

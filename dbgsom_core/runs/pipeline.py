@@ -26,13 +26,10 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities, Stability
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
@@ -167,9 +164,7 @@ def run_task(
                 result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
                 begin_phase(callbacks, run, "writing")
                 callbacks.write_results(run, result)
-                own = [
-                    one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps
-                ]
+                own = [one for one in experiment.figures if not one[1].of_sweeps]
                 if own:
                     begin_phase(callbacks, run, "drawing")
                 figures = draw_figures(own, result.view, notes)
@@ -215,7 +210,7 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         parts = estimator.check_parts(fold.train.y)
         make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
         metric = fit_metric(parts.metric, fold.train.X)
-        samples = parts.over(fold.train.X, metric.abilities)
+        samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
         misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
@@ -393,7 +388,7 @@ def _fit_and_evaluate(
         view = replace(view, stability=stability, undo=undo, scored=scored)
         view = replace(view, restore=model.restored, raw_names=data.feature_names or ())
         view = replace(view, film=film.frames) if film else view
-        if not LabellerAbilities.of(estimator._parts.labeller).needs_target:
+        if not guarded(estimator._parts.labeller).needs_target:
             assert trained.predictions is not None
             profile = profile_clusters(model, data, some.rows, some.X, trained.predictions)
             view = replace(view, profile=profile)
@@ -475,7 +470,7 @@ class _Evaluator:
     """Evaluation of an experiment's maps; a measure that fails becomes a note."""
 
     experiment: Experiment
-    measures: Mapping[str, Component]
+    measures: Mapping[str, Any]
     notes: list[str]
 
     def evaluate(
@@ -511,7 +506,7 @@ class _Evaluator:
             )
         values = {}
         for key, measure in self.measures.items():
-            if train is not None and MeasureAbilities.of(measure).training_only:
+            if train is not None and measure.training_only:
                 continue
             try:
                 value = value_of(measure, found)
@@ -535,7 +530,7 @@ class _Evaluator:
         measures = {
             name: _NanOnError(measure)
             for name, measure in self.measures.items()
-            if not MeasureAbilities.of(measure).training_only  # refits measure other samples
+            if not measure.training_only  # refits measure other samples
         }
         resampling = Resampling(
             n=settings.resamples,
@@ -554,9 +549,9 @@ class _NanOnError:
 
     greater_is_better: ClassVar[bool] = False  # not used
 
-    def __init__(self, measure: Component) -> None:
-        self._compute = guarded("measure", measure, "compute")
-        self.bounds = MeasureAbilities.of(measure).bounds
+    def __init__(self, measure: Any) -> None:
+        self._compute = guarded(measure).compute
+        self.bounds = measure.bounds
 
     def compute(self, evaluation: Evaluation) -> float:
         try:

@@ -18,7 +18,6 @@ import numpy as np
 
 from dbgsom_core.config import DecideSettings, shortened, with_defaults
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
-from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
@@ -152,7 +151,7 @@ def _better_end(name: str, registry: Registry) -> str:
     if name.startswith("test_std/"):  # the spread over folds, of whatever it is
         return "less"
     measure = _measure_class(name, registry)
-    if MeasureAbilities.of(measure).zero_is_best:
+    if measure.zero_is_best:
         return "0"
     return "greater" if measure.greater_is_better else "less"
 
@@ -171,7 +170,7 @@ def with_arrow(name: str, best: str) -> str:
 
 def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
     try:
-        return MeasureAbilities.of(_measure_class(criterion.name, registry)).in_metric_units
+        return bool(_measure_class(criterion.name, registry).in_metric_units)
     except DataError:  # of a plugin that is no longer installed, and the direction was given
         return False
 
@@ -179,10 +178,10 @@ def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
 def _span(criterion: RankingCriterion, registry: Registry) -> float:
     """Return the largest difference that two values of a measure can have."""
     try:
-        bounds = MeasureAbilities.of(_measure_class(criterion.name, registry)).bounds
+        bounds = _measure_class(criterion.name, registry).bounds
     except DataError:  # of a plugin that is no longer installed, and the direction was given
         return math.inf
-    return bounds[1] - bounds[0]
+    return float(bounds[1] - bounds[0])
 
 
 def _measure_class(name: str, registry: Registry) -> Any:

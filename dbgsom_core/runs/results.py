@@ -31,7 +31,6 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
@@ -58,7 +57,7 @@ def view_of_run(
     if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
     # Cluster numbers are no classes, whatever the data set calls its classes.
-    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
+    supervised = guarded(estimator._parts.labeller).needs_target
     pixels = [f"{i}" for i in range(data.X.shape[1])]
     features = names_after(steps, data.feature_names) or ()
     rows: Any = part.rows
@@ -94,7 +93,7 @@ def draw_figures(
     with warnings_as_notes(notes):
         for name, figure in figures:
             try:
-                images |= images_of(name, guarded("figure", figure, "draw")(view))
+                images |= images_of(name, guarded(figure).draw(view))
             except Exception as error:
                 add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             shutdown.check()
@@ -286,7 +285,7 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:
     """Return prototypes (L, D) in the data set's columns and units; None where that cannot be."""
-    metric = model.estimator._metric.abilities
+    metric = model.estimator._metric.calls
     if metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_:
         return None
     for _, step in reversed(model.steps):
@@ -353,7 +352,7 @@ def evaluate_training(
     values = {}
     for name in measures:
         measure = get_registry().build("measure", name)
-        values[f"train/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
+        values[f"train/{name}"] = float(guarded(measure).compute(evaluation))
     names = getattr(estimator, "feature_names_in_", [])
     return values, _draw_fit(estimator, evaluation, figures, names)
 
@@ -378,5 +377,5 @@ def _draw_fit(
     figures: dict[str, Any] = {}
     for name in names:
         figure = get_registry().build("figure", name)
-        figures |= images_of(name, guarded("figure", figure, "draw")(view))
+        figures |= images_of(name, guarded(figure).draw(view))
     return figures

@@ -18,7 +18,6 @@ import numpy as np
 from dbgsom_core.config import Child, Experiment, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
@@ -250,7 +249,7 @@ class _Children:
     ) -> dict[str, Any]:
         # Those of sweeps that are named; else the usual ones, unless no figures are wanted.
         given = self._sweep.children[0].experiment.figures
-        named = [one for one in given if FigureAbilities.of(one[1]).of_sweeps]
+        named = [one for one in given if one[1].of_sweeps]
         if not rankings or not given:
             return {}
         runs = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from copy import deepcopy
-from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,14 @@ from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
-from dbgsom_core.interfaces.guard import Guarded
-from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerAbilities, Surroundings
-from dbgsom_core.interfaces.metrics import MetricAbilities, check_loop
+from dbgsom_core.interfaces.guard import Guarded, MetricWithState
+from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import parts
 
 SAMPLES, FEATURES = 40, 4
-_METHODS = ("assign", "pairwise", "prepare", "centre", "fit", "form")
 
 
 def generator() -> np.random.Generator:
@@ -34,7 +31,7 @@ def generator() -> np.random.Generator:
 
 def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
     """Return raw samples that a metric accepts: its ``examples``, or normal ones."""
-    examples = MetricAbilities.of(metric).examples
+    examples = metric.examples
     if examples is None:
         return generator().standard_normal((n, FEATURES))
     given = np.asarray(examples(generator(), n), dtype=np.float64)
@@ -42,23 +39,17 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
     return given
 
 
-def fitted(metric: Any) -> MetricAbilities:
-    """Return the capabilities of a metric that was fitted to `samples_for`, if it fits.
+def fitted(metric: Any) -> Any:
+    """Return a metric as engines call it, fitted to `samples_for`, if it fits.
 
     Its answers are checked, those of a built-in, too.
     """
     state = parts.fit_metric(metric, samples_for(metric)).state
-    found = MetricAbilities.of(metric)
-    methods: dict[str, Any] = {
-        name: Guarded("metric", metric, name)
-        for name in _METHODS
-        if getattr(found, name) is not None
-    }
-    found = replace(found, **methods, validate=partial(check_loop, metric))
-    return found if state is None else found.knowing(state)
+    found = Guarded(metric)
+    return found if state is None else MetricWithState(found, state)
 
 
-def metric_inputs(metric: MetricAbilities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def metric_inputs(metric: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
     X = np.ascontiguousarray(metric.prepared(samples_for(metric)))
     means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
@@ -89,7 +80,7 @@ def summary() -> DataSummary:
 
 def context(som_map: SomMap) -> Context:
     """Return the context of a run that has not begun, for strategies and labellers."""
-    metric = MetricAbilities.of(get_registry().find("metric", "euclidean")())
+    metric = get_registry().build("metric", "euclidean")
     samples = LocalSamples(generator().standard_normal((SAMPLES, FEATURES)), metric)
     return Context(samples, samples.assign(som_map.prototypes))
 
@@ -151,7 +142,7 @@ def stability() -> Any:
 
 
 def only_regresses(component: Any) -> bool:
-    return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
+    return tuple(getattr(component, "estimators", None) or ()) == ("regressor",)
 
 
 # -------------------------------------------------------------------------------------- small fits

@@ -25,18 +25,10 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.interfaces.component import Abilities, Component, given_fields, parse
-from dbgsom_core.interfaces.engine import EngineAbilities
-from dbgsom_core.interfaces.figures import FigureAbilities
-from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
-from dbgsom_core.interfaces.kernels import KernelAbilities
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
-from dbgsom_core.interfaces.stopping import StoppingAbilities
-from dbgsom_core.interfaces.trackers import TrackerAbilities
-from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.interfaces.metrics import CLAIMS
+from dbgsom_core.interfaces.version import API_VERSION
 from dbgsom_core.plugins.doctor import Send, enabled_distributions, import_failure, run_isolated
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
@@ -44,8 +36,7 @@ from dbgsom_core.plugins.registry import (
     TRANSFORMER,
     PluginEntry,
     get_registry,
-    kinds_of,
-    missing_methods,
+    problem_of,
 )
 
 if TYPE_CHECKING:
@@ -144,14 +135,9 @@ def check(kind: str, applies: Applies | None = None) -> Callable[[Function], Fun
     return add
 
 
-def call_guarded(kind: str, component: Any, method: str, *given: Any) -> Any:
-    """Call a method as a run does: arguments are read-only, and the answer is checked."""
-    return Guarded(kind, component, method)(*given)
-
-
-def call_twice(kind: str, component: Any, method: str, *given: Any) -> Any:
-    """Call a method twice as `call_guarded` does, and return the answer, which must be the same."""
-    first, second = (call_guarded(kind, component, method, *given) for _ in range(2))
+def call_twice(component: Any, method: str, *given: Any) -> Any:
+    """Call a method twice as a run does, and return the answer, which must be the same."""
+    first, second = (getattr(Guarded(component), method)(*given) for _ in range(2))
     same = np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
     assert same, f"two calls of {method} differ"
     return first
@@ -176,7 +162,7 @@ def checks_for(
     ----------
     component : Component, or a transformer for ``prepare``
     kind : str, optional
-        Found from its methods without it.
+        Found from its base without it.
     claims : sequence of str, optional
         What a metric claims, in place of its ``claims`` attribute.
     name : str, optional
@@ -185,7 +171,7 @@ def checks_for(
     Raises
     ------
     ValueError
-        There is no such kind or claim, or its methods fit no kind, or several.
+        There is no such kind or claim, or it derives from the base of no kind.
     """
     if kind is not None and kind not in (*KINDS, STEP):
         hint = did_you_mean(kind, KINDS) or f"; known: {', '.join(KINDS)}"
@@ -195,7 +181,7 @@ def checks_for(
         raise ValueError(f"unknown claim '{claim}'{did_you_mean(claim, CLAIMS)}")
     if claims is None and kind == "metric":
         with suppress(PluginError):  # its attributes cannot be read, as a check says
-            claims = MetricAbilities.of(component).claims
+            claims = Guarded(component).claims
     kinds = {kind} if kind == STEP else {kind, EVERY_KIND}
     kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
     if name is None and kind == STEP:
@@ -222,16 +208,13 @@ def is_step(component: Any) -> bool:
 
 
 def kind_of(component: Component) -> str:
-    """Return the one kind whose methods a component has; raise ValueError for none or several."""
+    """Return the kind whose base a component derives from; raise ValueError for none."""
     if is_step(component):
         return STEP
-    found = kinds_of(type(component))
-    if len(found) != 1:
-        what = "no kind" if not found else " and ".join(found)
-        raise ValueError(
-            f"{type(component).__name__} has the methods of {what}; say which with kind=…"
-        )
-    return found[0]
+    kind = getattr(type(component), "KIND", None)
+    if kind is None:
+        raise ValueError(f"{type(component).__name__} derives from the base of no kind")
+    return str(kind)
 
 
 def run_checks(
@@ -270,7 +253,7 @@ def parametrize_with_checks(
     component : Component, transformer for ``prepare``, or sequence of them
         Instances: a component with required fields is tested with the fields that you give.
     kind : str, optional
-        ``"metric"``, ``"kernel"``, …; found from the methods without it.
+        ``"metric"``, ``"kernel"``, …; found from the base without it.
     claims : sequence of str, optional
         What a metric claims, in place of its ``claims`` attribute.
     expected_failures : mapping of check name to reason, or a function of the component, optional
@@ -306,21 +289,12 @@ def parametrize_with_checks(
 
 # ------------------------------------------------------------ checks of every component
 
-_ABILITIES: dict[str, type[Abilities]] = {
-    one.kind: one
-    for one in (
-        MetricAbilities, KernelAbilities, GrowthAbilities, LabellerAbilities, MeasureAbilities,
-        TrackerAbilities, StoppingAbilities, FigureAbilities, EngineAbilities,
-    )
-}  # fmt: skip
-
 
 @check(EVERY_KIND)
 def check_required_methods(component: Component, subject: Subject) -> None:
-    """It derives from Component and has the methods of its kind, and a name of a-z, 0-9 and _."""
-    assert isinstance(component, Component), "it must derive from dbgsom_core.api.Component"
-    missing = missing_methods(subject.kind, type(component))
-    assert not missing, f"it lacks {missing}"
+    """It derives from the base of its kind, with all it needs, and has a name of a-z, 0-9 and _."""
+    problem = problem_of(subject.kind, type(component))
+    assert not problem, f"it {problem}"
     plain = subject.name is None or re.fullmatch(r"[a-z][a-z0-9_]*", subject.name)
     assert plain, f"'{subject.name}' is no name like 'my_{subject.kind}'"
 
@@ -328,8 +302,7 @@ def check_required_methods(component: Component, subject: Subject) -> None:
 @check(EVERY_KIND)
 def check_attributes(component: Component, subject: Subject) -> None:
     """What the core reads of it can be read, and is what it may be."""
-    if subject.kind in _ABILITIES:
-        _ABILITIES[subject.kind].of(component).check()
+    Guarded(component)
 
 
 @check(EVERY_KIND)
@@ -354,7 +327,7 @@ def check_api_version(component: Component, subject: Subject) -> None:
         stated = getattr(sys.modules.get(module), "DBGSOM_API_VERSION", None)
         module = module.rpartition(".")[0]
     # Where a plugin offers it and the package around it states none, the plugin does elsewhere.
-    known = stated in SUPPORTED_API_VERSIONS or (stated is None and subject.name is not None)
+    known = stated == API_VERSION or (stated is None and subject.name is not None)
     assert known, f"{type(component).__module__} states DBGSOM_API_VERSION {stated}"
 
 
@@ -496,7 +469,7 @@ def build(offered: PluginEntry, folder: Path) -> Any:
         if lacks:
             raise LacksFieldsError(f"cannot be built without its arguments: {', '.join(lacks)}")
         return cls()
-    if offered.kind == "dataset" and hasattr(cls, "examples"):
+    if offered.kind == "dataset" and cls.examples is not None:
         return cls(**cls.examples(folder))
     fields = {name: one for name, one in cls.model_fields.items() if one.is_required()}
     try:

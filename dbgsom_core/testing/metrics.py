@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import Guarded
 from dbgsom_core.testing import fixtures
-from dbgsom_core.testing.kit import Function, Subject, call_guarded, check
+from dbgsom_core.testing.kit import Function, Subject, check
 from dbgsom_core.training import parts
 
 Array = NDArray[Any]
@@ -24,25 +24,25 @@ _MANY = 25  # times as many samples as usual: some metrics do something else for
 
 
 def metric_check(
-    can: Callable[[MetricAbilities], bool] | None = None,
-) -> Callable[[Callable[[MetricAbilities], None]], Function]:
+    can: Callable[[Any], bool] | None = None,
+) -> Callable[[Callable[[Any], None]], Function]:
     """Add a function to the checks of metrics; it is called with what the metric learned.
 
     ``can`` says of what a metric can do whether it makes this promise.
     """
 
-    def add(function: Callable[[MetricAbilities], None]) -> Function:
+    def add(function: Callable[[Any], None]) -> Function:
         @wraps(function)
         def after_fit(component: Any, subject: Subject) -> None:
             function(fixtures.fitted(component))
 
-        applies = None if can is None else lambda component: can(MetricAbilities.of(component))
+        applies = None if can is None else lambda component: can(Guarded(component))
         return check("metric", applies)(after_fit)
 
     return add
 
 
-def levels_of(metric: MetricAbilities) -> list[str]:
+def levels_of(metric: Any) -> list[str]:
     """Return the levels that a metric is written at, fastest first."""
     found = ("assign", "scalar", "pairwise")
     return [level for level in found if getattr(metric, level) is not None]
@@ -66,13 +66,13 @@ def units_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
 
 
 def level_check(
-    can: Callable[[MetricAbilities], bool] | None = None,
+    can: Callable[[Any], bool] | None = None,
 ) -> Callable[[Callable[..., None]], Function]:
     """Add a function to the checks of metrics; it is called for each level, with X and W."""
 
     def add(function: Callable[..., None]) -> Function:
         @wraps(function)
-        def of_levels(metric: MetricAbilities) -> None:
+        def of_levels(metric: Any) -> None:
             X, W = fixtures.metric_inputs(metric)
             for level in levels_of(metric):
                 function(metric, level, X, W)
@@ -91,7 +91,7 @@ def assert_close(found: Any, expected: Any, relative: float, message: str) -> No
 
 
 @level_check()
-def check_shapes_and_dtypes(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_shapes_and_dtypes(metric: Any, level: str, X: Array, W: Array) -> None:
     """Each level returns arrays of the promised shape, finite and not negative, of float32 too;
     samples are not all at no or a huge distance, nor farthest from themselves.
     """
@@ -114,7 +114,7 @@ def check_digits(component: Any, subject: Subject) -> None:
     """
     able = fixtures.fitted(component)
     X, W = fixtures.metric_inputs(able)
-    metric, X = MetricAbilities.of(component), X.astype(np.float64)
+    metric, X = Guarded(component), X.astype(np.float64)
     state = parts.fit_metric(component, fixtures.samples_for(component)).state
     given = (X, W) if state is None or not metric.uses_state else (X, W, state)
     for level in levels_of(metric):
@@ -145,7 +145,7 @@ def check_digits(component: Any, subject: Subject) -> None:
 
 
 @metric_check(lambda metric: metric.prepare is not None)
-def check_prepare(metric: MetricAbilities) -> None:
+def check_prepare(metric: Any) -> None:
     """Preparing keeps the number of rows and float32, and treats each row alone."""
     for dtype in (np.float64, np.float32):
         samples = fixtures.samples_for(metric).astype(dtype)
@@ -156,7 +156,7 @@ def check_prepare(metric: MetricAbilities) -> None:
 
 
 @metric_check(lambda metric: metric.centre is not None)
-def check_centre(metric: MetricAbilities) -> None:
+def check_centre(metric: Any) -> None:
     """Centring keeps the shape, is finite, and leaves a sample near itself."""
     X = np.asarray(metric.prepared(fixtures.samples_for(metric)), dtype=np.float64)
     metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
@@ -166,9 +166,7 @@ def check_centre(metric: MetricAbilities) -> None:
 
 
 @level_check()
-def check_float32_and_float64_agree(
-    metric: MetricAbilities, level: str, X: Array, W: Array
-) -> None:
+def check_float32_and_float64_agree(metric: Any, level: str, X: Array, W: Array) -> None:
     """The same samples in float32 are equally far away, to 1e-5 of the largest distance."""
     narrow = X.astype(np.float32)
     wide = distances_of(metric, level, narrow.astype(np.float64), W)
@@ -176,7 +174,7 @@ def check_float32_and_float64_agree(
 
 
 @level_check(lambda metric: len(levels_of(metric)) > 1)
-def check_levels_agree(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_levels_agree(metric: Any, level: str, X: Array, W: Array) -> None:
     """All levels that it is written at give the same distances and units."""
     first = levels_of(metric)[0]
     found, expected = (distances_of(metric, one, X, W) for one in (level, first))
@@ -186,9 +184,7 @@ def check_levels_agree(metric: MetricAbilities, level: str, X: Array, W: Array) 
 
 
 @level_check()
-def check_ties_go_to_the_lowest_row(
-    metric: MetricAbilities, level: str, X: Array, W: Array
-) -> None:
+def check_ties_go_to_the_lowest_row(metric: Any, level: str, X: Array, W: Array) -> None:
     """Of two equal prototypes the first one wins, and its distance is the smallest there is."""
     bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
     assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
@@ -200,7 +196,7 @@ def check_ties_go_to_the_lowest_row(
 
 
 @level_check()
-def check_identity(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
+def check_identity(metric: Any, level: str, X: Array, _: Array) -> None:
     """A sample is at no distance from itself, as it claims."""
     distances = distances_of(metric, level, X, X.astype(np.float64))
     off, most = float(np.abs(np.diagonal(distances)).max()), max(1.0, float(distances.max()))
@@ -208,7 +204,7 @@ def check_identity(metric: MetricAbilities, level: str, X: Array, _: Array) -> N
 
 
 @level_check()
-def check_symmetry(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
+def check_symmetry(metric: Any, level: str, X: Array, _: Array) -> None:
     """Two samples are equally far from each other, as it claims."""
     distances = distances_of(metric, level, X, X.astype(np.float64))
     assert_close(distances, distances.T, 1e-6, "d(x, y) and d(y, x) differ")
@@ -219,7 +215,7 @@ def check_symmetry(metric: MetricAbilities, level: str, X: Array, _: Array) -> N
 
 
 @level_check()
-def check_triangle(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
+def check_triangle(metric: Any, level: str, X: Array, _: Array) -> None:
     """No detour is shorter than the direct way, as it claims."""
     d = distances_of(metric, level, X, X.astype(np.float64))
     excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
@@ -227,7 +223,7 @@ def check_triangle(metric: MetricAbilities, level: str, X: Array, _: Array) -> N
 
 
 @level_check()
-def check_chunk_invariance(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_chunk_invariance(metric: Any, level: str, X: Array, W: Array) -> None:
     """A sample's distances do not depend on rows beside it, nor on the order in memory."""
     bmu, nearest = units_of(metric, level, X, W)
     for size in (1, 7):
@@ -241,7 +237,7 @@ def check_chunk_invariance(metric: MetricAbilities, level: str, X: Array, W: Arr
 
 
 @level_check()
-def check_determinism(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_determinism(metric: Any, level: str, X: Array, W: Array) -> None:
     """It answers the same when asked again, many samples too, and when several threads ask."""
     first, second = (distances_of(metric, level, X, W) for _ in range(2))
     assert np.array_equal(first, second), f"{level}: two calls differ"
@@ -252,11 +248,11 @@ def check_determinism(metric: MetricAbilities, level: str, X: Array, W: Array) -
             assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
 
 
-@check("metric", lambda component: MetricAbilities.of(component).fit is not None)
+@check("metric", lambda component: Guarded(component).fit is not None)
 def check_fit_state(component: Any, subject: Subject) -> None:
     """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
     X = fixtures.samples_for(component)
-    first, second = (call_guarded("metric", component, "fit", X) for _ in range(2))
+    first, second = (Guarded(component).fit(X) for _ in range(2))
     assert first.keys() == second.keys(), "fit names its arrays differently each time"
     for name, value in first.items():
         assert np.array_equal(value, second[name]), f"{name} differs from call to call"
@@ -271,7 +267,7 @@ def _groups(X: NDArray[Any]) -> tuple[Any, ...]:
 
 
 @metric_check(lambda metric: metric.form is not None)
-def check_form(metric: MetricAbilities) -> None:
+def check_form(metric: Any) -> None:
     """Formed prototypes do not depend on the order of samples, and are kept where none comes.
 
     A sample of weight 2 counts as two samples do, and one of weight 0 as none.
@@ -291,7 +287,7 @@ def check_form(metric: MetricAbilities) -> None:
 
 
 @level_check(lambda metric: "missing" in metric.handles)
-def check_missing(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_missing(metric: Any, level: str, X: Array, W: Array) -> None:
     """A missing feature does not count, whatever the prototype holds there; whole rows stay."""
     gaps, other = X.copy(), W.copy()
     gaps[::2, 0] = np.nan
@@ -305,7 +301,7 @@ def check_missing(metric: MetricAbilities, level: str, X: Array, W: Array) -> No
 
 
 @level_check(lambda metric: "sparse" in metric.handles)
-def check_sparse(metric: MetricAbilities, level: str, _: Array, W: Array) -> None:
+def check_sparse(metric: Any, level: str, _: Array, W: Array) -> None:
     """A CSR matrix gives the distances of its dense copy."""
     raw = fixtures.samples_for(metric)
     raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
@@ -316,7 +312,7 @@ def check_sparse(metric: MetricAbilities, level: str, _: Array, W: Array) -> Non
 
 
 @level_check(lambda metric: metric.is_euclidean)
-def check_geometry(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
+def check_geometry(metric: Any, level: str, X: Array, W: Array) -> None:
     """Each level gives the Euclidean distance, as its geometry says."""
     expected = np.sqrt(np.square(X[:, None] - W).sum(axis=2))
     found = distances_of(metric, level, X, W)

@@ -24,14 +24,13 @@ from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.figures import (
-    FigureAbilities,
     GroupCounts,
     Html,
     MapView,
     images_of,
 )
-from dbgsom_core.interfaces.guard import is_own
-from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
+from dbgsom_core.interfaces.guard import Guarded, is_own
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.trackers import (
     ARTIFACTS,
     SCALARS,
@@ -39,19 +38,18 @@ from dbgsom_core.interfaces.trackers import (
     Run,
     RunResult,
     SweepView,
-    TrackerAbilities,
     Variant,
 )
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import fixtures
-from dbgsom_core.testing.kit import Subject, call_guarded, check
+from dbgsom_core.testing.kit import Subject, check
 
 
 @check("dataset")
 def check_load(component: Any, subject: Subject) -> None:
     """It loads a table of numbers, with targets and names that fit, the same when asked twice."""
-    data, again = (call_guarded("dataset", component, "load") for _ in range(2))
+    data, again = (Guarded(component).load() for _ in range(2))
     assert data.X.dtype.kind in "fiub", "X must be a table of numbers"
     assert len(data.X), "it has no rows"
     assert not np.isnan(data.X).all(), "no sample has a value"
@@ -80,12 +78,11 @@ def check_value(component: Any, subject: Subject) -> None:
     """It says which way is better, and gives one finite number within its bounds, the same when
     asked twice, however many rows are looked at together.
     """
-    able, better = MeasureAbilities.of(component), type(component).greater_is_better
+    able, better = Guarded(component), type(component).greater_is_better
     assert isinstance(better, bool), "greater_is_better must be a bool"
     assert not (able.zero_is_best and better), "what is best at 0 has greater_is_better = False"
     first, second, parts = (
-        call_guarded("measure", component, "compute", _evaluation(component, rows))
-        for rows in (4096, 4096, 7)
+        Guarded(component).compute(_evaluation(component, rows)) for rows in (4096, 4096, 7)
     )
     assert first == second, "two calls differ"
     assert math.isclose(first, parts, rel_tol=1e-9, abs_tol=1e-12), f"{first}, in chunks {parts}"
@@ -93,13 +90,11 @@ def check_value(component: Any, subject: Subject) -> None:
     assert low <= first <= high, f"{first:g} is not within its bounds {low:g} to {high:g}"
 
 
-@check("measure", lambda component: not MeasureAbilities.of(component).needs_target)
+@check("measure", lambda component: not Guarded(component).needs_target)
 def check_measure_without_targets(component: Any, subject: Subject) -> None:
     """It looks at no targets, unless it says so: there may be none."""
     seen = _evaluation(component)
-    value, without = (
-        call_guarded("measure", component, "compute", replace(seen, y=y)) for y in (seen.y, None)
-    )
+    value, without = (Guarded(component).compute(replace(seen, y=y)) for y in (seen.y, None))
     assert math.isclose(value, without, rel_tol=1e-9, abs_tol=1e-12), (
         f"the value is {value} with targets and {without} without; say needs_target = True"
     )
@@ -113,16 +108,14 @@ def check_draw(component: Any, subject: Subject) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
-    view: Any = _sweep() if FigureAbilities.of(component).of_sweeps else _view()
+    view: Any = _sweep() if Guarded(component).of_sweeps else _view()
     if fixtures.only_regresses(component):
         view = replace(view, estimator="regressor", evaluation=_evaluation(component))
     page = plt.figure(figsize=(4, 2))
     other, mine = page.subplots(1, 2)  # the last one is pyplot's current axes
     empty, opened, settings = _content(other), plt.get_fignums(), plt.rcParams.copy()
     try:
-        drawn, again = (
-            images_of("", call_guarded("figure", component, "draw", view)) for _ in range(2)
-        )
+        drawn, again = (images_of("", Guarded(component).draw(view)) for _ in range(2))
         for name, figure in drawn.items():
             if isinstance(figure, Html):
                 assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
@@ -136,9 +129,9 @@ def check_draw(component: Any, subject: Subject) -> None:
         assert plt.get_fignums() == opened, f"it opens or closes a figure of pyplot; {cure}"
         assert plt.rcParams == settings, "it changes matplotlib's rcParams: use rc_context"
         assert _content(mine) == empty, f"it draws on another's axes, pyplot's; {cure}"
-        if not FigureAbilities.of(component).of_sweeps:
+        if not Guarded(component).of_sweeps:
             given = replace(view, axes=mine)
-            figures = images_of("", call_guarded("figure", component, "draw", given)).values()
+            figures = images_of("", Guarded(component).draw(given)).values()
             kept = page.axes[:2] == [other, mine] and _content(other) == empty
             assert kept, "it draws on another's axes beside those that it is given"
             taken = page not in figures or _content(mine) != empty
@@ -190,7 +183,7 @@ def _view() -> MapView:
 @check("tracker")
 def check_observer(component: Any, subject: Subject) -> None:
     """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
-    first, second = (call_guarded("tracker", component, "observer") for _ in range(2))
+    first, second = (Guarded(component).observer() for _ in range(2))
     assert first is not second, "observer() must return a fresh object"
     hooks = [name for name in dir(first) if name.startswith("dbgsom_")]
     assert hooks, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
@@ -230,7 +223,7 @@ def check_runs(component: Any, subject: Subject) -> None:
 def check_how_to_open(component: Any, subject: Subject) -> None:
     """It says in a few words how to look at the runs, and how it is or why it cannot be used."""
     for method in ("how_to_open", "reachable"):
-        if getattr(TrackerAbilities.of(component), method) is not None:
+        if getattr(Guarded(component), method) is not None:
             with suppress(DbgsomError):  # it may be out of reach
                 text = getattr(component, method)()
                 plain = isinstance(text, str) and text.strip()

@@ -26,11 +26,17 @@ from dbgsom_core.engine.results import (
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.context import Context, seed_of
+from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
-from dbgsom_core.interfaces.growth import DataSummary, VerticalState
-from dbgsom_core.interfaces.guard import active_registry, guarded
+from dbgsom_core.interfaces.growth import (
+    DataSummary,
+    VerticalState,
+    neuron_cap,
+    start_grid,
+    start_shape,
+)
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
@@ -169,7 +175,7 @@ def _train_map(
         state = TrainingState(_first_map(task, moments), config.schedule.epochs)
     search, result = train(config, state, notify, partial(checkpointer.take, path))
 
-    if state.capped and config.growing.max_neurons == "auto":
+    if state.capped and config.growth.max_neurons == "auto":
         _warn_of_cap(config)
     som_map, kept = state.som_map, len(state.history)
     if state.best is not None and state.best[0] < kept:
@@ -205,14 +211,13 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
     monitor = _monitor_of(task, samples)
     return TrainingConfig(
         data=samples,
-        kernel=KernelAbilities.of(parts.kernel),
-        growth=parts.growth,
-        growing=growing,
+        kernel=guarded(parts.kernel),
+        growth=growing,
         schedule=Schedule.from_parts(parts.kernel, growing, epochs, goes_on, parts.schedule),
         tol=float(settings["tol"]),
         deviation=summary.deviation,
-        threshold=growing.threshold(summary),
-        max_neurons=growing.cap(samples.total_weight),
+        threshold=float(growing.growing_threshold(summary)),
+        max_neurons=neuron_cap(growing, samples.total_weight),
         rules=named_rules(parts.stopping, has_targets=monitor is not None),
         validation=None if task.validation is None else task.validation[0],
         monitor=monitor,
@@ -235,7 +240,7 @@ def _monitor_of(task: FitTask, samples: Samples) -> TargetMonitor | None:
 
 
 def _warn_of_cap(config: TrainingConfig) -> None:
-    factor, smaller = config.growing.spreading_factor, ""
+    factor, smaller = config.growth.spreading_factor, ""
     if factor is not None:
         smaller = f", or spreading_factor one below {factor:g}"
     warnings.warn(
@@ -250,7 +255,7 @@ def _first_map(task: FitTask, moments: Moments) -> SomMap:
     parts, samples, start = task.parts, task.samples, task.start
     if start is not None:
         return SomMap(start.positions, start.prototypes, start.grid)
-    grid = parts.growing.grid(parts.grid, samples.X.shape[1])
+    grid = start_grid(parts.growing, parts.grid, samples.X.shape[1])
     return _start_map(parts, samples, moments, task.settings["random_state"], grid)
 
 
@@ -272,7 +277,7 @@ def _start_map(
     parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
 ) -> SomMap:
     growing = parts.growing
-    (rows, columns), cap = growing.start(grid), growing.max_neurons
+    (rows, columns), cap = start_shape(growing, grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
@@ -281,7 +286,7 @@ def _start_map(
     start = Start(rows, columns, grid, samples, moments, rng)
     init = parts.init
     if hasattr(init, "prototypes"):
-        init = guarded("initialisation", init, "prototypes")(start)
+        init = guarded(init).prototypes(start)
     try:
         prototypes = np.asarray(init, dtype=np.float64)
     except ValueError as error:
@@ -316,7 +321,7 @@ def horizontal_parts(parts: Parts) -> Parts:
 def check_continues(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
     """Raise ValueError where training of a map cannot continue with these parts."""
     trained, n_features = som_map.grid, som_map.prototypes.shape[1]
-    if trained.flat != horizontal_parts(parts).growing.grid(parts.grid, n_features).flat:
+    if trained.flat != start_grid(horizontal_parts(parts).growing, parts.grid, n_features).flat:
         raise ValueError(
             f"the map was trained on a {trained.name} grid and cannot go on with "
             f"grid={grid!r}; fit a new estimator, or set the grid back"

@@ -31,7 +31,7 @@ NO_GROWTH = Growth()
 def is_full(config: TrainingConfig, state: TrainingState) -> bool:
     """Return whether the map can grow no more; a strategy that removes neurons always can."""
     full = state.capped and len(state.som_map) == config.max_neurons
-    return full and not config.growing.removes
+    return full and not config.growth.removes
 
 
 def grow_map(
@@ -45,7 +45,7 @@ def grow_map(
 
     Returns also a search and its result for the grown map.
     """
-    growing, som_map, epoch = config.growing, state.som_map, state.next_epoch
+    strategy, som_map, epoch = config.growth, state.som_map, state.next_epoch
     room = None
     if config.max_neurons is not None:
         room = max(0, config.max_neurons - len(som_map))
@@ -62,10 +62,10 @@ def grow_map(
             room=room,
             context=Context(config.data, result, config.seed, state.history),
         )
-        return list(growing.grow(som_map, growth_state))
+        return list(strategy.grow(som_map, growth_state))
 
     requests = request_growth()
-    if growing.smooth_before_growth and split_changes(requests)[1]:
+    if strategy.smooth_before_growth and split_changes(requests)[1]:
         # Newborns extrapolate from smooth prototypes; the strategy is asked again about those.
         width = config.schedule_of(state).width(epoch, som_map)
         weights, table = kernel_weights(som_map, config.kernel, width, max_hops=1)
@@ -77,14 +77,13 @@ def grow_map(
         return NO_GROWTH, search, result
     known, centre = len(som_map), config.data.metric.centre
     try:
-        grown = apply_growth(som_map, requests, epoch, room, centre, growing.may_disconnect)
+        grown = apply_growth(som_map, requests, epoch, room, centre, strategy.may_disconnect)
     except ValueError as error:
-        raise ComponentError(f"{who('growth', config.growth)}: {error}") from error
+        raise ComponentError(f"{who(config.growth)}: {error}") from error
     state.capped = state.capped or grown.is_cut
     if not (grown.births or grown.changes):
         return NO_GROWTH, search, result
-    if growing.renumber is not None:
-        growing.renumber(grown.rows)
+    strategy.renumber(grown.rows)
     state.som_map = som_map = grown.som_map
     if any(isinstance(change, Death) for change in grown.changes):
         search = config.data.search()  # its bounds are by the rows of neurons

@@ -25,11 +25,10 @@ from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import who
+from dbgsom_core.interfaces.guard import guarded, who
 from dbgsom_core.interfaces.labellers import (
     LabelEvidence,
-    Labeller,
-    LabellerAbilities,
+    LabellerComponent,
     LazyEvidence,
     Surroundings,
 )
@@ -108,7 +107,9 @@ class Labels(NamedTuple):
     hits: NDArray[Any]  # (K,): training samples won, or the sum of their weights
 
 
-def label_units(labeller: Labeller, evidence: LabelEvidence, metric: MetricCalls) -> Labels:
+def label_units(
+    labeller: LabellerComponent, evidence: LabelEvidence, metric: MetricCalls
+) -> Labels:
     """Call the labeller; neurons without labelled samples take the nearest neuron's label."""
     prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
     known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
@@ -117,31 +118,31 @@ def label_units(labeller: Labeller, evidence: LabelEvidence, metric: MetricCalls
         live = np.flatnonzero(known)
         others = LocalSamples(prototypes[~known], metric)
         nearest[~known] = live[others.assign(prototypes[live]).bmu]
-    abilities = LabellerAbilities.of(labeller)
-    labels = np.asarray(abilities.label(evidence))
+    calls: Any = guarded(labeller)
+    labels = np.asarray(calls.label(evidence))
     _check_columns(labeller, "label", labels)
-    is_answer = abilities.needs_target and abilities.answer is None  # else `answer` has it
+    is_answer = calls.needs_target and calls.answer is None  # else `answer` has it
     if is_answer and evidence.classes is not None:
         strange = labels[known][~np.isin(labels[known], evidence.classes)]
         if len(strange):
             raise ComponentError(
-                f"{who('labeller', labeller)}: label answered {strange.tolist()[0]!r}, which is no "
+                f"{who(labeller)}: label answered {strange.tolist()[0]!r}, which is no "
                 "class of the targets"
             )
     shares = None
-    if abilities.probabilities is not None and evidence.classes is not None:
-        shares = np.asarray(abilities.probabilities(evidence))[nearest]
+    if calls.probabilities is not None and evidence.classes is not None:
+        shares = np.asarray(calls.probabilities(evidence))[nearest]
     return Labels(labels[nearest], shares, np.asarray(evidence.hits))
 
 
-def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> None:
+def _check_columns(labeller: LabellerComponent, method: str, answers: NDArray[Any]) -> None:
     """Raise ComponentError where answers do not have the labeller's declared columns."""
-    columns = LabellerAbilities.of(labeller).columns
+    columns = guarded(labeller).columns
     shape = () if columns is None else (len(columns),)
     if answers.shape[1:] != shape:
         its = "it names no columns" if columns is None else f"its columns are {', '.join(columns)}"
         raise ComponentError(
-            f"{who('labeller', labeller)}: {method} returned shape {answers.shape}, not "
+            f"{who(labeller)}: {method} returned shape {answers.shape}, not "
             f"{(len(answers), *shape)}; {its}"
         )
 
@@ -153,7 +154,7 @@ class FittedLabeller:
     They are those with a class, or all with their mean target.
     """
 
-    labeller: LabellerAbilities
+    labeller: Any  # with ``answer``, as the core calls it
     centres: Floats  # (M, D)
     weights: Floats  # (M,)
     values: NDArray[Any]  # (M,), numbers of classes, or mean targets
@@ -166,7 +167,7 @@ class FittedLabeller:
     @classmethod
     def from_clusters(
         cls,
-        labeller: LabellerAbilities,
+        labeller: LabellerComponent,
         clusters: MicroClusters,
         prototypes: Floats,
         metric: MetricCalls,
@@ -221,19 +222,20 @@ class FittedLabeller:
 
 
 def fit_labeller(
-    labeller: Labeller, trained: TrainedMap, clusters: MicroClusters, members: Members
+    labeller: LabellerComponent, trained: TrainedMap, clusters: MicroClusters, members: Members
 ) -> FittedLabeller | None:
     """Fit the labeller to the micro-clusters of a map; None where it labels neurons only.
 
     It learns by leave-one-out: each sample is removed from its own group, by ``members``, and
     from the group's mean target.
     """
-    abilities, target = LabellerAbilities.of(labeller), trained.target
-    if target is None or abilities.answer is None:
+    calls: Any = guarded(labeller)
+    target = trained.target
+    if target is None or calls.answer is None:
         return None
     data, tree = trained.samples, trained.tree
     fresh = FittedLabeller.from_clusters(
-        abilities, clusters, tree.weights, data.metric, target.classes, {}
+        calls, clusters, tree.weights, data.metric, target.classes, {}
     )
     rows = np.flatnonzero(target.known)
     limit = _most_learnt_from(fresh)
@@ -243,7 +245,7 @@ def fit_labeller(
     own = members(rows)
     if clusters.labelled is not None:  # the labeller has no groups without a target
         own = (np.cumsum(clusters.labelled) - 1)[own]
-    near = nearest_groups(part, fresh.centres, abilities.neighbours)
+    near = nearest_groups(part, fresh.centres, calls.neighbours)
     is_own = near[0] == own[:, None]
     y: NDArray[Any]
     if target.codes is not None:
@@ -251,7 +253,7 @@ def fit_labeller(
     else:
         numbers = y = np.asarray(target.y[rows], np.float64)
     around = leave_out(fresh.surroundings(part, near), is_own, numbers, part.weights)
-    state = abilities.learn(around, y, part.weights, leaf_map(tree))
+    state = calls.learn(around, y, part.weights, leaf_map(tree))
     return replace(fresh, state=dict(state))
 
 
@@ -327,7 +329,7 @@ class LabelledMap:
     labeller: FittedLabeller | None
 
 
-def label_map(labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     """Label a trained map by its training samples."""
     tree, samples, target = trained.tree, trained.samples, trained.target
     neurons, leaves = _labels(labeller, trained)
@@ -354,7 +356,7 @@ def label_map(labeller: Labeller, trained: TrainedMap) -> LabelledMap:
     return LabelledMap(neurons, leaves, clusters, members, fitted)
 
 
-def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
+def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, Labels]:
     # Labels of the neurons of the first map, and of all leaves, labelled as one map.
     tree, samples = trained.tree, trained.samples
     evidence = trained.evidence(tree.maps[0], trained.found)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.engine import Engine, EngineAbilities
-from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.guard import active_registry
-from dbgsom_core.interfaces.initialisations import GridShape
-from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities, Schedule
-from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
-from dbgsom_core.interfaces.measures import MeasureAbilities
-from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
-from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measures_of
+from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.engine import EngineComponent
+from dbgsom_core.interfaces.growth import GrowthComponent, start_grid, start_shape
+from dbgsom_core.interfaces.guard import MetricWithState, check_promises, guarded
+from dbgsom_core.interfaces.initialisations import GridComponent
+from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
+from dbgsom_core.interfaces.labellers import LabellerComponent
+from dbgsom_core.interfaces.metrics import MetricComponent
+from dbgsom_core.interfaces.stopping import StoppingComponent, judges_targets, measures_of
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters used in training only. All have short forms.
@@ -38,15 +38,15 @@ class Parts:
     ``init`` may be an array (K0, D), ``schedule`` None: the kernel's ``decay``.
     """
 
-    metric: Metric
-    kernel: Kernel
-    growth: GrowthStrategy
-    labeller: Labeller
-    engine: Engine
-    grid: GridShape
+    metric: MetricComponent
+    kernel: KernelComponent
+    growth: GrowthComponent
+    labeller: LabellerComponent
+    engine: EngineComponent
+    grid: GridComponent
     init: Any = None
-    schedule: Schedule | None = None
-    stopping: tuple[StoppingRule, ...] = ()
+    schedule: ScheduleComponent | None = None
+    stopping: tuple[StoppingComponent, ...] = ()
 
     def each(self) -> Iterator[tuple[str, str, Any]]:
         """Yield parameter, kind and component; items of a list as ``stopping.0``."""
@@ -57,29 +57,28 @@ class Parts:
             elif isinstance(part, Component):
                 yield name, kind, part
 
-    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
-        """Return samples X (n, D) as the engine holds them; see `Engine.over`."""
-        samples: Samples = self.engine_abilities.over(X, metric, weights)
+    def over(self, X: Any, metric: MetricComponent, weights: Any = None) -> Samples:
+        """Return samples X (n, D) as the engine holds them; see `EngineComponent.over`."""
+        samples: Samples = guarded(self.engine).over(X, metric, weights)
+        check_promises(metric, samples.X)
         return samples
 
     @cached_property
-    def engine_abilities(self) -> EngineAbilities:
-        return EngineAbilities.of(self.engine)
-
-    @cached_property
-    def growing(self) -> GrowthAbilities:
-        return GrowthAbilities.of(self.growth)
+    def growing(self) -> GrowthComponent:
+        """The growth strategy as the core calls it."""
+        growth: GrowthComponent = guarded(self.growth)
+        return growth
 
     @property
     def spreading_factor(self) -> float | None:
         """The spreading factor of growth; None where the strategy has none."""
-        growing = _base_growth(self.growth)
-        return None if growing.spreading_factor is None else float(growing.spreading_factor)
+        factor = _base_growth(self.growth).spreading_factor
+        return None if factor is None else float(factor)
 
 
-def _base_growth(growth: Any) -> GrowthAbilities:
-    """Return the capabilities of the innermost strategy, which grows a single map."""
-    growing = GrowthAbilities.of(growth)
+def _base_growth(growth: GrowthComponent) -> GrowthComponent:
+    """Return the innermost strategy, which grows a single map, as the core calls it."""
+    growing: GrowthComponent = guarded(growth)
     return growing if growing.base is None else _base_growth(growing.base)
 
 
@@ -90,41 +89,43 @@ def _base_growth(growth: Any) -> GrowthAbilities:
 class FittedMetric:
     """A metric and the state that its ``fit`` returned."""
 
-    metric: Metric
+    metric: MetricComponent
     state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: no ``fit``
 
     @cached_property
-    def abilities(self) -> MetricAbilities:
-        """The capabilities of the metric, with its state bound to ``prepare``."""
-        found = MetricAbilities.of(self.metric)
-        return found if self.state is None else found.knowing(self.state)
+    def calls(self) -> Any:
+        """The metric as engines call it: its methods have got the state."""
+        found: Any = guarded(self.metric)
+        return found if self.state is None else MetricWithState(found, self.state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"metric": self.metric, "state": self.state}  # without cached capabilities
+        return {"metric": self.metric, "state": self.state}
 
 
 def fit_metric(
-    metric: Metric, X: NDArray[Any], weights: NDArray[np.float64] | None = None
+    metric: MetricComponent, X: NDArray[Any], weights: NDArray[np.float64] | None = None
 ) -> FittedMetric:
     """Return the metric fitted to raw training samples X (n, D), if it has ``fit``.
 
     Samples of weight 0 are left out; a metric that ``learns_weighted`` gets the other weights.
     """
-    abilities = MetricAbilities.of(metric)
-    if abilities.fit is None:
+    learner = guarded(metric)
+    if learner.fit is None:
         return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)
     if weights is not None:
         kept = weights > 0
-        given = (X[kept], weights[kept])[: 2 if abilities.learns_weighted else 1]
+        given = (X[kept], weights[kept])[: 2 if learner.learns_weighted else 1]
     from dbgsom_core.engine.runtime import one_blas_thread  # numpy is slow to import
 
     with one_blas_thread():
-        state = abilities.fit(*given)
+        state = learner.fit(*given)
     return restore_metric(metric, state)
 
 
-def restore_metric(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
+def restore_metric(
+    metric: MetricComponent, state: Mapping[str, NDArray[Any]] | None
+) -> FittedMetric:
     if state is None:
         return FittedMetric(metric)
     copies = {name: value.copy() for name, value in state.items()}
@@ -140,13 +141,13 @@ DEFAULT_LABELLERS = {"vq": "index", "classifier": "linear_vote", "regressor": "l
 
 def is_default_measure(measure: Any, estimator: str) -> bool:
     """Return whether a measure (or its class) is in the default list of this kind of estimator."""
-    kinds = MeasureAbilities.of(measure).estimators
+    kinds = measure.estimators
     return kinds is None or estimator in kinds
 
 
 def is_suitable_measure(measure: Any, estimator: str) -> bool:
     """Return whether a measure can be computed for this kind of estimator."""
-    kinds = tuple(MeasureAbilities.of(measure).estimators or ())
+    kinds = tuple(measure.estimators or ())
     if estimator == "regressor":
         return not kinds or "regressor" in kinds
     return kinds != ("regressor",)
@@ -155,12 +156,12 @@ def is_suitable_measure(measure: Any, estimator: str) -> bool:
 def component_problem(kind: str, name: str, component: Any, estimator: str) -> str | None:
     """Return why a labeller or growth strategy does not suit an estimator, with a hint, or None."""
     if kind == "labeller":
-        able, usual = LabellerAbilities.of(component), DEFAULT_LABELLERS[estimator]
+        able, usual = guarded(component), DEFAULT_LABELLERS[estimator]
         kinds = able.estimators if able.columns is None else ("regressor",)
         if kinds is not None and estimator not in kinds:
             suited = " or ".join(kinds)
             return f"labeller {name} is for estimator {suited}, not for {estimator}; use '{usual}'"
-    elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
+    elif estimator == "regressor" and guarded(component).needs_classes:
         return f"growth {name} needs class labels, and a regressor has none; use another threshold"
     return None
 
@@ -170,7 +171,7 @@ def measure_problem(rule: Any, estimator: str) -> str | None:
     for measure in measures_of(rule):
         if not is_suitable_measure(measure, estimator):
             name = active_registry().name_of("measure", measure)
-            suited = " or ".join(MeasureAbilities.of(measure).estimators or ())
+            suited = " or ".join(measure.estimators or ())
             return f"measure '{name}' is for estimator {suited}, not for {estimator}"
     return None
 
@@ -179,11 +180,11 @@ def grid_problem(growth: Any, grid: Any) -> str | None:
     """Return why a growth strategy cannot use a grid component, or None."""
     growing = _base_growth(growth)
     try:
-        growing.grid(grid)
+        start_grid(growing, grid)
     except ComponentError:
         raise
     except ValueError as error:
-        if growing.start_shape is not None:  # a map of fixed size
+        if growing.start_shape() is not None:  # a map of fixed size
             return str(error)
         return f"{error}; a torus is for maps of fixed size: take growth fixed, or another grid"
     return None
@@ -191,7 +192,7 @@ def grid_problem(growth: Any, grid: Any) -> str | None:
 
 def kernel_problem(kernel: Any, metric: Any) -> str | None:
     """Return why a kernel does not suit a metric, with a hint, or None."""
-    if not KernelAbilities.of(kernel).inhibits or MetricAbilities.of(metric).form is None:
+    if not guarded(kernel).inhibits or guarded(metric).form is None:
         return None
     return (
         f"kernel {type(kernel).__name__} has negative weights, and metric "
@@ -219,7 +220,7 @@ def start_problem(init: Any, growth: Any, n_features: int | None = None) -> str 
     if not values or not isinstance(values[0], tuple):
         return None
     given = (len(values), len(values[0]))
-    rows, columns = _base_growth(growth).shape
+    rows, columns = start_shape(_base_growth(growth))
     wanted = (rows * columns, n_features or given[1])
     return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
@@ -247,7 +248,7 @@ def find_target_reader(parts: Parts) -> str | None:
     """Return the kind and class of a part that needs targets, or None."""
     if parts.growing.needs_classes:
         return f"growth {type(parts.growth).__name__}"
-    if LabellerAbilities.of(parts.labeller).needs_target:
+    if guarded(parts.labeller).needs_target:
         return f"labeller {type(parts.labeller).__name__}"
     rule = next(filter(judges_targets, parts.stopping), None)
     return None if rule is None else f"stopping {type(rule).__name__}"

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import active_registry, guarded
-from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.growth import GrowthComponent
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.som_map.som_map import SomMap
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
@@ -43,8 +44,8 @@ class Schedule:
     @classmethod
     def from_parts(
         cls,
-        kernel: Any,
-        growing: GrowthAbilities,
+        kernel: KernelComponent,
+        growing: GrowthComponent,
         epochs: int,
         continues: bool = False,
         width_schedule: Any = None,
@@ -54,7 +55,7 @@ class Schedule:
         ``width_schedule`` is a component; None: the kernel's ``decay``. A map whose training
         ``continues`` is unfolded: the width is at its end from the start.
         """
-        widths, pull = KernelAbilities.of(kernel), float(growing.link_pull)
+        widths, pull = guarded(kernel), float(growing.link_pull)
         end = widths.end or DEFAULT_END
         fine_end = end
         if pull > 0 and widths.end is None:
@@ -70,7 +71,7 @@ class Schedule:
             fine_epochs=min(fine_epochs, epochs - 1),  # at least one growing epoch
             start=end if continues else widths.start,
             end=end,
-            width_schedule=guarded("schedule", width_schedule, "width"),
+            width_schedule=guarded(width_schedule).width,
             fine_end=fine_end,
             link_pull=pull,
             anneals_again=may_anneal and widths.end is None,

@@ -16,8 +16,8 @@ from typing import Any
 from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.growth import GrowthComponent
+from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
@@ -50,9 +50,8 @@ class TrainingConfig:
     """Constants of the training of one map."""
 
     data: Samples  # the prepared training samples, with classes if any
-    kernel: KernelAbilities
-    growth: GrowthStrategy
-    growing: GrowthAbilities  # those of ``growth``
+    kernel: KernelComponent  # this and the next as the core calls them
+    growth: GrowthComponent
     schedule: Schedule  # of a map that is not full before its last growing epoch
     tol: float  # share of the deviation; 0: run all epochs
     deviation: float  # ‖std(X)‖

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import Floats, PerSample, SearchResult
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import active_registry
-from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.labellers import LabellerComponent, point_answers
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
-from dbgsom_core.interfaces.stopping import StoppingAbilities, StopState, judges_targets
+from dbgsom_core.interfaces.stopping import StoppingComponent, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.labelling import Predictor, TrainedMap, label_map
@@ -44,10 +45,10 @@ def is_stationary(history: Sequence[EpochRecord], schedule: Schedule) -> bool:
 
 
 class Rule(NamedTuple):
-    """A stopping rule with its name."""
+    """A stopping rule, as the core calls it, with its name."""
 
     name: str
-    abilities: StoppingAbilities
+    component: StoppingComponent
     needs_target: bool
 
 
@@ -58,7 +59,7 @@ def named_rules(rules: Sequence[Any], has_targets: bool) -> tuple[Rule, ...]:
         needs_target = judges_targets(rule)
         if has_targets or not needs_target:
             name = active_registry().name_of("stopping", rule)
-            found.append(Rule(name, StoppingAbilities.of(rule), needs_target))
+            found.append(Rule(name, guarded(rule), needs_target))
     return tuple(found)
 
 
@@ -91,7 +92,6 @@ def apply_rules(config: TrainingConfig, state: TrainingState, result: SearchResu
             stop_state = replace(stop_state, watched=tuple(watched))
         if rule.is_best is not None and rule.is_best(stop_state):
             state.best = epoch, copy.deepcopy(som_map)
-        assert rule.stop is not None
         if rule.stop(stop_state) and not state.stopped:
             state.stopped = name
 
@@ -103,7 +103,7 @@ class TargetMonitor:
     Predictions are those of the map so far, before child maps.
     """
 
-    labeller: Labeller
+    labeller: LabellerComponent
     data: Samples  # the training samples
     target: Target
     validation: tuple[Samples, Target] | None
@@ -128,7 +128,7 @@ class TargetMonitor:
             return Predictor(tree, labelled.leaves, labelled.labeller, self.target.classes)
 
         def predictions(data: Samples) -> NDArray[Any]:
-            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
+            return point_answers(guarded(self.labeller), predictor().labels(data))
 
         def probabilities(data: Samples) -> Floats:
             return predictor().probabilities(data)

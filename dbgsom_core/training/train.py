@@ -33,8 +33,7 @@ def train(
     begin = time.perf_counter()
     if state.history:
         begin -= state.history[-1].seconds
-    if config.growing.remember is not None:
-        config.growing.remember(state.growth)  # None resets what the strategy keeps
+    config.growth.remember(state.growth)  # None resets what the strategy keeps
     search = config.data.search()
     result = search.assign(state.som_map.prototypes, state.som_map.positions)
 
@@ -75,8 +74,7 @@ def train(
             state.stopped = BY_CALLBACK
         apply_rules(config, state, result)
         state.converged = schedule.is_final(epoch) and movement < config.tol
-        if config.growing.remembered is not None:
-            state.growth = config.growing.remembered()
+        state.growth = config.growth.remembered()
         save(state)
     return search, result
 

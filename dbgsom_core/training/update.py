@@ -33,7 +33,7 @@ def update_prototypes(
     kernel, metric = config.kernel, config.data.metric
     if schedule.phase(epoch) == "growing":
         return batch_update(som_map, kernel, metric, result, width)
-    if config.growing.class_tuning and result.class_counts is not None:
+    if config.growth.class_tuning and result.class_counts is not None:
         is_fixed = state.majority is not None and schedule.is_final(epoch)
         if not is_fixed:
             state.majority = majority_classes(result.class_counts)

@@ -6,257 +6,166 @@ Classes are given as "module:Class", so that discovery imports none of them.
 from __future__ import annotations
 
 from dbgsom_core.api import hookimpl
+from dbgsom_core.hookspecs import KINDS
 
 DBGSOM_API_VERSION = 1
 
-
-def _offers(package: str, classes: dict[str, str]) -> dict[str, str]:
-    inside = f"{__name__}.{package}" if package else __name__
-    return {name: f"{inside}.{where}" for name, where in classes.items()}
-
-
-@hookimpl
-def dbgsom_metrics() -> dict[str, str]:
-    """Offer the built-in metrics."""
-    return _offers(
-        "metrics",
-        {
-            "euclidean": "norms:Euclidean",
-            "cosine": "directions:Cosine",
-            "manhattan": "norms:Manhattan",
-            "chebyshev": "norms:Chebyshev",
-            "minkowski": "norms:Minkowski",
-            "correlation": "directions:Correlation",
-            "canberra": "norms:Canberra",
-            "hamming": "directions:Hamming",
-            "jensen_shannon": "directions:JensenShannon",
-            "mahalanobis": "norms:Mahalanobis",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_kernels() -> dict[str, str]:
-    """Offer the built-in kernels."""
-    return _offers(
-        "",
-        {
-            "gaussian": "training:Gaussian",
-            "cut_gaussian": "training:CutGaussian",
-            "triangular": "training:Triangular",
-            "bubble": "training:Bubble",
-            "epanechnikov": "training:Epanechnikov",
-            "plane_gaussian": "training:PlaneGaussian",
-            "mexican_hat": "training:MexicanHat",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_growth_strategies() -> dict[str, str]:
-    """Offer the built-in growth strategies."""
-    return _offers(
-        "growth",
-        {
-            "directed": "directed:Directed",
-            "gsom": "directed:Gsom",
-            "fixed": "fixed:Fixed",
-            "growing_grid": "fixed:GrowingGrid",
-            "hierarchical": "fixed:Hierarchical",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_initialisations() -> dict[str, str]:
-    """Offer the built-in initialisations."""
-    return _offers(
-        "",
-        {
-            "pca": "training:Pca",
-            "random": "training:Random",
-            "sample": "training:Sample",
-            "array": "training:Array",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_grids() -> dict[str, str]:
-    """Offer the built-in grids."""
-    return _offers(
-        "",
-        {
-            "adaptive": "training:Adaptive",
-            "auto": "training:Auto",
-            "line": "training:Line",
-            "square": "training:Square",
-            "hexagonal": "training:Hexagonal",
-            "square_torus": "training:SquareTorus",
-            "hexagonal_torus": "training:HexagonalTorus",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_schedules() -> dict[str, str]:
-    """Offer the built-in schedules."""
-    return _offers(
-        "",
-        {
-            "linear": "training:Linear",
-            "exponential": "training:Exponential",
-            "constant": "training:Constant",
-            "cyclic": "training:Cyclic",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_stopping_rules() -> dict[str, str]:
-    """Offer the built-in stopping rules."""
-    return _offers(
-        "",
-        {
-            "converged": "training:Converged",
-            "patience": "training:Patience",
-            "time_limit": "training:TimeLimit",
-            "epoch_limit": "training:EpochLimit",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_labellers() -> dict[str, str]:
-    """Offer the built-in labellers."""
-    return _offers(
-        "labellers",
-        {
-            "index": "neurons:Index",
-            "clusters": "clusters:Clusters",
-            "kernel_vote": "neurons:KernelVote",
-            "linear_vote": "neurons:LinearVote",
-            "majority": "neurons:Majority",
-            "local_linear": "neurons:LocalLinear",
-            "mean": "neurons:Mean",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_datasets() -> dict[str, str]:
-    """Offer the built-in data sets and file readers."""
-    return _offers(
-        "datasets",
-        {
-            "digits": "small_sets:Digits",
-            "iris": "small_sets:Iris",
-            "wine": "small_sets:Wine",
-            "breast_cancer": "small_sets:BreastCancer",
-            "diabetes": "small_sets:Diabetes",
-            "blobs": "small_sets:Blobs",
-            "moons": "small_sets:Moons",
-            "flows": "small_sets:Flows",
-            "csv": "table_files:Csv",
-            "parquet": "table_files:Parquet",
-            "feather": "table_files:Feather",
-            "npy": "numpy_files:Npy",
-            "npz": "numpy_files:Npz",
-        },
-    )
+# By kind and name, in this package.
+COMPONENTS = {
+    "metric": {
+        "euclidean": "metrics.norms:Euclidean",
+        "cosine": "metrics.directions:Cosine",
+        "manhattan": "metrics.norms:Manhattan",
+        "chebyshev": "metrics.norms:Chebyshev",
+        "minkowski": "metrics.norms:Minkowski",
+        "correlation": "metrics.directions:Correlation",
+        "canberra": "metrics.norms:Canberra",
+        "hamming": "metrics.directions:Hamming",
+        "jensen_shannon": "metrics.directions:JensenShannon",
+        "mahalanobis": "metrics.norms:Mahalanobis",
+    },
+    "kernel": {
+        "gaussian": "training:Gaussian",
+        "cut_gaussian": "training:CutGaussian",
+        "triangular": "training:Triangular",
+        "bubble": "training:Bubble",
+        "epanechnikov": "training:Epanechnikov",
+        "plane_gaussian": "training:PlaneGaussian",
+        "mexican_hat": "training:MexicanHat",
+    },
+    "growth": {
+        "directed": "growth.directed:Directed",
+        "gsom": "growth.directed:Gsom",
+        "fixed": "growth.fixed:Fixed",
+        "growing_grid": "growth.fixed:GrowingGrid",
+        "hierarchical": "growth.fixed:Hierarchical",
+    },
+    "initialisation": {
+        "pca": "training:Pca",
+        "random": "training:Random",
+        "sample": "training:Sample",
+        "array": "training:Array",
+    },
+    "grid": {
+        "adaptive": "training:Adaptive",
+        "auto": "training:Auto",
+        "line": "training:Line",
+        "square": "training:Square",
+        "hexagonal": "training:Hexagonal",
+        "square_torus": "training:SquareTorus",
+        "hexagonal_torus": "training:HexagonalTorus",
+    },
+    "schedule": {
+        "linear": "training:Linear",
+        "exponential": "training:Exponential",
+        "constant": "training:Constant",
+        "cyclic": "training:Cyclic",
+    },
+    "stopping": {
+        "converged": "training:Converged",
+        "patience": "training:Patience",
+        "time_limit": "training:TimeLimit",
+        "epoch_limit": "training:EpochLimit",
+    },
+    "labeller": {
+        "index": "labellers.neurons:Index",
+        "clusters": "labellers.clusters:Clusters",
+        "kernel_vote": "labellers.neurons:KernelVote",
+        "linear_vote": "labellers.neurons:LinearVote",
+        "majority": "labellers.neurons:Majority",
+        "local_linear": "labellers.neurons:LocalLinear",
+        "mean": "labellers.neurons:Mean",
+    },
+    "dataset": {
+        "digits": "datasets.small_sets:Digits",
+        "iris": "datasets.small_sets:Iris",
+        "wine": "datasets.small_sets:Wine",
+        "breast_cancer": "datasets.small_sets:BreastCancer",
+        "diabetes": "datasets.small_sets:Diabetes",
+        "blobs": "datasets.small_sets:Blobs",
+        "moons": "datasets.small_sets:Moons",
+        "flows": "datasets.small_sets:Flows",
+        "csv": "datasets.table_files:Csv",
+        "parquet": "datasets.table_files:Parquet",
+        "feather": "datasets.table_files:Feather",
+        "npy": "datasets.numpy_files:Npy",
+        "npz": "datasets.numpy_files:Npz",
+    },
+    "measure": {
+        "quantization_error": "measures.prototypes:QuantizationError",
+        "distortion": "measures.prototypes:Distortion",
+        "dead_neurons": "measures.prototypes:DeadNeurons",
+        "map_entropy": "measures.prototypes:MapEntropy",
+        "topographic_error": "measures.prototypes:TopographicError",
+        "topographic_error_8": "measures.prototypes:TopographicError8",
+        "combined_error": "measures.prototypes:CombinedError",
+        "topographic_product": "measures.prototypes:TopographicProduct",
+        "topographic_function": "measures.prototypes:TopographicFunction",
+        "trustworthiness": "measures.pairs:Trustworthiness",
+        "continuity": "measures.pairs:Continuity",
+        "neighbourhood_preservation": "measures.pairs:NeighbourhoodPreservation",
+        "c_measure": "measures.pairs:CMeasure",
+        "kruskal_shepard": "measures.pairs:KruskalShepard",
+        "davies_bouldin": "measures.pairs:DaviesBouldin",
+        "calinski_harabasz": "measures.pairs:CalinskiHarabasz",
+        "silhouette": "measures.pairs:Silhouette",
+        "accuracy": "measures.targets:Accuracy",
+        "balanced_accuracy": "measures.targets:BalancedAccuracy",
+        "macro_f1": "measures.targets:MacroF1",
+        "roc_auc": "measures.targets:RocAuc",
+        "log_loss": "measures.targets:LogLoss",
+        "adjusted_rand": "measures.targets:AdjustedRand",
+        "normalized_mutual_info": "measures.targets:NormalizedMutualInfo",
+        "purity": "measures.targets:Purity",
+        "entropy": "measures.targets:Entropy",
+        "class_scatter": "measures.targets:ClassScatter",
+        "r2": "measures.targets:R2",
+        "rmse": "measures.targets:RootMeanSquaredError",
+        "mae": "measures.targets:MeanAbsoluteError",
+        "novelty_auc": "measures.targets:NoveltyAuc",
+    },
+    "figure": {
+        "label_map": "figures.label_map:LabelMap",
+        "hit_map": "figures.neuron_values:HitMap",
+        "u_matrix": "figures.neuron_values:UMatrix",
+        "u_star_matrix": "figures.neuron_values:UStarMatrix",
+        "dots": "figures.projections:Dots",
+        "error_map": "figures.neuron_values:ErrorMap",
+        "density_map": "figures.neuron_values:DensityMap",
+        "prototype_images": "figures.cell_pictures:PrototypeImages",
+        "child_maps": "figures.label_map:ChildMaps",
+        "confusion_matrix": "figures.answers:ConfusionMatrix",
+        "roc_curve": "figures.answers:RocCurve",
+        "predicted_actual": "figures.answers:PredictedActual",
+        "group_shares": "figures.answers:GroupShares",
+        "growth_curve": "figures.curves:GrowthCurve",
+        "explorer": "figures.explorer:Explorer",
+        "trust_map": "figures.neuron_values:TrustMap",
+        "component_planes": "figures.component_planes:ComponentPlanes",
+        "variable_stars": "figures.cell_pictures:VariableStars",
+        "class_pies": "figures.cell_pictures:ClassPies",
+        "pca_rgb": "figures.label_map:PcaRgb",
+        "data_projection": "figures.projections:DataProjection",
+        "sweep_heatmap": "figures.sweeps:SweepHeatmap",
+        "parallel_coordinates": "figures.sweeps:ParallelCoordinates",
+        "side_by_side": "figures.sweeps:SideBySide",
+        "topographic_function_curve": "figures.curves:TopographicFunctionCurve",
+    },
+    "tracker": {
+        "run_folder": "trackers.run_folder:RunFolder",
+        "mlflow": "trackers.mlflow.tracker:MLflow",
+    },
+    "engine": {
+        "local": "engines.local:LocalEngine",
+        "dask": "engines.dask:DaskEngine",
+    },
+}
 
 
-@hookimpl
-def dbgsom_measures() -> dict[str, str]:
-    """Offer the built-in measures."""
-    return _offers(
-        "measures",
-        {
-            "quantization_error": "prototypes:QuantizationError",
-            "distortion": "prototypes:Distortion",
-            "dead_neurons": "prototypes:DeadNeurons",
-            "map_entropy": "prototypes:MapEntropy",
-            "topographic_error": "prototypes:TopographicError",
-            "topographic_error_8": "prototypes:TopographicError8",
-            "combined_error": "prototypes:CombinedError",
-            "topographic_product": "prototypes:TopographicProduct",
-            "topographic_function": "prototypes:TopographicFunction",
-            "trustworthiness": "pairs:Trustworthiness",
-            "continuity": "pairs:Continuity",
-            "neighbourhood_preservation": "pairs:NeighbourhoodPreservation",
-            "c_measure": "pairs:CMeasure",
-            "kruskal_shepard": "pairs:KruskalShepard",
-            "davies_bouldin": "pairs:DaviesBouldin",
-            "calinski_harabasz": "pairs:CalinskiHarabasz",
-            "silhouette": "pairs:Silhouette",
-            "accuracy": "targets:Accuracy",
-            "balanced_accuracy": "targets:BalancedAccuracy",
-            "macro_f1": "targets:MacroF1",
-            "roc_auc": "targets:RocAuc",
-            "log_loss": "targets:LogLoss",
-            "adjusted_rand": "targets:AdjustedRand",
-            "normalized_mutual_info": "targets:NormalizedMutualInfo",
-            "purity": "targets:Purity",
-            "entropy": "targets:Entropy",
-            "class_scatter": "targets:ClassScatter",
-            "r2": "targets:R2",
-            "rmse": "targets:RootMeanSquaredError",
-            "mae": "targets:MeanAbsoluteError",
-            "novelty_auc": "targets:NoveltyAuc",
-        },
-    )
+def _offer(kind: str) -> dict[str, str]:
+    return {name: f"{__name__}.{where}" for name, where in COMPONENTS[kind].items()}
 
 
-@hookimpl
-def dbgsom_figures() -> dict[str, str]:
-    """Offer the built-in figures."""
-    return _offers(
-        "figures",
-        {
-            "label_map": "label_map:LabelMap",
-            "hit_map": "neuron_values:HitMap",
-            "u_matrix": "neuron_values:UMatrix",
-            "u_star_matrix": "neuron_values:UStarMatrix",
-            "dots": "projections:Dots",
-            "error_map": "neuron_values:ErrorMap",
-            "density_map": "neuron_values:DensityMap",
-            "prototype_images": "cell_pictures:PrototypeImages",
-            "child_maps": "label_map:ChildMaps",
-            "confusion_matrix": "answers:ConfusionMatrix",
-            "roc_curve": "answers:RocCurve",
-            "predicted_actual": "answers:PredictedActual",
-            "group_shares": "answers:GroupShares",
-            "growth_curve": "curves:GrowthCurve",
-            "explorer": "explorer:Explorer",
-            "trust_map": "neuron_values:TrustMap",
-            "component_planes": "component_planes:ComponentPlanes",
-            "variable_stars": "cell_pictures:VariableStars",
-            "class_pies": "cell_pictures:ClassPies",
-            "pca_rgb": "label_map:PcaRgb",
-            "data_projection": "projections:DataProjection",
-            "sweep_heatmap": "sweeps:SweepHeatmap",
-            "parallel_coordinates": "sweeps:ParallelCoordinates",
-            "side_by_side": "sweeps:SideBySide",
-            "topographic_function_curve": "curves:TopographicFunctionCurve",
-        },
-    )
-
-
-@hookimpl
-def dbgsom_trackers() -> dict[str, str]:
-    """Offer the built-in trackers."""
-    return _offers(
-        "trackers", {"run_folder": "run_folder:RunFolder", "mlflow": "mlflow.tracker:MLflow"}
-    )
-
-
-@hookimpl
-def dbgsom_engines() -> dict[str, str]:
-    """Offer the built-in engines."""
-    return _offers(
-        "engines",
-        {
-            "local": "local:LocalEngine",
-            "dask": "dask:DaskEngine",
-        },
-    )
+# The hooks of this module: ``dbgsom_metrics()`` offers the metrics, and so on.
+for _kind, _hook in KINDS.items():
+    globals()[_hook] = hookimpl(lambda kind=_kind: _offer(kind))

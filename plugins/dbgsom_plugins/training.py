@@ -13,11 +13,12 @@ from dbgsom_core.api import (
     HEXAGONAL,
     LINE,
     SQUARE,
-    Component,
     Grid,
+    GridComponent,
+    InitialisationComponent,
     KernelComponent,
-    MeasureAbilities,
     Nested,
+    ScheduleComponent,
     Start,
     StoppingComponent,
     StopState,
@@ -134,20 +135,20 @@ class MexicanHat(KernelComponent):
         return np.asarray(np.exp(square) - self.inhibition * np.exp(square / self.spread**2))
 
 
-class Adaptive(Component):
+class Adaptive(GridComponent):
     """Hexagons, or a line for one column; squares for growth by rows, and a torus of odd rows."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return HEXAGONAL
 
-    def suited_to(self, n_features: int) -> Component:
+    def suited_to(self, n_features: int) -> GridComponent:
         return Line() if n_features == 1 else self
 
     def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
         return HEXAGONAL if wrap and rows % 2 == 0 else SQUARE
 
 
-class Auto(Component):
+class Auto(GridComponent):
     """A line for samples of one column, unless the growth strategy has rows; else squares.
 
     The former default.
@@ -156,46 +157,46 @@ class Auto(Component):
     def lattice(self, rows: int, columns: int) -> Grid:
         return SQUARE
 
-    def suited_to(self, n_features: int) -> Component:
+    def suited_to(self, n_features: int) -> GridComponent:
         return Line() if n_features == 1 else Square()
 
 
-class Line(Component):
+class Line(GridComponent):
     """A row of square cells with two links each, to the left and to the right."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return LINE
 
 
-class Square(Component):
+class Square(GridComponent):
     """Square cells with four links each (Kohonen 2001)."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return SQUARE
 
 
-class Hexagonal(Component):
+class Hexagonal(GridComponent):
     """Hexagonal cells with six links each; every second row lies half a cell to the right."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return HEXAGONAL
 
 
-class SquareTorus(Component):
+class SquareTorus(GridComponent):
     """The first map closed to a torus of square cells: no neuron lies at an edge, none is born."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return SQUARE.closed(rows, columns)
 
 
-class HexagonalTorus(Component):
+class HexagonalTorus(GridComponent):
     """The first map closed to a torus of hexagons: no neuron lies at an edge, none is born."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return HEXAGONAL.closed(rows, columns)
 
 
-class Pca(Component):
+class Pca(InitialisationComponent):
     """Spread a grid untwisted over the plane of the first two principal axes.
 
     The longer side of the grid, as it lies in the plane, lies along the first axis; the grid
@@ -212,7 +213,7 @@ class Pca(Component):
         return np.asarray(start.moments.mean + offsets)
 
 
-class Random(Component):
+class Random(InitialisationComponent):
     """Column means + ``scale`` * column range * N(0, 1), drawn with ``random_state``.
 
     On range-scaled data and at the default this is the start of Vasighi & Amini (2017).
@@ -236,14 +237,14 @@ def _centred(places: NDArray[np.float64]) -> NDArray[np.float64]:
 _EXAMPLE = tuple((0.5 * i, float(i), 1.0, -1.0) for i in range(6))  # 2 × 3 neurons, 4 features
 
 
-class Sample(Component):
+class Sample(InitialisationComponent):
     """Training samples drawn by lot with ``random_state``, each once (Forgy 1965)."""
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:
         return np.asarray(start.samples(len(start)))
 
 
-class Array(Component):
+class Array(InitialisationComponent):
     """Prototypes that are given, in the space of the prepared samples."""
 
     values: tuple[tuple[float, ...], ...] = Field(
@@ -262,28 +263,28 @@ class Array(Component):
         return np.array(self.values, dtype=np.float64)
 
 
-class Linear(Component):
+class Linear(ScheduleComponent):
     """Down in equal steps: (start - end)*t + end, t from 1 to 0 (Vasighi & Amini 2017)."""
 
     def width(self, start: float, end: float, remaining: float) -> float:
         return (start - end) * remaining + end
 
 
-class Exponential(Component):
+class Exponential(ScheduleComponent):
     """Down by equal factors: start*(end/start)**(1 - t), t from 1 to 0."""
 
     def width(self, start: float, end: float, remaining: float) -> float:
         return float(start * (end / start) ** (1.0 - remaining))
 
 
-class Constant(Component):
+class Constant(ScheduleComponent):
     """The start's width until the growing phase ends; give the kernel a ``start``."""
 
     def width(self, start: float, end: float, remaining: float) -> float:
         return start
 
 
-class Cyclic(Component):
+class Cyclic(ScheduleComponent):
     """Down by equal factors again and again, each time from less (after Loshchilov & Hutter 2017).
 
     Cycle c of 0, 1, … begins at end*(start/end)**(damping**c), and all end at ``end``.
@@ -354,7 +355,7 @@ class Patience(StoppingComponent):
         if fine_tunes and not state.is_final:
             return float("nan")
         value = measured(self.measure, state.validation)
-        if MeasureAbilities.of(self.measure).zero_is_best:
+        if self.measure.zero_is_best:
             return abs(value)
         return -value if self.measure.greater_is_better else value
 

@@ -9,14 +9,25 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import pytest
 from pydantic import Field, field_validator, model_validator
 
-from dbgsom_core.api import Component, hookimpl
+from dbgsom_core.api import (
+    DatasetComponent,
+    FigureComponent,
+    GrowthComponent,
+    InitialisationComponent,
+    KernelComponent,
+    LabellerComponent,
+    MeasureComponent,
+    MetricComponent,
+    TrackerComponent,
+    hookimpl,
+)
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.engines.local import LocalEngine
 
 
-class Euclid(Component):
+class Euclid(MetricComponent):
     """A metric."""
 
     def pairwise(self, X: Any, prototypes: Any) -> Any:
@@ -29,7 +40,7 @@ class Power(Euclid):
     p: float = Field(default=2.0, ge=1, description="the power")
 
 
-class Gauss(Component):
+class Gauss(KernelComponent):
     """A kernel."""
 
     start: float | None = Field(default=None, gt=0)
@@ -44,7 +55,7 @@ class Bubble(Gauss):
     """A kernel of the same fields."""
 
 
-class Grow(Component):
+class Grow(GrowthComponent):
     """A growth strategy with a knob that one rule leaves idle."""
 
     spreading_factor: float = Field(default=0.5, gt=0, lt=1)
@@ -61,7 +72,7 @@ class Grow(Component):
         return ()
 
 
-class Fixed(Component):
+class Fixed(GrowthComponent):
     """A growth strategy with a required field."""
 
     rows: int = Field(ge=1)
@@ -71,7 +82,7 @@ class Fixed(Component):
         return ()
 
 
-class Nested(Component):
+class Nested(GrowthComponent):
     """A growth strategy around another."""
 
     inner: Gauss = Gauss()
@@ -80,21 +91,21 @@ class Nested(Component):
         return ()
 
 
-class Majority(Component):
+class Majority(LabellerComponent):
     """A labeller."""
 
     def label(self, evidence: Any) -> Any:
         return ()
 
 
-class Lot(Component):
+class Lot(InitialisationComponent):
     """An initialisation."""
 
     def prototypes(self, start: Any) -> Any:
         return ()
 
 
-class Toy(Component):
+class Toy(DatasetComponent):
     """A data set with fields of many types."""
 
     path: Path | None = None
@@ -125,7 +136,7 @@ class Faulty(Toy):
         raise KeyError("boom")
 
 
-class Quality(Component):
+class Quality(MeasureComponent):
     """A measure."""
 
     greater_is_better: ClassVar[bool] = True
@@ -135,7 +146,7 @@ class Quality(Component):
         return 0.0
 
 
-class Picture(Component):
+class Picture(FigureComponent):
     """A figure."""
 
     size: float = 4.0
@@ -144,7 +155,7 @@ class Picture(Component):
         return None
 
 
-class Track(Component):
+class Track(TrackerComponent):
     """A tracker."""
 
     uri: str = "sqlite:///x.db"

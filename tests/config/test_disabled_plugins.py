@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from dbgsom_core.api import Component, hookimpl
+from dbgsom_core.api import KernelComponent, hookimpl
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
@@ -12,7 +12,7 @@ from dbgsom_core.plugins.registry import Registry
 RUN = {"experiment": "x", "dataset": "iris", "tracking": None}
 
 
-class Flat(Component):
+class Flat(KernelComponent):
     """A kernel without slope."""
 
     def weight(self, hops, width):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from dbgsom_core.api import Component, Nested
+from dbgsom_core.api import GrowthComponent, Nested
 from dbgsom_core.config import dump_yaml, load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ConfigError
@@ -28,7 +28,7 @@ model:
 """
 
 
-class Around(Component):
+class Around(GrowthComponent):
     """A strategy of a third party around another one."""
 
     inner: Annotated[Any, Nested("growth")] = Field(
@@ -39,7 +39,7 @@ class Around(Component):
         return self.inner.grow(som_map, state)
 
 
-class Twig(Component):
+class Twig(GrowthComponent):
     """A strategy of a third party with a field that JSON has no word for."""
 
     cells: tuple[int, int] = Field(default=(1, 2), description="two numbers")

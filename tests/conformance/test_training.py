@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import presets
-from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import summarize
 from dbgsom_core.training.schedule import Schedule
@@ -20,7 +20,7 @@ from dbgsom_plugins.training import Triangular
 
 
 def fine(growth):
-    return GrowthAbilities.of(growth)
+    return guarded(growth)
 
 
 DATA = Path(__file__).parent / "data"

@@ -8,7 +8,7 @@ from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.parts import LocalParts
 from dbgsom_core.engine.results import Search
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
@@ -56,7 +56,7 @@ def fast():
     """Return a function that makes the fast search of samples, however few, and its part."""
 
     def make(X, prune=None, threads=1, codes=None, samples=None):
-        data = Samples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
+        data = Samples(X, guarded(Euclidean()), threads, codes=codes)
         samples = PackedSamples(X, None, threads) if samples is None else samples
         vars(data)["quantisation"] = samples.quantisation
         part = PackedPart(data, samples, prune)

@@ -22,10 +22,10 @@ from dbgsom_core.engine.packing import (
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.search_loops import ALL, compare_block, slack_of_block
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
-EUCLIDEAN = MetricAbilities.of(Euclidean())
+EUCLIDEAN = guarded(Euclidean())
 UNIT = 2.0**-53  # of float64
 
 

@@ -9,10 +9,10 @@ from hypothesis.extra import numpy as hnp
 from pydantic import Field
 
 from dbgsom_core import SomVQ
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.engines.local import LocalEngine
 
@@ -22,14 +22,14 @@ coarse = hnp.arrays(  # few distinct values: many ties
 )
 
 
-class PairwiseOnly(Component):
+class PairwiseOnly(MetricComponent):
     """Squared distance with the lowest level alone."""
 
     def pairwise(self, X, prototypes):
         return ((X[:, None] - prototypes[None]) ** 2).sum(-1)
 
 
-class AssignOnly(Component):
+class AssignOnly(MetricComponent):
     """The same with the highest level alone."""
 
     def assign(self, X, prototypes):
@@ -133,7 +133,7 @@ def _minkowski(x, w, params):
     return total ** (1.0 / params[0])
 
 
-class Minkowski(Component):
+class Minkowski(MetricComponent):
     """Minkowski distance."""
 
     p: float = Field(default=3.0, ge=1, description="power")
@@ -148,7 +148,7 @@ class Own(Minkowski):
         return [2.0]
 
 
-class Uncompiled(Component):
+class Uncompiled(MetricComponent):
     """Forgot numba."""
 
     scalar = staticmethod(_minkowski)
@@ -162,8 +162,8 @@ def test_the_loop_gives_what_numpy_gives(rng):
     X, W = rng.normal(size=(50, 6)), rng.normal(size=(9, 6))
     for metric, p in ((Minkowski(), 3.0), (Minkowski(p=1.5), 1.5), (Own(), 2.0)):
         expected = slow(X, W, p)
-        np.testing.assert_allclose(scalar_pairwise(MetricAbilities.of(metric), X, W), expected)
-        bmu, distance = scalar_assign(MetricAbilities.of(metric), X, W)
+        np.testing.assert_allclose(scalar_pairwise(guarded(metric), X, W), expected)
+        bmu, distance = scalar_assign(guarded(metric), X, W)
         np.testing.assert_array_equal(bmu, expected.argmin(axis=1))
         np.testing.assert_allclose(distance, expected.min(axis=1))
 
@@ -182,7 +182,7 @@ def test_the_engine_prefers_assign_then_scalar_then_pairwise():
             d = self.pairwise(X, prototypes)
             return d.argmin(axis=1), d.min(axis=1)
 
-    assert [MetricAbilities.of(one()).level for one in (Minkowski, Pair, Whole)] == [
+    assert [guarded(one()).level for one in (Minkowski, Pair, Whole)] == [
         "scalar", "scalar", "assign",
     ]  # fmt: skip
 
@@ -191,4 +191,4 @@ def test_a_function_that_is_not_compiled_is_told(rng):
     with pytest.raises(PluginError, match=r"write scalar = staticmethod\(numba.njit\(f\)\)"):
         SomVQ(metric=Uncompiled()).fit(rng.normal(size=(20, 3)))
     with pytest.raises(PluginError, match="metric Uncompiled: has a scalar that is no compiled"):
-        MetricAbilities.of(Uncompiled())
+        guarded(Uncompiled())

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.api import Component, Table, samples_in_partitions
+from dbgsom_core.api import EngineComponent, Table, samples_in_partitions
 from dbgsom_core.engine import partitions
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.engines.dask import DaskPartitions, NpyRows, array_of_stored
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}
-EUCLIDEAN = MetricAbilities.of(Euclidean())
+EUCLIDEAN = guarded(Euclidean())
 SMALL = 0.01  # MiB of a partition: as few rows as are summed together
 
 
@@ -64,7 +64,7 @@ class LosingParts:
         return [part.answer(question, *pickle.loads(given)) for part in self.made]
 
 
-class Holding(Component):
+class Holding(EngineComponent):
     """The engine over such partitions."""
 
     shard: float = SMALL

@@ -23,12 +23,12 @@ from dbgsom_core.engine.results import (
     winners_of_own_class,
 )
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
 
-EUCLIDEAN = MetricAbilities.of(Euclidean())
+EUCLIDEAN = guarded(Euclidean())
 
 
 def plain(X, prototypes):

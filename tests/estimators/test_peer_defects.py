@@ -12,10 +12,10 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ, presets
-from dbgsom_core.api import Birth, Component, Start
+from dbgsom_core.api import Birth, GrowthComponent, Start
 from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
@@ -64,7 +64,7 @@ def test_03_max_neurons_is_never_exceeded(cap, digits):
         assert max(record.neurons for record in vq.history_) == cap
 
 
-class Greedy(Component):
+class Greedy(GrowthComponent):
     """Wants a neuron in every free cell at once, whatever it is told."""
 
     max_neurons: int | None = 9
@@ -150,7 +150,7 @@ def test_16_the_stopping_test_does_not_depend_on_the_scale(factor, iris):
 def test_17_errors_for_growth_come_from_the_updated_prototypes(iris):
     seen = []
 
-    class Watching(Component):
+    class Watching(GrowthComponent):
         def grow(self, som_map, state):
             distances = np.linalg.norm(iris[0][:, None] - som_map.prototypes[None], axis=2)
             expected = np.bincount(
@@ -169,7 +169,7 @@ def test_18_the_default_start_is_untwisted(seed):
     """Grid neighbours are nearer than the two diagonals: no edge crosses another."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, 6)) * rng.uniform(0.1, 5, size=6)
-    data = LocalSamples(X, MetricAbilities.of(get_registry().build("metric", "euclidean")))
+    data = LocalSamples(X, guarded(get_registry().build("metric", "euclidean")))
     W = Pca().prototypes(Start(2, 2, SQUARE, data, data.moments(), None))
     along_x, along_y = W[1] - W[0], W[2] - W[0]
     np.testing.assert_allclose(W[3] - W[2], along_x, atol=1e-9)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import archive
 from dbgsom_core.persistence import FittedModel
@@ -75,7 +75,7 @@ def test_what_nobody_could_load_is_refused_before_anything_is_written(tmp_path, 
     class Mine(SomVQ):
         pass
 
-    class Far(Component):
+    class Far(MetricComponent):
         def pairwise(self, X, prototypes):
             return np.abs(X[:, None] - prototypes[None]).max(-1)
 

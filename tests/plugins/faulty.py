@@ -15,10 +15,20 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from dbgsom_core.api import (
     Birth,
-    Component,
     Data,
+    DatasetComponent,
+    EngineComponent,
+    FigureComponent,
+    GrowthComponent,
+    InitialisationComponent,
     KernelComponent,
+    LabellerComponent,
+    MeasureComponent,
+    MetricComponent,
+    ScheduleComponent,
+    StoppingComponent,
     StoredType,
+    TrackerComponent,
     hookimpl,
     samples_in_memory,
 )
@@ -40,7 +50,7 @@ def claim(kind, value):
     return {kind: value, "__annotations__": {kind: ClassVar}}
 
 
-class Metric(Component):
+class Metric(MetricComponent):
     """Manhattan distance."""
 
     claims: ClassVar[tuple[str, ...]] = ("identity", "symmetry", "triangle")
@@ -166,7 +176,7 @@ gauss = Kernel.weight
 POWER = {"power": Field(default=1.0, exclude=True, description="x")}
 fault(Kernel, "weights", "returned a negative weight",
       weight=lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w))  # fmt: skip
-fault(Kernel, "weights_fall", "above the nearer", weight=lambda self, h, w: 1.0 + h / w)
+fault(Kernel, "weights", "that grow with the hops", weight=lambda self, h, w: 1.0 + h / w)
 fault(Kernel, "weights", "depends on the other hop counts",
       weight=lambda *given: gauss(*given) / gauss(*given).sum())  # fmt: skip
 fault(Kernel, "weights", "depends on the other hop counts, or on chance",
@@ -183,7 +193,7 @@ fault(Kernel, "field_descriptions", "no description: power", power=1.0,
 fault(Kernel, "saving", "builds", {"power": 2.0}, **POWER, __annotations__={"power": float})
 
 
-class Growth(Component):
+class Growth(GrowthComponent):
     """A neuron in every second epoch."""
 
     max_neurons: int | None = Field(default=12, ge=4, description="cap on the map")
@@ -245,7 +255,7 @@ fault(Growth, "growth_ends", "161 neurons: births must end", {"max_neurons": Non
 fault(Growth, "children", "answers of shape", wants_children=lambda *given: [True])
 
 
-class Labeller(Component):
+class Labeller(LabellerComponent):
     """The most frequent class."""
 
     needs_target: ClassVar[bool] = True
@@ -297,7 +307,7 @@ fault(Answering, "answers", "learns other arrays from the same samples",
       learn=lambda *given: {"some": np.random.default_rng().random(3)})  # fmt: skip
 
 
-class Narrowing(Component):
+class Narrowing(ScheduleComponent):
     """Goes straight from the start to the end."""
 
     def width(self, start, end, remaining):
@@ -311,7 +321,7 @@ fault(Narrowing, "widths", "from 4 to 0.5 it goes from 0.5 to 4",
       width=lambda self, start, end, left: narrow(self, end, start, left))  # fmt: skip
 
 
-class Spread(Component):
+class Spread(InitialisationComponent):
     """Samples by chance."""
 
     def prototypes(self, start):
@@ -322,7 +332,7 @@ fault(Spread, "prototypes", "all prototypes are equal",
       prototypes=lambda self, start: np.zeros((len(start), start.n_features)))  # fmt: skip
 
 
-class Patient(Component):
+class Patient(StoppingComponent):
     """Stops after 100 epochs."""
 
     def stop(self, state):
@@ -333,14 +343,14 @@ stops = itertools.count(1)
 fault(Patient, "stops", "what a rule remembers", stop=lambda *given: next(stops) % 30 == 0)
 
 
-class Loads(Component):
+class Loads(DatasetComponent):
     """Samples by chance, always the same."""
 
     def load(self):
         return Data(np.random.default_rng(0).normal(size=(60, 3)))
 
 
-class Measure(Component):
+class Measure(MeasureComponent):
     """The largest distance."""
 
     greater_is_better: ClassVar[bool] = False
@@ -349,7 +359,7 @@ class Measure(Component):
         return float(evaluation.distance.max())
 
 
-class Draws(Component):
+class Draws(FigureComponent):
     """The errors of neurons."""
 
     def draw(self, view):
@@ -360,7 +370,7 @@ class Draws(Component):
         return figure
 
 
-class Engine(Component):
+class Engine(EngineComponent):
     """The built-in engine, with small chunks."""
 
     def over(self, X, metric, weights=None):
@@ -444,7 +454,7 @@ class Observer:
         self.error = error
 
 
-class Tracker(Component):
+class Tracker(TrackerComponent):
     """Keeps what it hears."""
 
     def observer(self):

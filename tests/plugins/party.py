@@ -8,16 +8,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from dbgsom_core.api import (
     Birth,
-    Component,
     Death,
+    FigureComponent,
     Grid,
+    GridComponent,
     GrowthComponent,
     Html,
+    InitialisationComponent,
     Insert,
     KernelComponent,
     LabellerComponent,
     MetricComponent,
     Nested,
+    ScheduleComponent,
     StoppingComponent,
     StoredType,
     hookimpl,
@@ -29,7 +32,7 @@ SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
 
 
-class PlusPlus(Component):
+class PlusPlus(InitialisationComponent):
     """Samples far from each other, drawn by the power of their distances (k-means++)."""
 
     power: float = Field(default=2.0, gt=0, description="2 is that of k-means++")
@@ -45,7 +48,7 @@ class PlusPlus(Component):
         return chosen
 
 
-class Moore(Component):
+class Moore(GridComponent):
     """Square cells that are linked at their corners, too."""
 
     def lattice(self, rows, columns):
@@ -136,7 +139,7 @@ class Worse(StoppingComponent):
         return len(state.watched) > 1 and state.watched[-1] > state.watched[-2]
 
 
-class Sqrt(Component):
+class Sqrt(ScheduleComponent):
     """The width falls faster and faster."""
 
     def width(self, start, end, remaining):
@@ -195,7 +198,7 @@ class Quantiles(LabellerComponent):
         return found
 
 
-class Ages(Component):
+class Ages(FigureComponent):
     """The map after the first and after the last births, and how many neurons there are."""
 
     def draw(self, view):

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Birth, Component, KernelComponent
+from dbgsom_core.api import (
+    Birth,
+    GrowthComponent,
+    KernelComponent,
+    LabellerComponent,
+    MeasureComponent,
+    MetricComponent,
+    ScheduleComponent,
+)
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import guarded, is_own
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing import fixtures
@@ -25,7 +32,7 @@ class Flat(KernelComponent):
         return np.ones(len(hops))
 
 
-class Sprout(Component):
+class Sprout(GrowthComponent):
     """A neuron in every second epoch."""
 
     def grow(self, som_map, state):
@@ -37,14 +44,14 @@ class Sprout(Component):
         return []
 
 
-class Far(Component):
+class Far(MetricComponent):
     """Manhattan distance."""
 
     def pairwise(self, X, prototypes):
         return np.abs(X[:, None] - prototypes).sum(axis=2)
 
 
-class Most(Component):
+class Most(LabellerComponent):
     """The most frequent class."""
 
     needs_target: ClassVar[bool] = True
@@ -178,11 +185,11 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
 
     som_map = fixtures.ring()
     state = fixtures.growth_state(som_map, 1.0)
-    assert guarded("growth", odd("growth", grow=adding), "grow")(som_map, state) == []
+    assert guarded(odd("growth", grow=adding)).grow(som_map, state) == []
     assert len(som_map) == 8
     assert som_map.prototypes.flags.writeable
 
-    class Sorting(Component):
+    class Sorting(MeasureComponent):
         """Sorts in place what was made for it."""
 
         greater_is_better: ClassVar[bool] = False
@@ -193,7 +200,7 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
 
     estimator = fixtures.trained()
     evaluation = estimator.evaluate(fixtures.data())
-    compute = guarded("measure", Sorting(), "compute")
+    compute = guarded(Sorting()).compute
     compute(evaluation)
     assert np.array_equal(evaluation.bmu, estimator.bmu(fixtures.data()))
     with pytest.raises(ComponentError, match="read-only"):  # what is there is read-only
@@ -255,7 +262,7 @@ def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
     claims = {"claims": ("identity", "symmetry"), "__annotations__": {"claims": ClassVar}}
     name = {"metric": "pairwise", "kernel": "weight", "schedule": "width"}[kind]
     members = {name: method, **(claims if kind == "metric" else {})}
-    part = type("Odd", (BASES.get(kind, Component),), {"__doc__": "x", **members})()
+    part = type("Odd", (BASES.get(kind, ScheduleComponent),), {"__doc__": "x", **members})()
     with pytest.raises(ComponentError, match=rf"^{kind} Odd.*{words}"):
         fit(iris, **{kind: part})
 
@@ -270,7 +277,7 @@ def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
 )
 def test_attributes_that_raise_or_cannot_be_name_the_component(attributes, words):
     with pytest.raises(ComponentError, match=f"growth Odd.*{words}"):
-        GrowthAbilities.of(odd("growth", **attributes))
+        guarded(odd("growth", **attributes))
 
 
 def test_a_subclass_of_a_built_in_trains_the_same_map_through_the_guard(iris):

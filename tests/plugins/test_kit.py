@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import Component, DatasetComponent, TrackerComponent
 from dbgsom_core.plugins.registry import PluginEntry, get_registry
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
 from dbgsom_core.testing.kit import check_offer, run_check
@@ -71,7 +71,7 @@ def test_a_step_that_cannot_be_built_is_named(where, state, words, tmp_path):
     assert words in str(check_offer(offered, tmp_path, [].append)[state])
 
 
-class Extra(Component):
+class Extra(DatasetComponent):
     """A data set whose package is missing."""
 
     @classmethod
@@ -117,7 +117,7 @@ def test_each_observer_that_prepares_is_closed():
         def dbgsom_run_started(self, run):
             assert self in ready
 
-    class Preparing(Component):
+    class Preparing(TrackerComponent):
         """Prepares for runs."""
 
         def observer(self):
@@ -143,23 +143,15 @@ def test_claims_and_expected_failures_must_be_known_and_strict():
         parametrize_with_checks(squared, expected_failures=lambda one: {"triangel": "x"})
 
 
-def test_a_kind_that_is_not_clear_has_to_be_given():
+def test_the_kind_is_that_of_the_base():
     class Nothing(Component):
         """Does nothing."""
 
-    class Both(faulty.Kernel):
-        """Two kinds."""
-
-        def pairwise(self, X, prototypes):
-            return X @ prototypes.T
-
-    with pytest.raises(ValueError, match="the methods of no kind"):
+    with pytest.raises(ValueError, match="Nothing derives from the base of no kind"):
         parametrize_with_checks(Nothing())
-    with pytest.raises(ValueError, match="metric and kernel; say which"):
-        parametrize_with_checks(Both())
     with pytest.raises(ValueError, match="did you mean 'metric'"):
-        parametrize_with_checks(Both(), kind="metrics")
-    assert parametrize_with_checks(Both(), kind="metric").name == "parametrize"
+        parametrize_with_checks(faulty.Metric(), kind="metrics")
+    assert parametrize_with_checks(faulty.Metric(), kind="metric").name == "parametrize"
 
 
 def test_names_of_checks_are_distinct():

@@ -1,82 +1,17 @@
-"""Old names of components and fields work on, with a warning; functions serve as metrics."""
+"""Functions serve as metrics, lists do for tuples, and nested keys are known."""
 
 import pickle
-import types
-import warnings
-from typing import ClassVar
 
 import numpy as np
 import pytest
-from pydantic import Field
 from sklearn.base import clone
 
-from dbgsom_core import SomVQ, persistence
-from dbgsom_core.api import Deprecation, KernelComponent, hookimpl
-from dbgsom_core.config import parse_experiment
-from dbgsom_core.errors import ComponentError, PluginError, UnknownNameError
-from dbgsom_core.interfaces.version import DbgsomDeprecationWarning
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core import SomVQ
+from dbgsom_core.errors import ComponentError, PluginError
 from dbgsom_plugins.training import Array
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 2, "columns": 3}
-
-
-class Slope(KernelComponent):
-    """Falls by a power."""
-
-    renamed: ClassVar[dict] = {"exponent": Deprecation("1.1", "2.0", "power")}
-    power: float = Field(default=1.0, gt=0, description="how fast it falls")
-
-    def weight(self, hops, width):
-        """Return the weights (H,)."""
-        return (1.0 + np.asarray(hops) / width) ** -self.power
-
-
-@pytest.fixture
-def renamed():
-    module = types.ModuleType("dbgsom_slope")
-    module.DBGSOM_API_VERSION = 1
-    offers = {"slope": Slope, "ramp": Deprecation("1.1", "2.0", "slope")}
-    module.dbgsom_kernels = hookimpl(lambda: offers)
-    get_registry().register(module, "slope", "dbgsom-slope", "1.2")
-    yield get_registry()
-    get_registry.cache_clear()
-
-
-@pytest.mark.parametrize("name", ["ramp", "dbgsom-slope:ramp"])
-def test_a_component_answers_to_its_old_name(name, renamed):
-    told = r"kernel 'ramp' is deprecated since dbgsom-slope 1.1 .* removed in 2.0; use slope"
-    with pytest.warns(DbgsomDeprecationWarning, match=told):
-        assert renamed.build("kernel", name) == Slope()
-    assert "ramp" not in renamed.names("kernel")
-    assert renamed.name_of("kernel", Slope()) == "dbgsom-slope:slope"
-    with pytest.raises(UnknownNameError):
-        renamed.without(["dbgsom-slope"]).lookup("kernel", name)
-
-
-def test_a_field_answers_to_its_old_name_in_python_yaml_and_models(renamed, iris, tmp_path):
-    told = r"Slope\.exponent is deprecated since .* 1\.1 and will be removed in 2\.0; use power"
-    with pytest.warns(DbgsomDeprecationWarning, match=told):
-        assert Slope(exponent=2.0) == Slope(power=2.0)
-    with pytest.warns(DbgsomDeprecationWarning, match=told):
-        made = parse_experiment(
-            {
-                "experiment": "e",
-                "dataset": "iris",
-                "model": {"kernel": {"name": "slope", "exponent": 2}},
-            },
-            renamed,
-        )
-    assert made.model.params["kernel"] == Slope(power=2.0)
-    assert made.resolved["model"]["kernel"]["power"] == 2.0
-    with pytest.raises(ValueError, match="exponent is the old name of power; give the new one"):
-        Slope(exponent=2.0, power=1.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit = SomVQ(kernel={"name": "slope", "power": 2.0}, growth=FIXED, epochs=3).fit(iris[0])
-        fit.save(tmp_path / "m.npz")
-        assert persistence.load(tmp_path / "m.npz").kernel == Slope(power=2.0)
 
 
 def manhattan(one, other):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from dbgsom_core import hookspecs
-from dbgsom_core.api import Component, hookimpl
+from dbgsom_core.api import KernelComponent, MeasureComponent, MetricComponent, hookimpl
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
@@ -18,7 +18,7 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 
 
-class Laplace(Component):
+class Laplace(KernelComponent):
     """A kernel of a third party."""
 
     power: float = Field(default=1.0, description="how fast it falls")
@@ -167,9 +167,9 @@ def test_disabled_plugins_are_left_alone(options, installed):
 @pytest.mark.parametrize(
     ("kind", "offer", "lacks"),
     [
-        ("kernel", type("NoWeight", (Component,), {}), "weight"),
-        ("metric", type("NoLevel", (Component,), {}), "assign or pairwise"),
-        ("measure", type("NoCompute", (Component,), {}), "compute and greater_is_better"),
+        ("kernel", type("NoWeight", (KernelComponent,), {}), "weight"),
+        ("metric", type("NoLevel", (MetricComponent,), {}), "assign or pairwise"),
+        ("measure", type("NoCompute", (MeasureComponent,), {}), "compute and greater_is_better"),
         ("kernel", dict, "derived from"),
         ("kernel", "no_such_module:Kernel", "no_such_module:Kernel .*ModuleNotFoundError"),
     ],

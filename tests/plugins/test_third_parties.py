@@ -10,7 +10,7 @@ import yaml
 from sklearn.base import clone
 
 from dbgsom_core import SomClassifier, SomDisplay, SomRegressor, SomVQ, persistence
-from dbgsom_core.api import SQUARE, Component, Grid, hookimpl
+from dbgsom_core.api import SQUARE, Grid, GridComponent, hookimpl
 from dbgsom_core.cli.plugins import describe, find_components, list_components
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError, PluginError
@@ -186,7 +186,7 @@ def test_a_prepare_step_by_name(installed, iris):
 
 
 def test_a_start_that_does_not_hang_together_is_refused(iris):
-    class Chain(Component):
+    class Chain(GridComponent):
         """Cells in a row."""
 
         def lattice(self, rows, columns):

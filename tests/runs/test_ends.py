@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import dbgsom_core
-from dbgsom_core.api import STOP, Component, Run
+from dbgsom_core.api import STOP, FigureComponent, Run
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
@@ -185,7 +185,7 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
 def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
     seen = []
 
-    class Broken(Component):
+    class Broken(FigureComponent):
         """A figure that cannot be drawn, and a tracker whose observer cannot be made."""
 
         def draw(self, view):

@@ -11,7 +11,7 @@ import yaml
 
 import dbgsom_core
 from dbgsom_core import persistence
-from dbgsom_core.api import Component, Data
+from dbgsom_core.api import Data, DatasetComponent
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import PluginEntry
@@ -155,7 +155,7 @@ def test_verbose_shows_the_epochs(folder, capsys):
     assert capsys.readouterr().out.count("epoch ") == 5
 
 
-class Several(Component):
+class Several(DatasetComponent):
     """Tables of one column, one after the other."""
 
     file_fields: ClassVar[tuple[str, ...]] = ("files", "more")

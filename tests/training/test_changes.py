@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomVQ, presets
-from dbgsom_core.api import Birth, Component, Death, Insert, SomMap
+from dbgsom_core.api import Birth, Death, GrowthComponent, Insert, SomMap
 from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
 from dbgsom_core.som_map.grid import GRIDS
@@ -120,7 +120,7 @@ def test_a_row_for_which_there_is_no_room_is_none_at_all():
     assert (len(grown.som_map), grown.is_cut) == (6, False)
 
 
-class Steps(Component):
+class Steps(GrowthComponent):
     """Does what it is told in each epoch."""
 
     steps: dict[int, list] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from dbgsom_core.engine.results import (
     majority_classes,
     winners_of_own_class,
 )
-from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.update import batch_update
@@ -24,7 +24,7 @@ from dbgsom_plugins.training import Gaussian
 
 
 def fine(growth):
-    return GrowthAbilities.of(growth)
+    return guarded(growth)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 from dbgsom_core.engine.results import Neighbourhood, linked_runners_up
 from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import FittedMetric, fit_metric
 from dbgsom_plugins.metrics.norms import Euclidean, Mahalanobis, Manhattan
@@ -24,7 +24,7 @@ def _distance(x, w, params):
     return np.sqrt(((x - w) ** 2).sum())
 
 
-class Scaled(Component):
+class Scaled(MetricComponent):
     """Euclidean distance in units of each feature's range, written for one pair."""
 
     scalar = staticmethod(numba.njit(_distance))
@@ -36,7 +36,7 @@ class Scaled(Component):
         return (X / state["range"]).astype(X.dtype)
 
 
-class Means(Component):
+class Means(MetricComponent):
     """Euclidean distance whose prototypes are means, formed by itself."""
 
     def pairwise(self, X, prototypes):
@@ -72,16 +72,17 @@ def test_the_state_is_used_in_training_and_prediction(iris):
 def test_a_fitted_metric_is_the_metric_in_all_else():
     X = np.random.default_rng(0).normal(size=(30, 3))
     metric = fit_metric(Mahalanobis(shrinkage=0.2), X)
-    able = metric.abilities
-    assert (able.is_euclidean, able.centre, able.name) == (True, None, "Mahalanobis")
+    able = metric.calls
+    assert (able.is_euclidean, able.centre) == (True, None)
+    assert isinstance(able, Mahalanobis)
     np.testing.assert_array_equal(able.prepare(X), metric.metric.prepare(X, metric.state))
     again = pickle.loads(pickle.dumps(metric))
-    np.testing.assert_array_equal(again.abilities.prepare(X), able.prepare(X))
+    np.testing.assert_array_equal(again.calls.prepare(X), able.prepare(X))
     with pytest.raises(ValueError, match="read-only"):
         metric.state["mean"][0] = 1.0
     plain = fit_metric(Euclidean(), X)
     assert plain.state is None
-    assert (plain.abilities.prepare, plain.abilities.name) == (None, "Euclidean")
+    assert plain.calls is plain.metric
 
 
 def test_a_fit_without_prepare_is_told(iris):
@@ -130,7 +131,7 @@ def test_pulled_samples_count_as_further_samples(rng):
     X, n_neurons = rng.normal(size=(200, 3)), 5
     som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
     so_far, graph = som_map.prototypes, som_map.graph
-    data = LocalSamples(X, MetricAbilities.of(Manhattan()))
+    data = LocalSamples(X, guarded(Manhattan()))
     found = data.found(so_far, data.assign(so_far))
     bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
     weights = np.exp(-np.arange(5.0))

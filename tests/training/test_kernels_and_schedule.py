@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed, Gsom
@@ -12,7 +12,7 @@ from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian,
 
 
 def fine(growth):
-    return GrowthAbilities.of(growth)
+    return guarded(growth)
 
 
 HOPS = np.arange(7.0)

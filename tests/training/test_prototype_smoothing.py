@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
-from dbgsom_core.api import Component
+from dbgsom_core.api import GrowthComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.update import smooth_over_links
 from dbgsom_plugins.growth.directed import Directed, Gsom
@@ -34,7 +34,7 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
     X = iris[0]
     asked = []
 
-    class Asked(Component):
+    class Asked(GrowthComponent):
         smooth_before_growth: bool = True
 
         def grow(self, som_map, state):

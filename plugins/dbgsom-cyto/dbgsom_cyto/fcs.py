@@ -16,7 +16,7 @@ import numpy as np
 from flowio import create_fcs
 from pydantic import BeforeValidator, Field
 
-from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.api import Data, DataError, DatasetComponent
 from dbgsom_core.tables import Columns, as_texts, open_table
 from dbgsom_cyto.fcs_files import EVENT, FILE, OWN, FcsFile, FcsReader, Spillover, files_of
 
@@ -37,7 +37,7 @@ Names = Annotated[  # where a list is expected, one is a list of one
 ]
 
 
-class Fcs(Component):
+class Fcs(DatasetComponent):
     """Events of FCS files, each a sample; a feature is called by its marker.
 
     Values are linear and divided by their gain, as the standard says. Where a spillover matrix

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csc_matrix, csr_matrix
 
-from dbgsom_core.api import Component, Data, DataError, open_regular
+from dbgsom_core.api import Data, DataError, DatasetComponent, open_regular
 from dbgsom_core.tables import Columns, TableFormat, TableReader, as_array, is_text, reading
 from dbgsom_cyto.fcs import Names, one_of
 from dbgsom_cyto.fcs_files import WriterAtEnd, distinct
@@ -28,7 +28,7 @@ _MOST = 8 << 30  # bytes of a dense matrix
 _OBS = "obs_names"  # column of the names of observations
 
 
-class H5ad(Component):
+class H5ad(DatasetComponent):
     """Observations of an h5ad file (AnnData), each a sample; needs ``dbgsom-cyto[h5ad]``.
 
     Features are the variables of ``X``; those of a layer are called ``layer.CD4``, the columns of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 from dbgsom_geo.sphere import on_sphere, to_degrees, to_sphere
 
 
@@ -24,7 +24,7 @@ def _great_circle(x: NDArray[Any], w: NDArray[Any], params: NDArray[Any]) -> flo
     return arc
 
 
-class Haversine(Component):
+class Haversine(MetricComponent):
     """Great-circle distance between places given as latitude and longitude in degrees.
 
     The map lives on the unit sphere: a prototype is the kernel-weighted mean of its places, pulled

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
-from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.api import Data, DataError, DatasetComponent
 from dbgsom_core.tables import Columns, reading
 from dbgsom_geo.cf import decode
 from dbgsom_geo.days import SEASONS, climatology, days_of_year, lacks_days, winters
@@ -51,7 +51,7 @@ class Fields(NamedTuple):
     calendar: str
 
 
-class NetCDF(Component):
+class NetCDF(DatasetComponent):
     """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, decoded by xarray.
 
     A sample is the field of one time, from north to south and from west to east; features are

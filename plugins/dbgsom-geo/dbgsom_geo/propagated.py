@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, DataError, LabelEvidence
+from dbgsom_core.api import DataError, LabelEvidence, LabellerComponent
 
 
-class Propagated(Component):
+class Propagated(LabellerComponent):
     """Spread the classes of labelled samples over the prototypes (Zhou et al. 2004).
 
     Samples whose class is ``unknown`` train the map and teach no label. Neurons that won labelled

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from dbgsom_core.api import Birth, Component, GrowthState
+from dbgsom_core.api import Birth, GrowthComponent, GrowthState
 from dbgsom_geo.sphere import on_sphere, to_sphere
 
 Place = tuple[float, float]
 
 
-class Validated(Component):
+class Validated(GrowthComponent):
     """Give the neurons with the largest errors neighbours, in waves, while validation improves.
 
     The validation error is the mean angle between each place and its nearest prototype. A wave

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError, open_regular
+from dbgsom_core.api import Data, DataError, DatasetComponent, open_regular
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.tables import reading
 from dbgsom_core.tables.safe_files import check_written, unpacked_most
@@ -32,7 +32,7 @@ _NPY_START = b"\x93NUMPY"
 _SHOWN = 20  # names that a message lists
 
 
-class Npy(Component):
+class Npy(DatasetComponent):
     """Samples in a .npy file, and targets in another.
 
     The samples are an array (samples, features). float32 stays float32, other numbers become
@@ -83,7 +83,7 @@ class Npy(Component):
         return as_images(Data(X, y), self.image_shape, self.path)
 
 
-class Npz(Component):
+class Npz(DatasetComponent):
     """Samples and targets in a .npz archive.
 
     float32 stays float32, other numbers become float64.

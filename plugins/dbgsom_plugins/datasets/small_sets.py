@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Component, Data
+from dbgsom_core.api import Data, DatasetComponent
 
 Seed = Annotated[
     int, Field(ge=0, le=2**32 - 1, description="seed of the samples, apart from the run's seed")
@@ -15,7 +15,7 @@ Seed = Annotated[
 _MOST = 10**9  # numbers in a table
 
 
-class Bundled(Component):
+class Bundled(DatasetComponent):
     """Base of the data sets: what is loaded with which options, and whether samples are images."""
 
     function: ClassVar[str]
@@ -71,7 +71,7 @@ class Diabetes(Bundled):
     options: ClassVar[dict[str, Any]] = {"scaled": False}
 
 
-class Blobs(Component):
+class Blobs(DatasetComponent):
     """Gaussian clusters of equal size and spread around random centres."""
 
     samples: int = Field(
@@ -111,7 +111,7 @@ class Blobs(Component):
         )
 
 
-class Moons(Component):
+class Moons(DatasetComponent):
     """Two interleaved half circles in the plane."""
 
     samples: int = Field(
@@ -151,7 +151,7 @@ _OF_A_FLOW = (
 )  # fmt: skip
 
 
-class Flows(Component):
+class Flows(DatasetComponent):
     """Flows in a network, as a router counts them, of nine kinds from calls to port scans: made up.
 
     Six counts of each flow, log-normal around what is typical of its kind.

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.api import Data, DataError, DatasetComponent
 from dbgsom_core.errors import callers_level, did_you_mean
 from dbgsom_core.tables import (
     ISO_DATES,
@@ -110,7 +110,7 @@ def _position(role: str, column: str | int, names: Sequence[str]) -> int:
     )
 
 
-class Table(Component):
+class Table(DatasetComponent):
     """Fields of every reader of tables: one sample a row, one column a feature or a role."""
 
     format: ClassVar[str]

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dbgsom_core.api import (
-    Component,
     DataError,
-    MetricAbilities,
+    EngineComponent,
+    MetricComponent,
     Partitions,
     Samples,
     available_threads,
@@ -43,7 +43,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _THREAD_MIB, _WORKER_MIB = 4.0, 128.0  # what stays in a cache; what is worth a task elsewhere
 
 
-class DaskEngine(Component):
+class DaskEngine(EngineComponent):
     """Leave the data where they are, which may be more than memory; needs the extra ``dask``.
 
     For dask arrays and data frames, memory-mapped .npy files, Parquet files, and what has a shape,
@@ -115,7 +115,7 @@ class DaskEngine(Component):
             return self._partitions(partial(_array_of, X, _SESSION.get()))
         return self._partitions(partial(array_of_stored, X)) if stays_outside(X) else None
 
-    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
+    def over(self, X: Any, metric: MetricComponent, weights: Any = None) -> Samples:
         table = self.opened(X)
         if table is None and _SESSION.get() is not None:
             if not isinstance(X, np.ndarray):

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from dbgsom_core.api import (
-    Component,
-    DataError,
-    MetricAbilities,
-    samples_in_memory,
-)
+from dbgsom_core.api import DataError, EngineComponent, MetricComponent, samples_in_memory
 
 if TYPE_CHECKING:
     from dbgsom_core.api import Samples
 
 
-class LocalEngine(Component):
+class LocalEngine(EngineComponent):
     """Run in this process with threads over chunks of rows; the data is held in memory.
 
     The result does not depend on the number of threads or the chunk size; where working memory
@@ -64,7 +59,7 @@ class LocalEngine(Component):
                 "memory: take engine: dask, which reads the rows where they are"
             )
 
-    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
+    def over(self, X: Any, metric: MetricComponent, weights: Any = None) -> Samples:
         return samples_in_memory(
             X,
             metric,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import FigureComponent
 from dbgsom_plugins.figures._colours import (
     EMPTY,
     MAX_CATEGORIES,
@@ -46,7 +46,7 @@ _STAR_SIDE, _FONT = 2.4, 8.5  # inches for the legend of stars, and points of it
 _FREE = 0.07  # of an image's side that is left free around it
 
 
-class ClassPies(Component):
+class ClassPies(FigureComponent):
     """The classes among the samples of each neuron as a pie; the area of a pie is its hits.
 
     It needs targets that are classes, up to 20; unlike `LabelMap` it shows what was won and not
@@ -116,7 +116,7 @@ def _wedge(start: float, stop: float, corners: int) -> NDArray[np.float64]:
     return rim if stop - start >= 1 else np.vstack([np.zeros((1, 2)), rim])
 
 
-class VariableStars(Component):
+class VariableStars(FigureComponent):
     """A star in each cell, with a wedge for each of some variables: long where its value is great.
 
     A variable's wedge goes from its least to its greatest value on the map. Variables that the map
@@ -185,7 +185,7 @@ def _key(name: str, least: float, most: float, room: float) -> str:
     return fitting_name(name, room - _FONT * text_width(bounds), _FONT) + bounds
 
 
-class PrototypeImages(Component):
+class PrototypeImages(FigureComponent):
     """The prototypes of image data as images: what each neuron stands for.
 
     Their values are those of the data where the prepare steps can be undone.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, as_label
+from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._colours import INK, MUTED, robust_ends, scale_of
 from dbgsom_plugins.figures._drawing import (
@@ -155,7 +155,7 @@ _TALLEST = 2.2  # inches of a panel
 _LOWEST = 1.4  # page: so that its scale can be read
 
 
-class ComponentPlanes(Component):
+class ComponentPlanes(FigureComponent):
     """The map once for each variable, coloured by the prototypes' values (Vesanto 1999).
 
     Planes that look alike stand beside each other: they are ordered by the correlation of their
@@ -206,7 +206,7 @@ class ComponentPlanes(Component):
         cell = min(width / size[0], _TALLEST / size[1])
         rows = math.ceil(len(shown.names) / columns)
         height = max(_LOWEST, rows * (cell * size[1] + _HEAD))
-        sheet = page(view, "Component planes", columns * (width + _GAP), height, notes)
+        sheet = page(view, "FigureComponent planes", columns * (width + _GAP), height, notes)
         for number, column in enumerate(order):
             row, along = divmod(number, columns)
             box = (along * (width + _GAP), row * (cell * size[1] + _HEAD) + _HEAD, *(cell * size))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import FigureComponent
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical
 from dbgsom_plugins.figures._drawing import Page, page
 
@@ -24,7 +24,7 @@ _FINE = "#f3f4f6"
 _WORD: dict[str, Any] = {"fontsize": 8, "style": "italic", "color": MUTED}
 
 
-class GrowthCurve(Component):
+class GrowthCurve(FigureComponent):
     """Quantization error, neurons and births against the epoch; fine-tuning epochs are shaded."""
 
     def draw(self, view: MapView) -> Figure:
@@ -144,7 +144,7 @@ _NOTES = (
 )
 
 
-class TopographicFunctionCurve(Component):
+class TopographicFunctionCurve(FigureComponent):
     """The topographic function (Villmann et al. 1997) over k: short folds, or long ones.
 
     A map that keeps all neighbours is 0 everywhere. What reaches far to the right are neighbours in

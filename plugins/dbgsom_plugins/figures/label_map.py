@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.api import Component, LabelEvidence, as_label
+from dbgsom_core.api import FigureComponent, LabelEvidence, as_label
 from dbgsom_plugins.figures._colours import (
     EMPTY,
     INK,
@@ -79,7 +79,7 @@ _LITTLE = 1e-9  # hits of a neuron without any, so that a class without hits has
 _LEAST = 0.004  # share of all samples from which on a region has a name
 
 
-class LabelMap(Component):
+class LabelMap(FigureComponent):
     """The label of each neuron on the grid.
 
     Up to 20 classes have a colour each, paler where the label of a neuron is less probable. Index
@@ -97,7 +97,7 @@ class LabelMap(Component):
         return _classes(view)
 
 
-class PcaRgb(Component):
+class PcaRgb(FigureComponent):
     """The prototypes' first three principal components as a colour of each neuron.
 
     Clusters are patches of one colour, borders are where it changes; the strongest difference is
@@ -450,7 +450,7 @@ _HEADED = "Headings of child maps are the cells (x, y) of their neurons, from th
 _MARKED = "Grey neurons have a child map themselves."
 
 
-class ChildMaps(Component):
+class ChildMaps(FigureComponent):
     """The child maps side by side, each under the grid cell of its neuron.
 
     Colours are those of the labels, up to 20 classes, else of the prototypes; regression values

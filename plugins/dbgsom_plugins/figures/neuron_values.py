@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import FigureComponent
 from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 from dbgsom_plugins.figures._drawing import (
     beyond_note,
@@ -40,7 +40,7 @@ _PAIRED = 500  # samples whose distances are looked at for it
 _COUNTED = 20_000  # samples that are counted around prototypes, at most
 
 
-class HitMap(Component):
+class HitMap(FigureComponent):
     """How many training samples each neuron won, as a colour and, where it fits, as a number."""
 
     def draw(self, view: MapView) -> Figure:
@@ -48,7 +48,7 @@ class HitMap(Component):
         return map_of_values(view, "Hit map", hits, "Samples", low=0.0, whole=True)
 
 
-class ErrorMap(Component):
+class ErrorMap(FigureComponent):
     """The quantization error of each neuron: where the map fits the training data badly.
 
     That is the mean distance of the samples that a neuron won to its prototype, in the metric's
@@ -61,7 +61,7 @@ class ErrorMap(Component):
         return map_of_values(view, "Error map", errors, "Mean distance", notes=notes)
 
 
-class DensityMap(Component):
+class DensityMap(FigureComponent):
     """Hits of each neuron over the mean distance of its prototype to the linked ones.
 
     Many samples among near prototypes are a cluster; few among far ones lie between clusters.
@@ -85,7 +85,7 @@ class DensityMap(Component):
         )
 
 
-class UStarMatrix(Component):
+class UStarMatrix(FigureComponent):
     """The U*-matrix (Ultsch 2003): borders between clusters, without the bumps within dense ones.
 
     The height of a neuron in the U-matrix, the mean distance of its prototype to the linked ones,
@@ -142,7 +142,7 @@ _DOTTED = "Dots are neurons; the cell between two shows the distance of their pr
 _UNDOTTED = "Every second cell is a neuron; between two stands the distance of their prototypes."
 
 
-class UMatrix(Component):
+class UMatrix(FigureComponent):
     """The U-matrix (Ultsch & Siemon 1990): dark ridges are borders between clusters.
 
     Between two linked neurons stands the distance of their prototypes. A neuron's own cell, a
@@ -253,7 +253,7 @@ _CELLS = "A cell's colour is how often such a map gives its samples the same ans
 _NUMBERS = "Answers are numbers: cells have no colour."
 
 
-class TrustMap(Component):
+class TrustMap(FigureComponent):
     """What stays when the map is fitted again to parts of its samples, see ``stability``.
 
     Cells show how often the samples of a neuron get the same answer, bars how often two samples

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, as_label
+from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._colours import (
     FAINT,
@@ -36,7 +36,7 @@ _SIZE = (6.2, 5.2)
 _SAMPLES = "#9aa3af"  # of samples without a class
 
 
-class DataProjection(Component):
+class DataProjection(FigureComponent):
     """The prototypes and their links over the samples: on two features, or two components.
 
     Data of two features are shown as they are, others on their first two principal components.
@@ -163,7 +163,7 @@ _DOTS_SIZE = (6.0, 5.2)  # inches of a page
 _AREAS = (60.0, 4.0, 204.0)  # square points of a dot: by default, of the least and largest value
 
 
-class Dots(Component):
+class Dots(FigureComponent):
     """Neurons as dots and links as lines, on the grid or in the plane of principal components.
 
     What the estimators' ``plot`` draws: a dot's colour and area stand for an attribute of its

@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 from dbgsom_core.api import (
     Birth,
     DataSummary,
-    GrowthAbilities,
     GrowthComponent,
     GrowthState,
     Insert,
@@ -181,7 +180,7 @@ class Hierarchical(GrowthComponent):
     @field_validator("base")
     @classmethod
     def _grows_one_map(cls, base: Any) -> Any:
-        if GrowthAbilities.of(base).wants_children is not None:
+        if base.wants_children is not None:
             raise ValueError(
                 "must be a strategy that grows a single map; for deeper trees raise max_depth"
             )
@@ -189,10 +188,10 @@ class Hierarchical(GrowthComponent):
 
     @property
     def needs_classes(self) -> bool:
-        return GrowthAbilities.of(self.base).needs_classes
+        return bool(self.base.needs_classes)
 
     def growing_threshold(self, summary: DataSummary) -> float:
-        return GrowthAbilities.of(self.base).threshold(summary)
+        return float(self.base.growing_threshold(summary))
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         births: Sequence[Birth] = self.base.grow(som_map, state)

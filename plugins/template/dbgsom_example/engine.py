@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy as xp
 
-from dbgsom_core.api import Assignment, Component, Samples
+from dbgsom_core.api import Assignment, EngineComponent, Samples
 
 _ROWS = 1 << 14  # samples that are compared at a time
 _UNIT = 2.0**-24  # the rounding unit of float32
@@ -70,7 +70,7 @@ class DeviceSamples(Samples):
         return bmu, np.concatenate(doubtful)
 
 
-class Device(Component):
+class Device(EngineComponent):
     """Run passes on a device."""
 
     def over(self, X, metric, weights=None):

@@ -1,9 +1,9 @@
 """A grid."""
 
-from dbgsom_core.api import SQUARE, Component, Grid
+from dbgsom_core.api import SQUARE, Grid, GridComponent
 
 
-class Corners(Component):
+class Corners(GridComponent):
     """Square cells that are linked at their corners, too: eight links each."""
 
     def lattice(self, rows, columns):

@@ -3,10 +3,10 @@
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Birth, Component
+from dbgsom_core.api import Birth, GrowthComponent
 
 
-class Greedy(Component):
+class Greedy(GrowthComponent):
     """Give the neuron with the largest error a neighbour, every few epochs."""
 
     every: int = Field(default=3, ge=1, description="epochs between two births")

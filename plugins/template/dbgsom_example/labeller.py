@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import LabellerComponent
 
 
-class Confident(Component):
+class Confident(LabellerComponent):
     """Each neuron answers with its most frequent class; shares are smoothed towards even ones."""
 
     needs_target: ClassVar[bool] = True

@@ -5,10 +5,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import MetricComponent
 
 
-class Weighted(Component):
+class Weighted(MetricComponent):
     """Mean absolute difference raised to a power: small differences count less than large ones."""
 
     claims: ClassVar[tuple[str, ...]] = ("identity", "symmetry")

@@ -4,10 +4,10 @@ import math
 
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import ScheduleComponent
 
 
-class Steps(Component):
+class Steps(ScheduleComponent):
     """The width stays the same for a while, and then falls at once."""
 
     steps: int = Field(default=4, ge=1, description="how many widths there are")

@@ -3,10 +3,10 @@
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component
+from dbgsom_core.api import InitialisationComponent
 
 
-class Diagonal(Component):
+class Diagonal(InitialisationComponent):
     """The first neurons lie on a line between the smallest and the largest values."""
 
     margin: float = Field(default=0.25, ge=0, lt=0.5, description="share left free at both ends")

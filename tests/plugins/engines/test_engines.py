@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
-from dbgsom_core.api import Assignment, Component, hookimpl, samples_in_memory
+from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
 from dbgsom_core.estimators import components, model_file
@@ -33,7 +33,7 @@ class FarSamples(api.Samples):
         return Assignment(units, np.concatenate([one.distance for one in found]))
 
 
-class Far(Component):
+class Far(EngineComponent):
     """A third party's engine: its samples are of a class of its own."""
 
     rows: int = Field(default=50, ge=1, description="rows that are compared at a time")
@@ -75,42 +75,42 @@ class RestlessSamples(api.Samples):
         return super().quantised_sums(units, n_units) * (1 + 1e-15 * self.calls)
 
 
-class Careless(Component):
+class Careless(EngineComponent):
     """Puts every sample of large data into neuron 0."""
 
     def over(self, X, metric, weights=None):
         return CarelessSamples.of(X, metric, weights)
 
 
-class Forgetful(Component):
+class Forgetful(EngineComponent):
     """Loses the last rows of large data."""
 
     def over(self, X, metric, weights=None):
         return ForgetfulSamples.of(X, metric, weights)
 
 
-class Cut(Component):
+class Cut(EngineComponent):
     """Never sees the last rows."""
 
     def over(self, X, metric, weights=None):
         return samples_in_memory(X[: max(len(X) - 3, 1)], metric, weights)
 
 
-class Unweighted(Component):
+class Unweighted(EngineComponent):
     """Forgets the weights of large data."""
 
     def over(self, X, metric, weights=None):
         return samples_in_memory(X, metric, None if X.size > 32768 else weights)
 
 
-class Filling(Component):
+class Filling(EngineComponent):
     """Takes what is missing in large data for 0."""
 
     def over(self, X, metric, weights=None):
         return samples_in_memory(np.nan_to_num(X) if X.size > 32768 else X, metric, weights)
 
 
-class Rounded(Component):
+class Rounded(EngineComponent):
     """Answers a little off."""
 
     def over(self, X, metric, weights=None):
@@ -119,7 +119,7 @@ class Rounded(Component):
         return samples_in_memory(X, near, weights)
 
 
-class Restless(Component):
+class Restless(EngineComponent):
     """Gives other bits each time."""
 
     def over(self, X, metric, weights=None):

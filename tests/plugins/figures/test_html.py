@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dbgsom_core.api import Component, Html, hookimpl
+from dbgsom_core.api import FigureComponent, Html, hookimpl
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import make_callbacks
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.one_version
 DBGSOM_API_VERSION = 1
 
 
-class Table(Component):
+class Table(FigureComponent):
     """The hits of each neuron as a page, with a letter that is not ASCII."""
 
     def draw(self, view):
@@ -27,7 +27,7 @@ class Table(Component):
         return Html(f"<!doctype html><html><h1>Größe</h1><table>{rows}</table></html>")
 
 
-class Fragment(Component):
+class Fragment(FigureComponent):
     """No whole page."""
 
     def draw(self, view):

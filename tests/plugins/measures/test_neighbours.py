@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.dask import DaskEngine
 from dbgsom_plugins.engines.local import LocalEngine
@@ -134,7 +134,7 @@ def test_a_table_in_partitions_has_the_values_of_one_in_memory(dtype, tmp_path, 
     for data in (
         LocalEngine().over(X, Euclidean()),
         LocalEngine(threads=1).over(mapped, Euclidean()),
-        DaskEngine(shard=0.02).over(mapped, MetricAbilities.of(Euclidean())),
+        DaskEngine(shard=0.02).over(mapped, guarded(Euclidean())),
     ):
         evaluation = Evaluation(som_map, data)
         measures = [one(max_samples=600) for one in (Trustworthiness, Continuity)]

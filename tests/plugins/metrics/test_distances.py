@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import fit_metric
 
@@ -34,7 +34,7 @@ def samples(name, rng, n, offset=0.0):
 
 
 def prepared(metric, X):
-    return MetricAbilities.of(metric).prepared(X)
+    return guarded(metric).prepared(X)
 
 
 @pytest.mark.parametrize("n_neurons", [7, 300, 40_000])
@@ -77,7 +77,7 @@ def test_distances_are_those_of_scipy(name, dtype, offset, rng):
 @pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
 def test_ties_go_to_the_lowest_row(name, rng):
     X = samples(name, rng, 20)
-    metric = fit_metric(build(name), X).abilities
+    metric = fit_metric(build(name), X).calls
     points = prepared(metric, X)
     twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
     assert metric.assign(points, twice)[0].max() < 3

@@ -19,7 +19,7 @@ def correlated(rng):
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
 def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
-    metric = fit_metric(Mahalanobis(shrinkage=shrinkage), correlated).abilities
+    metric = fit_metric(Mahalanobis(shrinkage=shrinkage), correlated).calls
     share = ledoit_wolf_shrinkage(scale(correlated)) if shrinkage == "ledoit_wolf" else shrinkage
     covariance = np.cov(correlated.T)
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
@@ -33,7 +33,7 @@ def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
     X = rng.normal(size=(60, 3))
     X = np.column_stack([X, X[:, 0] + X[:, 1], np.full(60, 7.0)])
     learned = fit_metric(Mahalanobis(shrinkage=shrinkage), X)
-    metric = learned.abilities
+    metric = learned.calls
     vq = SomVQ(metric=learned.metric, epochs=10).fit(X)
     assert np.isfinite(vq.weights_).all()
     points = metric.prepare(X)
@@ -54,7 +54,7 @@ def test_features_that_do_not_vary_are_none(correlated):
 
 def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypatch):
     learned = fit_metric(Mahalanobis(), correlated)
-    metric = learned.abilities
+    metric = learned.calls
     whole = metric.prepare(correlated)
     np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
     monkeypatch.setattr(norms, "_MAPPED_ROWS", 7)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from dbgsom_core.api import Component, Html
+from dbgsom_core.api import FigureComponent, Html
 
 if TYPE_CHECKING:
     from dbgsom_core.api import MapView
@@ -35,7 +35,7 @@ _LARGEST = 4_900_000  # letters of data: what has more goes without past epochs
 _ESCAPED = "<>&\u2028\u2029"  # letters that mean something to HTML or end a line of a script
 
 
-class Explorer(Component):
+class Explorer(FigureComponent):
     """The map as one interactive page: zoom, hover, colours, samples, clusters, child maps, growth.
 
     The page needs no other file, no server and no network. Values are those of the data where the
