@@ -495,8 +495,15 @@ class PackedResult(SearchResult):
         data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
         super().__init__(data, spec.prototypes, search.units(spec, own), moved)
         self.packed_sums, self.hits = won.sums, won.hits
-        scaled = won.steps * data.quantisation.scale
-        self.errors, self.total_error = won.errors / scaled, float(won.errors.sum()) / scaled
+        self._steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
+
+    @cached_property
+    def errors(self) -> Floats:
+        return self.won.errors / self._steps
+
+    @cached_property
+    def total_error(self) -> float:
+        return float(self.won.errors.sum()) / self._steps
 
     @cached_property
     def totals(self) -> Totals:
@@ -536,10 +543,11 @@ class PackedResult(SearchResult):
         if pull > 0:
             sums, hits = self._linked(kernel.graph, kernel.majority)
             smooth, reached = smooth + pull * sums, reached + pull * hits
-        how, alive = data.quantisation, reached > 0
-        larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
-        after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
-        after[~alive] = before[~alive]
+        how, dead = data.quantisation, np.flatnonzero(reached <= 0)
+        reached[dead] = 1.0
+        after: Floats = smooth[:, : before.shape[1]] * (1.0 / (reached * how.scale))[:, None]
+        after += how.centre
+        after[dead] = before[dead]
         return after
 
     def _by_sample(self) -> SearchResult:
