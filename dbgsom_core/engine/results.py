@@ -495,15 +495,9 @@ class PackedResult(SearchResult):
         data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
         super().__init__(data, spec.prototypes, search.units(spec, own), moved)
         self.packed_sums, self.hits = won.sums, won.hits
-        self._steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
-
-    @cached_property
-    def errors(self) -> Floats:
-        return self.won.errors / self._steps
-
-    @cached_property
-    def total_error(self) -> float:
-        return float(self.won.errors.sum()) / self._steps
+        # Not lazy: a cached property takes longer.
+        steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
+        self.errors, self.total_error = won.errors / steps, float(won.errors.sum()) / steps
 
     @cached_property
     def totals(self) -> Totals:
@@ -511,7 +505,9 @@ class PackedResult(SearchResult):
 
     @cached_property
     def class_counts(self) -> NDArray[Any] | None:
-        return self._by_sample().class_counts if self.won.classes is None else self.won.classes
+        if self.data.codes is None or self.won.classes is not None:
+            return self.won.classes
+        return self._by_sample().class_counts
 
     def reassign_to_own_class(self, majority: Flags) -> PackedResult:
         sums, hits = self.search.total("reassigned", self.spec, majority)
