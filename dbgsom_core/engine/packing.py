@@ -46,7 +46,7 @@ FAR = 1e9  # largest packed prototype entry (data: 1) that the search supports
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
+    start = -memory.__array_interface__["data"][0] % LINE
     array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
     return array
 
@@ -152,7 +152,7 @@ class Accumulator(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Scratch arrays of one worker for one block.
+    """Scratch arrays of one worker for one block, for at least as many panels as there are.
 
     ``values`` (VALUES, lanes) are the smallest values so far; ``rows`` (2, lanes) the prototypes of
     the first two, ``slots`` (2, lanes) their panels and rows; ``nearest`` (G, lanes) the smallest
@@ -360,10 +360,11 @@ class PackedSamples:
         return found
 
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
-        """Return a workspace for each worker, cached while ``n_panels`` is the same, or 0."""
+        """Return a workspace for each worker, for at least ``n_panels``: a map may grow."""
         known = self._workspaces
-        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[0]):
-            known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
+        if len(known) < threads or len(known[0].nearest) < n_panels:
+            room = 2 * n_panels + 1
+            known[:] = [workspace(room, self.depth, self.dtype) for _ in range(threads)]
         return known
 
     def each(

@@ -489,8 +489,9 @@ class PackedResult(SearchResult):
         data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
         super().__init__(data, spec.prototypes, search.units(spec, own), moved)
         self.packed_sums, self.hits = won.sums, won.hits
-        scaled = won.steps * data.quantisation.scale
-        self.errors, self.total_error = won.errors / scaled, float(won.errors.sum()) / scaled
+        # Not lazy: a cached property takes longer.
+        steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
+        self.errors, self.total_error = won.errors / steps, float(won.errors.sum()) / steps
 
     @cached_property
     def totals(self) -> Totals:
@@ -498,7 +499,9 @@ class PackedResult(SearchResult):
 
     @cached_property
     def class_counts(self) -> NDArray[Any] | None:
-        return self._by_sample().class_counts if self.won.classes is None else self.won.classes
+        if self.data.codes is None or self.won.classes is not None:
+            return self.won.classes
+        return self._by_sample().class_counts
 
     def reassign_to_own_class(self, majority: Flags) -> PackedResult:
         sums, hits = self.search.total("reassigned", self.spec, majority)
@@ -530,10 +533,11 @@ class PackedResult(SearchResult):
         if pull > 0:
             sums, hits = self._linked(kernel.graph, kernel.majority)
             smooth, reached = smooth + pull * sums, reached + pull * hits
-        how, alive = data.quantisation, reached > 0
-        larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
-        after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
-        after[~alive] = before[~alive]
+        how, dead = data.quantisation, np.flatnonzero(reached <= 0)
+        reached[dead] = 1.0
+        after: Floats = smooth[:, : before.shape[1]] * (1.0 / (reached * how.scale))[:, None]
+        after += how.centre
+        after[dead] = before[dead]
         return after
 
     def _by_sample(self) -> SearchResult:

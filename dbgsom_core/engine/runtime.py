@@ -27,6 +27,10 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     """
     # New threads for each call, not of `threading`: an interrupt may leave a lock of a pool or of a
     # Thread held, and other threads, or the end of the process, then wait for ever.
+    if threads == 1 or tasks <= 1:
+        for task in range(tasks):
+            work(0, task)
+        return
     remaining = itertools.count()
 
     def run(worker: int) -> None:

@@ -66,7 +66,7 @@ def compare_block(
     for p in range(n_best + 1):
         for lane in range(lanes_of(tag)):
             space.values[p, lane] = np.inf
-    for word in range(space.done.shape[0]):
+    for word in range((n_panels + _WORD - 1) // _WORD):
         first = word * _WORD
         end = min(n_panels, first + _WORD)
         which: Any = np.int64(0)  # numba types a plain 0 as a literal
@@ -107,7 +107,7 @@ def store_lower_bounds(
     bounds_at = bounds.lower.ctypes.data + b * bounds.lower.shape[1] * _BOUND
     slack_of_block(tag, squares, bounds.accuracy, upper_slack)  # of the least exact pass to come
     write_upper_bounds(tag, space.values.ctypes.data, squares, upper_slack, inside, upper)
-    for word in range(space.done.shape[0]):
+    for word in range((panels.ids.shape[0] + _WORD - 1) // _WORD):
         left = space.done[word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
