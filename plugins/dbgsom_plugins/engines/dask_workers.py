@@ -244,16 +244,19 @@ class ClusterPartitions(DaskPartitions):
         super().__init__(array, mib)
         self.blocks: list[Any] = []
         workers.keep(self)
-        workers.repeated(lambda: self.blocks or self._hold())
+        workers.repeated(self._hold)
 
     def renew(self) -> None:
         array = self._again()
         if array.shape != self.shape:
             raise DataError(f"X had the shape {self.shape}, and has {array.shape} after a restart")
         self.array = array.rechunk(self.array.chunks)
+        self.blocks = []
         self._hold()
 
     def _hold(self) -> None:
+        if self.blocks:  # they were made again meanwhile
+            return
         # What the array is made of may go once its blocks are there.
         self.blocks, _ = self._workers.hold(self.array.to_delayed()[:, 0].tolist())
         parts = [
