@@ -45,8 +45,8 @@ class PartitionedSamples(LocalSamples):
 
     @property
     def piece(self) -> int:
-        """Rows whose distances are fetched at a time: each time costs some milliseconds."""
-        return max(1 << 16, self.n >> 8)
+        """Rows whose distances are fetched at a time: a cluster takes some 50 ms for each."""
+        return max(1 << 21, self.n >> 8)
 
     @cached_property
     def quantisation(self) -> Quantisation:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -374,27 +375,67 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
 
 
 class _NpyWriter:
-    """Writer of an array of one column, or of records, after all rows are known.
+    """Writer of an array of one column, or of records.
 
-    Nulls become nan, -1, False or empty text; each text takes the space of the longest.
+    Nulls become nan, -1, False or empty text; each text takes the space of the longest. How many
+    rows there are, and how long texts, is known at the end: until then they lie in a nameless file.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, schema
-        self._batches: list[pa.RecordBatch] = []
-        self.write_batch = self._batches.append
+        self._path, self._rows = path, 0
+        kinds = [kind if is_number(kind) else pa.string() for kind in schema.types]
+        self._schema = pa.schema(list(zip(schema.names, kinds, strict=True)))
+        self._longest = dict.fromkeys(schema.names, 1)
+        self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        columns = []
+        for name, kind, column in zip(
+            self._schema.names, self._schema.types, batch.columns, strict=True
+        ):
+            column = pc.fill_null(column.cast(kind), self._empty(kind))
+            if is_text(column) and len(column):
+                longest = pc.max(pc.utf8_length(column)).as_py()
+                self._longest[name] = max(self._longest[name], longest)
+            columns.append(column)
+        self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._rows += len(batch)
+
+    def _empty(self, kind: pa.DataType) -> Any:
+        if pa.types.is_string(kind):
+            return ""
+        if pa.types.is_boolean(kind):
+            return False
+        return math.nan if pa.types.is_floating(kind) else -1
 
     def close(self) -> None:
-        columns = []
-        for column in pa.Table.from_batches(self._batches, self._schema).columns:
-            column = column if is_number(column.type) else column.cast(pa.string())
-            is_float = pa.types.is_floating(column.type)
-            fill = math.nan if is_float else False if pa.types.is_boolean(column.type) else -1
-            cells = pc.fill_null(column, "" if is_text(column) else fill).to_numpy()
-            columns.append(cells.astype(np.str_) if is_text(column) else cells)
-        if len(columns) > 1:
-            columns = [np.rec.fromarrays(columns, names=self._schema.names).view(np.ndarray)]
-        np.save(self._path, columns[0])
+        fields = []
+        for name, kind in zip(self._schema.names, self._schema.types, strict=True):
+            if pa.types.is_string(kind):
+                fields.append((name, np.dtype(f"U{self._longest[name]}")))
+            else:
+                fields.append((name, np.dtype(kind.to_pandas_dtype())))
+        dtype = np.dtype(fields if len(fields) > 1 else fields[0][1])
+        with self._file:
+            self._stream.close()
+            self._file.seek(0)
+            np.save(self._path, np.empty(0, dtype))
+            if not self._rows:
+                return
+            # The map writes the head; its pages are not touched, as the disk may be full.
+            start = np.lib.format.open_memmap(self._path, "w+", dtype, (self._rows,)).offset
+            with self._path.open("r+b") as out:
+                out.seek(start)
+                for batch in pa.ipc.open_stream(self._file):
+                    out.write(self._records(batch, dtype))
+
+    def _records(self, batch: pa.RecordBatch, dtype: np.dtype[Any]) -> bytes:
+        found = np.empty(len(batch), dtype)
+        for name, column in zip(self._schema.names, batch.columns, strict=True):
+            into = found if dtype.names is None else found[name]
+            into[:] = column.to_numpy(zero_copy_only=False)
+        return found.tobytes()
 
 
 def is_number(kind: pa.DataType) -> bool:

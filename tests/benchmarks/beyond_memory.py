@@ -31,9 +31,14 @@ def make(path, n, d):
     table.flush()
 
 
-def fit(path, engine, growth, epochs):
-    """Print seconds, peak memory and quantization error of a fit; loops are compiled before."""
+def fit(path, engine, workers, growth, epochs):
+    """Print seconds, peak memory and quantization error of a fit; loops are compiled before.
+
+    CPU and memory are those of this process alone, not of workers.
+    """
     X = np.load(path, mmap_mode=None if engine == "local" else "r")
+    if workers is not None:
+        engine = {"name": engine, "workers": workers}
     params = {**presets.square(), "engine": engine, "growth": GROWTH[growth]}
     SomVQ(**params, epochs=2, tol=0).fit(X[:200_000])
     clock, cpu = time.perf_counter(), time.process_time()
@@ -55,6 +60,7 @@ def main():
     fitter = commands.add_parser("fit")
     fitter.add_argument("path")
     fitter.add_argument("--engine", default="dask")
+    fitter.add_argument("--workers", type=int, help="of a cluster on this machine")
     fitter.add_argument("--growth", choices=GROWTH, default="fixed")
     fitter.add_argument("--epochs", type=int, default=20)
     given = vars(parser.parse_args())

@@ -284,6 +284,23 @@ def test_arrays_of_one_column_and_of_records(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
 
 
+def test_arrays_are_written_in_pieces(tmp_path):
+    most, before = 0, pa.total_allocated_bytes()
+
+    def look(rows):
+        nonlocal most
+        most = max(most, pa.total_allocated_bytes() - before)
+
+    pieces = ({"größe": pa.array(np.full(50_000, i)), "t": ["é"] * 50_000} for i in range(40))
+    write_table(tmp_path / "t.npy", pieces, progress=look)
+    found = np.load(tmp_path / "t.npy")
+    assert found["größe"].tolist() == np.repeat(np.arange(40), 50_000).tolist()
+    assert {*found["t"].tolist()} == {"é"}
+    assert most < 10e6  # of 30 MB
+    write_table(tmp_path / "none.npy", [{"x": np.arange(0.0)}])
+    assert np.load(tmp_path / "none.npy").shape == (0,)
+
+
 def test_names_that_stand_twice_are_read_by_their_places(tmp_path):
     columns = [pa.array([1, 2]), pa.array(["u", "v"]), pa.array([3.5, 4.5])]
     table = pa.table(columns, names=["a", "b", "a"])

@@ -112,8 +112,8 @@ class DaskEngine(EngineComponent):
         if isinstance(X, Partitions):
             return X
         if _is_dask(X):
-            return self._partitions(_array_of(X, _SESSION.get()))
-        return self._partitions(array_of_stored(X)) if stays_outside(X) else None
+            return self._partitions(partial(_array_of, X, _SESSION.get()))
+        return self._partitions(partial(array_of_stored, X)) if stays_outside(X) else None
 
     def over(self, X: Any, metric: MetricComponent, weights: Any = None) -> Samples:
         table = self.opened(X)
@@ -123,18 +123,19 @@ class DaskEngine(EngineComponent):
                     f"workers of dask take no {type(X).__name__}: make X dense, or take engine: "
                     "local"
                 )
-            table = self._partitions(array_of_stored(X))
+            table = self._partitions(partial(array_of_stored, X))
         if table is None:
             return samples_in_memory(X, metric, weights)
         return samples_in_partitions(table, metric, weights)
 
-    def _partitions(self, array: Any) -> Partitions:
+    def _partitions(self, make: Callable[[], Any]) -> Partitions:
         workers = _SESSION.get()
         if workers is None:
-            return DaskPartitions(array, self.shard or _THREAD_MIB)
+            return DaskPartitions(make(), self.shard or _THREAD_MIB)
         from dbgsom_plugins.engines.dask_workers import ClusterPartitions
 
-        return ClusterPartitions(array, self.shard or _WORKER_MIB, workers)
+        array = workers.repeated(make)
+        return ClusterPartitions(array, make, self.shard or _WORKER_MIB, workers)
 
     def lazily(self, X: Any, ask: Callable[[Any], Any]) -> Any:
         """Return ``ask(rows)`` of each partition of a dask collection as a lazy dask array.
@@ -202,8 +203,8 @@ class DaskPartitions(Partitions):
         mib = least * d * dtype.itemsize / 2**20
         return least * max(1, round(self._mib / mib))
 
-    def _over(self, array: Any) -> Partitions:
-        return DaskPartitions(array, self._mib)
+    def _over(self, derive: Callable[[Any], Any]) -> Partitions:
+        return DaskPartitions(derive(self.array), self._mib)
 
     # Rows of a graph that is made anew for each question, as its functions differ.
 
@@ -239,60 +240,42 @@ class DaskPartitions(Partitions):
             tasks[name, i + 1] = (partial(_folded, ask, entries), key, (name, i))
         return self._get(tasks, [(name, len(given))])[0]
 
-    def _compute(self, array: Any) -> NDArray[Any]:
-        return np.asarray(array.compute(scheduler="threads", num_workers=available_threads()))
+    def _compute(self, derive: Callable[[Any], Any]) -> NDArray[Any]:
+        threads = available_threads()
+        return np.asarray(derive(self.array).compute(scheduler="threads", num_workers=threads))
 
     # ------------------------------------------------------------------------------ other rows
 
     def __getitem__(self, rows: Any) -> NDArray[np.floating[Any]]:
-        if (array := self._slice(rows)) is not None:
-            return self._compute(array)
+        if (part := self._slice(rows)) is not None:
+            return self._compute(lambda array: array[part])
         distinct, at = np.unique(self.row_numbers(rows), return_inverse=True)
-        return self._compute(self._some(distinct))[at]
+        return self._compute(lambda array: _some(array, distinct))[at]
 
     def take(self, rows: Any) -> Partitions:
-        if (array := self._slice(rows)) is not None:
-            return self._over(array)
+        if (part := self._slice(rows)) is not None:
+            return self._over(lambda array: array[part])
         numbers = self.row_numbers(rows)
-        is_ascending = bool((np.diff(numbers) > 0).all())
-        return self._over(self._some(numbers) if is_ascending else self.array[numbers])
+        if (np.diff(numbers) > 0).all():
+            return self._over(lambda array: _some(array, numbers))
+        return self._over(lambda array: array[numbers])
 
-    def _slice(self, rows: Any) -> Any:
-        # The array of a plain slice, else None.
+    def _slice(self, rows: Any) -> slice | None:
+        # A plain slice, from its first to its last row, else None.
         if not isinstance(rows, slice):
             return None
         start, stop, step = rows.indices(len(self))
-        return self.array[start : max(start, stop)] if step == 1 else None
-
-    def _some(self, rows: NDArray[Any]) -> Any:
-        # The array of ascending rows.
-        import dask.array as da
-        from dask.highlevelgraph import HighLevelGraph
-
-        name, array = f"take-{uuid.uuid4().hex}", self.array
-        if not len(rows):
-            return array[:0]
-        cuts = np.searchsorted(rows, self.ends)
-        tasks: dict[Any, Any] = {}
-        sizes: list[int] = []
-        for i, (start, stop) in enumerate(pairwise(cuts.tolist())):
-            if start < stop:
-                local = rows[start:stop] - self.ends[i]
-                tasks[name, len(sizes), 0] = (partial(_take_rows, rows=local), (array.name, i, 0))
-                sizes.append(stop - start)
-        graph = HighLevelGraph.from_collections(name, tasks, dependencies=[array])
-        return da.Array(graph, name, (tuple(sizes), (self.shape[1],)), self.dtype)
+        return slice(start, max(start, stop)) if step == 1 else None
 
     def map(self, transform: Callable[[NDArray[Any]], NDArray[Any]]) -> Partitions:
         example = np.asarray(transform(self[:1].copy()))
         if example.ndim != 2:  # as a sparse matrix is
             raise DataError("it makes no dense table of the rows")
-        chunks = self.array.chunks[0], (example.shape[1],)
         return self._over(
-            self.array.map_blocks(
+            lambda array: array.map_blocks(
                 partial(_transformed, transform=transform, dtype=example.dtype),
                 dtype=example.dtype,
-                chunks=chunks,
+                chunks=(array.chunks[0], (example.shape[1],)),
                 meta=example[:0],
             )
         )
@@ -300,7 +283,29 @@ class DaskPartitions(Partitions):
     def followed_by(self, more: NDArray[Any]) -> Partitions:
         import dask.array as da
 
-        return self._over(da.concatenate([self.array, da.from_array(more.astype(self.dtype))]))
+        rest = more.astype(self.dtype)
+        return self._over(lambda array: da.concatenate([array, da.from_array(rest)]))
+
+
+def _some(array: Any, rows: NDArray[Any]) -> Any:
+    # The array of ascending rows.
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"take-{uuid.uuid4().hex}"
+    if not len(rows):
+        return array[:0]
+    ends = (0, *np.cumsum(array.chunks[0]).tolist())
+    cuts = np.searchsorted(rows, ends)
+    tasks: dict[Any, Any] = {}
+    sizes: list[int] = []
+    for i, (start, stop) in enumerate(pairwise(cuts.tolist())):
+        if start < stop:
+            local = rows[start:stop] - ends[i]
+            tasks[name, len(sizes), 0] = (partial(_take_rows, rows=local), (array.name, i, 0))
+            sizes.append(stop - start)
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[array])
+    return da.Array(graph, name, (tuple(sizes), (array.shape[1],)), array.dtype)
 
 
 def _asked(ask: Any, given: tuple[Any, ...], keep: Any, rows: slice, block: NDArray[Any]) -> Any:

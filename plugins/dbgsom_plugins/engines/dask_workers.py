@@ -8,6 +8,7 @@ import math
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
@@ -28,6 +29,7 @@ from dbgsom_plugins.engines.dask import DaskPartitions
 _SECONDS = 8  # to reach a scheduler
 _POLL = 1.0  # seconds between two checks of the cluster, and the time limit of each
 _WARN = 10.0  # seconds of waiting from one logged warning to the next
+_PAUSE = 0.2  # seconds before a restarted cluster is asked again
 
 # Self-monitoring of workers on this machine takes 7 % of a core otherwise.
 _QUIET = {
@@ -40,6 +42,10 @@ _QUIET = {
 log = logging.getLogger("dbgsom")
 
 
+class ForgottenError(DataError):
+    """The cluster does not know any more what it held, as after a restart."""
+
+
 class Workers:
     """The client of a cluster, reached when it is first needed; parameters as of `DaskEngine`."""
 
@@ -47,6 +53,35 @@ class Workers:
         self._address, self._workers = address, workers
         self._timeout, self._stack = timeout, ExitStack()
         self.close = self._stack.close
+        self._held: list[weakref.ref[Any]] = []  # each after what it is made of
+
+    def keep(self, held: Any) -> None:
+        """Note what ``held.renew()`` makes again after a restart."""
+        self._held.append(weakref.ref(held))
+
+    def repeated(self, ask: Callable[[], Any]) -> Any:
+        """Return ``ask()``; where the cluster is restarted, its rows go there again before."""
+        lost: float | None = None
+        while True:
+            try:
+                if lost is not None:
+                    self._renew()
+                return ask()
+            except ForgottenError as error:
+                now = time.monotonic()
+                if lost is None:
+                    log.warning("%s: the rows are sent there again", error)
+                    lost = now
+                if now - lost > self._timeout:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _renew(self) -> None:
+        self._held = [one for one in self._held if one() is not None]
+        for one in self._held:
+            held = one()
+            if held is not None:
+                held.renew()
 
     @cached_property
     def client(self) -> Any:
@@ -102,9 +137,8 @@ class Workers:
         except (CancelledError, OSError) as error:
             if any(future.status == "error" for future in futures):
                 raise
-            raise DataError(
-                f"the cluster of dask forgot what it held ({error}), as after a restart: begin "
-                "again, or go on from a checkpoint"
+            raise ForgottenError(
+                "the cluster of dask forgot what it held, as after a restart"
             ) from error
 
     def wait(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
@@ -200,16 +234,31 @@ def _missing(client: Any) -> str | None:
 
 
 class ClusterPartitions(DaskPartitions):
-    """Rows that the workers of a cluster hold; Dask makes lost ones again from their source."""
+    """Rows that the workers of a cluster hold; Dask makes lost ones again from their source.
 
-    def __init__(self, array: Any, mib: float, workers: Workers) -> None:
-        self._workers = workers
+    After a restart the scheduler knows no source any more: ``again()`` returns the array anew.
+    """
+
+    def __init__(self, array: Any, again: Callable[[], Any], mib: float, workers: Workers) -> None:
+        self._workers, self._again = workers, again
         super().__init__(array, mib)
+        self.blocks: list[Any] = []
+        workers.keep(self)
+        workers.repeated(lambda: self.blocks or self._hold())
+
+    def renew(self) -> None:
+        array = self._again()
+        if array.shape != self.shape:
+            raise DataError(f"X had the shape {self.shape}, and has {array.shape} after a restart")
+        self.array = array.rechunk(self.array.chunks)
+        self._hold()
+
+    def _hold(self) -> None:
         # What the array is made of may go once its blocks are there.
-        self._blocks, _ = workers.hold(self.array.to_delayed()[:, 0].tolist())
+        self.blocks, _ = self._workers.hold(self.array.to_delayed()[:, 0].tolist())
         parts = [
             da.from_delayed(block, (stop - start, self.shape[1]), self.dtype)
-            for block, (start, stop) in zip(self._blocks, pairwise(self.ends), strict=True)
+            for block, (start, stop) in zip(self.blocks, pairwise(self.ends), strict=True)
         ]
         self.array = da.concatenate(parts)
 
@@ -219,8 +268,13 @@ class ClusterPartitions(DaskPartitions):
         turns = math.ceil(n * d * dtype.itemsize / (self._mib * 2**20) / threads)
         return least * max(1, math.ceil(n / (max(1, turns) * threads * least)))
 
-    def _over(self, array: Any) -> ClusterPartitions:
-        return ClusterPartitions(array, self._mib, self._workers)
+    def _over(self, derive: Callable[[Any], Any]) -> ClusterPartitions:
+        again, chunks = self._again, self.array.chunks
+
+        def derived_again() -> Any:
+            return derive(again().rechunk(chunks))
+
+        return ClusterPartitions(derive(self.array), derived_again, self._mib, self._workers)
 
     def each(
         self,
@@ -228,28 +282,40 @@ class ClusterPartitions(DaskPartitions):
         given: Sequence[tuple[Any, ...]],
         keep: Callable[[slice, Any], None] | None = None,
     ) -> list[Any]:
-        submit = self._workers.submit
-        questions = zip(self._blocks, given, strict=True)
-        answers = self._workers.gather(
-            [submit(partial(_ask, ask, more), block) for block, more in questions]
-        )
+        workers = self._workers
+
+        def answers_of_all() -> list[Any]:
+            questions = zip(self.blocks, given, strict=True)
+            return workers.gather(
+                [workers.submit(partial(_ask, ask, more), block) for block, more in questions]
+            )
+
+        answers = workers.repeated(answers_of_all)
         if keep is None:
-            return answers
+            return list(answers)
         for rows, answer in zip(pairwise(self.ends), answers, strict=True):
             keep(slice(*rows), answer)
         return [None] * len(answers)
 
     def fold(self, ask: Callable[..., Any], start: Any, given: Sequence[tuple[Any, ...]]) -> Any:
-        state = start
-        for block, more in zip(self._blocks, given, strict=True):
-            state = self._workers.submit(partial(_ask, ask, more), block, state)
-        return self._workers.gather([state])[0]
+        def last_state() -> Any:
+            state = start
+            for block, more in zip(self.blocks, given, strict=True):
+                state = self._workers.submit(partial(_ask, ask, more), block, state)
+            return self._workers.gather([state])[0]
+
+        return self._workers.repeated(last_state)
 
     def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> WorkerParts:
-        return WorkerParts(self._workers, make, self._blocks, given)
+        return WorkerParts(self._workers, make, self, given)
 
-    def _compute(self, array: Any) -> NDArray[Any]:
-        return np.asarray(self._workers.gather([self._workers.client.compute(array)])[0])
+    def _compute(self, derive: Callable[[Any], Any]) -> NDArray[Any]:
+        workers = self._workers
+
+        def computed() -> Any:
+            return workers.gather([workers.client.compute(derive(self.array))])[0]
+
+        return np.asarray(workers.repeated(computed))
 
 
 class WorkerParts:
@@ -264,19 +330,26 @@ class WorkerParts:
         self,
         workers: Workers,
         make: Callable[..., Any],
-        blocks: Sequence[Any],
+        table: ClusterPartitions,
         given: Sequence[Any],
     ) -> None:
-        self._workers = workers
+        self._workers, self._make, self._table, self._given = workers, make, table, given
+        self.renew()
+        workers.keep(self)
+
+    def renew(self) -> None:
         self._objects = [
-            workers.submit(partial(_make, make, entries), block)
-            for block, entries in zip(blocks, given, strict=True)
+            self._workers.submit(partial(_make, self._make, entries), block)
+            for block, entries in zip(self._table.blocks, self._given, strict=True)
         ]
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        submit = self._workers.submit
-        answer = partial(_answer, question, given)
-        return self._workers.gather([submit(answer, one) for one in self._objects])
+        workers, answer = self._workers, partial(_answer, question, given)
+
+        def answers_of_all() -> list[Any]:
+            return workers.gather([workers.submit(answer, one) for one in self._objects])
+
+        return list(workers.repeated(answers_of_all))
 
 
 # ------------------------------------------------------------------------------ on the workers

@@ -168,6 +168,27 @@ def test_a_worker_that_is_killed_costs_no_bit(usual):
     assert_same(mine, usual)
 
 
+@pytest.mark.parametrize("lies", [unequal, frame, np.asarray])
+def test_nor_do_restarts_of_the_whole_cluster(usual, lies):
+    here = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
+    restarts = []
+    with (
+        distributed.LocalCluster(silence_logs=60, **here) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+
+        def restart(record):
+            if record.epoch in (2, 5):
+                client.restart(wait_for_workers=False)
+                restarts.append(record.epoch)
+
+        engine = {"name": "dask", "address": cluster.scheduler_address, "shard": 0.2}
+        som = SomVQ(engine=engine, callbacks=[restart], **PARAMS)
+        mine = som.fit(lies(samples()[0]))
+    assert restarts == [2, 5]
+    assert_same(mine, usual)
+
+
 # ------------------------------------------------------------------------------- bad input
 
 
