@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import dbgsom_core
-from dbgsom_core.api import STOP, FigureComponent, Run
+from dbgsom_core.api import STOP, FigureComponent, Run, TrackerComponent
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
@@ -186,17 +186,20 @@ def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
     seen = []
 
     class Broken(FigureComponent):
-        """A figure that cannot be drawn, and a tracker whose observer cannot be made."""
+        """A figure that cannot be drawn."""
 
         def draw(self, view):
             folder = next(run.root.iterdir())
             seen.extend(path.name for path in folder.iterdir())
             raise RuntimeError("no ink")
 
+    class Closed(TrackerComponent):
+        """A tracker whose observer cannot be made."""
+
         def observer(self):
             raise RuntimeError("no store")
 
-    class Fails(Broken):
+    class Fails(TrackerComponent):
         """A tracker whose observer fails in every event."""
 
         def observer(self):
@@ -205,7 +208,7 @@ def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
     def change(experiment):
         return replace(experiment, figures=(("broken", Broken()),))
 
-    trackers = [("broken", Broken()), ("fails", Fails())]
+    trackers = [("broken", Closed()), ("fails", Fails())]
     run(figures="[hit_map]", change=change, trackers=trackers)
     assert {"model.npz", "measures.json", "output_example.npy"} <= set(seen)  # before any figure
     stored = run.stored()
