@@ -137,7 +137,9 @@ class Samples:
         """Return a search for the epochs of one training."""
         if self.quantisation is None:
             return Search(self)
-        if type(self).assign is not Samples.assign:  # an engine with a pass of its own
+        cls = type(self)
+        if (cls.assign, cls.quantised_sums) != (Samples.assign, Samples.quantised_sums):
+            # An engine with a pass of its own.
             if self.weights is not None:
                 return Search(self)
             from dbgsom_core.engine.parts import LocalParts, Part
