@@ -18,25 +18,30 @@ from dbgsom_core.testing import all_checks
 PAGE = Path(__file__).parents[2] / "plugins" / "REFERENCE.md"
 _HEAD = """# What authors meet
 
-Every class of `dbgsom_core.api`, and those of what a component is given, with fields, methods and
-capabilities, and the checks of the kit, made from docstrings by `python
-tests/plugins/reference.py`. [The guide](README.md) says what they are for. There are n samples, m
-of them, D features, K neurons, L leaves, C classes, T targets. Arrays that a component gets are
-read-only, and samples keep the dtype, float32 or float64, in which they were given.
+Every class of `dbgsom_core.api`, and those of what a component is given, with fields and methods,
+and the checks of the kit, made from docstrings by `python tests/plugins/reference.py`. [The
+guide](README.md) says what they are for. There are n samples, m of them, D features, K neurons, L
+leaves, C classes, T targets. Arrays that a component gets are read-only, and samples keep the
+dtype, float32 or float64, in which they were given.
 """
+# What methods are given, by module.
+_GIVEN = {
+    "interfaces.context": ("Chunk", "Context"),
+    "interfaces.epochs": ("GrowthEvent",),
+    "interfaces.measures": ("Interval",),
+    "interfaces.trackers": ("Variant",),
+    "som_map.tree": ("Tree",),
+}
 _OWN = ("self", "cls")
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
-_CAPABILITY = re.compile(
-    r"^    ``([^`]+)``([^:\n]*): (.*?)(?=^    ``|\Z)", re.MULTILINE | re.DOTALL
-)
 
 
 def reference() -> str:
     """Return the whole page."""
     found = {name: getattr(api, name) for name in api.__all__}
-    for name, home in api._LAZY.items():  # what methods are given, and what the core calls
-        if home.startswith(("interfaces.", "som_map.tree")):
-            found[name] = getattr(import_module(f"dbgsom_core.{home}"), name)
+    for home, names in _GIVEN.items():
+        module = import_module(f"dbgsom_core.{home}")
+        found |= {name: getattr(module, name) for name in names}
     classes = [(name, cls) for name, cls in sorted(found.items()) if isinstance(cls, type)]
     entries = (_entry(name, cls) for name, cls in classes)
     return "\n".join([_HEAD, *entries, *_checks()])
@@ -54,7 +59,6 @@ def _checks() -> Iterator[str]:
 
 def _entry(name: str, cls: type[Any]) -> str:
     doc = inspect.getdoc(cls) or ""
-    doc, _, optional = doc.partition("Optional capabilities")
     parts = _SECTION.split(doc)
     lines = [f"## {name}", "", _text(parts[0]), ""]
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
@@ -63,16 +67,11 @@ def _entry(name: str, cls: type[Any]) -> str:
     rows += [row for row in _annotated(cls) if row[0] not in known]
     lines += _table(("field", "type", "meaning"), rows)
     lines += _table(("method", "meaning"), _methods(cls, known))
-    able = _CAPABILITY.findall(optional)
-    told = [(name, _text(f"{more.strip()} {text}")) for name, more, text in able]
-    lines += _table(("capability", "meaning"), told)
     return "\n".join(lines)
 
 
 def _annotated(cls: type[Any]) -> Iterator[tuple[str, str, str]]:
     """Yield name, type and meaning of the fields that the docstring does not describe."""
-    if cls.__name__.endswith("Abilities"):  # the base of the kind tells of them
-        return
     fields = getattr(cls, "model_fields", {})
     for name, told in vars(cls).get("__annotations__", {}).items():
         told = getattr(told, "__forward_arg__", told)
@@ -94,6 +93,7 @@ def _methods(cls: type[Any], known: set[str]) -> Iterator[tuple[str, str]]:
     for name, one in [pair for base in (cls, *bases) for pair in vars(base).items()]:
         function = getattr(one, "fget", None) or getattr(one, "func", None) or one
         function = getattr(function, "__func__", function)
+        function = getattr(function, "_function", function)  # of a default
         if name.startswith("_") or name in known or not inspect.isfunction(function):
             continue
         doc = (inspect.getdoc(function) or "").split("\n\n")[0]

@@ -183,8 +183,8 @@ def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(
 def test_a_tracker_that_gives_no_observer_costs_no_run(site):
     site.write(
         "dbgsom-lost",
-        "from dbgsom_core.api import Component, hookimpl\nDBGSOM_API_VERSION = 1\n"
-        "class Lost(Component):\n    'Lost.'\n"
+        "from dbgsom_core.api import TrackerComponent, hookimpl\nDBGSOM_API_VERSION = 1\n"
+        "class Lost(TrackerComponent):\n    'Lost.'\n"
         "    def observer(self):\n        raise SystemExit(0)\n"
         "    def how_to_open(self):\n        raise RuntimeError('no idea')\n"
         "@hookimpl\ndef dbgsom_trackers():\n    return {'lost': Lost}\n",
