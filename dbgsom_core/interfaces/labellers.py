@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Component, default
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,8 +124,6 @@ class LabellerComponent(Component):
     point_column : int
         The number of that column which stands for the target itself in ``score``, prediction
         intervals and measures.
-    neighbours : int
-        How many groups `Surroundings` hold, at most.
     reads_samples : bool
         True when it looks at ``X`` of `Surroundings`.
     sparse_columns : int
@@ -147,12 +145,16 @@ class LabellerComponent(Component):
     estimators: ClassVar[tuple[str, ...] | None] = None
     columns: ClassVar[tuple[str, ...] | None] = None
     point_column: ClassVar[int] = 0
-    neighbours: ClassVar[int] = 16
     reads_samples: ClassVar[bool] = False
     sparse_columns: ClassVar[int] = 0
     probabilities: ClassVar[Callable[..., Any] | None] = None
     answer: ClassVar[Callable[..., Any] | None] = None
     learn: ClassVar[Callable[..., Any] | None] = None
+
+    @default
+    def neighbours(self) -> int:
+        """How many groups `Surroundings` hold, at most; may be a field."""
+        return 16
 
     @abstractmethod
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
