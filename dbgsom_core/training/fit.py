@@ -185,7 +185,7 @@ def _train_map(
     if config.data.X.dtype == np.float32:  # units are those of the float32 prototypes of users
         som_map.prototypes = som_map.prototypes.astype(np.float32).astype(np.float64)
         result = search.assign(som_map.prototypes, som_map.positions)
-    schedule = config.schedule_of(state)
+    schedule = config.schedule.ending_at(state.epochs)
     training = Training(
         som_map=som_map,
         history=tuple(state.history),

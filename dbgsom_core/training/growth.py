@@ -14,6 +14,7 @@ from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.som_map.som_map import Change, Death, Insert, SomMap, changed_map
+from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import TrainingConfig, TrainingState
 from dbgsom_core.training.update import kernel_weights, smooth_over_links
 
@@ -36,6 +37,7 @@ def is_full(config: TrainingConfig, state: TrainingState) -> bool:
 
 def grow_map(
     config: TrainingConfig,
+    schedule: Schedule,
     state: TrainingState,
     search: Search,
     result: SearchResult,
@@ -53,7 +55,7 @@ def grow_map(
     def request_growth() -> list[Any]:
         growth_state = GrowthState(
             epoch=epoch,
-            epochs=config.schedule_of(state).growing_epochs,
+            epochs=schedule.growing_epochs,
             threshold=config.threshold,
             errors=result.errors,
             hits=result.hits,
@@ -67,7 +69,7 @@ def grow_map(
     requests = request_growth()
     if strategy.smooth_before_growth and split_changes(requests)[1]:
         # Newborns extrapolate from smooth prototypes; the strategy is asked again about those.
-        width = config.schedule_of(state).width(epoch, som_map)
+        width = schedule.width(epoch, som_map)
         weights, table = kernel_weights(som_map, config.kernel, width, max_hops=1)
         centre = config.data.metric.centre
         som_map.prototypes = smooth_over_links(som_map, result.hits, weights, centre, table)

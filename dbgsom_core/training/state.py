@@ -62,10 +62,6 @@ class TrainingConfig:
     monitor: Any = None  # a `stopping.TargetMonitor` for rules that need targets
     seed: tuple[int, ...] = (0,)
 
-    def schedule_of(self, state: TrainingState) -> Schedule:
-        """Return the schedule as the state of the training has it."""
-        return self.schedule.ending_at(state.epochs)
-
 
 # ------------------------------------------------------------------------------- state
 

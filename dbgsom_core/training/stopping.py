@@ -63,14 +63,15 @@ def named_rules(rules: Sequence[Any], has_targets: bool) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def apply_rules(config: TrainingConfig, state: TrainingState, result: SearchResult) -> None:
+def apply_rules(
+    config: TrainingConfig, schedule: Schedule, state: TrainingState, result: SearchResult
+) -> None:
     """Ask the stopping rules after an epoch; the first that stops is the reason of the end."""
     if not config.rules:
         return
     if not state.watched:
         state.watched = [[] for _ in config.rules]
-    som_map, schedule = state.som_map, config.schedule_of(state)
-    epoch, history = state.history[-1].epoch, tuple(state.history)
+    som_map, epoch, history = state.som_map, state.history[-1].epoch, tuple(state.history)
     train = held_out = Evaluation(som_map, config.data)
     if config.validation is not None:
         held_out = Evaluation(som_map, config.validation)

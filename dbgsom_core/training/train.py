@@ -37,21 +37,22 @@ def train(
     search = config.data.search()
     result = search.assign(state.som_map.prototypes, state.som_map.positions)
 
+    schedule = config.schedule.ending_at(state.epochs)
     while not state.is_finished:
-        epoch, som_map, schedule = state.next_epoch, state.som_map, config.schedule_of(state)
+        epoch, som_map = state.next_epoch, state.som_map
 
         # Each prototype becomes the mean of all samples, weighted by the kernel of the hops from
         # their best-matching units. Then the samples look for their units again.
         width = schedule.width(epoch, som_map)
         before = som_map.prototypes
-        som_map.prototypes = update_prototypes(config, state, result, width)
+        som_map.prototypes = update_prototypes(config, schedule, state, result, width)
         movement = step_length(before, som_map.prototypes) / config.deviation
         result = search.assign(som_map.prototypes, som_map.positions)
 
         # The errors of the updated prototypes steer growth, and their units serve the next epoch.
         growth = NO_GROWTH
         if schedule.may_grow(epoch) and not is_full(config, state):
-            growth, search, result = grow_map(config, state, search, result, movement)
+            growth, search, result = grow_map(config, schedule, state, search, result, movement)
             if config.tol > 0 and is_full(config, state):
                 schedule = schedule.full_after(epoch)  # fine-tuning may begin at once
                 state.epochs = schedule.epochs
@@ -72,7 +73,7 @@ def train(
 
         if notify is not ignore_epoch and _notified(notify, record, state) is STOP:
             state.stopped = BY_CALLBACK
-        apply_rules(config, state, result)
+        apply_rules(config, schedule, state, result)
         state.converged = schedule.is_final(epoch) and movement < config.tol
         state.growth = config.growth.remembered()
         save(state)

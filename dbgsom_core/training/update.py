@@ -17,11 +17,16 @@ from dbgsom_core.engine.results import (
     majority_classes,
 )
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import TrainingConfig, TrainingState
 
 
 def update_prototypes(
-    config: TrainingConfig, state: TrainingState, result: SearchResult, width: float
+    config: TrainingConfig,
+    schedule: Schedule,
+    state: TrainingState,
+    result: SearchResult,
+    width: float,
 ) -> Floats:
     """Return the prototypes (K, D) after the update of the next epoch.
 
@@ -29,7 +34,7 @@ def update_prototypes(
     with a class trains the nearest neuron with its class in the majority. Majorities are fixed once
     width and pull are final, so that training converges.
     """
-    som_map, epoch, schedule = state.som_map, state.next_epoch, config.schedule_of(state)
+    som_map, epoch = state.som_map, state.next_epoch
     kernel, metric = config.kernel, config.data.metric
     if schedule.phase(epoch) == "growing":
         return batch_update(som_map, kernel, metric, result, width)
