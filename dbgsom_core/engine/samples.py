@@ -481,9 +481,6 @@ class Samples:
         return X
 
 
-LocalSamples = Samples  # the name in other rooms, until they say Samples
-
-
 def _slices(n: int, size: int) -> list[slice]:
     size = max(1, size)
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]

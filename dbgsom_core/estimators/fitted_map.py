@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.results import Floats, Integers
 from dbgsom_core.engine.runtime import one_blas_thread
-from dbgsom_core.engine.samples import LocalSamples, Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import explorer_page, plot_neurons
@@ -353,9 +353,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         prototypes = self._prototypes()
         return topographic_product(self.som_map_, prototypes.pairwise)
 
-    def _prototypes(self) -> LocalSamples:
+    def _prototypes(self) -> Samples:
         check_is_fitted(self)  # prototypes are prepared already
-        return LocalSamples(self.som_map_.prototypes, self._metric.calls)
+        return Samples(self.som_map_.prototypes, self._metric.calls)
 
     def stability(
         self,

@@ -26,7 +26,7 @@ from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import (
     DataError,
     DbgsomError,
@@ -413,7 +413,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
             row = np.array(calls.prepare(row), dtype=np.float64)
         if row.shape != (1, columns):
             raise ArchiveError(f"holds prototypes of {columns} columns for samples of {features}")
-        answers = (estimator._answering or estimator._predictor.labels)(LocalSamples(row, calls))
+        answers = (estimator._answering or estimator._predictor.labels)(Samples(row, calls))
     if answers.shape != (1, *shape):
         raise ArchiveError("holds a labeller's state of another map")
     return estimator

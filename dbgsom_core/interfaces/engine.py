@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.engine.partitions import Partitions
-    from dbgsom_core.engine.samples import LocalSamples, Samples
+    from dbgsom_core.engine.samples import Samples
     from dbgsom_core.interfaces.metrics import MetricComponent
 
 
@@ -68,7 +68,7 @@ def samples_in_memory(
     threads: int | None = None,
     chunk_rows: int = 4096,
     working_memory: float | None = None,
-) -> LocalSamples:
+) -> Samples:
     """Return `Samples` held in this process, as the engine `local` makes them.
 
     Parameters
@@ -82,9 +82,9 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data.
     """
-    from dbgsom_core.engine.samples import LocalSamples  # numba is slow to import
+    from dbgsom_core.engine.samples import Samples  # numba is slow to import
 
-    return LocalSamples.of(
+    return Samples.of(
         X,
         guarded(metric),
         weights,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import Assignment, Integers, PerSample, groups
-from dbgsom_core.engine.samples import LocalSamples, Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -150,7 +150,7 @@ def fallback_leaves(tree: Tree, data: Samples, hits: NDArray[Any]) -> Integers:
     for number, leaves in enumerate(tree.leaf_of):
         dead = leaves[(leaves >= 0) & (hits[leaves] == 0)]
         if len(dead):
-            prototypes = LocalSamples(tree.weights[dead], data.metric)
+            prototypes = Samples(tree.weights[dead], data.metric)
             fallback[dead] = descend(tree, prototypes, live, start=number).leaf
     return fallback
 

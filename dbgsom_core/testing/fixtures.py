@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
@@ -81,7 +81,7 @@ def summary() -> DataSummary:
 def context(som_map: SomMap) -> Context:
     """Return the context of a run that has not begun, for strategies and labellers."""
     metric = get_registry().build("metric", "euclidean")
-    samples = LocalSamples(generator().standard_normal((SAMPLES, FEATURES)), metric)
+    samples = Samples(generator().standard_normal((SAMPLES, FEATURES)), metric)
     return Context(samples, samples.assign(som_map.prototypes))
 
 

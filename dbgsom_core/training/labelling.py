@@ -21,7 +21,7 @@ from dbgsom_core.engine.results import (
     units_of,
 )
 from dbgsom_core.engine.runtime import one_blas_thread
-from dbgsom_core.engine.samples import LocalSamples, Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -116,7 +116,7 @@ def label_units(
     nearest = np.arange(len(prototypes))
     if not known.all():
         live = np.flatnonzero(known)
-        others = LocalSamples(prototypes[~known], metric)
+        others = Samples(prototypes[~known], metric)
         nearest[~known] = live[others.assign(prototypes[live]).bmu]
     calls: Any = guarded(labeller)
     labels = np.asarray(calls.label(evidence))
@@ -343,7 +343,7 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     if fitted is None:
         return LabelledMap(neurons, leaves, clusters, members, None)
     # A leaf's label is the prediction for its prototype.
-    answers = fitted(LocalSamples(tree.weights, samples.metric))
+    answers = fitted(Samples(tree.weights, samples.metric))
     classes = None if target is None else target.classes
     if classes is None:
         _check_columns(labeller, "answer", answers)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.api import Birth, GrowthComponent, Start
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
@@ -169,7 +169,7 @@ def test_18_the_default_start_is_untwisted(seed):
     """Grid neighbours are nearer than the two diagonals: no edge crosses another."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, 6)) * rng.uniform(0.1, 5, size=6)
-    data = LocalSamples(X, guarded(get_registry().build("metric", "euclidean")))
+    data = Samples(X, guarded(get_registry().build("metric", "euclidean")))
     W = Pca().prototypes(Start(2, 2, SQUARE, data, data.moments(), None))
     along_x, along_y = W[1] - W[0], W[2] - W[0]
     np.testing.assert_allclose(W[3] - W[2], along_x, atol=1e-9)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, fallback_leaves
@@ -36,13 +36,13 @@ def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
     # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
     hits = np.array([3, 0, 2, 0, 1, 1])
     euclidean = guarded(Euclidean())
-    assert fallback_leaves(tree, LocalSamples(np.zeros((1, 1)), euclidean), hits).tolist() == [
+    assert fallback_leaves(tree, Samples(np.zeros((1, 1)), euclidean), hits).tolist() == [
         0, 2, 2, 2, 4, 5,
     ]  # fmt: skip
     live = tree.live(hits)
     assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
     X = np.array([[8.0], [10.4], [10.7]])
-    assert descend(tree, LocalSamples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
+    assert descend(tree, Samples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
 
 
 @st.composite
@@ -65,7 +65,7 @@ def trees(draw):
 def test_the_descent_is_that_of_a_loop_over_samples(drawn):
     root, X = drawn
     tree = Tree.of(root)
-    below = descend(tree, LocalSamples(X, guarded(Euclidean())))
+    below = descend(tree, Samples(X, guarded(Euclidean())))
     for sample, leaf, distance, path in zip(X, below.leaf, below.distance, below.path, strict=True):
         som_map, taken = root, []
         while som_map is not None:

@@ -9,7 +9,7 @@ import pytest
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import MetricComponent
 from dbgsom_core.engine.results import Neighbourhood, linked_runners_up
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
@@ -131,7 +131,7 @@ def test_pulled_samples_count_as_further_samples(rng):
     X, n_neurons = rng.normal(size=(200, 3)), 5
     som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
     so_far, graph = som_map.prototypes, som_map.graph
-    data = LocalSamples(X, guarded(Manhattan()))
+    data = Samples(X, guarded(Manhattan()))
     found = data.found(so_far, data.assign(so_far))
     bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
     weights = np.exp(-np.arange(5.0))

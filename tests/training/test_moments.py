@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.moments import check_varies, moments_of
-from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -26,7 +26,7 @@ def test_whether_data_vary_does_not_depend_on_the_order_of_rows(seed, power, dty
     X[: rng.integers(9000), 0] += dtype(2.0 ** (power / 2)) * dtype(np.finfo(dtype).eps)
     X[rng.integers(9000), 0] *= dtype(rng.choice([1, 1.5, 3]))
     low, high = float(X[:, 0].min()), float(X[:, 0].max())
-    for moments in (None, moments_of(LocalSamples(X, guarded(Euclidean())))):
+    for moments in (None, moments_of(Samples(X, guarded(Euclidean())))):
         if high - low > 8 * float(np.finfo(dtype).eps) * high:
             check_varies(X, moments)
         else:
