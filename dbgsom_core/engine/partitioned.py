@@ -43,7 +43,7 @@ class PartitionedSamples(Samples):
     @property
     def piece(self) -> int:
         """Rows whose distances are fetched at a time: a cluster takes some 50 ms for each."""
-        return max(1 << 21, self.n >> 8)
+        return max(1 << 18, self.n >> 5)
 
     @cached_property
     def quantisation(self) -> Quantisation:

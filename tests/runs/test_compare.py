@@ -42,8 +42,8 @@ from dbgsom_core.runs.sweep import Leaderboard
 
 pytestmark = pytest.mark.one_version
 
-BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
-GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
+BUBBLE = {"kernel": {"name": "bubble", "start": "auto", "end": 0.5, "decay": "exponential"}}
+GAUSSIAN = {"kernel": {"name": "gaussian", "start": "auto", "end": 0.5, "decay": "exponential"}}
 FOLDS = {"folds": 5}
 
 

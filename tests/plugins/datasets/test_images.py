@@ -30,7 +30,7 @@ def files(tmp_path):
 def test_all_files_say_which_images_their_samples_are(files):
     for dataset in files:
         assert dataset.load().image_shape == (2, 3)
-        if hasattr(dataset, "opened"):
+        if dataset.opened is not None:
             assert dataset.opened().image_shape == (2, 3)
 
 

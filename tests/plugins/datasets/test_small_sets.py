@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dbgsom_core.api import Dataset
+from dbgsom_core.api import DatasetComponent
 from dbgsom_plugins.datasets.small_sets import (
     Blobs,
     BreastCancer,
@@ -31,7 +31,7 @@ from dbgsom_plugins.datasets.small_sets import (
 )
 def test_a_data_set_has_named_float64_columns_and_named_classes(dataset, shape, classes):
     data = dataset.load()
-    assert isinstance(dataset, Dataset)
+    assert isinstance(dataset, DatasetComponent)
     assert data.X.shape == shape
     assert data.X.dtype == np.float64
     assert data.X.flags.c_contiguous
