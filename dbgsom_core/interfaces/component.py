@@ -68,7 +68,8 @@ class Component(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        ignored_types=(default,),
+        # What is not annotated is no field, but a class attribute.
+        ignored_types=(default, bool, int, float, str, tuple, type(None)),
     )
 
     @classmethod

@@ -125,7 +125,7 @@ class VerticalState:
 class GrowthComponent(Component):
     """Base of growth strategies, which decide after each epoch which neurons are born, and where.
 
-    Attributes below may be class attributes, properties or fields of a strategy.
+    Attributes below may be class attributes (``removes = True``), properties or fields.
     """
 
     KIND: ClassVar[str] = "growth"
@@ -134,9 +134,12 @@ class GrowthComponent(Component):
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Change]:
         """Return the births of this epoch, most urgent first; empty to let the map settle.
 
-        Called in the growing phase after every epoch but the first and the last. Besides births a
-        `Death` or, as the only thing wanted, an `Insert`. Rows and cells are those of ``som_map``;
-        deaths are done first, then births, so that a cell that is given up may be taken.
+        Called in the growing phase after every epoch but the first and the last. Births must end:
+        where errors are below the threshold, or at ``max_neurons``. ``som_map.positions`` are the
+        cells (K, 2) that are taken, ``som_map.grid.offsets`` the steps to linked cells; on a line,
+        where data have one column, there are two. Besides births a `Death` or, as the only thing
+        wanted, an `Insert`. Rows and cells are those of ``som_map``; deaths are done first, then
+        births, so that a cell that is given up may be taken.
         """
 
     # ------------------------------------------------------------------ the start

@@ -160,7 +160,7 @@ class LabellerComponent(Component):
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one label per neuron, shape (K,), or (K, Q) where it names Q ``columns``.
 
-        Neurons without hits get the label of the nearest live one.
+        The core then gives neurons without hits the label of the nearest live one.
         """
 
 

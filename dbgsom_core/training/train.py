@@ -49,7 +49,8 @@ def train(
         movement = step_length(before, som_map.prototypes) / config.deviation
         result = search.assign(som_map.prototypes, som_map.positions)
 
-        # The errors of the updated prototypes steer growth, and their units serve the next epoch.
+        # The errors of the updated prototypes steer growth; newborns are compared at once, so that
+        # the result is that of the grown map, and serves the next epoch.
         growth = NO_GROWTH
         if schedule.may_grow(epoch) and not is_full(config, state):
             growth, search, result = grow_map(config, schedule, state, search, result, movement)

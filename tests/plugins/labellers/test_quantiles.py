@@ -43,7 +43,7 @@ class Around(LabellerComponent):
     """Answers samples from the targets around them: the least and the largest of some groups."""
 
     needs_target = True
-    neighbours: ClassVar[int] = 3
+    neighbours = 3
     columns = ("low", "high")
 
     def label(self, evidence):
