@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.loops import writeable_view
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
 from dbgsom_core.engine.partitions import Partitions, take
@@ -133,7 +132,7 @@ class PartitionedSamples(Samples):
 def _ask_samples(
     ask: Callable[..., Any],
     given: tuple[Any, ...],
-    metric: MetricCalls,
+    metric: Any,
     chunk_rows: int,
     X: Any,
     *beside: NDArray[Any] | None,
@@ -160,9 +159,7 @@ def _add_part_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[
     return sum_by_unit(X, weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
 
 
-def _part_samples(
-    metric: MetricCalls, n_classes: int, X: NDArray[Any], codes: Integers | None
-) -> Samples:
+def _part_samples(metric: Any, n_classes: int, X: NDArray[Any], codes: Integers | None) -> Samples:
     return Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.compile import loop
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of, principal_axes
 from dbgsom_core.engine.partitions import Partitions, has_missing, pieces
 from dbgsom_core.engine.results import (
@@ -74,7 +73,7 @@ class Samples:
     """
 
     X: Any
-    metric: MetricCalls
+    metric: Any
     threads: int = 1
     chunk_rows: int = 4096
     weights: Floats | None = None
@@ -492,7 +491,7 @@ _compiling = Lock()  # numba must not compile in two threads
 
 
 def scalar_assign(
-    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
+    metric: Any, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> tuple[Integers, Floats]:
     """Return (bmu (m,), distance (m,)) by ``metric.scalar``; TypeError where it is not compiled."""
     distances = scalar_pairwise(metric, X, prototypes)
@@ -500,10 +499,10 @@ def scalar_assign(
     return bmu, distances[np.arange(len(bmu)), bmu]
 
 
-def scalar_pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
+def scalar_pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
     """Return the distances (m, K) by ``metric.scalar``; TypeError where it is not compiled."""
 
-    def pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
+    def pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
         distances = np.empty((len(X), len(prototypes)))
         # Writeable, so that the loop is compiled for one array type only.
         given = (X, prototypes, metric.scalar_params())

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.loops import bisect_groups
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import (
     Flags,
     Floats,
@@ -25,6 +24,7 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import FloatArray
+from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 BLOCK = 1 << 13  # samples per chunk of a nearest-group search: intermediate arrays stay in cache
@@ -57,7 +57,7 @@ class MicroClusters:
     units: Integers | None = None  # (m,), leaves; None in maps of earlier versions
     limits: Floats | None = None  # (2,): least and largest of numeric targets
 
-    def centres(self, prototypes: Floats, metric: MetricCalls) -> Floats:
+    def centres(self, prototypes: Floats, metric: MetricComponent) -> Floats:
         """Return the centres (m, D) of the groups, with prototypes (L, D) of leaves.
 
         Their means, with the leaf's value where none was observed; the leaf's prototype for a
@@ -298,7 +298,7 @@ class Density:
 
     @classmethod
     def from_clusters(
-        cls, clusters: MicroClusters, prototypes: Floats, metric: MetricCalls
+        cls, clusters: MicroClusters, prototypes: Floats, metric: MetricComponent
     ) -> Self:
         spreads = np.square(clusters.scatter)
         unit = math.sqrt(float(np.average(spreads, weights=clusters.weights)))

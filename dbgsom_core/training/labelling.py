@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import (
     Assignment,
     Flags,
@@ -32,6 +31,7 @@ from dbgsom_core.interfaces.labellers import (
     LazyEvidence,
     Surroundings,
 )
+from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Descent, Tree, descend, fallback_leaves, leaf_map
 from dbgsom_core.training.groups import (
@@ -108,7 +108,7 @@ class Labels(NamedTuple):
 
 
 def label_units(
-    labeller: LabellerComponent, evidence: LabelEvidence, metric: MetricCalls
+    labeller: LabellerComponent, evidence: LabelEvidence, metric: MetricComponent
 ) -> Labels:
     """Call the labeller; neurons without labelled samples take the nearest neuron's label."""
     prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
@@ -170,7 +170,7 @@ class FittedLabeller:
         labeller: LabellerComponent,
         clusters: MicroClusters,
         prototypes: Floats,
-        metric: MetricCalls,
+        metric: MetricComponent,
         classes: NDArray[Any] | None,
         state: State,
     ) -> Self:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import (
     Centre,
     Flags,
@@ -16,6 +15,7 @@ from dbgsom_core.engine.results import (
     SearchResult,
     majority_classes,
 )
+from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import TrainingConfig, TrainingState
@@ -53,7 +53,7 @@ def update_prototypes(
 def batch_update(
     som_map: SomMap,
     kernel: Any,
-    metric: MetricCalls,
+    metric: MetricComponent,
     result: SearchResult,
     width: float,
     pull: float = 0.0,
