@@ -42,7 +42,7 @@ class PartitionedSamples(Samples):
     @property
     def piece(self) -> int:
         """Rows whose distances are fetched at a time: a cluster takes some 50 ms for each."""
-        return max(1 << 18, self.n >> 5)
+        return max(1 << 16, self.n >> 4)
 
     @cached_property
     def quantisation(self) -> Quantisation:
