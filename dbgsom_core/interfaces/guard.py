@@ -43,6 +43,8 @@ class Wrapper:
 
     def __getattr__(self, name: str) -> Any:
         # Called for what the wrapper itself has not: the first time, as answers are kept.
+        if name.startswith("__pydantic_"):  # by which isinstance of pydantic 2.10 knows a model
+            return getattr(self._component, name)
         if name.startswith("__") or name == "_component":
             raise AttributeError(name)
         value = vars(self)[name] = self._attribute(name)
