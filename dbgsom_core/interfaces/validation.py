@@ -268,9 +268,9 @@ def _live(evidence: Any) -> NDArray[np.bool_]:
 
 def _labels(labeller: Any, answer: Any, evidence: Any) -> NDArray[Any]:
     labels: NDArray[Any] = np.asarray(answer)
-    shape = (len(evidence.som_map), *np.shape(evidence.y)[1:])
-    several = labels.ndim == 2 and evidence.classes is None and len(shape) == 1
-    fits = (labels.shape[:1] if several else labels.shape) == shape  # training knows its columns
+    shape = (len(evidence.som_map),)
+    has_columns = labels.ndim == 2 and evidence.classes is None
+    fits = (labels.shape[:1] if has_columns else labels.shape) == shape  # training knows them
     _check(fits, f"returned shape {labels.shape}, not {shape}")
     _check(labels.dtype.kind in "fiubUSO", f"returned labels of type {labels.dtype}")
     live = labels[_live(evidence)]
