@@ -134,7 +134,7 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
 @option("--into", "Folder to put it in.", default=".", show_default=True, type=click.Path())
 def new_plugin(name: str, into: str) -> None:
     """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
-    from dbgsom_core.plugins.template import render
+    from dbgsom_core.testing.template import render
 
     folder = render(name, Path(into))
     click.echo(

@@ -37,6 +37,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.experiments.datasets import dataset_of_file
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry, use_registry
 from dbgsom_core.interfaces.guard import guarded
@@ -177,7 +178,8 @@ class Builder:
         try:
             cls = self.registry.find(kind, name)
         except UnknownNameError as error:
-            reject([("value", ("name",) if is_mapping else (), str(error))])
+            file = dataset_of_file(name) if kind == "dataset" else ""
+            reject([("value", ("name",) if is_mapping else (), file or str(error))])
         fields, names, findings = section.without("name"), {}, list[Finding]()
         for key, inner_kind in nested_fields(cls).items():
             if key in section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -236,11 +237,15 @@ class Html:
         OSError
             It cannot be written.
         """
-        from dbgsom_core.tables.safe_files import write_atomically
-
-        if Path(path).is_dir():
+        file = Path(path)
+        if file.is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file in it")
-        write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # A page is written whole or not at all.
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".") as folder:
+            whole = Path(folder, file.name)
+            whole.write_text(self.text, encoding="utf-8")
+            whole.replace(file)
 
     def frame(self, height: int = 720, title: str | None = None) -> str:
         """Return HTML that shows the page within another one, so many pixels high.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -27,7 +27,6 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.datasets import DatasetComponent
 from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.figures import FigureComponent
 from dbgsom_core.interfaces.growth import GrowthComponent
@@ -39,7 +38,6 @@ from dbgsom_core.interfaces.measures import MeasureComponent
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.interfaces.stopping import StoppingComponent
 from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.trackers import TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION
 
 GROUP = "dbgsom.plugins"
@@ -48,14 +46,8 @@ STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
 _OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
 _HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
 _REPLACED = {("engine", "blocks"): "dask"}  # by kind and name
-_FILES = {  # data sets that read files, by the end of a name
-    **dict.fromkeys((".csv", ".tsv"), "csv"),
-    **dict.fromkeys((".parquet", ".pq"), "parquet"),
-    **dict.fromkeys((".feather", ".arrow"), "feather"),
-    ".npy": "npy",
-    ".npz": "npz",
-}
-# The base of each kind, from which its components derive.
+# The base of each kind, from which its components derive. `dbgsom_core.experiments` adds its own,
+# which may be before or after plugins are loaded: bases are looked up when a class is.
 BASES: dict[str, type[Component]] = {
     base.KIND: base
     for base in (
@@ -67,10 +59,8 @@ BASES: dict[str, type[Component]] = {
         ScheduleComponent,
         StoppingComponent,
         LabellerComponent,
-        DatasetComponent,
         MeasureComponent,
         FigureComponent,
-        TrackerComponent,
         EngineComponent,
     )
 }
@@ -207,7 +197,9 @@ def _docstrings(module: str) -> dict[str, str | None]:
 
 def problem_of(kind: str, cls: Any) -> str:
     """Return why a class is no component of a kind, as the rest of a sentence; empty: it is one."""
-    base = BASES[kind]
+    base = BASES.get(kind)
+    if base is None:  # nobody who knows this kind asks
+        return ""
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return f"must be a class derived from dbgsom_core.api.{base.__name__}"
     lacking = cls.lacks()
@@ -407,14 +399,6 @@ class Registry:
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
 
-    def trackers(self) -> dict[str, type[TrackerComponent]]:
-        """Return the classes of all trackers by name, without broken ones."""
-        found: dict[str, Any] = {}
-        for name in self.names("tracker"):
-            with suppress(PluginError):
-                found[name] = self.find("tracker", name)
-        return found
-
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance.
 
@@ -472,10 +456,6 @@ class Registry:
     def _unknown_message(self, kind: str, name: str) -> str:
         if (kind, name) in _REPLACED:
             return f"{kind} '{name}' is gone: take '{_REPLACED[kind, name]}' in its place"
-        form = _FILES.get(PurePath(name).suffix.lower()) if kind == "dataset" else None
-        if form is not None:
-            written = f"dataset: {{name: {form}, path: {name}}}"
-            return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""

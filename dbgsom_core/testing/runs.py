@@ -22,6 +22,16 @@ from dbgsom_core.errors import DbgsomError
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
+from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.trackers import (
+    ARTIFACTS,
+    SCALARS,
+    Ranking,
+    Run,
+    RunResult,
+    SweepView,
+    Variant,
+)
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.figures import (
     GroupCounts,
@@ -31,19 +41,10 @@ from dbgsom_core.interfaces.figures import (
 )
 from dbgsom_core.interfaces.guard import Guarded, is_own
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.trackers import (
-    ARTIFACTS,
-    SCALARS,
-    Ranking,
-    Run,
-    RunResult,
-    SweepView,
-    Variant,
-)
-from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import Subject, check
+from dbgsom_core.training.callbacks import call
 
 
 @check("dataset")

@@ -12,7 +12,7 @@ import pytest
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.estimators import planning
-from dbgsom_core.interfaces.trackers import TrackerComponent
+from dbgsom_core.experiments.trackers import TrackerComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import doctor
 from dbgsom_core.runs.compare import compare
