@@ -314,9 +314,6 @@ class TrackerComponent(Component):
         doing it twice is as good as once. False: nothing had to be sent.
     mirrored : method ``(folder) -> bool``, or None
         Whether it was sent the folder as it is, by the folder alone.
-    reachable : method ``() -> str``, or None
-        How it is, for ``dbgsom doctor``, within seconds; or a `DbgsomError` that says why it cannot
-        be used. It writes nothing.
     page : method ``(experiment, folder, port) -> Page``, or None
         Where ``dbgsom ui`` shows an experiment, or the run with this folder; each may be None. A
         command serves it at this port.
@@ -332,7 +329,6 @@ class TrackerComponent(Component):
     answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "observer": check_observer,
         "how_to_open": check_text,
-        "reachable": check_text,
         "page": check_page,
     }
     is_default: ClassVar[bool] = False
@@ -343,7 +339,6 @@ class TrackerComponent(Component):
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., bool | None] | None] = None
     mirrored: ClassVar[Callable[..., bool] | None] = None
-    reachable: ClassVar[Callable[..., str] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
     fetch_model: ClassVar[Callable[..., Path] | None] = None
     register: ClassVar[Callable[..., str] | None] = None

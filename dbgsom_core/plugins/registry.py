@@ -339,11 +339,10 @@ class Registry:
         """Prepare steps, whose classes are no components."""
         return self._of_kind(STEP)
 
-    def classes(self) -> list[PluginEntry]:
-        """Return all that can be imported: components by kind, prepare steps and transformers."""
-        components = [one for kind in KINDS for one in self.offered(kind)]
-        listed = [replace(one, offer=one.offer.where) for one in self._of_kind(TRANSFORMER)]
-        return [*components, *self.steps, *listed]
+    def components(self) -> list[PluginEntry]:
+        """Return the entries of all components, by kind, and of prepare steps."""
+        found = [one for kind in KINDS for one in self.offered(kind)]
+        return [*found, *self.offered(STEP)]
 
     @property
     def prepare_steps(self) -> dict[str, list[str]]:
