@@ -23,7 +23,7 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
-_RECORD_FIELDS = ("name", "distribution", "version", "status", "error", "details", "api_version")
+_RECORD_FIELDS = ("name", "distribution", "version", "status", "error", "details")
 
 
 @click.group(cls=Commands)
