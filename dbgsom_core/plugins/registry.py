@@ -22,16 +22,7 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.engine import EngineComponent
-from dbgsom_core.interfaces.figures import FigureComponent
-from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.guard import RAISED, error_line
-from dbgsom_core.interfaces.initialisations import GridComponent, InitialisationComponent
-from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
-from dbgsom_core.interfaces.labellers import LabellerComponent
-from dbgsom_core.interfaces.measures import MeasureComponent
-from dbgsom_core.interfaces.metrics import MetricComponent
-from dbgsom_core.interfaces.stopping import StoppingComponent
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION
 
@@ -40,25 +31,6 @@ OWN_DISTRIBUTION = "dbgsom-core"
 STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
 _OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
 _HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
-# The base of each kind, from which its components derive. `dbgsom_core.experiments` adds its own,
-# which may be before or after plugins are loaded: bases are looked up when a class is.
-BASES: dict[str, type[Component]] = {
-    base.KIND: base
-    for base in (
-        MetricComponent,
-        KernelComponent,
-        GrowthComponent,
-        InitialisationComponent,
-        GridComponent,
-        ScheduleComponent,
-        StoppingComponent,
-        LabellerComponent,
-        MeasureComponent,
-        FigureComponent,
-        EngineComponent,
-    )
-}
-
 _redirecting = threading.Lock()
 _stdouts: list[Any] = []  # the original stdout, once for each active redirection
 
@@ -150,13 +122,12 @@ class PluginEntry:
 
 def problem_of(kind: str, cls: Any) -> str:
     """Return why a class is no component of a kind, as the rest of a sentence; empty: it is one."""
-    base = BASES.get(kind)
-    if base is None:  # nobody who knows this kind asks
-        return ""
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        return f"must be a class derived from dbgsom_core.api.{base.__name__}"
+    base = f"dbgsom_core.api.{kind.capitalize()}Component"
+    is_component = isinstance(cls, type) and issubclass(cls, Component)
+    if not is_component or getattr(cls, "KIND", None) != kind:
+        return f"must be a class derived from {base}"
     lacking = cls.lacks()
-    return f"lacks {lacking}; see dbgsom_core.api.{base.__name__}" if lacking else ""
+    return f"lacks {lacking}; see {base}" if lacking else ""
 
 
 class Registry:
@@ -393,10 +364,13 @@ class Registry:
         return offered
 
     def _unknown_message(self, kind: str, name: str) -> str:
-        names = self.names(kind)
-        bare = name.rpartition(":")[2]
-        hint = did_you_mean(name, names) or did_you_mean(bare, names)
-        hint = hint or f"; known: {', '.join(names)}"
+        names, distribution = self.names(kind), name.rpartition(":")[0]
+        loaded = {one.distribution for one in self.records if one.status == "ok"}
+        hint = did_you_mean(name, names)
+        if distribution and distribution not in loaded:
+            hint = f"; no plugin of {distribution} is loaded here"
+        elif not hint:
+            hint = f"; known: {', '.join(names)}"
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
         return f"unknown {kind} '{name}'{hint}{suspects}"

@@ -15,11 +15,16 @@ from dbgsom_core.interfaces.current import active_registry
 
 WORDED = "worded_"  # prefix of error types whose message is a sentence already
 _WANTED = "Input should be "  # how pydantic's messages on a single value begin
-_WORDS = {  # what YAML calls it
-    "an object": "a section of 'key: value' lines",
-    "a valid array": "a list",
-    "a valid string": "text",
-    "a valid boolean": "true or false",
+_SECTION = "a section of 'key: value' lines"
+_WORDS = {  # what YAML calls it, by pydantic's types of errors
+    "model_type": _SECTION,
+    "dict_type": _SECTION,
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "an integer",
+    "float_type": "a number",
 }
 
 
@@ -56,7 +61,7 @@ def explain_errors(
         if kind == "missing":
             yield "missing", (*steps, place[-1]), "is required"
         elif kind == "extra_forbidden":
-            names = [*known, *_keys_at(cls, values, steps[:-1])]
+            names = list(dict.fromkeys([*known, *_keys_at(cls, values, steps[:-1])]))
             hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
             yield "key", steps, f"unknown key{hint if names else ''}"
         else:
@@ -105,13 +110,12 @@ def _sentence(findings: Sequence[Any], held: str) -> str:
     """Return what is wrong with a value, by its errors: one for each type that it might have."""
     wanted: list[str] = []
     for finding in findings:
-        message = finding["msg"]
-        if finding["type"] == "value_error":  # in the words of a validator
+        kind, message = finding["type"], finding["msg"]
+        if kind == "value_error":  # in the words of a validator
             return str(finding["ctx"]["error"])
-        if not message.startswith(_WANTED):
+        if kind not in _WORDS and not message.startswith(_WANTED):
             return str(message)
-        message = message.removeprefix(_WANTED)
-        wanted.append(_WORDS.get(message, message))
+        wanted.append(_WORDS.get(kind, message.removeprefix(_WANTED)))
     options, value, hint = " or ".join(dict.fromkeys(wanted)), findings[0]["input"], ""
     if isinstance(value, str) and not held:
         hint = did_you_mean(value, re.findall("'([^']+)'", options))
@@ -119,6 +123,10 @@ def _sentence(findings: Sequence[Any], held: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value as JSON, at most 60 characters of it."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    """Return a value as a message shows it; what sections and lists hold may be secret."""
+    if isinstance(value, Mapping):
+        return _SECTION
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
     return text if len(text) <= 60 else f"{text[:59]}…"

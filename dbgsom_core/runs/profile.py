@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text, did_you_mean
-from dbgsom_core.interfaces.figures import ClusterProfile, GroupCounts
+from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
 from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-import dbgsom_core.experiments  # noqa: F401 - all kinds are known
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, given_fields, parse

@@ -23,6 +23,7 @@ from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.experiments.trackers import (
     ARTIFACTS,
     SCALARS,
@@ -34,7 +35,6 @@ from dbgsom_core.experiments.trackers import (
 )
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.figures import (
-    GroupCounts,
     Html,
     MapView,
     images_of,
