@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,9 @@ _WORDS = {  # what YAML calls it, by pydantic's types of errors
 }
 
 
+Steps = Sequence[str | int]  # keys and positions that lead to a value
+
+
 def format_errors(error: ValidationError, cls: type[BaseModel], values: Any, key: str) -> list[str]:
     """Return one sentence for each error, with the dotted path of its value in front.
 
@@ -39,40 +42,35 @@ def format_errors(error: ValidationError, cls: type[BaseModel], values: Any, key
 
 
 def explain_errors(
-    error: ValidationError,
-    cls: type[BaseModel],
-    values: Any,
-    known: Iterable[str] = (),
-    held: Callable[[Sequence[str | int]], str] = lambda steps: "",
-) -> Iterator[tuple[str, Sequence[str | int], str]]:
+    error: ValidationError, cls: type[BaseModel], values: Any, known: Iterable[str] = ()
+) -> Iterator[tuple[str, Steps, str]]:
     """Yield the kind of location, the path and a sentence of each error.
 
     The kind is ``key`` (unknown), ``missing``, ``section`` or ``value``. ``known`` are further
-    keys, to suggest for a misspelt one; ``held(steps)`` names a value that must not be shown
-    itself. The other arguments are those of `format_errors`.
+    keys, to suggest for a misspelt one. Values are shown as ``values`` has them, which may be
+    references in place of what they stand for. The other arguments are those of `format_errors`.
     """
     wrong: dict[tuple[str | int, ...], list[Any]] = {}
     for finding in error.errors(include_url=False):
         kind, place = finding["type"], finding["loc"]
+        steps = _steps(values, place)
         if kind.startswith(WORDED):
             yield kind.removeprefix(WORDED), place, finding["msg"]
-            continue
-        steps = _steps(values, place)
-        if kind == "missing":
+        elif kind == "missing":
             yield "missing", (*steps, place[-1]), "is required"
         elif kind == "extra_forbidden":
-            names = list(dict.fromkeys([*known, *_keys_at(cls, values, steps[:-1])]))
+            names = dict.fromkeys([*known, *_keys_at(cls, values, steps[:-1])])
             hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
-            yield "key", steps, f"unknown key{hint if names else ''}"
+            yield "key", steps, f"unknown key{hint}"
         else:
             wrong.setdefault(steps, []).append(finding)
     for steps, findings in wrong.items():  # several of a value that may be of several types
         inside = [one for one in wrong if len(one) > len(steps) and one[: len(steps)] == steps]
         if not inside:
-            yield "value" if steps else "section", steps, _sentence(findings, held(steps))
+            yield "value" if steps else "section", steps, _sentence(findings, _at(values, steps))
 
 
-def _steps(values: Any, place: Sequence[str | int]) -> tuple[str | int, ...]:
+def _steps(values: Any, place: Steps) -> tuple[str | int, ...]:
     """Return the path of a value, without the names of a union's branches that pydantic adds."""
     steps: list[str | int] = []
     for step in place:
@@ -83,7 +81,13 @@ def _steps(values: Any, place: Sequence[str | int]) -> tuple[str | int, ...]:
     return tuple(steps)
 
 
-def _keys_at(cls: type[BaseModel], values: Any, steps: Sequence[str | int]) -> Iterable[str]:
+def _at(values: Any, steps: Steps) -> Any:
+    for step in steps:
+        values = values[step]
+    return values
+
+
+def _keys_at(cls: type[BaseModel], values: Any, steps: Steps) -> Iterable[str]:
     """Return the keys that the section at a path may have."""
     model: Any = cls
     for step in steps:
@@ -106,7 +110,7 @@ def _model_in(annotation: Any) -> Any:
     return next(filter(None, found), None)
 
 
-def _sentence(findings: Sequence[Any], held: str) -> str:
+def _sentence(findings: Sequence[Any], value: Any) -> str:
     """Return what is wrong with a value, by its errors: one for each type that it might have."""
     wanted: list[str] = []
     for finding in findings:
@@ -116,10 +120,9 @@ def _sentence(findings: Sequence[Any], held: str) -> str:
         if kind not in _WORDS and not message.startswith(_WANTED):
             return str(message)
         wanted.append(_WORDS.get(kind, message.removeprefix(_WANTED)))
-    options, value, hint = " or ".join(dict.fromkeys(wanted)), findings[0]["input"], ""
-    if isinstance(value, str) and not held:
-        hint = did_you_mean(value, re.findall("'([^']+)'", options))
-    return f"must be {options}, not {held or format_value(value)}{hint}"
+    options = " or ".join(dict.fromkeys(wanted))
+    hint = did_you_mean(value, re.findall("'([^']+)'", options)) if isinstance(value, str) else ""
+    return f"must be {options}, not {format_value(value)}{hint}"
 
 
 def format_value(value: Any) -> str:

@@ -88,7 +88,7 @@ def test_a_secret_is_never_written_down(bench, monkeypatch):
     [
         (
             "{name: toy, flag: '${env:SOM_TOKEN}'}",
-            "dataset.flag: must be true or false, not what ${env:SOM_TOKEN} holds",
+            "dataset.flag: must be true or false, not '${env:SOM_TOKEN}'",
         ),
         (
             "{name: toy, token: 'bad${env:SOM_TOKEN}'}",
@@ -96,7 +96,7 @@ def test_a_secret_is_never_written_down(bench, monkeypatch):
         ),
         (
             "{name: toy, size: '${env:SOM_TOKEN}'}",
-            "dataset.size: must be a list, not what ${env:SOM_TOKEN} holds",
+            "dataset.size: must be a list, not '${env:SOM_TOKEN}'",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(insta
         (plugin(version=99), "plugin API 99, this dbgsom-core supports 1"),
         (plugin(dbgsom_kernals={"x": Laplace}), "did you mean 'dbgsom_kernels'"),
         (plugin(dbgsom_epoch_finished=lambda run, epok: None), "are declared in the hookimpl"),
-        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes, not list"),
+        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes or 'module:Class', not list"),
         (plugin(dbgsom_kernels={"x": Laplace()}), "must map names to classes"),
         (plugin(dbgsom_kernels={"x:y": Laplace}), "is no name"),
     ],
@@ -143,7 +143,7 @@ def test_disabled_plugins_are_left_alone(options, installed):
         ("metric", type("NoLevel", (MetricComponent,), {}), "assign or pairwise"),
         ("measure", type("NoCompute", (MeasureComponent,), {}), "compute and greater_is_better"),
         ("kernel", dict, "derived from"),
-        ("kernel", "no_such_module:Kernel", "no_such_module:Kernel .*ModuleNotFoundError"),
+        ("kernel", "no_such_module:Kernel", "no_such_module:Kernel: ModuleNotFoundError"),
     ],
 )
 def test_a_class_that_is_no_component_of_its_kind_says_what_it_lacks(kind, offer, lacks, installed):
