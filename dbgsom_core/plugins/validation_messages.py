@@ -99,7 +99,7 @@ def _keys_at(cls: type[BaseModel], values: Any, steps: Steps) -> Iterable[str]:
             model = _model_in(model.model_fields[step].annotation)
         else:
             model = active_registry().find(kind, values["name"])
-    return model.model_fields  # type: ignore[no-any-return]
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> Any:
