@@ -4,8 +4,8 @@ A component derives from the base of its kind, `MetricComponent` say, has its ab
 whatever else of the base it overrides. It is a frozen pydantic model with methods: its fields are
 its YAML section, its logged parameters and its JSON Schema, its docstring is its help text.
 
-The built-in components take what they need from here, too. What is slow to import is imported when
-it is asked for.
+The built-in components take what they need from here, too. Each name is imported when it is asked
+for, so that plugins are found without numpy and numba.
 """
 
 from __future__ import annotations
@@ -15,76 +15,62 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from dbgsom_core.engine.runtime import available_threads, share
-from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.interfaces.component import Component, Nested
-from dbgsom_core.interfaces.datasets import Data, DatasetComponent, Table
-from dbgsom_core.interfaces.engine import (
-    EngineComponent,
-    samples_in_memory,
-    samples_in_partitions,
-)
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import FigureComponent, Html, MapView, as_label
-from dbgsom_core.interfaces.growth import (
-    Birth,
-    DataSummary,
-    GrowthComponent,
-    GrowthState,
-    VerticalState,
-)
-from dbgsom_core.interfaces.initialisations import (
-    GridComponent,
-    InitialisationComponent,
-    Start,
-)
-from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
-from dbgsom_core.interfaces.labellers import (
-    LabelEvidence,
-    LabellerComponent,
-    Surroundings,
-)
-from dbgsom_core.interfaces.measures import (
-    Evaluation,
-    MeasureComponent,
-    NotedValue,
-    Stability,
-    measured,
-)
-from dbgsom_core.interfaces.metrics import MetricComponent
-from dbgsom_core.interfaces.privacy import (
-    masked,
-    masked_name,
-    private_logger,
-    shell_word,
-)
-from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
-from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.trackers import (
-    Page,
-    Ranking,
-    Run,
-    RunResult,
-    SweepView,
-    TrackerComponent,
-)
-from dbgsom_core.interfaces.version import API_VERSION
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
-
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
     from dbgsom_core.engine.partitions import Partitions, range_rows
     from dbgsom_core.engine.results import Assignment
-    from dbgsom_core.engine.runtime import one_blas_thread
+    from dbgsom_core.engine.runtime import available_threads, one_blas_thread, share
     from dbgsom_core.engine.samples import Samples
+    from dbgsom_core.errors import DataError, DbgsomError
+    from dbgsom_core.experiments.datasets import Data, DatasetComponent, Table
+    from dbgsom_core.experiments.trackers import (
+        Page,
+        Ranking,
+        Run,
+        RunResult,
+        SweepView,
+        TrackerComponent,
+    )
+    from dbgsom_core.interfaces.component import Component, Nested
+    from dbgsom_core.interfaces.context import Context
+    from dbgsom_core.interfaces.engine import (
+        EngineComponent,
+        samples_in_memory,
+        samples_in_partitions,
+    )
+    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.figures import FigureComponent, Html, MapView, as_label
+    from dbgsom_core.interfaces.growth import (
+        Birth,
+        DataSummary,
+        GrowthComponent,
+        GrowthState,
+        VerticalState,
+    )
+    from dbgsom_core.interfaces.initialisations import GridComponent, InitialisationComponent, Start
+    from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
+    from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerComponent, Surroundings
+    from dbgsom_core.interfaces.measures import (
+        Evaluation,
+        MeasureComponent,
+        NotedValue,
+        Stability,
+        measured,
+    )
+    from dbgsom_core.interfaces.metrics import MetricComponent
+    from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger, shell_word
+    from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
+    from dbgsom_core.interfaces.stored_types import StoredType
+    from dbgsom_core.interfaces.version import API_VERSION
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
-    from dbgsom_core.som_map.som_map import Death, Insert, SomMap
+    from dbgsom_core.som_map.som_map import Change, Death, Insert, SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
         topographic_function,
         topographic_product,
     )
     from dbgsom_core.tables import Columns
+    from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 __all__ = [
     "API_VERSION",
@@ -94,8 +80,10 @@ __all__ = [
     "STOP",
     "Assignment",
     "Birth",
+    "Change",
     "Columns",
     "Component",
+    "Context",
     "Data",
     "DataError",
     "DataSummary",
@@ -162,22 +150,40 @@ __all__ = [
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
 
-# Imported when first used, by module: plugins are found without numpy and numba.
-_HOMES = {
-    "engine.runtime": "one_blas_thread",
+_NAMES = {  # by module
     "engine.compile": "compiled",
-    "engine.results": "Assignment",
-    "engine.samples": "Samples",
     "engine.partitions": "Partitions range_rows",
+    "engine.results": "Assignment",
+    "engine.runtime": "available_threads one_blas_thread share",
+    "engine.samples": "Samples",
+    "errors": "DataError DbgsomError",
+    "experiments.datasets": "Data DatasetComponent Table",
+    "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent",
+    "interfaces.component": "Component Nested",
+    "interfaces.context": "Context",
+    "interfaces.engine": "EngineComponent samples_in_memory samples_in_partitions",
+    "interfaces.epochs": "EpochRecord",
+    "interfaces.figures": "FigureComponent Html MapView as_label",
+    "interfaces.growth": "Birth DataSummary GrowthComponent GrowthState VerticalState",
+    "interfaces.initialisations": "GridComponent InitialisationComponent Start",
+    "interfaces.kernels": "KernelComponent ScheduleComponent",
+    "interfaces.labellers": "LabelEvidence LabellerComponent Surroundings",
+    "interfaces.measures": "Evaluation MeasureComponent NotedValue Stability measured",
+    "interfaces.metrics": "MetricComponent",
+    "interfaces.privacy": "masked masked_name private_logger shell_word",
+    "interfaces.stopping": "STOP StoppingComponent StopState",
+    "interfaces.stored_types": "StoredType",
+    "interfaces.version": "API_VERSION",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid",
-    "som_map.som_map": "Death Insert SomMap",
+    "som_map.som_map": "Change Death Insert SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "tables": "Columns",
+    "tables.safe_files": "open_regular write_atomically",
 }
-_LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f"dbgsom_core.{_LAZY[name]}"), name)
+    return getattr(import_module(f"dbgsom_core.{_HOMES[name]}"), name)

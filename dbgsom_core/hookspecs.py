@@ -7,13 +7,14 @@ for classes whose import is not.
 
 pluggy marks what implements a hook and refuses what is registered twice or fits none; it calls no
 hook. Its calls stop at the first error, run in reverse and forget whose answer is whose, while here
-each offer is asked for and each observer told on its own: `plugin_hooks`, `observers`.
+each offer is asked for and each observer told on its own. A ``run`` is a `dbgsom_core.api.Run`, a
+``result`` a `dbgsom_core.api.RunResult`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.stopping import Stop
     from dbgsom_core.interfaces.stored_types import StoredType
-    from dbgsom_core.interfaces.trackers import Run, RunResult
 
 hookspec = pluggy.HookspecMarker("dbgsom")
 
@@ -114,22 +114,22 @@ def dbgsom_transformers() -> Mapping[str, StoredType]:  # type: ignore[empty-bod
 
 
 @hookspec
-def dbgsom_run_started(run: Run) -> None:
+def dbgsom_run_started(run: Any) -> None:
     """Hear that a run has started: the data is loaded and valid, training has not begun."""
 
 
 @hookspec
-def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> Stop | None:
+def dbgsom_epoch_finished(run: Any, epoch: EpochRecord) -> Stop | None:
     """Hear that the model has finished one epoch; `STOP` as the answer ends training."""
 
 
 @hookspec
-def dbgsom_run_finished(run: Run, result: RunResult) -> None:
+def dbgsom_run_finished(run: Any, result: Any) -> None:
     """Hear that a run has finished and how well."""
 
 
 @hookspec
-def dbgsom_run_failed(run: Run, error: BaseException) -> None:
+def dbgsom_run_failed(run: Any, error: BaseException) -> None:
     """Hear that a run has ended without a result; a `KeyboardInterrupt`: somebody ended it."""
 
 

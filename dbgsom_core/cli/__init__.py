@@ -31,7 +31,7 @@ _CLOSED_PIPE = 128 + 13  # of SIGPIPE, which ends other commands that write to a
 def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.
 
-    Exit codes: 0 ok, 1 a run failed (config diff: they differ; doctor: something is broken), 2
+    Exit codes: 0 ok, 1 a run failed (config diff: they differ), 2
     wrong configuration, data or option, 3 a plugin is missing or broken, 128 and the signal's
     number when a signal ended it (130 for Ctrl-C, 143 for TERM, 141 when the reader of the output
     has closed it).
@@ -41,7 +41,7 @@ def cli() -> None:
 for command in (
     config.init, run.validate, run.run, run.sweep, show.show, show.compare, models.predict,
     models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
-    config.config, config.schema, plugins.plugins, plugins.examine_machine,
+    config.config, config.schema, plugins.plugins,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -385,9 +385,6 @@ set_option = option(
     "--set overrides", "Override a key: model.epochs=20", metavar="KEY=VALUE", multiple=True
 )
 json_option = partial(option, "--json as_json", is_flag=True)
-limit_option = partial(
-    option, "--limit", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True)
-)
 
 
 def is_strict() -> bool:
@@ -407,7 +404,7 @@ def open_registry(*, warn: bool = False) -> Registry:
         private_logger("dbgsom").warning("%s", sentence)
     for record in registry.broken if warn else ():
         private_logger("dbgsom").warning(
-            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
+            "plugin %s of %s %s is broken (%s); 'dbgsom plugins list --json' has the traceback",
             *(record.name, record.distribution, record.version, record.error),
         )
     return registry

@@ -1,9 +1,10 @@
-"""``dbgsom plugins`` and ``doctor``: what is installed and in what state."""
+"""``dbgsom plugins``: what is installed and in what state."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,17 @@ import click
 
 from dbgsom_core.cli.console import (
     Commands,
-    is_strict,
     json_option,
-    limit_option,
     open_registry,
     option,
     plugin_options,
-    runs_option,
 )
 from dbgsom_core.cli.show import print_table
-from dbgsom_core.errors import PluginError, UnknownNameError, as_text, did_you_mean
-from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.plugins.doctor import diagnose_isolated, status_of
-from dbgsom_core.plugins.registry import STEP, PluginEntry, Registry
-from dbgsom_core.runs.folder import find_experiments, find_runs
-from dbgsom_core.runs.stored_runs import load, mark_killed_runs
+from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
-_RECORD_FIELDS = (
-    "name", "distribution", "version", "status", "error", "details", "api_version",
-)  # fmt: skip
-_SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
+_RECORD_FIELDS = ("name", "distribution", "version", "status", "error", "details")
 
 
 @click.group(cls=Commands)
@@ -41,92 +32,64 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-@json_option(help="Print JSON.")
+@json_option(help="Print JSON, with tracebacks.")
 @plugin_options
-def list_plugins(as_json: bool) -> None:
-    """List every component by kind, prepare steps, and the plugins that could not be loaded."""
+def list_plugins(as_json: bool) -> int:
+    """List every component by kind, prepare steps, and what cannot be imported, with the cause.
+
+    A bare name that two plugins offer is a clash: write distribution:name. One that a built-in has,
+    too, is shadowed, and means the built-in. Exit code 3 when something cannot be imported.
+    """
     registry = open_registry()
     components = list_components(registry)
+    records = [{name: getattr(one, name) for name in _RECORD_FIELDS} for one in registry.records]
+    is_broken = any(one["status"] == "broken" for one in (*records, *components))
     if as_json:
-        records = [
-            {name: getattr(record, name) for name in _RECORD_FIELDS}
-            | {"import_seconds": round(record.import_seconds, 6)}
-            for record in registry.records
-        ]
         click.echo(json.dumps({"plugins": records, "components": components}, indent=2))
-        return
-    rows = [
-        [
-            *(component[key] for key in _COLUMNS),
-            f"{component['import_seconds'] * 1000:.0f} ms",
-            component["sentence"],
-        ]
-        for component in components
-    ]
-    print_table([*_COLUMNS, "import", "what it is"], rows, left=True)
-    for record in registry.records:
-        if record.status != "ok":
-            error = f": {record.error}" if record.error else ""
-            who = f"{record.name} of {record.distribution} {record.version}"
-            click.echo(f"{record.status}: {who}{error}", err=True)
+        return 3 if is_broken else 0
+    rows = [[one[key] for key in (*_COLUMNS, "sentence")] for one in components]
+    print_table([*_COLUMNS, "what it is"], rows, left=True)
+    for one in (*records, *components):
+        if one["status"] in ("broken", "disabled"):
+            error = f": {one['error']}" if one["error"] else ""
+            who = f"{one['name']} of {one['distribution']} {one['version']}"
+            click.echo(f"{one['status']}: {who}{error}", err=True)
+    return 3 if is_broken else 0
 
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
-    """Return what is known of every component without importing it."""
-    seconds = {
-        (record.distribution, record.name): record.import_seconds for record in registry.records
-    }
-    return [
-        {
-            **offered.facts,
-            "status": status_of(offered, registry),
-            "import_seconds": round(seconds.get((offered.distribution, offered.plugin), 0.0), 6),
-            "source": offered.source,
-            "sentence": offered.sentence,
-        }
-        for offered in _offered_components(registry)
-    ]
+    """Return facts of every component, which is imported for its docstring."""
+    offers = registry.components()
+    found = []
+    for offered in offers:
+        rivals = [
+            other.distribution
+            for other in offers
+            if (other.kind, other.name) == (offered.kind, offered.name) and other is not offered
+        ]
+        status, error, sentence = "ok", "", ""
+        if rivals and offered.distribution != OWN_DISTRIBUTION:
+            status = "shadowed" if OWN_DISTRIBUTION in rivals else "clash"
+        try:
+            sentence = first_sentence(offered.load())
+        except PluginError as problem:
+            status, error = "broken", str(problem)
+        found.append(
+            {
+                **offered.facts,
+                "status": status,
+                "error": error,
+                "source": offered.source,
+                "sentence": sentence,
+            }
+        )
+    return found
 
 
-def _offered_components(registry: Registry) -> list[PluginEntry]:
-    steps = sorted(registry.steps, key=lambda step: (step.name, step.distribution))
-    return [*(offered for kind in KINDS for offered in registry.offered(kind)), *steps]
-
-
-@plugins.command("doctor")
-@json_option(help="Print JSON, with tracebacks.")
-@option("--details", "Show tracebacks.", is_flag=True)
-@runs_option
-@limit_option(default=60, help="What a single import may take.")
-@plugin_options
-def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
-    """Name plugins that are broken, clashing, stale, slow, or of another API version.
-
-    They are imported in other processes. Runs whose process died without a word are closed as
-    killed.
-
-    Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
-    are reported, and do no harm.
-    """
-    root = Path(runs)
-    for experiment in find_experiments(root):
-        for stored in mark_killed_runs(root, experiment):
-            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
-        for stored in find_runs(root, experiment):
-            if stored.damage:
-                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-    findings, loaded = diagnose_isolated(limit)
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            who = f"{finding.name} of {finding.distribution} {finding.version}"
-            click.echo(f"{finding.problem}: {who}: {finding.message}")
-            if details and finding.details:
-                click.echo(finding.details)
-        if not findings:
-            click.echo(f"all is well: {loaded} plugin(s) loaded")
-    return 0 if all(finding.harmless for finding in findings) else 3
+def first_sentence(cls: type[Any]) -> str:
+    """Return the first sentence of a docstring."""
+    paragraph = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(paragraph.split()), maxsplit=1)[0]
 
 
 @plugins.command("new")
@@ -134,7 +97,7 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
 @option("--into", "Folder to put it in.", default=".", show_default=True, type=click.Path())
 def new_plugin(name: str, into: str) -> None:
     """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
-    from dbgsom_core.plugins.template import render
+    from dbgsom_core.testing.template import render
 
     folder = render(name, Path(into))
     click.echo(
@@ -171,7 +134,7 @@ def show_component(name: str, as_json: bool) -> None:
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
     distribution, _, bare = name.rpartition(":")
-    offers = _offered_components(registry)
+    offers = registry.components()
     found = [
         offered
         for offered in offers
@@ -231,28 +194,20 @@ def describe(offered: PluginEntry) -> dict[str, Any]:
 @plugins.command("check")
 @click.argument("distribution", required=False)
 @json_option(help="Print JSON.")
-@limit_option(default=120, help="What a single check may take.")
 @plugin_options
-def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
+def check_plugins(distribution: str | None, as_json: bool) -> int:
     """Test every component and prepare step of DISTRIBUTION (of all third parties without one).
 
-    The checks run in another process: one that hangs, or that ends the process, has failed. Exit
-    code 3 when a promise is broken.
+    Exit code 3 when a promise is broken.
     """
-    from dbgsom_core.testing.kit import check_isolated
+    from dbgsom_core.testing import kit
 
-    report = check_isolated(distribution, limit)
-    broken = [
-        f"{record['name']} of {record['distribution']}: {record['error']}"
-        for record in report.broken
-    ]
-    if broken and is_strict():
-        raise PluginError("\n".join(broken))
+    report = kit.check_plugins(open_registry(), distribution)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
         return 3 if report.failed else 0
-    for plugin in broken:
-        click.echo(f"broken   {plugin}")
+    for record in report.broken:
+        click.echo(f"broken   {record['name']} of {record['distribution']}: {record['error']}")
     for component in report.components:
         who = "{kind} {name} of {distribution} {version}".format_map(component)
         verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
@@ -260,36 +215,6 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
         for state in ("failed", "skipped"):
             for name, message in component[state].items():
                 click.echo(f"         {state} {name}: {message}")
-    if not report.components and not broken:
+    if not report.components and not report.broken:
         click.echo("no third-party component is installed")
     return 3 if report.failed else 0
-
-
-@click.command("doctor")
-@click.argument("file", required=False, type=click.Path())
-@json_option(help="Print JSON.")
-@runs_option
-@limit_option(default=60, help="What a single import of a plugin may take.")
-@plugin_options
-def examine_machine(file: str | None, as_json: bool, runs: str, limit: float) -> int:
-    """Say whether this machine is ready to train.
-
-    Versions, threads, compiled loops, plugins, trackers, runs and disks are looked at; trackers are
-    those of FILE, or the default ones. Nothing is changed. Exit code 1 when something is broken.
-    """
-    from rich.console import Console
-    from rich.text import Text
-
-    from dbgsom_core.runs.doctor import examine
-
-    registry = open_registry()
-    experiment = None if file is None else load(file, (), registry)[1][0]
-    found = [*examine(experiment, registry, Path(runs), limit)]
-    console = Console(highlight=False)
-    if as_json:
-        click.echo(json.dumps([asdict(check) for check in found], indent=2))
-    for check in () if as_json else found:
-        hint = f" → {check.hint}" if check.hint else ""
-        text = as_text(f" {check.name}: {check.message}{hint}").replace("\n", "\\n")
-        console.print(Text.assemble(_SIGNS[check.state], text), soft_wrap=True)
-    return 1 if any(check.state == "broken" for check in found) else 0

@@ -40,16 +40,16 @@ from dbgsom_core.cli.show import (
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
+from dbgsom_core.experiments.trackers import Ranking, Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult
-from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs import stored_runs
 from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
 from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.training.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0
 _RUN_FIELDS = ("name", "experiment", "kind", "data", "tags")

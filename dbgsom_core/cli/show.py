@@ -21,7 +21,7 @@ from dbgsom_core.cli.console import (
     say,
 )
 from dbgsom_core.errors import DataError, DbgsomError, as_text
-from dbgsom_core.interfaces.trackers import Ranking, Variant
+from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage, read_run
 from dbgsom_core.runs.stored_runs import (

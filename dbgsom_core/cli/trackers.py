@@ -19,8 +19,8 @@ import click
 from dbgsom_core.cli.console import open_registry, option, plugin_options, print_notes, runs_option
 from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.experiments.trackers import Page
 from dbgsom_core.interfaces.guard import error_line, guarded
-from dbgsom_core.interfaces.trackers import Page
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, shutdown, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs

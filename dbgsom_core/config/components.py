@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from dbgsom_core.config.load import as_section
 from dbgsom_core.config.schema import (
-    COMPONENTS,
     DEFAULT,
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -37,6 +35,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.experiments.datasets import dataset_of_file
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry, use_registry
 from dbgsom_core.interfaces.guard import guarded
@@ -177,7 +176,8 @@ class Builder:
         try:
             cls = self.registry.find(kind, name)
         except UnknownNameError as error:
-            reject([("value", ("name",) if is_mapping else (), str(error))])
+            file = dataset_of_file(name) if kind == "dataset" else ""
+            reject([("value", ("name",) if is_mapping else (), file or str(error))])
         fields, names, findings = section.without("name"), {}, list[Finding]()
         for key, inner_kind in nested_fields(cls).items():
             if key in section:
@@ -193,10 +193,7 @@ class Builder:
             with use_registry(self.registry):
                 component = checked(cls, fields, known=("name", *nested_fields(cls)))
         except ValidationError as error:
-            findings += [
-                (what, steps, f"{message}{self._of_twin(kind, name, steps)}")
-                for what, steps, message in findings_of(error)
-            ]
+            findings += findings_of(error)
         except DbgsomError:
             raise
         except Exception as error:
@@ -206,30 +203,12 @@ class Builder:
             ) from error
         return reject(findings) if findings else Built(name, component, section, names)
 
-    def _of_twin(self, kind: str, name: str, steps: Sequence[str | int]) -> str:
-        """Return which third party's component of this name has a key that the built-in lacks."""
-        for twin in self.registry.twins(kind, name) if len(steps) == 1 else ():
-            with suppress(PluginError):
-                own, others = self.registry.find(kind, name), twin.load()
-                if steps[0] in others.model_fields.keys() - own.model_fields.keys():
-                    return f"; did you mean {twin.full_name}?"
-        return ""
-
     def notes_on(self, root: Section) -> Iterator[str]:
         """Yield sentences on what a configuration may hold and hardly means."""
         model = root.get("model")
         model = model if isinstance(model, Section) else Section()
         yield from _idle_keys(model, self)
         yield from _idle_measures(root, model, self)
-        for section, kinds in ((root, COMPONENTS), (model, MODEL_COMPONENTS)):
-            for key, kind in kinds.items():
-                for _, value in items_of(section.get(key)):
-                    name = _name(value, None)
-                    for twin in self.registry.twins(kind, name):
-                        yield (
-                            f"{key}: '{name}' is the built-in; {twin.distribution} has one of this "
-                            f"name, too: write {twin.full_name} if you mean that"
-                        )
 
     def _step(self, value: Any) -> Built:
         section = _named(STEP, value, None)

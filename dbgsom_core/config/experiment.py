@@ -46,6 +46,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -259,7 +260,7 @@ def _experiment(
     tracking = settings.tracking
     if tracking == DEFAULT:
         tracking = []
-        for name, traits in builder.registry.trackers().items():
+        for name, traits in tracker_classes(builder.registry).items():
             try:  # settings of a default tracker come from the environment, and may be wrong
                 tracking += [builder.component("tracker", name)] if traits.is_default else []
             except ValidationError as error:

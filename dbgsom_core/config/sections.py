@@ -308,9 +308,4 @@ def checked(
         return validate(cls, section)
     except ValidationError as error:
         wrong = error
-
-    def held(steps: Steps) -> str:
-        reference = mark_at(section, steps).reference
-        return f"what {reference} holds" if reference else ""
-
-    reject(explain_errors(wrong, cls, section, known, held))
+    reject(explain_errors(wrong, cls, with_references(section, section), known))

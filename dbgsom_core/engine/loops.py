@@ -125,24 +125,6 @@ def distances_to(X: NDArray[Any], prototypes: Floats, units: Integers, out: Floa
         out[i] = np.sqrt(total)
 
 
-def square_sums(prototypes: Floats, hits: Integers, squares: Floats, offsets: Floats) -> Floats:
-    """Return the sums (K, K) of ‖x - w_j‖² over the samples x with BMU b, for all b and j.
-
-    Only sums of samples are needed. With e = x - w_b and v = w_b - w_j,
-
-        Σ‖x - w_j‖² = Σ‖e‖² + n_b‖v‖² + 2 v·Σe.
-
-    w_b is the nearest prototype of each x, so ‖e‖ <= ‖x - w_j‖ and ‖v‖ <= 2‖x - w_j‖: no term is
-    more than four times the result, so that nothing cancels. ``squares`` (K,) are Σ‖e‖² by BMU,
-    ``offsets`` (K, D) Σe.
-    """
-    out = np.empty((len(prototypes), len(prototypes)))
-    for b, n_won in enumerate(hits):
-        differences = prototypes[b] - prototypes
-        out[b] = squares[b] + (differences * (n_won * differences + 2 * offsets[b])).sum(axis=1)
-    return out
-
-
 @compiled
 def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
     """Fill hops (K, K), or larger, by a breadth-first search over links (K, degree); -1: none."""

@@ -424,19 +424,18 @@ class Samples:
         """
         return SearchResult(self, prototypes, getattr(of, "of", of))
 
-    def offsets(self, prototypes: Floats, units: Integers) -> tuple[Floats, Floats]:
-        """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).
+    def unit_distances(self, prototypes: Floats, units: Integers) -> Floats:
+        """Return the distances (n,) to ``units`` (n,), in pieces of the rows.
 
         Where `is_euclidean`.
         """
         from dbgsom_core.engine import loops  # numba is slow to import
 
-        distance, out = np.empty(self.n), np.zeros(prototypes.shape)
+        distance = np.empty(self.n)
         for rows in pieces(0, self.n):
             X, own = loops.writeable_view(self.X[rows]), units[rows].astype(np.int64, copy=False)
             loops.distances_to(X, prototypes, own, distance[rows])
-            loops.add_weighted(X - prototypes[own], np.ones(len(X)), own, out)
-        return distance, out
+        return distance
 
     def distances(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """Return the distances (n, K), in the dtype of the samples."""

@@ -28,7 +28,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html, MapView, as_label, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
-from dbgsom_core.plugins.callbacks import line
+from dbgsom_core.training.callbacks import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -49,8 +49,8 @@ from dbgsom_core.estimators.samples import (
 )
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.interfaces.guard import guarded, own_error_names
-from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.callbacks import callback_notifier
 from dbgsom_core.training.fit import check_continues, fit_map
 from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (

@@ -152,25 +152,13 @@ class Evaluation:
         if found is not None:
             return found[:, 0]
         if self.data.is_euclidean:
-            return self._offsets[0]
+            return self.data.unit_distances(self.som_map.prototypes, self.bmu)
         return self.data.distances_to(self.som_map.prototypes, self.bmu)
 
     @property
     def n_all(self) -> int:
         """How many samples these stand for: ``drawn_from``, or as many as they are."""
         return self.drawn_from or int(self.data.n)
-
-    @cached_property
-    def _offsets(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.data.offsets(self.som_map.prototypes, self.bmu)
-
-    @property
-    def offsets(self) -> NDArray[np.float64] | None:
-        """Sum of what each neuron's samples are less its prototype, shape (K, D), metric's space.
-
-        None where the geometry is not Euclidean.
-        """
-        return self._offsets[1] if self.data.is_euclidean else None
 
     @cached_property
     def tree(self) -> Tree:
@@ -211,22 +199,6 @@ class Evaluation:
         import numpy as np
 
         return np.bincount(self.bmu, self.distance, len(self.som_map)).astype(np.float64)
-
-    @cached_property
-    def won_squares(self) -> NDArray[np.float64] | None:
-        """Sum of the squared distances of what neuron b won to prototype j, shape (K, K).
-
-        It takes one look at the samples instead of K; None where the geometry is not Euclidean.
-        """
-        import numpy as np
-
-        from dbgsom_core.engine.loops import square_sums  # numba is slow to import
-
-        if (offsets := self.offsets) is None:
-            return None
-        prototypes, squares = self.som_map.prototypes, np.square(self.distance)
-        sums = np.bincount(self.bmu, squares, len(prototypes)).astype(np.float64)
-        return square_sums(prototypes, self.hits, sums, offsets)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

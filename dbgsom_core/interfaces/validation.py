@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError, described
-from dbgsom_core.interfaces.datasets import check_data
 from dbgsom_core.interfaces.metrics import CLAIMS, HANDLES
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import Death, Insert, SomMap
@@ -31,7 +30,7 @@ _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 _FEW = 12  # samples between which a metric's promises are tried before a fit
 _FEW_PAIRWISE = 4  # the same of a metric that is called for each pair
 _LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # of a winner, for sums of what it wins
-_RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators")
+_RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators", "dbgsom_core.experiments")
 _SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
@@ -39,7 +38,10 @@ def call(component: Any, name: str, method: Callable[..., Any], given: tuple[Any
     """Call a method of a component with read-only arguments; return its checked answer."""
     answer = method(*(read_only(one) for one in given))
     check = CHECKS.get((component.KIND, name))
-    return answer if check is None else check(component, answer, *given)
+    if check is not None:
+        return check(component, answer, *given)
+    check = component.answer_checks.get(name)
+    return answer if check is None else check(answer)
 
 
 def read_only(value: Any) -> Any:
@@ -354,7 +356,6 @@ def _samples(engine: Any, answer: Any, X: Any, metric: Any, weights: Any = None)
 
 
 _flag = _must_be("True or False", lambda answer: isinstance(answer, (bool, np.bool_)))
-_text = _must_be("text", lambda answer: isinstance(answer, str))
 
 
 def check_promises(metric: Any, X: NDArray[Any]) -> None:
@@ -427,19 +428,6 @@ def _first_prototypes(initialisation: Any, answer: Any, start: Any) -> NDArray[A
     return numbers(answer, (len(start), start.n_features), "prototypes")
 
 
-def _data(dataset: Any, answer: Any) -> Any:
-    return check_data(answer)
-
-
-def _opened_data(dataset: Any, answer: Any) -> Any:
-    return None if answer is None else check_data(answer, in_memory=False)
-
-
-_observer = _must_be(
-    "an object with lifecycle hooks", lambda one: not (one is None or isinstance(one, type))
-)
-_page = _must_be("a Page", lambda one: hasattr(one, "address"))
-
 CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("metric", "pairwise"): _pairwise,
     ("metric", "assign"): _assigned,
@@ -464,14 +452,8 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("labeller", "probabilities"): _probabilities,
     ("labeller", "learn"): _learned,
     ("labeller", "answer"): _answers,
-    ("dataset", "load"): _data,
-    ("dataset", "opened"): _opened_data,
     ("measure", "compute"): _number,
     ("figure", "draw"): _figure,
-    ("tracker", "observer"): _observer,
-    ("tracker", "how_to_open"): _text,
-    ("tracker", "reachable"): _text,
-    ("tracker", "page"): _page,
     ("engine", "over"): _samples,
 }
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
-import re
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from importlib.util import find_spec
-from pathlib import Path, PurePath
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -27,19 +22,8 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.datasets import DatasetComponent
-from dbgsom_core.interfaces.engine import EngineComponent
-from dbgsom_core.interfaces.figures import FigureComponent
-from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.guard import RAISED, error_line
-from dbgsom_core.interfaces.initialisations import GridComponent, InitialisationComponent
-from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
-from dbgsom_core.interfaces.labellers import LabellerComponent
-from dbgsom_core.interfaces.measures import MeasureComponent
-from dbgsom_core.interfaces.metrics import MetricComponent
-from dbgsom_core.interfaces.stopping import StoppingComponent
 from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.trackers import TrackerComponent
 from dbgsom_core.interfaces.version import API_VERSION
 
 GROUP = "dbgsom.plugins"
@@ -47,34 +31,6 @@ OWN_DISTRIBUTION = "dbgsom-core"
 STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
 _OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
 _HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
-_REPLACED = {("engine", "blocks"): "dask"}  # by kind and name
-_FILES = {  # data sets that read files, by the end of a name
-    **dict.fromkeys((".csv", ".tsv"), "csv"),
-    **dict.fromkeys((".parquet", ".pq"), "parquet"),
-    **dict.fromkeys((".feather", ".arrow"), "feather"),
-    ".npy": "npy",
-    ".npz": "npz",
-}
-# The base of each kind, from which its components derive.
-BASES: dict[str, type[Component]] = {
-    base.KIND: base
-    for base in (
-        MetricComponent,
-        KernelComponent,
-        GrowthComponent,
-        InitialisationComponent,
-        GridComponent,
-        ScheduleComponent,
-        StoppingComponent,
-        LabellerComponent,
-        DatasetComponent,
-        MeasureComponent,
-        FigureComponent,
-        TrackerComponent,
-        EngineComponent,
-    )
-}
-
 _redirecting = threading.Lock()
 _stdouts: list[Any] = []  # the original stdout, once for each active redirection
 
@@ -104,10 +60,6 @@ class PluginRecord:
         One sentence; empty without an error.
     details : str
         The traceback of a broken plugin.
-    import_seconds : float
-        How long importing the entry point and calling its hooks took.
-    api_version : int or None
-        ``DBGSOM_API_VERSION`` of the module, where it could be imported.
     """
 
     name: str
@@ -116,9 +68,6 @@ class PluginRecord:
     status: Literal["ok", "broken", "disabled"] = "ok"
     error: str = ""
     details: str = ""
-    import_seconds: float = 0.0
-    module: str = ""
-    api_version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,71 +96,38 @@ class PluginEntry:
             return self.offer
         return f"{self.offer.__module__}:{self.offer.__qualname__}"
 
-    @property
-    def sentence(self) -> str:
-        """The first sentence of its docstring; read from the source where it is not imported."""
-        docstring = self.offer.__doc__
-        if isinstance(self.offer, str):
-            module, _, attribute = self.offer.partition(":")
-            loaded = getattr(sys.modules.get(module), attribute, None)
-            docstring = _docstrings(module).get(attribute) if loaded is None else loaded.__doc__
-        first = " ".join((docstring or "").strip().partition("\n\n")[0].split())
-        return re.split(r"(?<=[.!?]) (?=[A-Z])", first, maxsplit=1)[0]
-
     def means(self, cls: type[Component]) -> bool:
-        """Return whether this is the class ``cls``, which is imported already.
-
-        An entry may name a module that only re-exports the class, ``"package:Class"``.
-        """
+        """Return whether this is the class ``cls``, which is imported already."""
         if not isinstance(self.offer, str):
             return self.offer is cls
-        module, _, attribute = self.offer.partition(":")
-        same = attribute == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]
-        if same and module != cls.__module__:
-            try:
-                return self.load() is cls
-            except PluginError:  # a broken module has no classes
-                return False
-        return self.offer == f"{cls.__module__}:{cls.__qualname__}" or (
-            getattr(sys.modules.get(module), attribute, None) is cls
-        )
+        module, _, name = self.offer.partition(":")
+        return getattr(sys.modules.get(module), name, None) is cls
 
     def load(self) -> type[Component]:
+        """Return the class, imported; raise `PluginError` with the cause where it is none."""
         who = f"{self.kind} '{self.name}' of {self.distribution} {self.version}"
-        loaded: Any = self.offer
-        try:
-            if isinstance(loaded, str):
+        loaded = self.offer
+        if isinstance(loaded, str):
+            try:
                 with stdout_to_stderr():
                     loaded = resolve_name(loaded)
-        except RAISED as error:
-            raise PluginError(
-                f"{who} cannot be imported from {self.source} ({type(error).__name__}: {error}); "
-                "reinstall or disable that plugin"
-            ) from error
-        if self.kind not in KINDS:
-            return loaded  # type: ignore[no-any-return]
-        if problem := problem_of(self.kind, loaded):
+            except RAISED as error:
+                cause = error_line(error)
+                raise PluginError(f"{who} cannot be imported from {self.offer}: {cause}") from error
+        problem = problem_of(self.kind, loaded) if self.kind in KINDS else ""
+        if problem:
             raise PluginError(f"{who} {problem}")
         return loaded  # type: ignore[no-any-return]
 
 
-@lru_cache
-def _docstrings(module: str) -> dict[str, str | None]:
-    try:
-        spec = find_spec(module)
-        tree = ast.parse(Path(str(spec and spec.origin)).read_bytes())
-    except RAISED:  # the parent packages are imported, and may raise anything
-        return {}
-    return {one.name: ast.get_docstring(one) for one in tree.body if isinstance(one, ast.ClassDef)}
-
-
 def problem_of(kind: str, cls: Any) -> str:
     """Return why a class is no component of a kind, as the rest of a sentence; empty: it is one."""
-    base = BASES[kind]
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        return f"must be a class derived from dbgsom_core.api.{base.__name__}"
+    base = f"dbgsom_core.api.{kind.capitalize()}Component"
+    is_component = isinstance(cls, type) and issubclass(cls, Component)
+    if not is_component or getattr(cls, "KIND", None) != kind:
+        return f"must be a class derived from {base}"
     lacking = cls.lacks()
-    return f"lacks {lacking}; see dbgsom_core.api.{base.__name__}" if lacking else ""
+    return f"lacks {lacking}; see {base}" if lacking else ""
 
 
 class Registry:
@@ -231,10 +147,10 @@ class Registry:
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
         """Load every entry point but the disabled ones, named by themselves or distributions."""
         registry, off = cls(), set(disabled)
-        for point, distribution, its_version in installed_points():
-            record = PluginRecord(point.name, distribution, its_version, module=point.value)
-            foreign = own_only and distribution != OWN_DISTRIBUTION
-            if foreign or off & {point.name, distribution}:
+        for point, distribution, version in installed_points():
+            record = PluginRecord(point.name, distribution, version)
+            is_foreign = own_only and distribution != OWN_DISTRIBUTION
+            if is_foreign or off & {point.name, distribution}:
                 record = replace(record, status="disabled")
             else:
                 record = registry._load(point, record)
@@ -242,24 +158,15 @@ class Registry:
         return registry
 
     def _load(self, point: EntryPoint, record: PluginRecord) -> PluginRecord:
-        started, plugin, error, details = time.perf_counter(), None, "", ""
-        with stdout_to_stderr():
-            try:
+        try:
+            with stdout_to_stderr():
                 plugin = point.load()
                 self.register(plugin, record.name, record.distribution, record.version)
-            except RAISED as problem:
-                named = isinstance(problem, PluginError)
-                error = str(problem) if named else error_line(problem)
-                details = traceback.format_exc()
-        stated = getattr(plugin, "DBGSOM_API_VERSION", None)
-        return replace(
-            record,
-            status="broken" if error else "ok",
-            error=error,
-            details=details,
-            import_seconds=time.perf_counter() - started,
-            api_version=stated if isinstance(stated, int) else None,
-        )
+        except RAISED as error:
+            cause = str(error) if isinstance(error, PluginError) else error_line(error)
+            details = traceback.format_exc()
+            return replace(record, status="broken", error=cause, details=details)
+        return record
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """Return a sentence for each name of a plugin to disable that no plugin has."""
@@ -314,25 +221,27 @@ class Registry:
             reason = str(error).strip().splitlines()[-1]  # the lines before say where the hook is
             raise PluginError(f"{name} cannot be registered: {reason}") from error
         try:
-            hooks = _hooks_of(plugin, self._manager)
-            offers: list[PluginEntry] = []
-            for kind, hook in _OFFER_HOOKS.items():
-                for key, offer in _offers_of(plugin, hook, distribution) if hook in hooks else ():
-                    _check_offer(kind, key, offer, distribution)
-                    if any(
-                        (one.kind, one.name, one.distribution) == (kind, key, distribution)
-                        for one in self._of_kind(kind)
-                    ):
-                        raise PluginError(
-                            f"{kind} '{key}' is offered twice by {distribution}; rename one"
-                        )
-                    offers.append(PluginEntry(kind, key, offer, distribution, version, name))
+            offers = list(self._entries(plugin, name, distribution, version))
         except RAISED:
-            self._manager.unregister(plugin)
+            self._manager.unregister(plugin)  # a plugin is there as a whole or not at all
             raise
-        if {*hooks} & {*LIFECYCLE_HOOKS}:
-            offers.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
         self._offers += offers
+
+    def _entries(
+        self, plugin: Any, name: str, distribution: str, version: str
+    ) -> Iterator[PluginEntry]:
+        """Yield what a plugin offers; raise `PluginError` where one of its hooks is wrong."""
+        hooks = _hooks_of(plugin, self._manager)
+        for kind, hook in _OFFER_HOOKS.items():
+            known = {one.name for one in self._of_kind(kind) if one.distribution == distribution}
+            for key, offer in _offers_of(plugin, kind, hook, distribution) if hook in hooks else ():
+                if key in known:
+                    raise PluginError(
+                        f"{kind} '{key}' is offered twice by {distribution}; rename one"
+                    )
+                yield PluginEntry(kind, key, offer, distribution, version, name)
+        if not hooks.isdisjoint(LIFECYCLE_HOOKS):
+            yield PluginEntry(OBSERVER, name, plugin, distribution, version, name)
 
     def _of_kind(self, kind: str) -> list[PluginEntry]:
         return [one for one in self._offers if one.kind == kind]
@@ -347,11 +256,10 @@ class Registry:
         """Prepare steps, whose classes are no components."""
         return self._of_kind(STEP)
 
-    def classes(self) -> list[PluginEntry]:
-        """Return all that can be imported: components by kind, prepare steps and transformers."""
-        components = [one for kind in KINDS for one in self.offered(kind)]
-        listed = [replace(one, offer=one.offer.where) for one in self._of_kind(TRANSFORMER)]
-        return [*components, *self.steps, *listed]
+    def components(self) -> list[PluginEntry]:
+        """Return the entries of all components, by kind, and of prepare steps."""
+        found = [one for kind in KINDS for one in self.offered(kind)]
+        return [*found, *self.offered(STEP)]
 
     @property
     def prepare_steps(self) -> dict[str, list[str]]:
@@ -398,22 +306,8 @@ class Registry:
             )
         return (own or candidates)[0]
 
-    def twins(self, kind: str, name: str) -> list[PluginEntry]:
-        """Return what third parties offer under a bare name that means a built-in."""
-        same = [one for one in self.offered(kind) if one.name == name]
-        has_own = any(one.distribution == OWN_DISTRIBUTION for one in same)
-        return [one for one in same if has_own and one.distribution != OWN_DISTRIBUTION]
-
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
-
-    def trackers(self) -> dict[str, type[TrackerComponent]]:
-        """Return the classes of all trackers by name, without broken ones."""
-        found: dict[str, Any] = {}
-        for name in self.names("tracker"):
-            with suppress(PluginError):
-                found[name] = self.find("tracker", name)
-        return found
 
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance.
@@ -470,40 +364,26 @@ class Registry:
         return offered
 
     def _unknown_message(self, kind: str, name: str) -> str:
-        if (kind, name) in _REPLACED:
-            return f"{kind} '{name}' is gone: take '{_REPLACED[kind, name]}' in its place"
-        form = _FILES.get(PurePath(name).suffix.lower()) if kind == "dataset" else None
-        if form is not None:
-            written = f"dataset: {{name: {form}, path: {name}}}"
-            return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"
-        hint = did_you_mean(name, self.names(kind))
+        names, distribution = self.names(kind), name.rpartition(":")[0]
+        loaded = {one.distribution for one in self.records if one.status == "ok"}
+        hint = did_you_mean(name, names)
+        if distribution and distribution not in loaded:
+            hint = f"; no plugin of {distribution} is loaded here"
+        elif not hint:
+            hint = f"; known: {', '.join(names)}"
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
-        known = "" if hint else f"; known: {', '.join(self.names(kind))}"
-        distribution, _, bare = name.rpartition(":")
-        if distribution:
-            status = {one.distribution: one.status for one in self.records}.get(distribution)
-            near = hint or did_you_mean(bare, self.names(kind))
-            why = f"{distribution} is {status}"
-            if status is None:
-                why = f"the package '{distribution}' is installed, and no plugin of it offers that"
-                try:
-                    version(distribution)
-                except (PackageNotFoundError, ValueError):
-                    why = f"the package '{distribution}' is not installed here"
-            hint, known = f"; {why}{near}" if status != "ok" else hint, ""
-        return f"unknown {kind} '{name}'{hint}{known}{suspects}"
+        return f"unknown {kind} '{name}'{hint}{suspects}"
 
 
 def installed_points() -> list[tuple[EntryPoint, str, str]]:
     """Return the entry points of all plugins with distribution and version, built-ins first."""
-    found = [
-        (
-            point,
-            *(("unknown", "0") if point.dist is None else (point.dist.name, point.dist.version)),
-        )
-        for point in entry_points(group=GROUP)
-    ]
+    found = []
+    for point in entry_points(group=GROUP):
+        if point.dist is None:
+            found.append((point, "unknown", "0"))
+        else:
+            found.append((point, point.dist.name, point.dist.version))
     return sorted(found, key=lambda one: (one[1] != OWN_DISTRIBUTION, one[1], one[0].name))
 
 
@@ -527,38 +407,36 @@ def get_registry() -> Registry:
 # -------------------------------------------------------------------- checks of a single plugin
 
 
-def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> list[str]:
-    hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
-    for name in hooks:
-        if name not in _HOOKS:
-            hint = did_you_mean(name, _HOOKS) or f"; known: {', '.join(_HOOKS)}"
-            raise PluginError(f"unknown hook '{name}'{hint}")
+def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> set[str]:
+    hooks = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
+    for name in hooks.difference(_HOOKS):
+        hint = did_you_mean(name, _HOOKS) or f"; known: {', '.join(_HOOKS)}"
+        raise PluginError(f"unknown hook '{name}'{hint}")
     for name in _HOOKS:
         if name not in hooks and inspect.isfunction(getattr(plugin, name, None)):
             raise PluginError(f"{name} lacks the decorator: write @hookimpl above it")
     return hooks
 
 
-def _offers_of(plugin: Any, hook: str, distribution: str) -> Iterable[tuple[Any, Any]]:
+def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Iterator[tuple[str, Any]]:
+    types: Any = str
+    what = "'module:Class'"
+    if kind in KINDS:
+        types, what = (str, type), "classes or 'module:Class'"
+    elif kind == TRANSFORMER:
+        types, what = StoredType, "StoredType"
+    who = f"{hook} of {distribution}"
     offers = getattr(plugin, hook)()
     if not isinstance(offers, Mapping):
-        what = {PREPARE_STEPS: "'module:Class'", TRANSFORMERS: "StoredType"}.get(hook, "classes")
         raise PluginError(
-            f"{hook} of {distribution} must return a mapping of names to {what}, not "
-            f"{type(offers).__name__}"
+            f"{who} must return a mapping of names to {what}, not {type(offers).__name__}"
         )
-    return offers.items()
-
-
-def _check_offer(kind: str, name: Any, offer: Any, distribution: str) -> None:
-    who = f"{_OFFER_HOOKS[kind]} of {distribution}"
-    if not isinstance(name, str) or ":" in name or not name.strip():
-        raise PluginError(
-            f"{who} offers {name!r}, which is no name: use lower-case letters, digits and _"
-        )
-    kinds: Any = (str, type) if kind in KINDS else str
-    what = "classes or 'module:Class'" if kind in KINDS else "'module:Class'"
-    if kind == TRANSFORMER:
-        kinds, what = StoredType, "StoredType"
-    if not isinstance(offer, kinds) or (isinstance(offer, str) and not all(offer.partition(":"))):
-        raise PluginError(f"{who} must map names to {what}, not {name!r} to {offer!r}")
+    for name, offer in offers.items():
+        if not isinstance(name, str) or ":" in name or not name.strip():
+            raise PluginError(
+                f"{who} offers {name!r}, which is no name: use lower-case letters, digits and _"
+            )
+        is_half = isinstance(offer, str) and not all(offer.partition(":"))
+        if is_half or not isinstance(offer, types):
+            raise PluginError(f"{who} must map names to {what}, not {name!r} to {offer!r}")
+        yield name, offer

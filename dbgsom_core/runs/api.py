@@ -34,9 +34,9 @@ from dbgsom_core.config.load import merged
 from dbgsom_core.config.sections import Problems, plain
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
-from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun

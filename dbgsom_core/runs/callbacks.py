@@ -18,13 +18,13 @@ from pydantic import ValidationError
 from dbgsom_core.config import Experiment, parse_experiment
 from dbgsom_core.config.sections import findings_of
 from dbgsom_core.errors import ConfigError
+from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.trackers import Run, tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, guarded, who
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
-from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 
@@ -174,7 +174,7 @@ def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
 
 
 def default_tracking(registry: Registry) -> Tracking:
-    usual = (name for name, tracker in registry.trackers().items() if tracker.is_default)
+    usual = (name for name, tracker in tracker_classes(registry).items() if tracker.is_default)
     return [(name, build_tracker(name, registry)) for name in usual]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from dbgsom_core.config import Experiment, Sweep, shortened
 from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.estimators.planning import SIZING, Plan, estimate_fit, format_seconds, format_size
+from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.current import active_registry
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.data import load_data, same_data

@@ -59,8 +59,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
+from dbgsom_core.experiments.trackers import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.privacy import masked, without_secrets
-from dbgsom_core.interfaces.trackers import ARTIFACTS, SCALARS
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_core.tables.safe_files import (
     open_regular,

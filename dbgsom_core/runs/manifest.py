@@ -21,10 +21,10 @@ from typing_extensions import TypedDict
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.components import AUTO
+from dbgsom_core.experiments.trackers import Ranking, Run, tracker_classes
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
 
@@ -283,7 +283,7 @@ def data_title(section: Any, name: str) -> str:
 def describe_environment(
     registry: Registry, experiment: Any, parts: Parts | None = None
 ) -> dict[str, Any]:
-    packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
+    packages = (name for tracker in tracker_classes(registry).values() for name in tracker.packages)
     environment = {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),

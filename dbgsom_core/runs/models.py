@@ -20,7 +20,8 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.answers import column_names, columns_of_answers, select_columns
 from dbgsom_core.estimators.model_file import FittedModel, load
-from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import Registry
@@ -84,7 +85,7 @@ class FoundModel:
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
-    for tracker, traits in registry.trackers().items():
+    for tracker, traits in tracker_classes(registry).items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
                 store = {traits.store_field: uri} if uri and traits.store_field else {}

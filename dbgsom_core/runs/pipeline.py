@@ -26,13 +26,13 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
-from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import (
     EpochCallback,

@@ -27,8 +27,8 @@ from dbgsom_core.estimators.samples import (
     prepared,
 )
 from dbgsom_core.interfaces.guard import RAISED, error_line
-from dbgsom_core.plugins.importing import installed_only
 from dbgsom_core.plugins.registry import stdout_to_stderr
+from dbgsom_core.runs.importing import installed_only
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category

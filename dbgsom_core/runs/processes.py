@@ -26,11 +26,11 @@ from typing import Any
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.runtime import MOST_THREADS, available_threads, compile_clock
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import SIGNALS, make_callbacks, mirror_ended, shutdown
 from dbgsom_core.runs.data import load_data, same_data
@@ -38,6 +38,7 @@ from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import Task, run_task
 from dbgsom_core.runs.results import warnings_as_notes
 from dbgsom_core.runs.stored_runs import clean_up_finished, mark_killed
+from dbgsom_core.training.callbacks import call
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_BETWEEN_EPOCHS = 0.05

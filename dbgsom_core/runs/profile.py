@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text, did_you_mean
-from dbgsom_core.interfaces.figures import ClusterProfile, GroupCounts
+from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
 from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.interfaces.datasets import Data
+    from dbgsom_core.experiments.datasets import Data
 
 Floats = NDArray[np.float64]
 Batches = Callable[[], Iterator[tuple[slice, Floats]]]  # places and rows, some after the other

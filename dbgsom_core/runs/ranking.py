@@ -18,7 +18,7 @@ import numpy as np
 
 from dbgsom_core.config import DecideSettings, shortened, with_defaults
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
-from dbgsom_core.interfaces.trackers import Ranking, Variant
+from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import is_reference

@@ -27,8 +27,8 @@ from dbgsom_core.estimators.answers import (
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.samples import names_after
+from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation

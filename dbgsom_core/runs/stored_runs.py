@@ -33,9 +33,9 @@ from dbgsom_core.config import (
     with_defaults,
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
+from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
 from dbgsom_core.interfaces.privacy import shell_word
-from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (

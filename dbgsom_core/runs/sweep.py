@@ -17,10 +17,10 @@ import numpy as np
 
 from dbgsom_core.config import Child, Experiment, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
-from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
-from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import runs_folder, shutdown
 from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence

@@ -573,7 +573,6 @@ def check_same_answers(component: Any, subject: Subject) -> None:
         "quantization error": lambda one: one.calculate_quantization_error(new),
         "evaluation": lambda one: one.evaluate(new).distance,
         "chunks": lambda one: np.vstack([block for _, block in one.evaluate(new).chunks()]),
-        "squares": lambda one: one.evaluate(new).won_squares,
     }
     for name, of in answers.items():
         assert np.array_equal(of(mine), of(local)), f"{name} differs from engine 'local'"

@@ -1,4 +1,4 @@
-"""Checks of components: definition, registry, and runs under pytest or in another process."""
+"""Checks of components: definition, registry, and runs under pytest or by a command."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
 from dbgsom_core.interfaces.metrics import CLAIMS
 from dbgsom_core.interfaces.version import API_VERSION
-from dbgsom_core.plugins.doctor import Send, enabled_distributions, import_failure, run_isolated
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,
-    TRANSFORMER,
     PluginEntry,
+    Registry,
     get_registry,
     problem_of,
+    stdout_to_stderr,
 )
 
 if TYPE_CHECKING:
@@ -382,67 +382,38 @@ class LacksFieldsError(Exception):
     """A component has required fields without examples, or a prepare step required arguments."""
 
 
-def check_isolated(distribution: str | None, limit: float) -> Report:
+def check_plugins(registry: Registry, distribution: str | None) -> Report:
     """Run every check of the components of a distribution, or of all third parties.
-
-    A process runs those of a distribution one after the other. A check that takes longer than
-    ``limit`` seconds, or that ends the process, has failed: the other checks of its component are
-    left out, and another process goes on with the next component.
 
     Raises
     ------
     UnknownNameError
         No plugin comes from this distribution.
     """
-    known = enabled_distributions()
-    if distribution is not None and distribution not in known:
+    known = {one.distribution for one in registry.records if one.status != "disabled"}
+    if distribution is None:
+        wanted = known - {OWN_DISTRIBUTION}
+    elif distribution in known:
+        wanted = {distribution}
+    else:
         hint = did_you_mean(distribution, known) or f"; known: {', '.join(sorted(known))}"
         raise UnknownNameError(f"no plugin comes from a distribution '{distribution}'{hint}")
     report = Report()
-    for one, (_, name) in known.items():
-        if one == distribution or (distribution is None and one != OWN_DISTRIBUTION):
-            _check_distribution(one, name, limit, report)
+    for record in registry.broken:
+        if record.distribution in wanted:
+            keys = ("name", "distribution", "error")
+            report.broken.append({key: getattr(record, key) for key in keys})
+    with stdout_to_stderr():  # of what components print
+        for offered in registry.components():
+            if offered.distribution in wanted:
+                with TemporaryDirectory() as folder:
+                    report.components.append(check_offer(offered, Path(folder)))
     return report
 
 
-def _check_distribution(distribution: str, name: str, limit: float, report: Report) -> None:
-    done, ended = 0, "not begun"
-    while ended:
-        values, ended = run_isolated(f"{__name__}:work", distribution, limit, done)
-        report.broken += [one["broken"] for one in values if "broken" in one and done == 0]
-        found = [one["component"] for one in values if "component" in one]
-        if ended:  # by the check that the last value names
-            check, facts = values[-1].get("at", ("", {})) if values else ("", {})
-            if not facts:
-                error = import_failure(ended)
-                report.broken.append({"name": name, "distribution": distribution, "error": error})
-                return
-            rest = {"rest": f"it {ended}"}
-            found.append({**facts, "passed": [], "failed": {check: ended}, "skipped": rest})
-        report.components += found
-        done += len(found)
-
-
-def work(distribution: str, done: int, send: Send) -> None:
-    """Run the checks of a distribution, from a component on; see `run_isolated`."""
-    registry = get_registry()
-    for one in registry.broken:
-        if one.distribution == distribution:
-            keys = ("name", "distribution", "error")
-            send({"broken": {key: getattr(one, key) for key in keys}})
-    offers = [one for one in registry.classes() if one.distribution == distribution]
-    for offered in [one for one in offers if one.kind != TRANSFORMER][done:]:
-        with TemporaryDirectory() as folder:
-            send({"component": check_offer(offered, Path(folder), send)})
-
-
-def check_offer(offered: PluginEntry, folder: Path, send: Send) -> dict[str, Any]:
-    """Run the checks of what is offered; return its facts and how they ended.
-
-    What each check is called goes to ``send`` before it begins.
-    """
+def check_offer(offered: PluginEntry, folder: Path) -> dict[str, Any]:
+    """Run the checks of what is offered; return its facts and how they ended."""
     found: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
-    send({"at": ("load", offered.facts)})
     try:
         component = build(offered, folder)
     except (LacksFieldsError, unittest.SkipTest) as lacking:
@@ -450,7 +421,6 @@ def check_offer(offered: PluginEntry, folder: Path, send: Send) -> dict[str, Any
     except RAISED as error:
         return found | {"failed": {"load": str(error) or error_line(error)}}
     for check in checks_for(component, offered.kind, name=offered.name):
-        send({"at": (check.name, offered.facts)})
         outcome = run_check(check, component)
         if outcome.status == "passed":
             found["passed"].append(check.name)

@@ -133,7 +133,7 @@ def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
     [
         ({}, "experiment: is required\ndataset: is required"),
         ([], "a configuration is a mapping of keys to values"),
-        ({"seed": "x"}, "seed: must be an integer, not the text 'x'"),
+        ({"seed": "x"}, "seed: must be an integer, not 'x'"),
         ({"seed": {1}}, "seed: must be a plain value, a list or a mapping, not of the type set"),
         (
             {"dataset": np.eye(2)},

@@ -210,7 +210,6 @@ def test_it_answers_for_tables_as_for_arrays(mapped, engine, samples):
         "novelty": lambda one, new: one.score_samples(new),
         "error": lambda one, new: one.calculate_quantization_error(new),
         "imputed": lambda one, new: one.impute(new),
-        "squares": lambda one, new: one.evaluate(new).won_squares,
         "distance": lambda one, new: one.evaluate(new).distance,
         "chunks": lambda one, new: np.vstack([part for _, part in one.evaluate(new).chunks()]),
     }

@@ -55,7 +55,7 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
     [
         ({"spreading_factor": 1.5}, r"growth\.spreading_factor must be .*1.*not 1\.5"),
         ({"spreading_factor": 0.0}, r"growth\.spreading_factor must be .*0"),
-        ({"max_neurons": 3}, "max_neurons must be an integer between 4"),
+        ({"max_neurons": 3}, "max_neurons must be greater than or equal to 4"),
         ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"epochs": 2.5}, "epochs must be an integer"),
         ({"tol": -1.0}, "tol must be"),
@@ -75,18 +75,18 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
         ),
         (
             {"kernel": {"name": "gaussian", "start": "wide"}},
-            r"kernel\.start must be a number or 'auto', not the text 'wide'",
+            r"kernel\.start must be a number or 'auto', not 'wide'",
         ),
         (
             {"metric": {"name": "mahalanobis", "shrinkage": True}},
-            r"metric\.shrinkage must be a number between 0 and 1 or 'ledoit_wolf', not true",
+            r"metric\.shrinkage must be a number or 'ledoit_wolf', not true",
         ),
         ({"kernel": Directed()}, "Directed is no kernel"),
         ({"growth": 7}, "growth must be a name"),
         ({"engine": "locl"}, "engine"),
         (
             {"engine": {"name": "local", "threads": 0}},
-            r"engine\.threads must be .* between 1 and 1024, not 0",
+            r"engine\.threads must be greater than or equal to 1, not 0",
         ),
         ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
         (

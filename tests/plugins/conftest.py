@@ -6,14 +6,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from pkgutil import resolve_name
 from unittest import mock
 
 import pytest
 
-from dbgsom_core.plugins import doctor
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.testing import kit
 
 ROOT = Path(__file__).parents[2]
 _BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
@@ -106,22 +103,6 @@ def client():
             client.close()
     finally:
         cluster.close()
-
-
-@pytest.fixture
-def unisolated(monkeypatch):
-    """Do the work of isolated processes in this one; the limits that they were given."""
-    limits = []
-
-    def run_here(work, distribution, limit, *arguments):
-        limits.append(limit)
-        sent = []
-        resolve_name(work)(distribution, *arguments, sent.append)
-        return sent, ""
-
-    for module in (doctor, kit):
-        monkeypatch.setattr(module, "run_isolated", run_here)
-    return limits
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 ``FAULTS`` holds each variant with the check of the kit that finds it, and what that says.
 """
 
-import ctypes
 import itertools
 import sys
 import time
@@ -159,13 +158,6 @@ class Kernel(KernelComponent):
 
     def weight(self, hops, width):
         return np.exp(-0.5 * np.square(np.asarray(hops, dtype=np.float64) / width))
-
-
-class Ending(Kernel):
-    """Ends the process."""
-
-    def weight(self, hops, width):
-        ctypes.CDLL(None)._exit(0)
 
 
 def raising(self):

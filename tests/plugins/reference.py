@@ -26,10 +26,10 @@ dtype, float32 or float64, in which they were given.
 """
 # What methods are given, by module.
 _GIVEN = {
+    "experiments.trackers": ("Variant",),
     "interfaces.context": ("Chunk", "Context"),
     "interfaces.epochs": ("GrowthEvent",),
     "interfaces.measures": ("Interval",),
-    "interfaces.trackers": ("Variant",),
     "som_map.tree": ("Tree",),
 }
 _OWN = ("self", "cls")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.interfaces.privacy import masked
-from dbgsom_core.plugins.callbacks import Callbacks
 
 
 class Failing:

@@ -129,7 +129,7 @@ def test_the_reference_is_made_from_the_docstrings():
 
 
 def test_every_hook_is_called_with_all_its_arguments():
-    from dbgsom_core.plugins.callbacks import Callbacks
+    from dbgsom_core.experiments.callbacks import Callbacks
 
     seen = {}
 

@@ -49,5 +49,5 @@ def test_lists_do_for_tuples_and_nested_keys_are_known(iris):
     assert Array(values=[[1.0, 2.0]]).values == ((1.0, 2.0),)
     with pytest.raises(ValueError, match=r"growth\.base\.row unknown key; did you mean 'rows'"):
         SomVQ(growth={"name": "hierarchical", "base": {"name": "fixed", "row": 2}}).fit(iris[0])
-    with pytest.raises(ValueError, match=r"init\.values must be a list .*, not 3"):
+    with pytest.raises(ValueError, match=r"init\.values must be a list, not 3"):
         SomVQ(init={"name": "array", "values": 3}).fit(iris[0])

@@ -9,13 +9,10 @@ from pydantic import Field
 
 from dbgsom_core import hookspecs
 from dbgsom_core.api import KernelComponent, MeasureComponent, MetricComponent, hookimpl
-from dbgsom_core.config import parse_experiment
-from dbgsom_core.errors import ConfigError, PluginError, UnknownNameError
+from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import registry as plugins_module
-from dbgsom_core.plugins.registry import PluginEntry, Registry, get_registry, stdout_to_stderr
-from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.plugins.registry import Registry, get_registry, stdout_to_stderr
 
 
 class Laplace(KernelComponent):
@@ -91,7 +88,7 @@ def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(insta
         (plugin(version=99), "plugin API 99, this dbgsom-core supports 1"),
         (plugin(dbgsom_kernals={"x": Laplace}), "did you mean 'dbgsom_kernels'"),
         (plugin(dbgsom_epoch_finished=lambda run, epok: None), "are declared in the hookimpl"),
-        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes, not list"),
+        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes or"),
         (plugin(dbgsom_kernels={"x": Laplace()}), "must map names to classes"),
         (plugin(dbgsom_kernels={"x:y": Laplace}), "is no name"),
     ],
@@ -120,31 +117,6 @@ def test_a_bare_name_means_the_built_in_or_clashes_when_it_is_used(installed):
     assert registry.find("kernel", "dbgsom-b:laplace") is Laplace
 
 
-def test_a_written_name_with_a_twin_is_noted_and_its_keys_name_the_twin(
-    installed, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    offers = plugin(dbgsom_kernels={"gaussian": Laplace})
-    registry = installed(FakePoint("a", offers, "dbgsom-a"))
-    values = {"experiment": "x", "dataset": "iris", "tracking": [], "measures": [], "figures": []}
-    values["model"] = {"kernel": "gaussian", "epochs": 2}
-    note = (
-        "kernel: 'gaussian' is the built-in; dbgsom-a has one of this name, too: write "
-        "dbgsom-a:gaussian if you mean that"
-    )
-    assert list(parse_experiment(values, registry).notes) == [note]
-    for kernel in ("dbgsom-a:gaussian", None):  # None: nothing is written
-        model = {"epochs": 2} if kernel is None else {"kernel": kernel, "epochs": 2}
-        assert not parse_experiment({**values, "model": model}, registry).notes
-    values["model"]["kernel"] = {"name": "gaussian", "power": 2.0}
-    with pytest.raises(ConfigError, match=r"did you mean dbgsom-a:gaussian\?"):
-        parse_experiment(values, registry)
-    values["model"]["kernel"] = "gaussian"
-    experiment = parse_experiment(values, registry)
-    done = run_experiment(experiment, make_callbacks((), registry), registry)
-    assert [one for one in done.result.notes if one == note] == [note]
-
-
 def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point(installed):
     registry = installed(
         FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
@@ -171,7 +143,7 @@ def test_disabled_plugins_are_left_alone(options, installed):
         ("metric", type("NoLevel", (MetricComponent,), {}), "assign or pairwise"),
         ("measure", type("NoCompute", (MeasureComponent,), {}), "compute and greater_is_better"),
         ("kernel", dict, "derived from"),
-        ("kernel", "no_such_module:Kernel", "no_such_module:Kernel .*ModuleNotFoundError"),
+        ("kernel", "no_such_module:Kernel", "no_such_module:Kernel: ModuleNotFoundError"),
     ],
 )
 def test_a_class_that_is_no_component_of_its_kind_says_what_it_lacks(kind, offer, lacks, installed):
@@ -192,17 +164,6 @@ def test_an_unknown_name_suggests_the_nearest(name, message):
 def test_hook_specifications_name_all_kinds_and_the_lifecycle():
     named = {name for name in vars(hookspecs) if name.startswith("dbgsom_")}
     assert named == {*KINDS.values(), *LIFECYCLE_HOOKS, TRANSFORMERS, PREPARE_STEPS}
-
-
-@pytest.mark.parametrize("where", ["alone.py", "alone/__init__.py"])
-def test_a_module_beside_the_plugin_tells_its_sentence_without_an_import(
-    where, tmp_path, monkeypatch
-):
-    (tmp_path / where).parent.mkdir(exist_ok=True)
-    (tmp_path / where).write_text('raise SystemExit\nclass Tide:\n    """Falls and rises."""\n')
-    monkeypatch.syspath_prepend(str(tmp_path))
-    offered = PluginEntry("schedule", "tide", "alone:Tide", "dbgsom-alone", "1")
-    assert offered.sentence == "Falls and rises."
 
 
 def test_stdout_is_put_back_when_the_last_thread_leaves():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.plugins.template import render, template_folder
+from dbgsom_core.testing.template import render, template_folder
 
 pytestmark = pytest.mark.one_version
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris, load_wine
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError, Remark
-from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
 from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary

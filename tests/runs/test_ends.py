@@ -17,7 +17,7 @@ from dbgsom_core.api import STOP, FigureComponent, Run, TrackerComponent
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.plugins.callbacks import Callbacks
+from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
 from dbgsom_core.runs.folder import (

@@ -11,7 +11,8 @@ from scipy.stats.contingency import association
 
 from dbgsom_core import SomRegressor, run
 from dbgsom_core.errors import ConfigError, DataError
-from dbgsom_core.interfaces.figures import GroupCounts, MapView
+from dbgsom_core.experiments.profiles import GroupCounts
+from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.runs.profile import group_rows, name_clusters, read_clusters, read_groups
 from dbgsom_core.som_map.som_map import SomMap

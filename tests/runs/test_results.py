@@ -16,9 +16,9 @@ import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent
-from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, find_runs

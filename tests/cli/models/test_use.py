@@ -384,7 +384,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
-    from dbgsom_core.interfaces.trackers import Page
+    from dbgsom_core.experiments.trackers import Page
     from dbgsom_core.runs.callbacks import Interrupted
 
     ui = import_module("dbgsom_core.cli.trackers")
@@ -434,7 +434,7 @@ def _lives(pid):
 
 def test_a_page_that_ends_by_itself_is_told():
     from dbgsom_core.errors import DbgsomError
-    from dbgsom_core.interfaces.trackers import Page
+    from dbgsom_core.experiments.trackers import Page
 
     ui = import_module("dbgsom_core.cli.trackers")
     words = [sys.executable, "-c", "import sys; print('no port for me'); sys.exit(3)"]

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
+from dbgsom_core.experiments.trackers import Ranking, SweepView, Variant
 from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SideBySide, SweepHeatmap
 
 

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from dbgsom_core import SomVQ
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.plugins.callbacks import call
+from dbgsom_core.training.callbacks import call
 from dbgsom_plugins.trackers.mlflow.store import quiet
 
 

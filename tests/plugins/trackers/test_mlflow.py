@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
-from dbgsom_core.plugins.callbacks import call
+from dbgsom_core.experiments.trackers import Ranking, RunResult, Variant
 from dbgsom_core.runs.folder import (
     FoldMeasures,
     RunFiles,
@@ -25,6 +24,7 @@ from dbgsom_core.runs.folder import (
     write_status,
 )
 from dbgsom_core.runs.stored_runs import RunLock
+from dbgsom_core.training.callbacks import call
 from dbgsom_plugins.trackers.mlflow.pages import description, short_name
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow

@@ -18,7 +18,7 @@ import dbgsom_core
 from dbgsom_core import SomClassifier, SomRegressor
 from dbgsom_core import mlflow as models
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.trackers import RunResult
+from dbgsom_core.experiments.trackers import RunResult
 from dbgsom_core.persistence import FittedModel, distributions
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow

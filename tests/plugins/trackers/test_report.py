@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
+from dbgsom_core.experiments.trackers import Ranking, RunResult, Variant
 from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 from dbgsom_plugins.trackers.report import interpretation, remarks, render, report_content

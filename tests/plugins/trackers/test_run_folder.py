@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from dbgsom_core.api import DbgsomError, Ranking, RunResult, write_atomically
-from dbgsom_core.interfaces.trackers import Variant
+from dbgsom_core.experiments.trackers import Variant
 from dbgsom_core.runs.folder import read_journal, read_run, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolder
 

@@ -143,18 +143,6 @@ class MLflow(TrackerComponent):
             f"then open http://127.0.0.1:5000/{route}"
         )
 
-    def reachable(self) -> str:
-        store.check_server(self.uri, 0.5)
-        database = store.sqlite_file(self.uri)
-        if database is None:
-            return "answers" if store.is_server(self.uri) else "not looked at"
-        if store.is_sqlite(database):
-            return f"{database} has {database.stat().st_size / (1 << 20):.1f} MiB"
-        folder = next(folder for folder in database.parents if folder.exists())
-        if not os.access(folder, os.W_OK):
-            raise DbgsomError(f"{database} cannot be made: {folder} cannot be written")
-        return f"{database} is made by the first run"
-
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         uri = self.uri if folder is None else store.resolve_uri(self.uri, folder)
         database = store.sqlite_file(uri)

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import UnfitError, described
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.tables import Columns
+
+_FORMATS = {  # data sets that read files, by the end of a name
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".feather": "feather",
+    ".arrow": "feather",
+    ".npy": "npy",
+    ".npz": "npz",
+}
 
 
 @dataclass(frozen=True)
@@ -51,33 +63,6 @@ class Data:
     ids: Mapping[str, NDArray[Any]] | None = None
     annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-
-class DatasetComponent(Component):
-    """Base of data sets: fields say which, `load` reads it.
-
-    Attributes
-    ----------
-    file_fields : tuple of str
-        The fields that name files, folders or patterns of them, or hold a tuple of these: what is
-        not in the working directory is looked for in the folder of the configuration.
-    opened : method ``() -> Data | None``, or None
-        Of one that can leave its samples where they are: asked first where the engine reads tables
-        in blocks. As `load`, with a `Table` as ``X``.
-    examples : class method ``(folder) -> mapping``, or None
-        Of one that needs a file: it writes what it needs into an empty folder and returns the
-        fields to be built with, for the conformance kit, or raises `unittest.SkipTest` where a
-        package of an extra is missing.
-    """
-
-    KIND: ClassVar[str] = "dataset"
-    file_fields: ClassVar[tuple[str, ...]] = ("path", "target_path")
-    opened: ClassVar[Callable[[], Data | None] | None] = None
-    examples: ClassVar[Callable[..., Mapping[str, Any]] | None] = None
-
-    @abstractmethod
-    def load(self) -> Data:
-        """Return the data; raise `DataError` with a sentence that has a hint."""
 
 
 @runtime_checkable
@@ -132,3 +117,48 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
             fits = is_column(cells) and cells.ndim == 1
             check(fits, f"{kind} '{name}' as {described(cells)} for {n} samples")
     return answer
+
+
+def check_opened(answer: Any) -> Data | None:
+    """Return what `opened` of a data set returned; raise UnfitError as `check_data` does."""
+    return None if answer is None else check_data(answer, in_memory=False)
+
+
+class DatasetComponent(Component):
+    """Base of data sets: fields say which, `load` reads it.
+
+    Attributes
+    ----------
+    file_fields : tuple of str
+        The fields that name files, folders or patterns of them, or hold a tuple of these: what is
+        not in the working directory is looked for in the folder of the configuration.
+    opened : method ``() -> Data | None``, or None
+        Of one that can leave its samples where they are: asked first where the engine reads tables
+        in blocks. As `load`, with a `Table` as ``X``.
+    examples : class method ``(folder) -> mapping``, or None
+        Of one that needs a file: it writes what it needs into an empty folder and returns the
+        fields to be built with, for the conformance kit, or raises `unittest.SkipTest` where a
+        package of an extra is missing.
+    """
+
+    KIND: ClassVar[str] = "dataset"
+    answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "load": check_data,
+        "opened": check_opened,
+    }
+    file_fields: ClassVar[tuple[str, ...]] = ("path", "target_path")
+    opened: ClassVar[Callable[[], Data | None] | None] = None
+    examples: ClassVar[Callable[..., Mapping[str, Any]] | None] = None
+
+    @abstractmethod
+    def load(self) -> Data:
+        """Return the data; raise `DataError` with a sentence that has a hint."""
+
+
+def dataset_of_file(name: str) -> str:
+    """Return a sentence on how to read a file that stands for a data set; empty for no file."""
+    form = _FORMATS.get(PurePath(name).suffix.lower())
+    if form is None:
+        return ""
+    written = f"dataset: {{name: {form}, path: {name}}}"
+    return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"

@@ -19,6 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from dbgsom_core.errors import PluginError, UnfitError, described
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.figures import Html, MapView
+    from dbgsom_core.plugins.registry import Registry
 
 SCALARS = "scalars.jsonl"
 ARTIFACTS = "artifacts"
@@ -268,6 +270,27 @@ class Page:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_observer(answer: Any) -> Any:
+    """Return the observer that a tracker returned; raise UnfitError where it can be none."""
+    if answer is None or isinstance(answer, type):
+        raise UnfitError(f"must return an object with lifecycle hooks, not {described(answer)}")
+    return answer
+
+
+def check_text(answer: Any) -> Any:
+    """Return a text that a tracker returned; raise UnfitError where it is none."""
+    if not isinstance(answer, str):
+        raise UnfitError(f"must return text, not {described(answer)}")
+    return answer
+
+
+def check_page(answer: Any) -> Any:
+    """Return the page that a tracker returned; raise UnfitError where it is none."""
+    if not isinstance(answer, Page):
+        raise UnfitError(f"must return a Page, not {described(answer)}")
+    return answer
+
+
 class TrackerComponent(Component):
     """Base of trackers: settings from which an observer of the run is made.
 
@@ -291,9 +314,6 @@ class TrackerComponent(Component):
         doing it twice is as good as once. False: nothing had to be sent.
     mirrored : method ``(folder) -> bool``, or None
         Whether it was sent the folder as it is, by the folder alone.
-    reachable : method ``() -> str``, or None
-        How it is, for ``dbgsom doctor``, within seconds; or a `DbgsomError` that says why it cannot
-        be used. It writes nothing.
     page : method ``(experiment, folder, port) -> Page``, or None
         Where ``dbgsom ui`` shows an experiment, or the run with this folder; each may be None. A
         command serves it at this port.
@@ -306,6 +326,11 @@ class TrackerComponent(Component):
     """
 
     KIND: ClassVar[str] = "tracker"
+    answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "observer": check_observer,
+        "how_to_open": check_text,
+        "page": check_page,
+    }
     is_default: ClassVar[bool] = False
     addresses: ClassVar[tuple[str, ...]] = ()
     store_field: ClassVar[str] = ""
@@ -314,7 +339,6 @@ class TrackerComponent(Component):
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., bool | None] | None] = None
     mirrored: ClassVar[Callable[..., bool] | None] = None
-    reachable: ClassVar[Callable[..., str] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
     fetch_model: ClassVar[Callable[..., Path] | None] = None
     register: ClassVar[Callable[..., str] | None] = None
@@ -328,6 +352,15 @@ class TrackerComponent(Component):
         the configuration is known to be good, to import what its thread needs, and ``close()``,
         called at the end, also where no run began.
         """
+
+
+def tracker_classes(registry: Registry) -> dict[str, type[TrackerComponent]]:
+    """Return the classes of all trackers by name, without broken ones."""
+    found: dict[str, Any] = {}
+    for name in registry.names("tracker"):
+        with suppress(PluginError):
+            found[name] = registry.find("tracker", name)
+    return found
 
 
 class RunLog:

@@ -1,0 +1,32 @@
+"""The learning half stands alone: it needs no library of experiments, and matplotlib to draw."""
+
+import subprocess
+import sys
+
+import pytest
+
+# As if none of them were installed: scikit-learn and numba import some where they are.
+CODE = """
+import sys
+
+for name in ("yaml", "pyarrow", "pandas", "click", "rich", "jinja2", "mlflow", "matplotlib"):
+    sys.modules[name] = None
+
+import numpy as np
+from dbgsom_core import SomClassifier
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+fitted = SomClassifier(random_state=0, epochs=4).fit(X, X[:, 0] > 0)
+assert fitted.predict(X).shape == (60,)
+experiments = ("cli", "config", "experiments", "runs", "testing")
+print([name for name in experiments if f"dbgsom_core.{name}" in sys.modules])
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="the estimators still read tables, with pyarrow")
+def test_a_fit_needs_no_library_of_experiments():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
