@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -73,22 +72,10 @@ def examine(
 
 def check_loops() -> Check:
     try:
-        folder = _loops_folder()
+        from dbgsom_core.engine import compile  # noqa: F401
     except ImportError as error:
         return Check("broken", "loops", str(error), "unset NUMBA_DISABLE_JIT")
-    if folder is None:
-        found = "there is no cache folder that can be written: each process compiles for 15 s"
-        return Check("warning", "loops", found, "let NUMBA_CACHE_DIR name a folder of yours")
-    if not (count := sum(1 for _ in folder.glob("*.nbi"))):
-        found = f"none is compiled yet in {folder}: the first run takes 15 s longer"
-        return Check("warning", "loops", found)
-    return Check("ok", "loops", f"{count} are compiled, in {folder}")
-
-
-def _loops_folder() -> Path | None:
-    from dbgsom_core.engine import compile as compiling
-
-    return compiling.loops_folder()
+    return Check("ok", "loops", "numba compiles them on first use")
 
 
 def check_tracker(name: str, tracker: Component) -> Check:
@@ -121,9 +108,6 @@ def check_disks(root: Path) -> Iterator[Check]:
     while not runs.exists() and runs != runs.parent:
         runs = runs.parent
     places = {"runs": runs, "temporary files": Path(tempfile.gettempdir())}
-    with suppress(ImportError):
-        if (loops := _loops_folder()) is not None:
-            places["compiled loops"] = loops
     for what, folder in places.items():
         name = f"disk for {what}"
         free = shutil.disk_usage(folder).free

@@ -90,19 +90,6 @@ def test_a_disk_that_is_full_or_cannot_be_written(megabytes, state, tmp_path, mo
     assert (runs.state, runs.message) == ("broken", f"{tmp_path} cannot be written")
 
 
-@pytest.mark.parametrize("folder", [None, "some"])
-def test_loops_that_are_not_cached_or_not_compiled_yet(folder, tmp_path, monkeypatch):
-    from dbgsom_core.engine import compile as compiling
-
-    place = folder and tmp_path
-    monkeypatch.setattr(compiling, "loops_folder", lambda: place)
-    check = doctor.check_loops()
-    assert check.state == "warning"
-    if place is not None:
-        (place / "a.nbi").write_text("")
-        assert doctor.check_loops().message.startswith("1 are compiled")
-
-
 @pytest.mark.parametrize(
     ("error", "state", "message"),
     [(None, "ok", "two runs"), (DbgsomError("the line is dead"), "broken", "the line is dead")],
