@@ -422,7 +422,7 @@ class Samples:
 
         Only the number of ``prototypes`` matters, unless the result makes new prototypes.
         """
-        return SearchResult(self, prototypes, getattr(of, "of", of))
+        return SearchResult(self, prototypes, of)
 
     def offsets(self, prototypes: Floats, units: Integers) -> tuple[Floats, Floats]:
         """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).

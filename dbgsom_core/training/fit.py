@@ -21,7 +21,6 @@ from dbgsom_core.engine.results import (
     SearchResult,
     Totals,
     each_piece,
-    units_of,
 )
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import callers_level
@@ -91,7 +90,7 @@ def fit_map(
     single = replace(task, parts=horizontal_parts(parts))
     training, search, last = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
-    topographic_errors = search.unlinked(som_map.prototypes, som_map.graph)
+    topographic_errors = search.unlinked(som_map.prototypes, som_map.links_or_self)
     found = leaf_bmu = samples.lasting(som_map.prototypes, last)
     totals: Totals | None = last.totals
     del search, last  # free their memory
@@ -118,7 +117,7 @@ def fit_map(
     errors, error = _errors(found, first.stop, counted, len(som_map))
     if leaf_bmu is not found:
         error = _errors(leaf_bmu, first.stop, counted, len(tree))[1]
-    leaves = units_of(leaf_bmu)[first]
+    leaves = leaf_bmu.units[first]
     if leaves.dtype != np.int64:  # of samples outside memory
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
     return FittedState(
@@ -141,10 +140,7 @@ def _errors(found: PerSample, n: int, weights: Floats | None, n_units: int) -> t
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
-        if n == len(bmu):  # faster
-            errors = np.bincount(bmu, weighted, n_units).astype(np.float64)
-        else:
-            np.add.at(errors, bmu, weighted)
+        np.add.at(errors, bmu, weighted)
         total += float(weighted.sum())
     return errors, total / float(n if weights is None else weights.sum())
 

@@ -20,7 +20,6 @@ from dbgsom_core.engine.results import (
     PerSample,
     Totals,
     sum_by_unit,
-    units_of,
 )
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import FloatArray
@@ -137,7 +136,7 @@ def _units_as_groups(
     seen = None if totals.seen is None else totals.seen[live]
     hits = totals.hits[live].astype(np.float64)
     means = _means(totals.sums[live], hits, seen)
-    units = units_of(found)
+    units = found.units
 
     def members(rows: Integers) -> Integers:
         return np.searchsorted(live, units[rows].astype(np.int64))

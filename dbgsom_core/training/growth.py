@@ -70,9 +70,9 @@ def grow_map(
     if strategy.smooth_before_growth and split_changes(requests)[1]:
         # Newborns extrapolate from smooth prototypes; the strategy is asked again about those.
         width = schedule.width(epoch, som_map)
-        weights, table = kernel_weights(som_map, config.kernel, width, max_hops=1)
+        weights, index = kernel_weights(som_map, config.kernel, width)
         centre = config.data.metric.centre
-        som_map.prototypes = smooth_over_links(som_map, result.hits, weights, centre, table)
+        som_map.prototypes = smooth_over_links(som_map, result.hits, weights, index, centre)
         result = search.assign(som_map.prototypes, som_map.positions)
         requests = request_growth()
     if not requests:

@@ -17,7 +17,6 @@ from dbgsom_core.engine.results import (
     Integers,
     PerSample,
     Totals,
-    units_of,
 )
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
@@ -91,8 +90,8 @@ class TrainedMap:
             "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
             "context": Context(data, won, self.seed, self.epochs),
         }  # fmt: skip
-        if hasattr(won, "units"):  # samples outside memory
-            return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **fields)
+        if won.units.dtype != np.int64:  # samples outside memory
+            return LazyEvidence(bmu=won.units, bmu_of=lambda: won.bmu, **fields)
         return LabelEvidence(bmu=won.bmu, **fields)
 
 

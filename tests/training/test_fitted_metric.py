@@ -130,13 +130,13 @@ def test_pulled_samples_count_as_further_samples(rng):
     """Medians with a pull are those of all samples twice, the second time in their runner-up."""
     X, n_neurons = rng.normal(size=(200, 3)), 5
     som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
-    so_far, graph = som_map.prototypes, som_map.graph
+    so_far, links = som_map.prototypes, som_map.links_or_self
     data = Samples(X, guarded(Manhattan()))
     found = data.found(so_far, data.assign(so_far))
-    bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
+    bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, links)
     weights = np.exp(-np.arange(5.0))
     influence = weights[som_map.hops]
-    made = found.fit_prototypes(Neighbourhood(graph, weights, 0.4))
+    made = found.fit_prototypes(Neighbourhood(weights, som_map.hops, links, 0.4))
     both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
     units = np.concatenate([bmu, n_neurons + second])
     expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)
