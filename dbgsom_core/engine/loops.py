@@ -13,7 +13,6 @@ FAR = 2**16 - 1  # hops (uint16) between neurons without a path
 _POWER_STEPS = 3  # of the power iteration, which starts at the sample farthest from the mean
 _EQUAL_WITHIN = 1e-9  # relative to the farthest sample: smaller differences are rounding
 _MEAN, _AXIS, _NEXT = 0, 1, 2  # rows of the workspace of `bisect_across`
-_BATCH = 16  # values that `count_at_most` searches together
 
 
 class _SameMemory:
@@ -298,23 +297,3 @@ def soft_means(
         first = distances[i, 0] * distances[i, 0] + groups.spreads[rows[i, 0]]
         means[i] = added / total if total > 0.0 else first
         held[i] = before
-
-
-@loop
-def count_at_most(known: Floats, values: Floats, out: Integers) -> None:
-    """Fill out (n,) with how many of the ascending ``known`` (m,), m > 0, are <= each value.
-
-    All of them for nan. Binary searches run in batches without branches, to pipeline loads.
-    """
-    for begin in range(0, values.size, _BATCH):
-        end = min(begin + _BATCH, values.size)
-        for i in range(begin, end):
-            out[i] = 0
-        left = known.size
-        while left > 1:
-            half = left >> 1
-            for i in range(begin, end):
-                out[i] += half * int(not known[out[i] + half - 1] > values[i])
-            left -= half
-        for i in range(begin, end):
-            out[i] += int(not known[out[i]] > values[i])

@@ -19,7 +19,6 @@ from dbgsom_core.engine.results import (
     Assignment,
     Floats,
     Integers,
-    Moments,
     PerSample,
     Search,
     SearchResult,
@@ -136,20 +135,15 @@ class Samples:
         """Return a search for the epochs of one training."""
         if self.quantisation is None:
             return Search(self)
+        from dbgsom_core.engine.packed_search import PackedPart
+        from dbgsom_core.engine.parts import LocalParts, Part
+
         cls = type(self)
         if (cls.assign, cls.quantised_sums) != (Samples.assign, Samples.quantised_sums):
             # An engine with a pass of its own.
-            if self.weights is not None:
-                return Search(self)
-            from dbgsom_core.engine.parts import LocalParts, Part
-
-            return Search(self, LocalParts([Part(self)]))
-        if self.packed is None:
-            return Search(self)
-        from dbgsom_core.engine.packed_search import PackedPart
-        from dbgsom_core.engine.parts import LocalParts
-
-        return Search(self, LocalParts([PackedPart(self, self.packed)]))
+            return Search(self, None if self.weights is not None else LocalParts([Part(self)]))
+        packed = self.packed
+        return Search(self, None if packed is None else LocalParts([PackedPart(self, packed)]))
 
     # --------------------------------------------------------------- building blocks of engines
 
@@ -281,17 +275,14 @@ class Samples:
         metric = self.metric
 
         def work(rows: slice) -> None:
+            X = self.X[rows]
             if metric.assign is not None:
-                bmu, distance = metric.assign(self.X[rows], prototypes)
+                nearest = metric.assign(X, prototypes)
+            elif metric.scalar is not None:
+                nearest = scalar_assign(metric, X, prototypes)
             else:
-                distances = (
-                    self.pairwise(self.X[rows], prototypes)
-                    if metric.scalar is None
-                    else scalar_pairwise(metric, self.X[rows], prototypes)
-                )
-                bmu = distances.argmin(axis=1)
-                distance = distances[np.arange(len(bmu)), bmu]
-            found.bmu[rows], found.distance[rows] = bmu, distance
+                nearest = _nearest(self.pairwise(X, prototypes))
+            found.bmu[rows], found.distance[rows] = nearest
 
         self._each_chunk(prototypes, work, self.chunk_rows if metric.assign is not None else None)
         return found
@@ -322,17 +313,17 @@ class Samples:
         """Return ``find(samples, units)`` (n,), which may be called for parts of the samples."""
         return find(self, units)
 
-    def _distances(self, prototypes: Floats) -> Callable[..., Floats]:
-        # Return a function of rows that returns distances (m, K), in ``out`` where given.
+    def _distances(self, prototypes: Floats) -> Callable[[slice], Floats]:
+        # Return a function of rows that returns distances (m, K).
         if not self.is_euclidean:
-            return lambda rows, out=None: self.pairwise(self.X[rows], prototypes)
+            return lambda rows: self.pairwise(self.X[rows], prototypes)
         from dbgsom_core.engine import loops  # numba is slow to import
 
         columns = np.ascontiguousarray(prototypes.T, np.float64)
 
-        def distances(rows: slice, out: Floats | None = None) -> Floats:
+        def distances(rows: slice) -> Floats:
             part = np.ascontiguousarray(loops.writeable_view(self.X[rows]))
-            found = np.empty((len(part), len(prototypes))) if out is None else out
+            found = np.empty((len(part), len(prototypes)))
             loops.fill_distances(part, columns, found)
             return found
 
@@ -392,22 +383,16 @@ class Samples:
 
     # ------------------------------------------------------------------- statistics, distances
 
-    def check_varies(self, moments: Moments | None = None) -> None:
+    def check_varies(self) -> None:
         """Raise ValueError when no column varies, or squares leave the range of float64."""
-        check_varies(self.X, moments if self.weights is None else None)
+        check_varies(self.X, *self.extremes())
 
     def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the smallest and the largest observed value of each column, (D,)."""
-        return extremes(self.X)
-
-    def root_mean_square_distance(self, point: Floats) -> float:
-        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
-        squares = np.square(self.assign(point).distance)
-        return float(np.sqrt(np.average(squares, weights=self.weights)))
-
-    def total_distance(self, point: Floats) -> float:
-        """Return the (weighted) sum of the distances to one point (1, D)."""
-        return float(self.assign(point).distance @ self.sample_weights)
+        known = vars(self).get("summaries")
+        if known is None:
+            return extremes(self.X)
+        return known.low.astype(self.X.dtype), known.high.astype(self.X.dtype)
 
     def groups(self, of: PerSample) -> list[Integers]:
         """Return the rows (ascending) of each unit that has samples, in the order of the units."""
@@ -444,10 +429,7 @@ class Samples:
         fill = self._distances(prototypes)
 
         def work(rows: slice) -> None:
-            if out.dtype == np.float64 and self.is_euclidean:
-                fill(rows, out[rows])
-            else:
-                out[rows] = fill(rows)
+            out[rows] = fill(rows)
 
         self._each_chunk(prototypes, work)
         return out
@@ -494,7 +476,10 @@ def scalar_assign(
     metric: Any, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> tuple[Integers, Floats]:
     """Return (bmu (m,), distance (m,)) by ``metric.scalar``; TypeError where it is not compiled."""
-    distances = scalar_pairwise(metric, X, prototypes)
+    return _nearest(scalar_pairwise(metric, X, prototypes))
+
+
+def _nearest(distances: Floats) -> tuple[Integers, Floats]:
     bmu = distances.argmin(axis=1)
     return bmu, distances[np.arange(len(bmu)), bmu]
 

@@ -36,8 +36,6 @@ from dbgsom_core.interfaces.growth import (
 )
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.stopping import judges_targets
-from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
@@ -45,7 +43,7 @@ from dbgsom_core.training.labelling import LabelledMap, TrainedMap, label_map
 from dbgsom_core.training.parts import Parts, start_shape_error
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import Checkpointer, FitTask, Path, TrainingConfig, TrainingState
-from dbgsom_core.training.stopping import TargetMonitor, is_stationary, named_rules
+from dbgsom_core.training.stopping import applied_rules, is_stationary
 from dbgsom_core.training.train import BY_CALLBACK, train
 
 
@@ -99,7 +97,8 @@ def fit_map(
         child_parts = replace(single.parts, init=active_registry().build("initialisation", "pca"))
         # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to their
         # mean, the metric's centre where it has one.
-        root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
+        to_mean = samples.assign(samples.metric.centred(moments.mean[None])).distance
+        root_error = float(to_mean @ samples.sample_weights)
         single = FitTask(child_parts, samples, target, task.settings)
         _grow_children(single, checkpointer, parts, som_map, found, root_error)
     tree = Tree.of(som_map)
@@ -164,11 +163,11 @@ def _train_map(
     """
     if moments is None:
         moments = task.samples.moments()
-    task.samples.check_varies(moments)
+    task.samples.check_varies()
     config = _config_of(task, moments)
     state = checkpointer.states.get(path)
     if state is None:
-        state = TrainingState(_first_map(task, moments), config.schedule.epochs)
+        state = TrainingState(_start_map(task, moments), config.schedule.epochs)
     search, result = train(config, state, notify, partial(checkpointer.take, path))
 
     if state.capped and config.growth.max_neurons == "auto":
@@ -204,7 +203,6 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
     if task.new is not None:
         epochs = -(-epochs // _CONTINUED_DIVISOR)
     goes_on = task.start is not None
-    monitor = _monitor_of(task, samples)
     return TrainingConfig(
         data=samples,
         kernel=guarded(parts.kernel),
@@ -214,25 +212,12 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
         deviation=summary.deviation,
         threshold=float(growing.growing_threshold(summary)),
         max_neurons=neuron_cap(growing, samples.total_weight),
-        rules=named_rules(parts.stopping, has_targets=monitor is not None),
-        validation=None if task.validation is None else task.validation[0],
-        monitor=monitor,
+        rules=applied_rules(task),
+        validation=task.validation,
+        target=target,
+        labeller=parts.labeller,
         seed=seed_of(settings["random_state"]),
     )
-
-
-def _monitor_of(task: FitTask, samples: Samples) -> TargetMonitor | None:
-    """Return what evaluates the map for stopping rules that need targets, or None."""
-    target = task.target
-    if target is None or not any(judges_targets(rule) for rule in task.parts.stopping):
-        return None
-    held_out = None
-    if task.validation is not None and task.validation[1] is not None:
-        held_out = task.validation[0], task.validation[1]
-    measured = target if held_out is None else held_out[1]
-    if task.new is not None and not measured.known.any():
-        return None  # few new samples may have no targets
-    return TargetMonitor(task.parts.labeller, samples, target, held_out)
 
 
 def _warn_of_cap(config: TrainingConfig) -> None:
@@ -246,20 +231,12 @@ def _warn_of_cap(config: TrainingConfig) -> None:
     )
 
 
-def _first_map(task: FitTask, moments: Moments) -> SomMap:
-    """Return the map that goes on, or one at the start of its training."""
-    parts, samples, start = task.parts, task.samples, task.start
-    if start is not None:
-        return SomMap(start.positions, start.prototypes, start.grid)
-    grid = start_grid(parts.growing, parts.grid, samples.X.shape[1])
-    return _start_map(parts, samples, moments, task.settings["random_state"], grid)
-
-
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
     centre = moments.mean[None]
     deviation = spread = float(np.linalg.norm(moments.deviation))
     if not data.metric.is_euclidean:
-        spread = data.root_mean_square_distance(data.metric.centred(centre))
+        squares = np.square(data.assign(data.metric.centred(centre)).distance)
+        spread = float(np.sqrt(np.average(squares, weights=data.weights)))
     return DataSummary(
         n_samples=data.total_weight if data.weights is not None else data.n,
         n_features=data.X.shape[1],
@@ -269,16 +246,19 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
     )
 
 
-def _start_map(
-    parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
-) -> SomMap:
+def _start_map(task: FitTask, moments: Moments) -> SomMap:
+    """Return the map that goes on, or one at the start of its training."""
+    parts, samples, start_map = task.parts, task.samples, task.start
+    if start_map is not None:
+        return SomMap(start_map.positions, start_map.prototypes, start_map.grid)
     growing = parts.growing
+    grid = start_grid(growing, parts.grid, samples.X.shape[1])
     (rows, columns), cap = start_shape(growing, grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
         )
-    rng = check_random_state(random_state)
+    rng = check_random_state(task.settings["random_state"])
     start = Start(rows, columns, grid, samples, moments, rng)
     init = parts.init
     if hasattr(init, "prototypes"):
@@ -365,7 +345,7 @@ def _grow_children(
         if task.parts.growing.needs_classes and not has_classes:
             continue
         try:
-            samples.check_varies(samples.moments())
+            samples.check_varies()
         except ValueError:
             continue
         below = (*path, neuron)

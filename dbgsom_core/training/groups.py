@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.results import (
+    Assignment,
     Flags,
     Floats,
     Integers,
@@ -88,7 +89,9 @@ def group_samples(
     keys = found.bmu * n_kinds + kinds
     if not bisects:
         present, groups = _numbered(keys)
-        clusters = _clusters_of_groups(data, groups, present // n_kinds, found.distance)
+        by_group, numbers = Assignment(groups, found.distance), np.arange(len(present))
+        totals = data.found(np.empty((len(present), 0)), by_group).totals
+        clusters = _clusters_of_totals(totals, numbers, present // n_kinds)
     else:
         X = data.X[0 : data.n]
         X = np.asarray(X.toarray() if issparse(X) else X)
@@ -132,28 +135,24 @@ def _units_as_groups(
 ) -> tuple[MicroClusters, Members]:
     if totals is None:
         totals = data.found(np.empty((n_units, 0)), found).totals
-    live = np.flatnonzero(totals.hits > 0)
-    seen = None if totals.seen is None else totals.seen[live]
-    hits = totals.hits[live].astype(np.float64)
-    means = _means(totals.sums[live], hits, seen)
     units = found.units
+    live = np.flatnonzero(totals.hits > 0)
 
     def members(rows: Integers) -> Integers:
         return np.searchsorted(live, units[rows].astype(np.int64))
 
-    return MicroClusters(means, hits, totals.errors[live] / hits, units=live), members
+    return _clusters_of_totals(totals, live, live), members
 
 
-def _clusters_of_groups(
-    data: Samples, groups: Integers, units: Any, distances: Floats
-) -> MicroClusters:
+def _clusters_of_totals(totals: Totals, rows: Integers, units: Integers) -> MicroClusters:
     # The scatter is the mean of the distances to the units.
-    hits = np.bincount(groups, data.weights).astype(np.float64)
-    sums, seen = data.sums_seen(groups, len(hits))
-    if data.scatter is not None:
-        distances = np.hypot(distances, data.scatter)
-    scatter = np.bincount(groups, data.sample_weights * distances, len(hits)) / hits
-    return MicroClusters(_means(sums, hits, seen), hits, scatter, units=units)
+    hits, sums = totals.hits[rows].astype(np.float64), totals.sums[rows]
+    if totals.seen is None:
+        means = sums / hits[:, None]
+    else:
+        seen = totals.seen[rows]
+        means = np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
+    return MicroClusters(means, hits, totals.errors[rows] / hits, units=units)
 
 
 def _clusters_of_halves(
@@ -170,9 +169,8 @@ def _clusters_of_halves(
     distances = np.where(distances <= rounding[groups], 0.0, distances)
     if data.scatter is not None:
         distances = np.hypot(distances, data.scatter)
-    size = 2.0 ** np.frexp(distances.max(initial=0.0))[1]  # against overflow
-    squares = data.sample_weights * np.square(distances / size)
-    scatter = size * np.sqrt(np.bincount(groups, squares, len(hits)) / hits)
+    squares = data.sample_weights * np.square(distances)
+    scatter = np.sqrt(np.bincount(groups, squares, len(hits)) / hits)
     return MicroClusters(means, hits, np.asarray(scatter), units=units)
 
 
@@ -193,12 +191,6 @@ def _with_labels(
     labels = np.bincount(groups, data.sample_weights * y, len(kinds)) / clusters.weights
     labelled = None if known.all() else kinds == 1
     return replace(clusters, labels=labels, labelled=labelled, limits=target.limits)
-
-
-def _means(sums: Floats, hits: NDArray[Any], seen: Floats | None) -> Floats:
-    if seen is None:
-        return np.asarray(sums / hits[:, None])
-    return np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
 
 
 def append_clusters(target: Target, clusters: MicroClusters) -> Target:
@@ -362,12 +354,8 @@ class Calibration:
 
     def pvalues(self, scores: Floats) -> Floats:
         """Return (1 + number of reference scores <= score) / (1 + all), shape (n,)."""
-        from dbgsom_core.engine.loops import count_at_most
-
         up_to = np.concatenate([[0.0], np.cumsum(self.weights)])
-        rank = np.zeros(len(scores), np.int64)
-        if len(self.scores):
-            count_at_most(self.scores, np.ascontiguousarray(scores), rank)
+        rank = np.searchsorted(self.scores, scores, side="right")
         return np.asarray((1 + up_to.take(rank)) / (1 + up_to[-1]))
 
     def offset_at(self, level: float) -> float:

@@ -90,9 +90,7 @@ class TrainedMap:
             "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
             "context": Context(data, won, self.seed, self.epochs),
         }  # fmt: skip
-        if won.units.dtype != np.int64:  # samples outside memory
-            return LazyEvidence(bmu=won.units, bmu_of=lambda: won.bmu, **fields)
-        return LabelEvidence(bmu=won.bmu, **fields)
+        return LazyEvidence(bmu=won.units, bmu_of=lambda: won.bmu, **fields)
 
 
 class Labels(NamedTuple):
