@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
 from dbgsom_core.engine.partitions import Partitions, take
@@ -84,7 +83,8 @@ class PartitionedSamples(Samples):
     def search(self) -> Search:
         make = partial(
             PackedPart.of_rows,
-            make=partial(_part_samples, self.metric, self.n_classes),
+            metric=self.metric,
+            n_classes=self.n_classes,
             quantisation=self.quantisation,
             n_total=self.n,
             memory=max(_BOUNDS_BYTES, self.X.nbytes // _BOUNDS_SHARE),
@@ -103,9 +103,6 @@ class PartitionedSamples(Samples):
     def assign(self, prototypes: Floats) -> PerSample:
         out = np.empty(self.n, np.int32)
         return Units(self, prototypes, lambda: self._fill([out], _part_units, prototypes))
-
-    def assign_plainly(self, prototypes: Floats) -> PerSample:
-        return self.assign(prototypes)
 
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         units = of.units
@@ -156,10 +153,6 @@ def _part_units(part: Samples, prototypes: Floats) -> Any:
 
 def _add_part_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[Any]) -> Floats:
     return sum_by_unit(X, weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
-
-
-def _part_samples(metric: Any, n_classes: int, X: NDArray[Any], codes: Integers | None) -> Samples:
-    return Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
 
 
 def is_small(n: int, X: Partitions) -> bool:

@@ -59,7 +59,7 @@ class Part:
         units: Integers = self._assignment(spec).bmu
         steps = error_steps(data.n, d, packed.accuracy.largest)
         errors = np.zeros(n_neurons, np.int64)
-        for rows in pieces(0, data.n):
+        for rows in pieces(data.n):
             block = PackedSamples(data.X[rows], how)
             block.blocks.bmu[: len(block.X)] = units[rows]
             space = block.workspaces(1, 1)[0]

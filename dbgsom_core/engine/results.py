@@ -140,16 +140,15 @@ def each_piece(found: Any, n: int) -> Iterator[tuple[slice, Integers, Floats]]:
     """Yield rows, units and distances of the first ``n`` samples, at most 65536 at a time."""
     in_memory = found.units.dtype == np.int64
     size = _ROWS if in_memory else found.data.piece
-    for first in range(0, n, size):
-        some = slice(first, min(first + size, n))
+    for some in pieces(n, size):
         bmu = found.units[some].astype(np.int64, copy=False)
         if in_memory:
             distance = found.distance[some]
         else:
             distance = found.data.distances_to(found.prototypes, bmu, some)
-        for start in range(0, len(bmu), _ROWS):
-            rows = slice(start, min(start + _ROWS, len(bmu)))
-            yield slice(first + rows.start, first + rows.stop), bmu[rows], distance[rows]
+        for rows in pieces(len(bmu), _ROWS):
+            start = some.start
+            yield slice(start + rows.start, start + rows.stop), bmu[rows], distance[rows]
 
 
 def groups(keys: NDArray[Any]) -> list[Integers]:
@@ -162,9 +161,9 @@ def groups(keys: NDArray[Any]) -> list[Integers]:
 def unlinked(nearest: NDArray[np.signedinteger[Any]], links: NDArray[np.int32]) -> Flags:
     """Return for which samples (n,) the two ``nearest`` neurons (n, 2) are not linked."""
     found = np.empty(len(nearest), dtype=bool)
-    for start in range(0, len(nearest), _ROWS):
-        first, second = nearest[start : start + _ROWS].T
-        found[start : start + _ROWS] = (links[first] != second[:, None]).all(axis=1)
+    for rows in pieces(len(nearest), _ROWS):
+        first, second = nearest[rows].T
+        found[rows] = (links[first] != second[:, None]).all(axis=1)
     return found
 
 
@@ -319,7 +318,7 @@ class SearchResult:
         """Samples of each neuron, (K,), or the sums of their weights."""
         units, weights = self.units, self.data.weights
         hits: NDArray[Any] = np.zeros(len(self.prototypes), np.int64 if weights is None else float)
-        for rows in pieces(0, len(units)):  # bincount copies its input
+        for rows in pieces(len(units)):  # bincount copies its input
             if weights is None:
                 hits += np.bincount(units[rows], minlength=len(hits))
             else:
@@ -357,7 +356,7 @@ class SearchResult:
         if data.weights is not None:
             return count_classes(units, data.codes, *size, data.weights)
         counts = np.zeros(size, np.int64)
-        for rows in pieces(0, data.n):
+        for rows in pieces(data.n):
             counts += count_classes(units[rows], data.codes[rows], *size)
         return counts
 

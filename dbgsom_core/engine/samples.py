@@ -127,7 +127,7 @@ class Samples:
         They are exact, so do not depend on the order. Called only where there is a `quantisation`.
         """
         sums = np.zeros((n_units, self.X.shape[1]))
-        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+        for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
             np.add.at(sums, units[rows], self.quantised(rows))
         return sums
 
@@ -302,7 +302,7 @@ class Samples:
     def chunks(self, prototypes: Floats) -> Iterator[tuple[slice, Floats]]:
         """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
         fill = self._distances(prototypes)
-        for rows in self._chunk_slices(prototypes):
+        for rows in self._chunkpieces(prototypes):
             yield rows, fill(rows)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, Floats | None]:
@@ -329,14 +329,14 @@ class Samples:
 
         return distances
 
-    def _chunk_slices(self, prototypes: Floats, size: int | None = None) -> list[slice]:
+    def _chunkpieces(self, prototypes: Floats, size: int | None = None) -> list[slice]:
         most = max(1, _CHUNK_DISTANCES // len(prototypes))
-        return _slices(self.n, size or min(most, self.chunk_rows))
+        return pieces(self.n, size or min(most, self.chunk_rows))
 
     def _each_chunk(
         self, prototypes: Floats, work: Callable[[slice], None], size: int | None = None
     ) -> None:
-        chunks = self._chunk_slices(prototypes, size)
+        chunks = self._chunkpieces(prototypes, size)
         threads = 1 if self.n * prototypes.size < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda _, task: work(chunks[task]))
 
@@ -374,7 +374,7 @@ class Samples:
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
         """Call ``use(rows, part)`` for samples ``size`` at a time, maybe in several threads."""
-        parts = _slices(self.n, size)
+        parts = pieces(self.n, size)
         if len(parts) <= 1:
             use(slice(0, self.n), self)
             return
@@ -417,7 +417,7 @@ class Samples:
         from dbgsom_core.engine import loops  # numba is slow to import
 
         distance, out = np.empty(self.n), np.zeros(prototypes.shape)
-        for rows in pieces(0, self.n):
+        for rows in pieces(self.n):
             X, own = loops.writeable_view(self.X[rows]), units[rows].astype(np.int64, copy=False)
             loops.distances_to(X, prototypes, own, distance[rows])
             loops.add_weighted(X - prototypes[own], np.ones(len(X)), own, out)
@@ -442,7 +442,7 @@ class Samples:
 
         out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
         parts = []
-        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+        for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
             part = self.subset(rows)
             gaps = issparse(part.X) or self.incomplete
             dense = part.completed(prototypes) if gaps else part.X
@@ -460,11 +460,6 @@ class Samples:
             rows, columns = np.nonzero(np.isnan(X))
             X[rows, columns] = prototypes[self.assign(prototypes).bmu[rows], columns]
         return X
-
-
-def _slices(n: int, size: int) -> list[slice]:
-    size = max(1, size)
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 # ------------------------------------------------------------- metrics written for one pair
