@@ -48,6 +48,7 @@ class Assignment:
 
     @property
     def units(self) -> Integers:
+        """The ``bmu``, as stored."""
         return self.bmu
 
 

@@ -223,14 +223,6 @@ def nearest_groups(data: Samples, centres: Floats, k: int) -> Nearest:
     return rows, distances
 
 
-def evenly_spaced(data: Samples, limit: int) -> tuple[Integers, Samples]:
-    """Return the rows of at most ``limit`` samples, evenly spaced, and these samples."""
-    if data.n <= limit:
-        return np.arange(data.n), data
-    rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
-    return rows, data.subset(rows)
-
-
 def leave_one_out(
     distances: FloatArray,
     weights: FloatArray,
@@ -345,7 +337,10 @@ class Calibration:
         samples, evenly spaced, are scored.
         """
         limit = _MAX_CALIBRATION if members is None else _MAX_LEFT_OUT
-        rows, part = evenly_spaced(data, limit)
+        rows, part = np.arange(data.n), data
+        if data.n > limit:
+            rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
+            part = data.subset(rows)
         own = None if members is None else members(rows)
         scores = density.scores(part, own)
         order = np.argsort(scores, kind="stable")
