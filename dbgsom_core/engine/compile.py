@@ -109,14 +109,14 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
             super().save_overload(signature, data)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        # Numba first loads its compiler, which takes longer than a small fit: cached code needs
-        # memory management alone. Two processes that fill the cache at once may write one file for
-        # different types: a function of other types is not used.
+        # Numba's own method first loads the compiler, which takes longer than a small fit: cached
+        # code needs memory management alone.
+        rtsys.initialize(target_context)
         found = None
-        if hasattr(self, "_load_overload") and hasattr(rtsys, "initialize"):
-            rtsys.initialize(target_context)
+        with contextlib.suppress(OSError):
             found = self._load_overload(signature, target_context)
-        if found is None:
-            found = super().load_overload(signature, target_context)
+        # Two processes that fill the cache at once may write one file for different types.
         expected = tuple(getattr(signature, "args", signature))
-        return found if found is not None and tuple(found.signature.args) == expected else None
+        if found is None or tuple(found.signature.args) != expected:
+            return None
+        return found

@@ -172,11 +172,11 @@ def bisect_groups(
 ) -> Integers:
     """Return groups (n,) of samples X (n, D) after ``depth`` bisections, as binary codes.
 
-    A group is bisected at its mean across its first principal axis, found by power iteration.
-    Groups of a weight below ``smallest`` stay whole.
+    A group is bisected at its mean across its first principal axis (principal direction divisive
+    partitioning, Boley 1998), found by power iteration. Groups of a weight below ``smallest`` stay
+    whole.
     """
-    size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
-    numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
+    numbers = np.ascontiguousarray(writeable_view(X), dtype=np.float64)
     space = np.empty((3, X.shape[1]))
     for _ in range(depth):
         order = np.argsort(groups, kind="stable")

@@ -99,7 +99,9 @@ def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
 class Quantisation(NamedTuple):
     """Packed coordinates: (x - centre)*scale, rounded to multiples of ``grid``.
 
-    ``scale`` and ``grid`` are powers of two. Sums are of packed numbers in the samples' dtype;
+    ``scale`` and ``grid`` are powers of two. Numbers rounded to one grid add without rounding, in
+    any order (Demmel & Nguyen 2013, "Fast reproducible floating-point summation"), as README.md,
+    "Sums", shows. Sums are of packed numbers in the samples' dtype;
     blocks are float32 unless too many distances are then ambiguous.
     """
 

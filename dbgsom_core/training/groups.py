@@ -321,7 +321,11 @@ class Density:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of samples that the map was not trained on, as a reference for p-values."""
+    """Scores of samples that the map was not trained on, as a reference for p-values.
+
+    A conformal p-value (Bates, Candès, Lei, Romano & Sesia 2023) is the rank of a score among them:
+    of samples like these at most a share p has a p-value of p or less.
+    """
 
     scores: Floats  # (m,), ascending
     weights: Floats  # (m,)

@@ -85,12 +85,18 @@ class TrainedMap:
             y, classes = target.y, target.classes
             data = data.with_classes(target.codes, 0 if classes is None else len(classes))
         exact = data.found(som_map.prototypes, won)
-        fields: dict[str, Any] = {
-            "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
-            "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
-            "context": Context(data, won, self.seed, self.epochs),
-        }  # fmt: skip
-        return LazyEvidence(bmu=won.units, bmu_of=lambda: won.bmu, **fields)
+        return LazyEvidence(
+            som_map=som_map,
+            bmu=won.units,
+            bmu_of=lambda: won.bmu,
+            hits=exact.hits,
+            y=y,
+            classes=classes,
+            class_counts=exact.class_counts,
+            weights=data.weights,
+            errors=exact.errors,
+            context=Context(data, won, self.seed, self.epochs),
+        )
 
 
 class Labels(NamedTuple):
