@@ -302,12 +302,8 @@ class PackedPart(Part):
     def _run_pass(self, spec: PassSpec) -> None:
         if spec.number == self._done:
             return
-        known = spec.known
-        missed_one = self._done != spec.number - 1
-        if known and missed_one:
-            first = spec.prototypes[:known]
-            if self._last is None or not np.array_equal(self._last, first):
-                self._search(first, spec.positions[:known])
+        # After a missed pass all prototypes are new to this part; its sums are the same bits.
+        known = spec.known if self._done == spec.number - 1 else 0
         self._search(spec.prototypes, spec.positions, known)
         self._done, self._last = spec.number, spec.prototypes
 

@@ -443,9 +443,7 @@ class Samples:
         out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
         parts = []
         for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
-            part = self.subset(rows)
-            gaps = issparse(part.X) or self.incomplete
-            dense = part.completed(prototypes) if gaps else part.X
+            dense = self.subset(rows).completed(prototypes)
             found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
             if out is None:
                 parts.append(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,10 +202,9 @@ class FittedLabeller:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
-        is_sparse, most = issparse(data.X), self.labeller.sparse_columns
-        if self.labeller.reads_samples and (not is_sparse or data.X.shape[1] <= most):
-            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-            X = cast("Any", X).toarray() if is_sparse else X
+        too_wide = issparse(data.X) and data.X.shape[1] > self.labeller.sparse_columns
+        if self.labeller.reads_samples and not too_wide:
+            X = data.completed(self.prototypes)
         weights, units = self.weights.take(rows), self.units.take(rows)
         values, limits = self.values.take(rows), self.limits
         return Surroundings(distances, weights, values, units, X, self.n_classes, limits)
