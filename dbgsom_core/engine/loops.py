@@ -1,4 +1,4 @@
-"""Compiled loops over samples for any metric: sums, distances, hops, bisection, scores."""
+"""Compiled loops for any metric: sums of samples and neurons, distances, hops, scores."""
 
 from __future__ import annotations
 
@@ -162,6 +162,51 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
                     hops[start, linked] = farther
                     waiting[last] = linked
                     last += 1
+
+
+# ----------------------------------------------------------------------- sums of neurons
+
+
+@loop
+def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
+    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = weights[hops[start + j, i]]
+
+
+@loop
+def smooth_rows(
+    hops: NDArray[np.uint16],
+    weights: Floats,
+    reach: int,
+    min_hits: float,
+    hits: Integers,
+    sums: Floats,
+    start: int,
+    stop: int,
+    out_sums: Floats,
+    out_hits: Floats,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
+
+    Neurons within ``reach`` hops count, or all where those have fewer than ``min_hits`` hits.
+    """
+    for j in range(start, stop):
+        for limit in (reach, weights.size - 1):
+            for k in range(sums.shape[1]):
+                out_sums[j, k] = 0.0
+            total = 0.0
+            for i in range(hits.size):
+                if hits[i] == 0 or hops[j, i] > limit:
+                    continue
+                weight = weights[hops[j, i]]
+                total += weight * hits[i]
+                for k in range(sums.shape[1]):
+                    out_sums[j, k] += weight * sums[i, k]
+            out_hits[j] = total
+            if total > min_hits:
+                break
 
 
 # --------------------------------------------------------------------------- groups of samples

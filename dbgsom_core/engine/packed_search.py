@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
 from dbgsom_core.engine.fine_tuning import LinkedRunnersUp, classes_of
-from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.packing import (
     FAR,
     NO_BOUNDS,
@@ -39,7 +39,6 @@ from dbgsom_core.engine.results import (
     count_classes,
 )
 from dbgsom_core.engine.runtime import share
-from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.search_loops import ALL, IN_REACH
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS
 
@@ -168,7 +167,7 @@ class PartState(NamedTuple):
     """What a part whose rows are read anew knows of its last pass, number ``done``.
 
     ``units`` (m,) by slot and the row ``order`` (m,) of each slot are of the smallest integer type;
-    ``prototypes`` (K, D) are those of the pass.
+    ``prototypes`` (K, D) are those of the pass, one array for all parts.
     """
 
     done: int
@@ -222,24 +221,24 @@ class PackedPart(Part):
         codes: Integers | None,
         state: PartState | None,
         spare: SampleTiles | None,
-        metric: Any,
-        n_classes: int,
+        make: Callable[..., Any],
         quantisation: Quantisation,
         n_total: int,
         memory: int,
     ) -> PackedPart:
         """Return the part of rows X (m, D) of a table of ``n_total`` rows; it pickles as its rows.
 
-        ``memory`` are bytes for the bounds of all rows. ``state`` is that of an earlier part of
-        these rows, which are then read anew; ``spare`` are arrays that it may overwrite.
+        ``make(X, codes)`` returns their `Samples`; ``memory`` are bytes for the bounds of all rows.
+        ``state`` is that of an earlier part of these rows, which are then read anew; ``spare`` are
+        arrays that it may overwrite.
         """
         dtype = np.float64 if state is not None and state.is_double else np.float32
         order = None if state is None else state.order.astype(np.int32)
-        data = Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
+        data = make(X, codes)
         samples = PackedSamples(X, quantisation, data.threads, dtype, order, spare)
         part = cls(data, samples, n_total=n_total)
         part._bounds_memory = memory * len(X) // n_total
-        part._recipe = X, codes, None, None, metric, n_classes, quantisation, n_total, memory
+        part._recipe = X, codes, None, None, make, quantisation, n_total, memory
         if state is not None:
             samples.blocks.bmu[: len(X)] = state.units
             part.pruning, part._done, part._last = state.pruning, state.done, state.prototypes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
 from dbgsom_core.engine.partitions import Partitions, take
@@ -83,8 +84,7 @@ class PartitionedSamples(Samples):
     def search(self) -> Search:
         make = partial(
             PackedPart.of_rows,
-            metric=self.metric,
-            n_classes=self.n_classes,
+            make=partial(_part_samples, self.metric, self.n_classes),
             quantisation=self.quantisation,
             n_total=self.n,
             memory=max(_BOUNDS_BYTES, self.X.nbytes // _BOUNDS_SHARE),
@@ -153,6 +153,10 @@ def _part_units(part: Samples, prototypes: Floats) -> Any:
 
 def _add_part_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[Any]) -> Floats:
     return sum_by_unit(X, weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
+
+
+def _part_samples(metric: Any, n_classes: int, X: NDArray[Any], codes: Integers | None) -> Samples:
+    return Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
 
 
 def is_small(n: int, X: Partitions) -> bool:

@@ -15,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.partitions import Parts, pieces
+from dbgsom_core.engine.smoothing import (
+    Centre,
+    Neighbourhood,
+    Totals,
+    prototypes_from_packed_sums,
+    prototypes_from_totals,
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Centre = Callable[[Floats], Floats]
 _ROWS = 1 << 16  # samples looked up at a time
 
 
@@ -85,45 +91,6 @@ class Units:
         if self.units.dtype == np.int64:  # in memory, beside which it is small
             self._distance = distance
         return distance
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Weights with which samples train the neurons around their units in one update.
-
-    ``weights`` (H,) are the kernel's; some may be negative. ``index`` (K, K) uint16 is that of the
-    weight with which a neuron (row) learns from another's samples (column): the hops between them,
-    or of another table of distances. A sample trains also the nearest linked neighbour of its unit,
-    with weight ``link_pull``; neighbours with the sample's class in the ``majority`` (K, C) come
-    first. ``links`` (K, degree) int32 are the linked neighbours of each neuron, -1 for none; a
-    neuron without links is its own neighbour.
-    """
-
-    weights: Floats
-    index: NDArray[np.uint16]
-    links: NDArray[np.int32]
-    link_pull: float = 0.0
-    majority: Flags | None = None
-
-    @property
-    def inhibits(self) -> bool:
-        """Whether some weights are negative."""
-        lowest: float = min(self.weights.tolist())  # few: faster than numpy
-        return lowest < 0
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over the samples of each neuron, weighted where samples have weights.
-
-    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of observed values; ``errors``
-    (K,) of distances. Where values are missing ``seen`` (K, D) are the hits by observed feature.
-    """
-
-    hits: NDArray[Any]
-    sums: Floats
-    errors: Floats
-    seen: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -386,8 +353,6 @@ class SearchResult:
         ``centre`` makes prototypes of means. Neurons and features without weight keep their values.
         The formula stands in `smoothing`.
         """
-        from dbgsom_core.engine.smoothing import prototypes_from_totals  # numba is slow to import
-
         runners_up = None
         if kernel.link_pull > 0:
             runners_up = self.runner_up_totals(kernel.links, kernel.majority)
@@ -449,18 +414,16 @@ class PackedResult(SearchResult):
         return Totals(hits, self._unpacked(sums, hits), np.empty(0))
 
     def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
-        from dbgsom_core.engine import smoothing  # numba is slow to import
-
         data, before, pull = self.data, self.prototypes, kernel.link_pull
         if centre is not None or kernel.inhibits:
             runners_up = None
             if pull > 0:
                 runners_up = self._by_sample().runner_up_totals(kernel.links, kernel.majority)
-            return smoothing.prototypes_from_totals(
+            return prototypes_from_totals(
                 self.totals, before, kernel, runners_up, centre, data.threads
             )
         linked = self._linked(kernel.links, kernel.majority) if pull > 0 else None
-        return smoothing.prototypes_from_packed_sums(
+        return prototypes_from_packed_sums(
             self.packed_sums, self.hits, before, kernel, linked, data.quantisation, data.threads
         )
 

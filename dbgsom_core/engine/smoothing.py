@@ -10,21 +10,65 @@ Width and pull of an epoch are `training.update`'s, totals come from `results`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import Floats, Integers, loop
 from dbgsom_core.engine.runtime import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.packing import Quantisation
-    from dbgsom_core.engine.results import Centre, Neighbourhood, Totals
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Centre = Callable[[Floats], Floats]
 
 _ROWS = 64  # neurons that one task updates
 _SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they save
 _NEGLIGIBLE = 2.0**-70
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Weights with which samples train the neurons around their units in one update.
+
+    ``weights`` (H,) are the kernel's; some may be negative. ``index`` (K, K) uint16 is that of the
+    weight with which a neuron (row) learns from another's samples (column): the hops between them,
+    or of another table of distances. A sample trains also the nearest linked neighbour of its unit,
+    with weight ``link_pull``; neighbours with the sample's class in the ``majority`` (K, C) come
+    first. ``links`` (K, degree) int32 are the linked neighbours of each neuron, -1 for none; a
+    neuron without links is its own neighbour.
+    """
+
+    weights: Floats
+    index: NDArray[np.uint16]
+    links: NDArray[np.int32]
+    link_pull: float = 0.0
+    majority: Flags | None = None
+
+    @property
+    def inhibits(self) -> bool:
+        """Whether some weights are negative."""
+        lowest: float = min(self.weights.tolist())  # few: faster than numpy
+        return lowest < 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the samples of each neuron, weighted where samples have weights.
+
+    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of observed values; ``errors``
+    (K,) of distances. Where values are missing ``seen`` (K, D) are the hits by observed feature.
+    """
+
+    hits: NDArray[Any]
+    sums: Floats
+    errors: Floats
+    seen: Floats | None = None
 
 
 def prototypes_from_totals(
@@ -116,6 +160,8 @@ def smooth_totals(
     of weights by distance; ``reach`` is from `kernel_reach`. Hops with less than 2**-70 of the
     largest weight are skipped where their sum is lost in rounding.
     """
+    from dbgsom_core.engine.loops import fill_influence, smooth_rows  # numba is slow to import
+
     n_neurons, d = sums.shape
     farthest, min_hits = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
@@ -165,45 +211,3 @@ def step_length(before: Floats, after: Floats) -> float:
     """Return the root mean square length of the steps from one (K, D) to the other."""
     by_feature = np.square(after - before).sum(axis=0)
     return math.sqrt(np.add.accumulate(by_feature)[-1] / len(after))
-
-
-@loop
-def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
-    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[j, i] = weights[hops[start + j, i]]
-
-
-@loop
-def smooth_rows(
-    hops: NDArray[np.uint16],
-    weights: Floats,
-    reach: int,
-    min_hits: float,
-    hits: Integers,
-    sums: Floats,
-    start: int,
-    stop: int,
-    out_sums: Floats,
-    out_hits: Floats,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
-
-    Neurons within ``reach`` hops count, or all where those have fewer than ``min_hits`` hits.
-    """
-    for j in range(start, stop):
-        for limit in (reach, weights.size - 1):
-            for k in range(sums.shape[1]):
-                out_sums[j, k] = 0.0
-            total = 0.0
-            for i in range(hits.size):
-                if hits[i] == 0 or hops[j, i] > limit:
-                    continue
-                weight = weights[hops[j, i]]
-                total += weight * hits[i]
-                for k in range(sums.shape[1]):
-                    out_sums[j, k] += weight * sums[i, k]
-            out_hits[j] = total
-            if total > min_hits:
-                break

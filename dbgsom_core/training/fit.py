@@ -19,10 +19,10 @@ from dbgsom_core.engine.results import (
     PerSample,
     Search,
     SearchResult,
-    Totals,
     each_piece,
 )
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.current import active_registry

@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.loops import bisect_groups
-from dbgsom_core.engine.results import (
-    Assignment,
-    Flags,
-    Floats,
-    Integers,
-    PerSample,
-    Totals,
-    sum_by_unit,
-)
+from dbgsom_core.engine.results import Assignment, Flags, Floats, Integers, PerSample, sum_by_unit
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.training.targets import UNLABELLED, Target

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.engine.results import Centre, Floats, Integers, Search, SearchResult
+from dbgsom_core.engine.results import Floats, Integers, Search, SearchResult
+from dbgsom_core.engine.smoothing import Centre
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import GrowthEvent

@@ -10,16 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.results import (
-    Assignment,
-    Flags,
-    Floats,
-    Integers,
-    PerSample,
-    Totals,
-)
+from dbgsom_core.engine.results import Assignment, Flags, Floats, Integers, PerSample
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord

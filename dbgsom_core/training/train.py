@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dbgsom_core.engine.results import Search, SearchResult
+from dbgsom_core.engine.smoothing import step_length
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.som_map.som_map import Change
@@ -29,8 +30,6 @@ def train(
     All that changes from epoch to epoch is in ``state``: a training that goes on from a stored one
     gives the same bits. ``notify`` gets the record of each epoch, ``save`` the state after it.
     """
-    from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
-
     begin = time.perf_counter()
     if state.history:
         begin -= state.history[-1].seconds

@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import (
-    Centre,
-    Flags,
-    Floats,
-    Neighbourhood,
-    SearchResult,
-    majority_classes,
-)
+from dbgsom_core.engine.results import Flags, Floats, SearchResult, majority_classes
+from dbgsom_core.engine.smoothing import Centre, Neighbourhood
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import Schedule

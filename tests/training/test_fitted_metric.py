@@ -8,8 +8,9 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import MetricComponent
-from dbgsom_core.engine.results import Neighbourhood, linked_runners_up
+from dbgsom_core.engine.results import linked_runners_up
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Neighbourhood
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
