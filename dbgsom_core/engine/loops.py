@@ -221,7 +221,9 @@ def bisect_groups(
     partitioning, Boley 1998), found by power iteration. Groups of a weight below ``smallest`` stay
     whole.
     """
-    numbers = np.ascontiguousarray(writeable_view(X), dtype=np.float64)
+    # The power iteration has fourth powers, which would leave float64 before the squares do.
+    size = np.frexp(np.abs(X).max(initial=0.0))[1]
+    numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
     space = np.empty((3, X.shape[1]))
     for _ in range(depth):
         order = np.argsort(groups, kind="stable")
