@@ -1,4 +1,4 @@
-"""Compiled loops over samples for any metric: sums, distances, hops, bisection, scores."""
+"""Compiled loops for any metric: sums of samples and neurons, distances, hops, scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ FAR = 2**16 - 1  # hops (uint16) between neurons without a path
 _POWER_STEPS = 3  # of the power iteration, which starts at the sample farthest from the mean
 _EQUAL_WITHIN = 1e-9  # relative to the farthest sample: smaller differences are rounding
 _MEAN, _AXIS, _NEXT = 0, 1, 2  # rows of the workspace of `bisect_across`
-_BATCH = 16  # values that `count_at_most` searches together
 
 
 class _SameMemory:
@@ -147,6 +146,51 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
                     last += 1
 
 
+# ----------------------------------------------------------------------- sums of neurons
+
+
+@loop
+def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
+    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = weights[hops[start + j, i]]
+
+
+@loop
+def smooth_rows(
+    hops: NDArray[np.uint16],
+    weights: Floats,
+    reach: int,
+    min_hits: float,
+    hits: Integers,
+    sums: Floats,
+    start: int,
+    stop: int,
+    out_sums: Floats,
+    out_hits: Floats,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
+
+    Neurons within ``reach`` hops count, or all where those have fewer than ``min_hits`` hits.
+    """
+    for j in range(start, stop):
+        for limit in (reach, weights.size - 1):
+            for k in range(sums.shape[1]):
+                out_sums[j, k] = 0.0
+            total = 0.0
+            for i in range(hits.size):
+                if hits[i] == 0 or hops[j, i] > limit:
+                    continue
+                weight = weights[hops[j, i]]
+                total += weight * hits[i]
+                for k in range(sums.shape[1]):
+                    out_sums[j, k] += weight * sums[i, k]
+            out_hits[j] = total
+            if total > min_hits:
+                break
+
+
 # --------------------------------------------------------------------------- groups of samples
 
 
@@ -155,10 +199,12 @@ def bisect_groups(
 ) -> Integers:
     """Return groups (n,) of samples X (n, D) after ``depth`` bisections, as binary codes.
 
-    A group is bisected at its mean across its first principal axis, found by power iteration.
-    Groups of a weight below ``smallest`` stay whole.
+    A group is bisected at its mean across its first principal axis (principal direction divisive
+    partitioning, Boley 1998), found by power iteration. Groups of a weight below ``smallest`` stay
+    whole.
     """
-    size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
+    # The power iteration has fourth powers, which would leave float64 before the squares do.
+    size = np.frexp(np.abs(X).max(initial=0.0))[1]
     numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
     space = np.empty((3, X.shape[1]))
     for _ in range(depth):
@@ -280,23 +326,3 @@ def soft_means(
         first = distances[i, 0] * distances[i, 0] + groups.spreads[rows[i, 0]]
         means[i] = added / total if total > 0.0 else first
         held[i] = before
-
-
-@loop
-def count_at_most(known: Floats, values: Floats, out: Integers) -> None:
-    """Fill out (n,) with how many of the ascending ``known`` (m,), m > 0, are <= each value.
-
-    All of them for nan. Binary searches run in batches without branches, to pipeline loads.
-    """
-    for begin in range(0, values.size, _BATCH):
-        end = min(begin + _BATCH, values.size)
-        for i in range(begin, end):
-            out[i] = 0
-        left = known.size
-        while left > 1:
-            half = left >> 1
-            for i in range(begin, end):
-                out[i] += half * int(not known[out[i] + half - 1] > values[i])
-            left -= half
-        for i in range(begin, end):
-            out[i] += int(not known[out[i]] > values[i])

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.packing import ColumnSummaries
 
 _FEW_ROWS = 8192  # of large data, whose axes stand for those of all
-_CLEARLY = 1e-4  # times the largest entry: far more than rounding errors of a constant column
 _LARGEST = 1e153  # sums of squares, and of squared differences, stay below 1e308
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
@@ -92,21 +91,13 @@ def _observed_weight(_: None, X: Any, weights: Floats) -> Floats:
 # ------------------------------------------------------------------------------------ extremes
 
 
-def check_varies(X: Any, moments: Moments | None = None) -> None:
+def check_varies(X: Any, low: NDArray[Any], high: NDArray[Any]) -> None:
     """Raise ValueError when no column of X (n, D) varies by more than rounding.
 
-    And when squares leave the range of float64: all distances would be 0 or inf. Unweighted
-    ``moments``, where known, usually decide without a pass over X.
+    And when squares leave the range of float64: all distances would be 0 or inf. ``low`` and
+    ``high`` (D,) are the extremes of the columns.
     """
     most = _LARGEST / math.sqrt(X.shape[0] * X.shape[1])
-    if moments is not None:
-        # No entry is larger than this, and entries of a column lie twice their deviation apart.
-        bound = abs(moments.mean) + math.sqrt(X.shape[0]) * moments.deviation
-        spread = 2 * moments.deviation
-        clearly = (spread > _CLEARLY * bound) & (spread > _SMALLEST)
-        if bound.max() < most and clearly.any():  # not if nan
-            return
-    low, high = extremes(X)
     sizes = np.maximum(abs(low), abs(high))
     largest = float(sizes.max(initial=0.0))
     if largest > most:

@@ -18,12 +18,15 @@ from dbgsom_core.engine.packing import (
     LowerBounds,
     PackedPrototypes,
     PackedSamples,
-    PrototypePacker,
     Quantisation,
     SampleTiles,
     Workspace,
+    accuracy_of,
     error_steps,
     in_rows,
+    packed_coordinates,
+    packed_prototypes,
+    padded,
     patches,
 )
 from dbgsom_core.engine.parts import Part
@@ -34,11 +37,10 @@ from dbgsom_core.engine.results import (
     PartialSums,
     PassSpec,
     count_classes,
-    unlinked,
 )
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.search_loops import ALL, IN_REACH
-from dbgsom_core.engine.tile import LINE, PANEL_ROWS, UNROLL
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may pay
 _LEAST_COMPARED = 2.0  # panels that a pass compares per block at best, about
@@ -53,8 +55,13 @@ _FEW = 256
 class Pruning:
     """Lower bounds on d(sample, panel) - d(sample, unit), by block of samples and panel.
 
-    They are reduced by the drift of panel and units since; a panel with a positive bound is skipped
-    (after Ding et al. 2015, "Yinyang K-means", of single samples). Results do not depend on it.
+    The bound is the least difference over the block's samples when it was made. A step of a
+    prototype of the panel lowers it by no more than the step's length, as does a step of a sample's
+    unit (triangle inequality): less the summed longest steps of panel and units it is still a
+    bound. While it is positive no prototype of the panel is nearer than the unit, and the panel is
+    skipped (after Ding et al. 2015, "Yinyang K-means", of single samples). README.md, "Bounds",
+    adds the rounding errors. So results do not depend on what is chosen here: when bounds are kept,
+    which prototypes share a panel, when samples are sorted.
 
     Attributes
     ----------
@@ -90,19 +97,23 @@ class Pruning:
         """
         sorting = 9 + 180 / self._d + len(self.ids)  # its measured cost, in panels
         is_mixed, sorts = self.unsorted > _UNSORTED, False
+        # Other prototypes than in the last pass: no step of them is known, so no bound holds. With
+        # the same ones bounds hold, but those of a block are loose once its samples have units far
+        # apart, whose steps all count: then samples are sorted anew, and bounds with them.
         if not known or self._spare < 0:
             self.regroup(positions, n_neurons)
         elif self.bounds is not None and is_mixed and self._excess > sorting:
             if self._grows:  # new neurons have panels of their own, far apart on the map
                 self.regroup(positions, n_neurons)
             self.bounds, sorts = None, True
+        # The first pass with bounds compares all panels, which fills them.
         self.begins = False
         if self.bounds is None and known:
             self._pause -= 1
-            worth = self._pause < 0 if self._always is None else self._always
+            is_worth_it = self._pause < 0 if self._always is None else self._always
             wide = len(self.ids) + max(self._spare, 0)
             fits = n_blocks * (wide * 2 + 4) <= memory
-            if worth and fits and len(self.ids) >= _LEAST_PANELS:
+            if is_worth_it and fits and len(self.ids) >= _LEAST_PANELS:
                 self.begins = True
                 lower = np.zeros((n_blocks, wide), np.uint16)
                 unit_drift = np.zeros(n_blocks, np.float32)
@@ -112,13 +123,15 @@ class Pruning:
             self.unsorted, sorts = 0.0, True
         return sorts
 
-    def fit_accuracy(self, packer: PrototypePacker, largest: float) -> None:
+    def fit_accuracy(self, samples: PackedSamples, largest: float) -> None:
         """Drop the bounds where prototypes got longer, so that values are less exact.
 
         Bounds allow for prototypes up to ``_LARGER`` times as long.
         """
         if self.bounds is not None and self.begins:
-            self.bounds = self.bounds._replace(accuracy=packer.accuracy(_LARGER * largest))
+            grid = samples.quantisation.grid
+            accuracy = accuracy_of(self._d, samples.dtype, grid, _LARGER * largest)
+            self.bounds = self.bounds._replace(accuracy=accuracy)
         elif self.bounds is not None and largest > self.bounds.accuracy.largest:
             self.bounds = None
 
@@ -141,7 +154,7 @@ class Pruning:
     def stop_if_slow(self, compared: float) -> None:
         """Drop the bounds where they do not pay; ``compared`` are panels per block of a pass."""
         self._excess += compared - _LEAST_COMPARED
-        comparison = PANEL_ROWS * (-(-self._d // UNROLL) * UNROLL)
+        comparison = PANEL_ROWS * padded(self._d)
         # Measured on AVX-512: cost of writing and of reading a bound, in steps of a comparison.
         if compared / len(self.ids) * (comparison + 16) + 2 < comparison:
             self._next_pause = 1
@@ -153,20 +166,18 @@ class Pruning:
 class PartState(NamedTuple):
     """What a part whose rows are read anew knows of its last pass, number ``done``.
 
-    ``units`` (m,) by slot and the row ``order`` (m,) of each slot, None for that of the rows, are
-    of the smallest integer type; ``prototypes`` (K, D) are those of the pass.
+    ``units`` (m,) by slot and the row ``order`` (m,) of each slot are of the smallest integer type;
+    ``prototypes`` (K, D) are those of the pass, one array for all parts.
     """
 
     done: int
     prototypes: Floats | None
     units: NDArray[Any]
-    order: NDArray[Any] | None
+    order: NDArray[Any]
     pruning: Pruning
     is_double: bool
 
     def units_by_row(self) -> NDArray[Any]:
-        if self.order is None:
-            return self.units
         found = np.empty_like(self.units)
         found[self.order] = self.units
         return found
@@ -183,20 +194,17 @@ class PackedPart(Part):
         self, data: Any, samples: PackedSamples, prune: bool | None = None, n_total: int = 0
     ) -> None:
         super().__init__(data)
-        self.samples, self._among = samples, n_total
+        self.samples, self._n_total = samples, n_total
         vars(data)["quantisation"] = samples.quantisation  # that of all samples
         self.pruning = Pruning(samples.X.shape[1], prune)
         self.panels_compared = 0  # over all passes
         self._recipe: tuple[Any, ...] | None = None
-        self._packer = PrototypePacker(samples.quantisation, samples.X.shape[1], samples.dtype)
         self._packed: PackedPrototypes | None = None  # in the panels of the last pass
-        self._before = np.empty((0, samples.X.shape[1]))  # its packed prototypes
+        # The packed prototypes of the last pass, none where they could not be packed.
+        self._before = np.empty((0, samples.X.shape[1]))
         self._last: Floats | None = None  # the prototypes of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
-        self._errors, self._steps, self._is_found = self._hits, 0.0, False
-        self._changed = 0
-        self._is_sorted = self._since_last = False
-        self._keeps_sums = True
+        self._errors, self._steps = self._hits, 0.0
         self._bounds_memory: int | None = None
         self._runners_up: LinkedRunnersUp | None = None
 
@@ -225,19 +233,17 @@ class PackedPart(Part):
         arrays that it may overwrite.
         """
         dtype = np.float64 if state is not None and state.is_double else np.float32
-        order = None if state is None or state.order is None else state.order.astype(np.int32)
+        order = None if state is None else state.order.astype(np.int32)
         data = make(X, codes)
         samples = PackedSamples(X, quantisation, data.threads, dtype, order, spare)
         part = cls(data, samples, n_total=n_total)
         part._bounds_memory = memory * len(X) // n_total
         part._recipe = X, codes, None, None, make, quantisation, n_total, memory
         if state is not None:
-            part._keeps_sums = False
             samples.blocks.bmu[: len(X)] = state.units
-            part.pruning, part._is_sorted = state.pruning, state.order is not None
-            part._done, part._last = state.done, state.prototypes
+            part.pruning, part._done, part._last = state.pruning, state.done, state.prototypes
         if part._last is not None:
-            part._is_found, part._before = True, part._packer.coordinates(part._last)
+            part._before = packed_coordinates(part._last, quantisation)
         return part
 
     def state(self) -> PartState:
@@ -245,32 +251,29 @@ class PackedPart(Part):
         blocks, n = self.samples.blocks, len(self.samples.X)
         n_neurons = 0 if self._last is None else len(self._last)
         units = blocks.bmu[:n].astype(np.min_scalar_type(n_neurons))
-        order = blocks.order.astype(np.min_scalar_type(n)) if self._is_sorted else None
-        last = self._last if self._is_found else None
+        order = blocks.order.astype(np.min_scalar_type(n))
+        last = self._last if len(self._before) else None
         return PartState(self._done, last, units, order, self.pruning, self.samples.is_double)
 
     def assign(self, spec: PassSpec) -> PartialSums | None:
         self._run_pass(spec)
-        if not self._is_found:
+        if not len(self._before):
             return None
         data, classes, linked = self.data, None, None
-        if self._among and data.codes is not None:
+        if self._n_total and data.codes is not None:
             units = self.samples.by_row(self.samples.blocks.bmu)
             classes = count_classes(units, data.codes, len(spec.prototypes), data.n_classes)
         if spec.links is not None:
             linked = self.linked(spec, None, spec.links, None)
         hits = self._hits.copy()
-        return PartialSums(
-            hits, self._sums, self._errors, self._steps, self._changed, classes, linked,
-            self._since_last,
-        )  # fmt: skip
+        return PartialSums(hits, self._sums, self._errors, self._steps, classes, linked)
 
     def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
         self._run_pass(spec)
         units = self.samples.by_row(self.samples.blocks.bmu)
         if own is not None:
             units = self._reassigned(spec, units, own)
-        if self._among:
+        if self._n_total:
             return units.astype(np.uint16 if len(spec.prototypes) <= 1 << 16 else np.int32)
         return units
 
@@ -288,34 +291,31 @@ class PackedPart(Part):
         if self._packed is None:  # the blocks' dtype changed, or the part is new
             if not len(self.pruning.ids):
                 self.pruning.regroup(None, len(spec.prototypes))
-            ids, drift = self.pruning.ids, np.zeros(len(self.pruning.ids))
-            self._packed = self._packer.pack(spec.prototypes, ids, drift)
+            ids = self.pruning.ids
+            self._packed = self._pack(spec.prototypes, ids, np.zeros(len(ids)))
         assert self._packed is not None  # the pass could pack them
         classes = classes_of(self.data.codes, majority)
         runners_up.find(samples, self._packed, units, links, classes)
         return runners_up.sums, runners_up.hits
 
-    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
-        if len(prototypes) == 1:
-            return np.zeros(self.data.n, bool)
-        nearest = nearest_units(self.data, prototypes, 2)
-        if nearest is None:  # too far away for packed numbers
-            nearest = self.data.nearest_plainly(prototypes, 2)[0]
-        return unlinked(nearest, links)
-
     def _run_pass(self, spec: PassSpec) -> None:
         if spec.number == self._done:
             return
-        known, last = spec.known, self._last
-        was_lost = self._done != spec.number - 1
-        if (
-            known
-            and was_lost
-            and (last is None or not np.array_equal(last, spec.prototypes[:known]))
-        ):
-            self._search(spec.prototypes[:known], spec.positions[:known])
+        # After a missed pass all prototypes are new to this part; its sums are the same bits.
+        known = spec.known if self._done == spec.number - 1 else 0
         self._search(spec.prototypes, spec.positions, known)
         self._done, self._last = spec.number, spec.prototypes
+
+    def _pack(
+        self,
+        prototypes: Floats,
+        ids: NDArray[np.int32],
+        drift: Floats,
+        before: Floats | None = None,
+    ) -> PackedPrototypes | None:
+        samples = self.samples
+        how, dtype = samples.quantisation, samples.dtype
+        return packed_prototypes(prototypes, how, dtype, ids, drift, before)
 
     def _search(self, prototypes: Floats, positions: Integers | None, n_known: int = 0) -> None:
         # Find units of all prototypes; where the last pass had the first ``n_known`` of them, the
@@ -324,11 +324,11 @@ class PackedPart(Part):
         before = self._before
         if n_known and len(before) == n_known:
             pruning.grow(n_known, n_neurons)
-            packed = self._packer.pack(prototypes, pruning.ids, pruning.drift)
+            packed = self._pack(prototypes, pruning.ids, pruning.drift)
             known, more = True, n_neurons - n_known
-            if packed is not None and self._keeps_sums:
-                self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
-                self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
+            if packed is not None and len(self._hits) == n_known:
+                self._hits = np.pad(self._hits, (0, more))
+                self._sums = np.pad(self._sums, ((0, more), (0, 0)))
         else:
             known = n_neurons == len(before)
             memory = self._memory_of_bounds()
@@ -337,15 +337,15 @@ class PackedPart(Part):
             # Bounds need the drift of prototypes since the last pass.
             if pruning.bounds is None or not known:
                 pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
-            packed = self._packer.pack(prototypes, pruning.ids, pruning.drift, before)
-        self._is_found = packed is not None
+            packed = self._pack(prototypes, pruning.ids, pruning.drift, before)
         if packed is None:
             self._before, pruning.bounds = self._before[:0], None
             return
-        pruning.fit_accuracy(self._packer, packed.accuracy.largest)
+        pruning.fit_accuracy(samples, packed.accuracy.largest)
         in_reach = pruning.bounds is not None and not pruning.begins
-        mode = IN_REACH if in_reach else ALL
-        compared = self._run(prototypes, packed, mode, known)
+        # A part that is made anew for each pass has no sums that could change.
+        only_changes = known and len(self._hits) == n_neurons
+        compared = self._run(packed, IN_REACH if in_reach else ALL, only_changes)
         if in_reach and not n_known:
             pruning.stop_if_slow(compared / len(samples.blocks.numbers))
 
@@ -357,16 +357,13 @@ class PackedPart(Part):
             return max(_MARGIN_BYTES, samples.blocks.numbers.nbytes // 2)
         return int(memory - samples.bytes_for(samples.X, samples.dtype))
 
-    def _run(
-        self, prototypes: Floats, packed: PackedPrototypes, mode: int, only_changes: bool
-    ) -> int:
+    def _run(self, packed: PackedPrototypes, mode: int, only_changes: bool) -> int:
         # Returns how many panels were compared with blocks.
         self._before, self._packed = packed.packed, packed
-        samples, n_neurons, bounds = self.samples, len(prototypes), self.pruning.bounds
+        samples, n_neurons, bounds = self.samples, len(packed.given), self.pruning.bounds
         n, d = samples.X.shape
-        self._steps = steps = error_steps(self._among or n, d, packed.accuracy.largest)
-        self._since_last = only_changes and not self._keeps_sums
-        if self._since_last or not only_changes:
+        self._steps = steps = error_steps(self._n_total or n, d, packed.accuracy.largest)
+        if not only_changes:
             self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
 
@@ -380,9 +377,9 @@ class PackedPart(Part):
         is_small = samples.X.size * n_neurons < _SMALL_WORK
         total = samples.each(self._sums, self._hits, n_panels, work, is_small)
         self._sums, self._hits, self._errors = total.sums, total.hits, total.errors
-        compared, self._changed, ambiguous = total.counts[:3].tolist()
+        compared, changed, ambiguous = total.counts[:3].tolist()
         self.panels_compared += compared
-        self.pruning.unsorted += self._changed / n
+        self.pruning.unsorted += changed / n
         # Measured on AVX-512 with 64 features: a recheck takes 0.5 to 0.8 µs, a comparison with K
         # neurons K/2000 µs longer in float64. They break even where a fifth of the samples is
         # ambiguous with 100 neurons, three quarters with 900. The limit is a third of that, as
@@ -398,7 +395,6 @@ class PackedPart(Part):
         if samples.is_double or (most is not None and size > most):
             return
         self.samples = samples.doubled()
-        self._packer = PrototypePacker(samples.quantisation, samples.X.shape[1], np.float64)
         self._packed = self._runners_up = self.pruning.bounds = None
 
     def _sort(self) -> None:
@@ -407,7 +403,6 @@ class PackedPart(Part):
         rank[ids[ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         before = None if runners_up is None else samples.blocks.order.copy()
         samples.sort(rank)
-        self._is_sorted = True
         if runners_up is not None and before is not None:
             runners_up.sort(before, samples.blocks.order)
 
@@ -447,8 +442,7 @@ def _pack_and_search(
     # Units (n, places), and how many samples were in doubt in blocks of this dtype: not all is
     # done where those are more than ``limit``, or a value is missing: -1 then.
     ids, out = in_rows(np.arange(len(prototypes)), PANEL_ROWS), np.empty((data.n, n_best), np.int64)
-    packer = PrototypePacker(how, data.X.shape[1], dtype)
-    packed = packer.pack(prototypes, ids, np.zeros(len(ids)))
+    packed = packed_prototypes(prototypes, how, dtype, ids, np.zeros(len(ids)))
     if packed is None:
         return out, -1
     ambiguous = np.zeros(-(-data.n // _ROWS), np.int64)

@@ -43,6 +43,11 @@ NO_PROTOTYPE = 1e38
 FAR = 1e9  # largest packed prototype entry (data: 1) that the search supports
 
 
+def padded(d: int) -> int:
+    """Return the depth of d features, padded with 0 for the inner loop."""
+    return -(-d // UNROLL) * UNROLL
+
+
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
@@ -94,7 +99,9 @@ def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
 class Quantisation(NamedTuple):
     """Packed coordinates: (x - centre)*scale, rounded to multiples of ``grid``.
 
-    ``scale`` and ``grid`` are powers of two. Sums are of packed numbers in the samples' dtype;
+    ``scale`` and ``grid`` are powers of two. Numbers rounded to one grid add without rounding, in
+    any order (Demmel & Nguyen 2013, "Fast reproducible floating-point summation"), as README.md,
+    "Sums", shows. Sums are of packed numbers in the samples' dtype;
     blocks are float32 unless too many distances are then ambiguous.
     """
 
@@ -321,7 +328,7 @@ class PackedSamples:
         self.threads, self.dtype, self.rows = threads, np.dtype(dtype), Rows.of(self.X)
         self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
-        self.depth = -(-d // UNROLL) * UNROLL  # features, padded with 0
+        self.depth = padded(d)
         lanes = LINE // self.dtype.itemsize
         n_blocks = -(-n // lanes)
         order = np.arange(n, dtype=np.int32) if order is None else order
@@ -341,7 +348,7 @@ class PackedSamples:
     def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
         """Return the bytes of a packed copy of X (n, D) in blocks of a dtype."""
         n, d = X.shape
-        return int(n * ((-(-d // UNROLL) * UNROLL + 1) * np.dtype(dtype).itemsize + 8))
+        return int(n * ((padded(d) + 1) * np.dtype(dtype).itemsize + 8))
 
     @property
     def is_double(self) -> bool:
@@ -449,12 +456,13 @@ class Accuracy(NamedTuple):
     largest: float
 
 
-def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
-    """Return E for samples of d features in blocks of a dtype with rounding unit ``unit``.
+def accuracy_of(d: int, dtype: Any, grid: float, largest: float) -> Accuracy:
+    """Return E for samples of d features in blocks of a dtype.
 
     ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
     the longest packed prototype.
     """
+    unit = float(np.finfo(dtype).eps) / 2
     product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
     start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
     definition = _MORE / 2 * (d + 6) * DOUBLE
@@ -579,55 +587,42 @@ class PackedPrototypes(NamedTuple):
     halves: NDArray[Any]
 
 
-class PrototypePacker:
-    """Packer of a training's prototypes, which reuses arrays while panels are the same."""
+def packed_coordinates(prototypes: Floats, how: Quantisation) -> Floats:
+    """Return the packed coordinates (K, depth) of prototypes (K, D)."""
+    k, d = prototypes.shape
+    packed = np.zeros((k, padded(d)))
+    packed[:, :d] = (prototypes - how.centre) * how.scale
+    return packed
 
-    def __init__(self, quantisation: Quantisation, d: int, dtype: Any = np.float32) -> None:
-        self._how, self._d, self._dtype = quantisation, d, dtype
-        self._panels: PrototypeTiles | None = None
-        self._rows = self._halves = self._steps = np.empty(0)
 
-    def coordinates(self, prototypes: Floats) -> Floats:
-        """Return the packed coordinates (K, depth) of prototypes (K, D), as `pack` makes them."""
-        packed = np.zeros((len(prototypes), -(-self._d // UNROLL) * UNROLL))
-        packed[:, : self._d] = (prototypes - self._how.centre) * self._how.scale
-        return packed
+def packed_prototypes(
+    prototypes: Floats,
+    how: Quantisation,
+    dtype: Any,
+    ids: NDArray[np.int32],
+    drift: Floats,
+    before: Floats | None = None,
+) -> PackedPrototypes | None:
+    """Pack prototypes (K, D) in panels of rows ``ids`` (G, PANEL_ROWS).
 
-    def accuracy(self, largest: float) -> Accuracy:
-        unit = float(np.finfo(self._dtype).eps) / 2
-        return accuracy_of(self._d, unit, self._how.grid, largest)
-
-    def pack(
-        self,
-        prototypes: Floats,
-        ids: NDArray[np.int32],
-        drift: Floats,
-        before: Floats | None = None,
-    ) -> PackedPrototypes | None:
-        """Pack prototypes (K, D) in panels of rows ``ids`` (G, PANEL_ROWS).
-
-        The panels' ``drift`` (G,) grows by their steps since ``before``, the packed prototypes of
-        the last pass. The result is valid until the next call; None where a prototype is too far
-        from the data for packed numbers.
-        """
-        k, depth = len(prototypes), -(-self._d // UNROLL) * UNROLL
-        packed, panels = np.zeros((k, depth)), self._panels
-        if panels is None or panels.ids is not ids or len(self._rows) != k:
-            panels = self._panels = PrototypeTiles(
-                aligned((len(ids), depth, PANEL_ROWS), self._dtype),
-                np.full(ids.shape, NO_PROTOTYPE, self._dtype),
-                ids,
-                np.empty(len(ids), np.float32),
-                np.empty(k, np.float32),
-            )
-            self._rows = aligned((k, depth), self._dtype)
-            self._halves, self._steps = np.empty(k, self._dtype), np.empty(k)
-        before = packed[:0] if before is None else before
-        largest = pack_prototypes(
-            prototypes, self._how, before, packed, self._steps, drift, panels, self._rows,
-            self._halves,
-        )  # fmt: skip
-        if largest < 0:
-            return None
-        accuracy = self.accuracy(largest)
-        return PackedPrototypes(prototypes, packed, panels, accuracy, self._rows, self._halves)
+    The panels' ``drift`` (G,) grows by their steps since ``before``, the packed prototypes of the
+    last pass. None where a prototype is too far from the data for packed numbers.
+    """
+    (k, d), n_panels = prototypes.shape, len(ids)
+    depth = padded(d)
+    packed, rows = np.zeros((k, depth)), aligned((k, depth), dtype)
+    halves = np.empty(k, dtype)
+    panels = PrototypeTiles(
+        numbers=aligned((n_panels, depth, PANEL_ROWS), dtype),
+        starts=np.full(ids.shape, NO_PROTOTYPE, dtype),
+        ids=ids,
+        drift=np.empty(n_panels, np.float32),
+        moves=np.empty(k, np.float32),
+    )
+    before = packed[:0] if before is None else before
+    steps = np.empty(k)
+    largest = pack_prototypes(prototypes, how, before, packed, steps, drift, panels, rows, halves)
+    if largest < 0:
+        return None
+    accuracy = accuracy_of(d, dtype, how.grid, largest)
+    return PackedPrototypes(prototypes, packed, panels, accuracy, rows, halves)

@@ -21,7 +21,6 @@ from dbgsom_core.engine.results import (
     Search,
     Units,
     sum_by_unit,
-    units_of,
 )
 from dbgsom_core.engine.samples import PACKING_PAYS, Samples
 
@@ -105,11 +104,8 @@ class PartitionedSamples(Samples):
         out = np.empty(self.n, np.int32)
         return Units(self, prototypes, lambda: self._fill([out], _part_units, prototypes))
 
-    def assign_plainly(self, prototypes: Floats) -> PerSample:
-        return self.assign(prototypes)
-
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
-        units = units_of(of)
+        units = of.units
         return Units(self, prototypes, lambda: units)
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, Protocol
 
@@ -219,10 +219,10 @@ def each_range(
     return answers
 
 
-def pieces(start: int, stop: int) -> Iterator[slice]:
-    """Yield slices of rows ``start`` to ``stop``, small enough to be read at once."""
-    for first in range(start, stop, _PIECE):
-        yield slice(first, min(first + _PIECE, stop))
+def pieces(n: int, size: int = _PIECE) -> list[slice]:
+    """Return slices of ``n`` rows, ``size`` at a time or few enough to be read at once."""
+    size = max(1, size)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def take(table: Any, rows: Any) -> Any:

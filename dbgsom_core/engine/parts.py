@@ -14,20 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
-from dbgsom_core.engine.packing import PackedSamples, PrototypePacker, error_steps, in_rows
+from dbgsom_core.engine.packing import (
+    PackedSamples,
+    error_steps,
+    in_rows,
+    packed_prototypes,
+    padded,
+)
 from dbgsom_core.engine.partitions import pieces
 from dbgsom_core.engine.results import (
     Flags,
     Floats,
     Integers,
-    MapGraph,
     PartialSums,
     PassSpec,
     Search,
     linked_runners_up,
     winners_of_own_class,
 )
-from dbgsom_core.engine.tile import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.tile import PANEL_ROWS
 
 
 class Part:
@@ -45,25 +50,22 @@ class Part:
 
     def assign(self, spec: PassSpec) -> PartialSums | None:
         """Return the totals of a pass; None where a prototype is too far for packed numbers."""
-        data, before, n_neurons = self.data, self._of, len(spec.prototypes)
+        data, n_neurons = self.data, len(spec.prototypes)
         how, d = data.quantisation, data.X.shape[1]
-        packer, ids = PrototypePacker(how, d), in_rows(np.arange(n_neurons), PANEL_ROWS)
-        packed = packer.pack(spec.prototypes, ids, np.zeros(len(ids)))
+        ids = in_rows(np.arange(n_neurons), PANEL_ROWS)
+        packed = packed_prototypes(spec.prototypes, how, np.float32, ids, np.zeros(len(ids)))
         if packed is None:
             return None
         units: Integers = self._assignment(spec).bmu
-        changed = data.n
-        if before is not None:
-            changed = int(np.count_nonzero(before.bmu != units))
         steps = error_steps(data.n, d, packed.accuracy.largest)
         errors = np.zeros(n_neurons, np.int64)
-        for rows in pieces(0, data.n):
+        for rows in pieces(data.n):
             block = PackedSamples(data.X[rows], how)
             block.blocks.bmu[: len(block.X)] = units[rows]
             space = block.workspaces(1, 1)[0]
             search_loops.error_blocks(block.tag, block.packed, packed, steps, errors, space)
         sums, hits = self._sums_and_hits(units, n_neurons)
-        return PartialSums(hits, sums, errors, steps, changed)
+        return PartialSums(hits, sums, errors, steps)
 
     def linked(
         self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
@@ -73,8 +75,8 @@ class Part:
         Neighbours with the sample's class in the ``majority`` (K, C) come first. With ``own``
         (K, C) samples are first reassigned to neurons with their class in this majority.
         """
-        units, graph = self.units(spec, own), MapGraph(np.empty((0, 0), np.uint16), links)
-        units = linked_runners_up(self.data, units, spec.prototypes, graph, majority)
+        units = self.units(spec, own)
+        units = linked_runners_up(self.data, units, spec.prototypes, links, majority)
         return self._sums_and_hits(units, len(spec.prototypes))
 
     def reassigned(self, spec: PassSpec, own: Flags) -> tuple[Floats, Integers]:
@@ -100,7 +102,7 @@ class Part:
 
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return for which rows the two nearest neurons are not linked."""
-        return Search(self.data).unlinked(prototypes, MapGraph(np.empty((0, 0), np.uint16), links))
+        return Search(self.data).unlinked(prototypes, links)
 
     def _assignment(self, spec: PassSpec) -> Any:
         # The assignment of the pass, which is run if necessary.
@@ -110,9 +112,9 @@ class Part:
 
     def _sums_and_hits(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
         sums = self.data.quantised_sums(units, n_neurons)
-        padded = np.zeros((n_neurons, -(-sums.shape[1] // UNROLL) * UNROLL))
-        padded[:, : sums.shape[1]] = sums
-        return padded, np.bincount(units, minlength=n_neurons)
+        deep = np.zeros((n_neurons, padded(sums.shape[1])))
+        deep[:, : sums.shape[1]] = sums
+        return deep, np.bincount(units, minlength=n_neurons)
 
 
 class LocalParts:

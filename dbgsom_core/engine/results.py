@@ -1,4 +1,4 @@
-"""The search of a training, and what a pass returns: units, sums by neuron, the batch update.
+"""The search of a training, and what a pass returns: units and sums by neuron.
 
 `Search` runs the passes. `SearchResult` adds up sample by sample, for any metric and weights;
 `PackedResult` has exact sums of quantised samples (README.md, "Sums").
@@ -15,16 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.partitions import Parts, pieces
+from dbgsom_core.engine.smoothing import (
+    Centre,
+    Neighbourhood,
+    Totals,
+    prototypes_from_packed_sums,
+    prototypes_from_totals,
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Centre = Callable[[Floats], Floats]
 _ROWS = 1 << 16  # samples looked up at a time
 
 
 class PerSample(Protocol):
-    """The unit ``bmu`` (n,) of each sample, and its ``distance`` (n,) in the metric's units."""
+    """The unit ``bmu`` (n,) of each sample, and its ``distance`` (n,) in the metric's units.
+
+    ``units`` are the same in their stored integer type, which may be too small for sums.
+    """
+
+    @property
+    def units(self) -> NDArray[Any]: ...
 
     @property
     def bmu(self) -> Integers: ...
@@ -39,6 +51,11 @@ class Assignment:
 
     bmu: Integers
     distance: Floats
+
+    @property
+    def units(self) -> Integers:
+        """The ``bmu``, as stored."""
+        return self.bmu
 
 
 class Units:
@@ -76,58 +93,6 @@ class Units:
         return distance
 
 
-class MapGraph(NamedTuple):
-    """Graph of the links between the K neurons of a map.
-
-    ``hops`` (K, K) uint16 are graph distances, ``links`` (K, degree) int32 the linked neighbours of
-    each neuron, -1 for none; a neuron without links is its own neighbour.
-    """
-
-    hops: NDArray[np.uint16]
-    links: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Weights with which samples train the neurons around their units in one update.
-
-    ``weights`` (H,) is the kernel at each number of hops; some may be negative. A sample trains
-    also the nearest linked neighbour of its unit, with weight ``link_pull``; neighbours with the
-    sample's class in the ``majority`` (K, C) come first. ``table`` (K, K) is the index of the
-    weight with which a neuron (row) learns from another's samples (column); None: the hops.
-    """
-
-    graph: MapGraph
-    weights: Floats
-    link_pull: float = 0.0
-    majority: Flags | None = None
-    table: NDArray[np.uint16] | None = None
-
-    @property
-    def weight_index(self) -> NDArray[np.uint16]:
-        return self.graph.hops if self.table is None else self.table
-
-    @property
-    def inhibits(self) -> bool:
-        """Whether some weights are negative."""
-        lowest: float = min(self.weights.tolist())  # few: faster than numpy
-        return lowest < 0
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over the samples of each neuron, weighted where samples have weights.
-
-    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of observed values; ``errors``
-    (K,) of distances. Where values are missing ``seen`` (K, D) are the hits by observed feature.
-    """
-
-    hits: NDArray[Any]
-    sums: Floats
-    errors: Floats
-    seen: Floats | None = None
-
-
 @dataclass(frozen=True)
 class Moments:
     """Weighted column means (D,) and population standard deviations (D,) of observed values."""
@@ -139,28 +104,19 @@ class Moments:
 # ---------------------------------------------------------------------------- sample by sample
 
 
-def units_of(found: Any) -> NDArray[Any]:
-    """Return the units (n,) in their stored integer type, which may be too small for sums."""
-    found = getattr(found, "of", found)
-    return found.units if isinstance(found, Units) else found.bmu
-
-
 def each_piece(found: Any, n: int) -> Iterator[tuple[slice, Integers, Floats]]:
     """Yield rows, units and distances of the first ``n`` samples, at most 65536 at a time."""
-    found, units = getattr(found, "of", found), units_of(found)
-    in_memory = units.dtype == np.int64
+    in_memory = found.units.dtype == np.int64
     size = _ROWS if in_memory else found.data.piece
-    for first in range(0, n, size):
-        some = slice(first, min(first + size, n))
-        bmu = units[some].astype(np.int64, copy=False)
-        distance = (
-            found.distance[some]
-            if in_memory
-            else found.data.distances_to(found.prototypes, bmu, some)
-        )
-        for start in range(0, len(bmu), _ROWS):
-            rows = slice(start, min(start + _ROWS, len(bmu)))
-            yield slice(first + rows.start, first + rows.stop), bmu[rows], distance[rows]
+    for some in pieces(n, size):
+        bmu = found.units[some].astype(np.int64, copy=False)
+        if in_memory:
+            distance = found.distance[some]
+        else:
+            distance = found.data.distances_to(found.prototypes, bmu, some)
+        for rows in pieces(len(bmu), _ROWS):
+            start = some.start
+            yield slice(start + rows.start, start + rows.stop), bmu[rows], distance[rows]
 
 
 def groups(keys: NDArray[Any]) -> list[Integers]:
@@ -173,18 +129,10 @@ def groups(keys: NDArray[Any]) -> list[Integers]:
 def unlinked(nearest: NDArray[np.signedinteger[Any]], links: NDArray[np.int32]) -> Flags:
     """Return for which samples (n,) the two ``nearest`` neurons (n, 2) are not linked."""
     found = np.empty(len(nearest), dtype=bool)
-    for start in range(0, len(nearest), _ROWS):
-        first, second = nearest[start : start + _ROWS].T
-        found[start : start + _ROWS] = (links[first] != second[:, None]).all(axis=1)
+    for rows in pieces(len(nearest), _ROWS):
+        first, second = nearest[rows].T
+        found[rows] = (links[first] != second[:, None]).all(axis=1)
     return found
-
-
-def _add_by_unit(out: Floats, units: NDArray[Any], values: Floats) -> None:
-    # Add the values (m,) to the entries ``units`` of out (K,), in row order for any m.
-    if out.any():
-        np.add.at(out, units, values)
-    else:
-        out += np.bincount(units, values, len(out))
 
 
 def sum_by_unit(
@@ -262,19 +210,23 @@ def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, majority:
 
 
 def linked_runners_up(
-    data: Any, bmu: Integers, prototypes: Floats, graph: MapGraph, majority: Flags | None = None
+    data: Any,
+    bmu: Integers,
+    prototypes: Floats,
+    links: NDArray[np.int32],
+    majority: Flags | None = None,
 ) -> Integers:
     """Return, for each sample (n,), the nearest linked neighbour of its BMU.
 
-    Neighbours with its class in the ``majority`` (K, C) come first. The map is connected and has at
-    least two neurons; equal distances go to the lower row.
+    ``links`` (K, degree) are those of `Neighbourhood`. Neighbours with its class in the
+    ``majority`` (K, C) come first; equal distances go to the lower row.
     """
     codes = None if majority is None else data.codes
     if data.is_euclidean:
         from dbgsom_core.engine.fine_tuning import linked_rows
 
-        return linked_rows(data, codes, bmu, prototypes, graph.links, majority)
-    linked = [np.sort(row[row >= 0]).astype(np.int64) for row in graph.links]
+        return linked_rows(data, codes, bmu, prototypes, links, majority)
+    linked = [np.sort(row[row >= 0]).astype(np.int64) for row in links]
     runners_up = np.empty(len(bmu), dtype=np.int64)
     for rows in groups(bmu):
         runners_up[rows] = _nearest(data, rows, prototypes, linked[bmu[rows[0]]])
@@ -309,14 +261,17 @@ def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -
 class SearchResult:
     """Result of a pass, summed sample by sample: for any metric, weights and missing values.
 
-    ``of`` holds the units and distances of the samples, ``moved`` is the share of samples that
-    changed their unit since the last pass. It is valid until the next pass of its search.
+    ``of`` holds the units and distances of the samples. It is valid until the next pass of its
+    search.
     """
 
     data: Any
     prototypes: Floats
     of: PerSample
-    moved: float = 1.0
+
+    @property
+    def units(self) -> NDArray[Any]:
+        return self.of.units
 
     @property
     def bmu(self) -> Integers:
@@ -329,14 +284,13 @@ class SearchResult:
     @cached_property
     def hits(self) -> NDArray[Any]:
         """Samples of each neuron, (K,), or the sums of their weights."""
-        units, weights = units_of(self.of), self.data.weights
+        units, weights = self.units, self.data.weights
         hits: NDArray[Any] = np.zeros(len(self.prototypes), np.int64 if weights is None else float)
-        for start in range(0, len(units), _ROWS):  # bincount copies its input
-            rows = slice(start, start + _ROWS)
+        for rows in pieces(len(units)):  # bincount copies its input
             if weights is None:
                 hits += np.bincount(units[rows], minlength=len(hits))
             else:
-                _add_by_unit(hits, units[rows], weights[rows])
+                np.add.at(hits, units[rows], weights[rows])
         return hits
 
     @cached_property
@@ -348,7 +302,7 @@ class SearchResult:
                 distance = np.hypot(distance, data.scatter[rows])
             if data.weights is not None:
                 distance = data.weights[rows] * distance
-            _add_by_unit(errors, bmu, distance)
+            np.add.at(errors, bmu, distance)
         return errors
 
     @cached_property
@@ -357,7 +311,7 @@ class SearchResult:
 
     @cached_property
     def totals(self) -> Totals:
-        sums, seen = self.data.sums_seen(units_of(self.of), len(self.prototypes))
+        sums, seen = self.data.sums_seen(self.units, len(self.prototypes))
         return Totals(self.hits, sums, self.errors, seen)
 
     @cached_property
@@ -366,11 +320,11 @@ class SearchResult:
         data = self.data
         if data.codes is None:
             return None
-        units, size = units_of(self.of), (len(self.prototypes), data.n_classes)
+        units, size = self.units, (len(self.prototypes), data.n_classes)
         if data.weights is not None:
             return count_classes(units, data.codes, *size, data.weights)
         counts = np.zeros(size, np.int64)
-        for rows in pieces(0, data.n):
+        for rows in pieces(data.n):
             counts += count_classes(units[rows], data.codes[rows], *size)
         return counts
 
@@ -383,10 +337,10 @@ class SearchResult:
         winners = self.data.of_parts(self.bmu, find)
         return replace(self, of=Assignment(winners, self.distance))
 
-    def runner_up_totals(self, graph: MapGraph, majority: Flags | None) -> Totals:
+    def runner_up_totals(self, links: NDArray[np.int32], majority: Flags | None) -> Totals:
         """Return totals of the samples by their `linked_runners_up`; errors are left empty."""
         find = partial(
-            linked_runners_up, prototypes=self.prototypes, graph=graph, majority=majority
+            linked_runners_up, prototypes=self.prototypes, links=links, majority=majority
         )
         runners_up, n_neurons = self.data.of_parts(self.bmu, find), len(self.prototypes)
         hits = np.bincount(runners_up, self.data.weights, n_neurons)
@@ -397,10 +351,11 @@ class SearchResult:
         """Return the prototypes (K, D) as kernel-weighted means of the samples.
 
         ``centre`` makes prototypes of means. Neurons and features without weight keep their values.
+        The formula stands in `smoothing`.
         """
         runners_up = None
         if kernel.link_pull > 0:
-            runners_up = self.runner_up_totals(kernel.graph, kernel.majority)
+            runners_up = self.runner_up_totals(kernel.links, kernel.majority)
         return prototypes_from_totals(
             self.totals, self.prototypes, kernel, runners_up, centre, self.data.threads
         )
@@ -411,9 +366,9 @@ class SearchResult:
         Samples are grouped by best-matching unit and runner-up, so that no weight of each sample
         and neuron is needed.
         """
-        influence, units, before = kernel.weights[kernel.weight_index.T], self.bmu, self.prototypes
+        influence, units, before = kernel.weights[kernel.index.T], self.bmu, self.prototypes
         if kernel.link_pull > 0:
-            runners_up = linked_runners_up(self.data, units, before, kernel.graph, kernel.majority)
+            runners_up = linked_runners_up(self.data, units, before, kernel.links, kernel.majority)
             pairs, units = np.unique(units * len(before) + runners_up, return_inverse=True)
             bmu, runners_up = np.divmod(pairs, len(before))
             influence = influence[bmu]
@@ -421,58 +376,6 @@ class SearchResult:
         metric = self.data.metric
         made = metric.form(self.data.X, units, influence, self.data.weights, before)
         return np.asarray(made, np.float64)
-
-
-def prototypes_from_totals(
-    won: Totals,
-    before: Floats,
-    kernel: Neighbourhood,
-    runners_up: Totals | None,
-    centre: Centre | None,
-    threads: int,
-) -> Floats:
-    """Return the prototypes (K, D) of the batch update from totals.
-
-    With negative weights a weighted mean may lie anywhere: a prototype then moves by the step
-    Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
-    distance of the farthest sample; it stays where inhibition prevails.
-    """
-    from dbgsom_core.engine.smoothing import (  # numba is slow to import
-        kernel_reach,
-        means,
-        smooth_totals,
-    )
-
-    hops, weights, pull = kernel.weight_index, kernel.weights, kernel.link_pull
-    reach = kernel_reach(weights, float(won.hits.sum()))
-    sums, reached = smooth_totals(hops, weights, reach, won.hits, won.sums, threads)
-    seen = won.seen
-    if seen is not None:
-        seen = smooth_totals(hops, weights, reach, won.hits, seen, threads)[0]
-    if runners_up is not None:
-        reached = reached + pull * runners_up.hits
-        sums = sums + pull * runners_up.sums
-        if seen is not None and runners_up.seen is not None:
-            seen = seen + pull * runners_up.seen
-    # A feature without observed values, as a neuron without samples, keeps its value.
-    if kernel.inhibits:
-        amount = smooth_totals(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
-        total = amount[:, None]
-        if runners_up is not None:
-            total = total + pull * runners_up.hits[:, None]
-        held = reached[:, None] if seen is None else seen
-        moves = (held > 0) & (total > 0)
-        steps = np.divide(sums - held * before, total, out=np.zeros(before.shape), where=moves)
-        after = before + steps
-    elif seen is None:
-        after = means(before, sums, reached)
-    else:
-        observed = (seen > 0) & (reached[:, None] > 0)
-        after = np.divide(sums, seen, out=before.copy(), where=observed)
-    if centre is not None:
-        alive = reached > 0
-        after[alive] = centre(after[alive])
-    return after
 
 
 class PackedResult(SearchResult):
@@ -483,11 +386,9 @@ class PackedResult(SearchResult):
     class in this majority.
     """
 
-    def __init__(
-        self, search: Search, spec: PassSpec, won: PartialSums, moved: float, own: Any = None
-    ) -> None:
+    def __init__(self, search: Search, spec: PassSpec, won: PartialSums, own: Any = None) -> None:
         data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
-        super().__init__(data, spec.prototypes, search.units(spec, own), moved)
+        super().__init__(data, spec.prototypes, search.units(spec, own))
         self.packed_sums, self.hits = won.sums, won.hits
         # Not lazy: a cached property takes longer.
         steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
@@ -506,49 +407,36 @@ class PackedResult(SearchResult):
     def reassign_to_own_class(self, majority: Flags) -> PackedResult:
         sums, hits = self.search.total("reassigned", self.spec, majority)
         won = self.won._replace(sums=self.won.sums + sums, hits=self.won.hits + hits, linked=None)
-        return PackedResult(self.search, self.spec, won, self.moved, majority)
+        return PackedResult(self.search, self.spec, won, majority)
 
-    def runner_up_totals(self, graph: MapGraph, majority: Flags | None) -> Totals:
-        sums, hits = self._linked(graph, majority)
+    def runner_up_totals(self, links: NDArray[np.int32], majority: Flags | None) -> Totals:
+        sums, hits = self._linked(links, majority)
         return Totals(hits, self._unpacked(sums, hits), np.empty(0))
 
     def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
-        from dbgsom_core.engine.smoothing import (  # numba is slow to import
-            kernel_reach,
-            smooth_totals,
-        )
-
         data, before, pull = self.data, self.prototypes, kernel.link_pull
         if centre is not None or kernel.inhibits:
             runners_up = None
             if pull > 0:
-                runners_up = self._by_sample().runner_up_totals(kernel.graph, kernel.majority)
+                runners_up = self._by_sample().runner_up_totals(kernel.links, kernel.majority)
             return prototypes_from_totals(
                 self.totals, before, kernel, runners_up, centre, data.threads
             )
-        reach = kernel_reach(kernel.weights, float(data.n))
-        smooth, reached = smooth_totals(
-            kernel.weight_index, kernel.weights, reach, self.hits, self.packed_sums, data.threads
+        linked = self._linked(kernel.links, kernel.majority) if pull > 0 else None
+        return prototypes_from_packed_sums(
+            self.packed_sums, self.hits, before, kernel, linked, data.quantisation, data.threads
         )
-        if pull > 0:
-            sums, hits = self._linked(kernel.graph, kernel.majority)
-            smooth, reached = smooth + pull * sums, reached + pull * hits
-        how, dead = data.quantisation, np.flatnonzero(reached <= 0)
-        reached[dead] = 1.0
-        after: Floats = smooth[:, : before.shape[1]] * (1.0 / (reached * how.scale))[:, None]
-        after += how.centre
-        after[dead] = before[dead]
-        return after
 
     def _by_sample(self) -> SearchResult:
-        return SearchResult(self.data, self.prototypes, self.of, self.moved)
+        return SearchResult(self.data, self.prototypes, self.of)
 
-    def _linked(self, graph: MapGraph, majority: Flags | None) -> tuple[Floats, Integers]:
+    def _linked(self, links: NDArray[np.int32], majority: Flags | None) -> tuple[Floats, Integers]:
         # Packed sums and hits by nearest linked neighbour, which the pass may have found already.
-        linked, links = self.won.linked, self.spec.links
-        if linked is not None and majority is None and np.array_equal(links, graph.links):  # type: ignore[arg-type]
+        linked, linked_by = self.won.linked, self.spec.links
+        is_known = majority is None and linked_by is not None and np.array_equal(linked_by, links)
+        if linked is not None and is_known:
             return linked
-        return self.search.linked(self.spec, self.own, graph.links, majority)
+        return self.search.linked(self.spec, self.own, links, majority)
 
     def _unpacked(self, sums: Floats, hits: Integers) -> Floats:
         # Sums (K, D) in the data's units, from packed ones (K, depth).
@@ -578,25 +466,22 @@ class PassSpec(NamedTuple):
 class PartialSums(NamedTuple):
     """Exact totals by neuron over a part of the samples.
 
-    ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``, the
-    number of rows that ``changed`` their unit, counts by class, int64 (K, C), or None, and packed
-    sums and hits by nearest linked neighbour, or None. With ``since_last`` hits and sums are the
-    changes since the last pass.
+    ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``,
+    counts by class, int64 (K, C), or None, and packed sums and hits by nearest linked neighbour, or
+    None.
     """
 
     hits: Integers
     sums: Floats
     errors: Integers
     steps: float
-    changed: int
     classes: Integers | None = None
     linked: tuple[Floats, Integers] | None = None
-    since_last: bool = False
 
 
 def plus(first: Any, other: Any) -> Any:
     """Return the sum of two parts' results, which have the same steps."""
-    if first is None or isinstance(first, (bool, float)):
+    if first is None or isinstance(first, float):
         return first
     if not isinstance(first, tuple):
         return first + other
@@ -616,9 +501,6 @@ class Search:
     def __init__(self, data: Any, parts: Parts | None = None) -> None:
         self.data, self.parts = data, parts
         self._passes, self._known = 0, 0  # passes of the parts; prototypes of the last one
-        self._is_first = True
-        self._before: Integers | None = None  # units of the last pass, without parts
-        self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)  # of reread parts
         self._links: NDArray[np.int32] | None = None  # of the last update
 
     def assign(self, prototypes: Floats, positions: Integers) -> SearchResult:
@@ -627,7 +509,7 @@ class Search:
         ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
         """
         if self.parts is None:
-            return self._by_sample(prototypes, self.data.assign(prototypes))
+            return SearchResult(self.data, prototypes, self.data.assign(prototypes))
         return self._pass(self.parts, prototypes, positions, 0)
 
     def assign_new_neurons(
@@ -643,21 +525,16 @@ class Search:
         nearer = new.distance < found.distance
         bmu = np.where(nearer, new.bmu + known, found.bmu)
         distance = np.where(nearer, new.distance, found.distance)
-        return self._by_sample(prototypes, Assignment(bmu, distance))
+        return SearchResult(self.data, prototypes, Assignment(bmu, distance))
 
-    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
+    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return for which samples (n,) the two nearest neurons are not linked."""
         if self.parts is not None:
-            flags = self.parts.ask("unlinked", prototypes, graph.links, add=None)
+            flags = self.parts.ask("unlinked", prototypes, links, add=None)
             return np.concatenate(flags)
         if len(prototypes) == 1:
             return np.zeros(self.data.n, bool)
-        return unlinked(self.data.nearest_units(prototypes, 2)[0], graph.links)
-
-    def _by_sample(self, prototypes: Floats, of: PerSample) -> SearchResult:
-        moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
-        self._before = of.bmu
-        return SearchResult(self.data, prototypes, of, moved)
+        return unlinked(self.data.nearest_units(prototypes, 2)[0], links)
 
     # ------------------------------------------------------------------------ passes of the parts
 
@@ -673,17 +550,9 @@ class Search:
             self._known = 0
             return SearchResult(self.data, prototypes, self.data.assign(prototypes))
         self._known = len(prototypes)
-        if won.since_last:
-            more = len(prototypes) - len(self._hits)
-            sums, hits = np.pad(self._sums, ((0, more), (0, 0))), np.pad(self._hits, (0, more))
-            won = won._replace(sums=sums + won.sums, hits=hits + won.hits)
-        if parts.rereads:
-            self._sums, self._hits = won.sums, won.hits
-        moved = 1.0 if self._is_first else won.changed / self.data.n
-        self._is_first = False
         if self.data.weights is not None:  # units of the parts, sums by sample
-            return SearchResult(self.data, prototypes, self.units(spec, None), moved)
-        return PackedResult(self, spec, won, moved)
+            return SearchResult(self.data, prototypes, self.units(spec, None))
+        return PackedResult(self, spec, won)
 
     def total(self, question: str, *given: Any) -> Any:
         """Return the sum of all parts' answers."""

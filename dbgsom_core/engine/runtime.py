@@ -11,8 +11,8 @@ from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any
 
 MOST_THREADS = "DBGSOM_THREADS"  # limit for processes that share the processors
 COMPILES = "compiling loops that are not cached yet: takes about 15 s in all, once"
@@ -77,25 +77,18 @@ def available_threads() -> int:
     return min(allowed, int(limit)) if limit.isdecimal() and int(limit) else allowed
 
 
-@lru_cache(maxsize=1)
-def _blas_libraries() -> list[Any]:
+@cache
+def _blas() -> Any:
     from threadpoolctl import ThreadpoolController  # slow to import
 
-    class BlasController(ThreadpoolController):  # type: ignore[misc] # it has no types
-        # Inspect only libraries with a BLAS-like name: a process may have hundreds.
-        def _make_controller_from_path(self, filepath: str, *rest: Any) -> None:
-            name = filepath.rpartition(os.sep)[2].lower()
-            if any(part in name for part in ("blas", "blis", "mkl")):
-                super()._make_controller_from_path(filepath, *rest)
-
-    return list(BlasController().select(user_api="blas").lib_controllers)
+    return ThreadpoolController().select(user_api="blas")
 
 
 class _BlasLimit:
-    # Open blocks of `one_blas_thread`, and the thread limits before the first.
+    # Open blocks of `one_blas_thread`, and what restores the limit before the first.
     lock = threading.Lock()
     blocks = 0
-    before: ClassVar[list[tuple[Any, int]]] = []
+    limiter: Any = None
 
 
 @contextmanager
@@ -108,9 +101,7 @@ def one_blas_thread() -> Iterator[None]:
     limit = _BlasLimit
     with limit.lock:
         if limit.blocks == 0:
-            limit.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
-            for library, _ in limit.before:
-                library.set_num_threads(1)
+            limit.limiter = _blas().limit(limits=1)
         limit.blocks += 1
     try:
         yield
@@ -118,8 +109,7 @@ def one_blas_thread() -> Iterator[None]:
         with limit.lock:
             limit.blocks -= 1
             if limit.blocks == 0:
-                for library, threads in limit.before:
-                    library.set_num_threads(threads)
+                limit.limiter.restore_original_limits()
 
 
 class CompileClock:

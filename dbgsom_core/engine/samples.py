@@ -19,7 +19,6 @@ from dbgsom_core.engine.results import (
     Assignment,
     Floats,
     Integers,
-    Moments,
     PerSample,
     Search,
     SearchResult,
@@ -128,7 +127,7 @@ class Samples:
         They are exact, so do not depend on the order. Called only where there is a `quantisation`.
         """
         sums = np.zeros((n_units, self.X.shape[1]))
-        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+        for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
             np.add.at(sums, units[rows], self.quantised(rows))
         return sums
 
@@ -136,20 +135,15 @@ class Samples:
         """Return a search for the epochs of one training."""
         if self.quantisation is None:
             return Search(self)
+        from dbgsom_core.engine.packed_search import PackedPart
+        from dbgsom_core.engine.parts import LocalParts, Part
+
         cls = type(self)
         if (cls.assign, cls.quantised_sums) != (Samples.assign, Samples.quantised_sums):
             # An engine with a pass of its own.
-            if self.weights is not None:
-                return Search(self)
-            from dbgsom_core.engine.parts import LocalParts, Part
-
-            return Search(self, LocalParts([Part(self)]))
-        if self.packed is None:
-            return Search(self)
-        from dbgsom_core.engine.packed_search import PackedPart
-        from dbgsom_core.engine.parts import LocalParts
-
-        return Search(self, LocalParts([PackedPart(self, self.packed)]))
+            return Search(self, None if self.weights is not None else LocalParts([Part(self)]))
+        packed = self.packed
+        return Search(self, None if packed is None else LocalParts([PackedPart(self, packed)]))
 
     # --------------------------------------------------------------- building blocks of engines
 
@@ -281,17 +275,14 @@ class Samples:
         metric = self.metric
 
         def work(rows: slice) -> None:
+            X = self.X[rows]
             if metric.assign is not None:
-                bmu, distance = metric.assign(self.X[rows], prototypes)
+                nearest = metric.assign(X, prototypes)
+            elif metric.scalar is not None:
+                nearest = scalar_assign(metric, X, prototypes)
             else:
-                distances = (
-                    self.pairwise(self.X[rows], prototypes)
-                    if metric.scalar is None
-                    else scalar_pairwise(metric, self.X[rows], prototypes)
-                )
-                bmu = distances.argmin(axis=1)
-                distance = distances[np.arange(len(bmu)), bmu]
-            found.bmu[rows], found.distance[rows] = bmu, distance
+                nearest = _nearest(self.pairwise(X, prototypes))
+            found.bmu[rows], found.distance[rows] = nearest
 
         self._each_chunk(prototypes, work, self.chunk_rows if metric.assign is not None else None)
         return found
@@ -311,7 +302,7 @@ class Samples:
     def chunks(self, prototypes: Floats) -> Iterator[tuple[slice, Floats]]:
         """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
         fill = self._distances(prototypes)
-        for rows in self._chunk_slices(prototypes):
+        for rows in self._chunkpieces(prototypes):
             yield rows, fill(rows)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, Floats | None]:
@@ -322,30 +313,30 @@ class Samples:
         """Return ``find(samples, units)`` (n,), which may be called for parts of the samples."""
         return find(self, units)
 
-    def _distances(self, prototypes: Floats) -> Callable[..., Floats]:
-        # Return a function of rows that returns distances (m, K), in ``out`` where given.
+    def _distances(self, prototypes: Floats) -> Callable[[slice], Floats]:
+        # Return a function of rows that returns distances (m, K).
         if not self.is_euclidean:
-            return lambda rows, out=None: self.pairwise(self.X[rows], prototypes)
+            return lambda rows: self.pairwise(self.X[rows], prototypes)
         from dbgsom_core.engine import loops  # numba is slow to import
 
         columns = np.ascontiguousarray(prototypes.T, np.float64)
 
-        def distances(rows: slice, out: Floats | None = None) -> Floats:
+        def distances(rows: slice) -> Floats:
             part = np.ascontiguousarray(loops.writeable_view(self.X[rows]))
-            found = np.empty((len(part), len(prototypes))) if out is None else out
+            found = np.empty((len(part), len(prototypes)))
             loops.fill_distances(part, columns, found)
             return found
 
         return distances
 
-    def _chunk_slices(self, prototypes: Floats, size: int | None = None) -> list[slice]:
+    def _chunkpieces(self, prototypes: Floats, size: int | None = None) -> list[slice]:
         most = max(1, _CHUNK_DISTANCES // len(prototypes))
-        return _slices(self.n, size or min(most, self.chunk_rows))
+        return pieces(self.n, size or min(most, self.chunk_rows))
 
     def _each_chunk(
         self, prototypes: Floats, work: Callable[[slice], None], size: int | None = None
     ) -> None:
-        chunks = self._chunk_slices(prototypes, size)
+        chunks = self._chunkpieces(prototypes, size)
         threads = 1 if self.n * prototypes.size < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda _, task: work(chunks[task]))
 
@@ -383,7 +374,7 @@ class Samples:
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
         """Call ``use(rows, part)`` for samples ``size`` at a time, maybe in several threads."""
-        parts = _slices(self.n, size)
+        parts = pieces(self.n, size)
         if len(parts) <= 1:
             use(slice(0, self.n), self)
             return
@@ -392,22 +383,16 @@ class Samples:
 
     # ------------------------------------------------------------------- statistics, distances
 
-    def check_varies(self, moments: Moments | None = None) -> None:
+    def check_varies(self) -> None:
         """Raise ValueError when no column varies, or squares leave the range of float64."""
-        check_varies(self.X, moments if self.weights is None else None)
+        check_varies(self.X, *self.extremes())
 
     def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the smallest and the largest observed value of each column, (D,)."""
-        return extremes(self.X)
-
-    def root_mean_square_distance(self, point: Floats) -> float:
-        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
-        squares = np.square(self.assign(point).distance)
-        return float(np.sqrt(np.average(squares, weights=self.weights)))
-
-    def total_distance(self, point: Floats) -> float:
-        """Return the (weighted) sum of the distances to one point (1, D)."""
-        return float(self.assign(point).distance @ self.sample_weights)
+        known = vars(self).get("summaries")
+        if known is None:
+            return extremes(self.X)
+        return known.low.astype(self.X.dtype), known.high.astype(self.X.dtype)
 
     def groups(self, of: PerSample) -> list[Integers]:
         """Return the rows (ascending) of each unit that has samples, in the order of the units."""
@@ -422,7 +407,7 @@ class Samples:
 
         Only the number of ``prototypes`` matters, unless the result makes new prototypes.
         """
-        return SearchResult(self, prototypes, getattr(of, "of", of))
+        return SearchResult(self, prototypes, of)
 
     def unit_distances(self, prototypes: Floats, units: Integers) -> Floats:
         """Return the distances (n,) to ``units`` (n,), in pieces of the rows.
@@ -432,7 +417,7 @@ class Samples:
         from dbgsom_core.engine import loops  # numba is slow to import
 
         distance = np.empty(self.n)
-        for rows in pieces(0, self.n):
+        for rows in pieces(self.n):
             X, own = loops.writeable_view(self.X[rows]), units[rows].astype(np.int64, copy=False)
             loops.distances_to(X, prototypes, own, distance[rows])
         return distance
@@ -443,10 +428,7 @@ class Samples:
         fill = self._distances(prototypes)
 
         def work(rows: slice) -> None:
-            if out.dtype == np.float64 and self.is_euclidean:
-                fill(rows, out[rows])
-            else:
-                out[rows] = fill(rows)
+            out[rows] = fill(rows)
 
         self._each_chunk(prototypes, work)
         return out
@@ -459,10 +441,8 @@ class Samples:
 
         out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
         parts = []
-        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
-            part = self.subset(rows)
-            gaps = issparse(part.X) or self.incomplete
-            dense = part.completed(prototypes) if gaps else part.X
+        for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+            dense = self.subset(rows).completed(prototypes)
             found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
             if out is None:
                 parts.append(found)
@@ -479,11 +459,6 @@ class Samples:
         return X
 
 
-def _slices(n: int, size: int) -> list[slice]:
-    size = max(1, size)
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
 # ------------------------------------------------------------- metrics written for one pair
 
 _compiling = Lock()  # numba must not compile in two threads
@@ -493,7 +468,10 @@ def scalar_assign(
     metric: Any, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> tuple[Integers, Floats]:
     """Return (bmu (m,), distance (m,)) by ``metric.scalar``; TypeError where it is not compiled."""
-    distances = scalar_pairwise(metric, X, prototypes)
+    return _nearest(scalar_pairwise(metric, X, prototypes))
+
+
+def _nearest(distances: Floats) -> tuple[Integers, Floats]:
     bmu = distances.argmin(axis=1)
     return bmu, distances[np.arange(len(bmu)), bmu]
 

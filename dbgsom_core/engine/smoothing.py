@@ -1,35 +1,167 @@
-"""Sums over neurons, smoothed over the map by a kernel."""
+"""The batch update of the prototypes (Kohonen 2001, eq. 3.34), from sums by neuron.
+
+    w_j = Σ_i h_ij s_i / Σ_i h_ij n_i
+
+with the sum s_i of the samples of neuron i, their number n_i, and the kernel's weight h_ij between
+the neurons. `smooth_totals` computes both sums; what stands before it makes prototypes of them.
+Width and pull of an epoch are `training.update`'s, totals come from `results`.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import Floats, Integers, loop
 from dbgsom_core.engine.runtime import share
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.packing import Quantisation
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Centre = Callable[[Floats], Floats]
 
 _ROWS = 64  # neurons that one task updates
 _SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they save
 _NEGLIGIBLE = 2.0**-70
 
 
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Weights with which samples train the neurons around their units in one update.
+
+    ``weights`` (H,) are the kernel's; some may be negative. ``index`` (K, K) uint16 is that of the
+    weight with which a neuron (row) learns from another's samples (column): the hops between them,
+    or of another table of distances. A sample trains also the nearest linked neighbour of its unit,
+    with weight ``link_pull``; neighbours with the sample's class in the ``majority`` (K, C) come
+    first. ``links`` (K, degree) int32 are the linked neighbours of each neuron, -1 for none; a
+    neuron without links is its own neighbour.
+    """
+
+    weights: Floats
+    index: NDArray[np.uint16]
+    links: NDArray[np.int32]
+    link_pull: float = 0.0
+    majority: Flags | None = None
+
+    @property
+    def inhibits(self) -> bool:
+        """Whether some weights are negative."""
+        lowest: float = min(self.weights.tolist())  # few: faster than numpy
+        return lowest < 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the samples of each neuron, weighted where samples have weights.
+
+    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of observed values; ``errors``
+    (K,) of distances. Where values are missing ``seen`` (K, D) are the hits by observed feature.
+    """
+
+    hits: NDArray[Any]
+    sums: Floats
+    errors: Floats
+    seen: Floats | None = None
+
+
+def prototypes_from_totals(
+    won: Totals,
+    before: Floats,
+    kernel: Neighbourhood,
+    runners_up: Totals | None,
+    centre: Centre | None,
+    threads: int,
+) -> Floats:
+    """Return the prototypes (K, D) of the batch update from totals in the data's units.
+
+    With negative weights a weighted mean may lie anywhere: a prototype then moves by the step
+    Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
+    distance of the farthest sample; it stays where inhibition prevails.
+    """
+    index, weights, pull = kernel.index, kernel.weights, kernel.link_pull
+    reach = kernel_reach(weights, float(won.hits.sum()))
+    sums, reached = smooth_totals(index, weights, reach, won.hits, won.sums, threads)
+    seen = won.seen
+    if seen is not None:
+        seen = smooth_totals(index, weights, reach, won.hits, seen, threads)[0]
+    if runners_up is not None:
+        reached = reached + pull * runners_up.hits
+        sums = sums + pull * runners_up.sums
+        if seen is not None and runners_up.seen is not None:
+            seen = seen + pull * runners_up.seen
+    # A feature without observed values, as a neuron without samples, keeps its value.
+    if kernel.inhibits:
+        amount = smooth_totals(index, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
+        total = amount[:, None]
+        if runners_up is not None:
+            total = total + pull * runners_up.hits[:, None]
+        held = reached[:, None] if seen is None else seen
+        moves = (held > 0) & (total > 0)
+        steps = np.divide(sums - held * before, total, out=np.zeros(before.shape), where=moves)
+        after = before + steps
+    elif seen is None:
+        alive = reached[:, None] > 0
+        after = np.divide(sums, reached[:, None], out=before.copy(), where=alive)
+    else:
+        observed = (seen > 0) & (reached[:, None] > 0)
+        after = np.divide(sums, seen, out=before.copy(), where=observed)
+    if centre is not None:
+        alive = reached > 0
+        after[alive] = centre(after[alive])
+    return after
+
+
+def prototypes_from_packed_sums(
+    packed_sums: Floats,
+    hits: Integers,
+    before: Floats,
+    kernel: Neighbourhood,
+    linked: tuple[Floats, Integers] | None,
+    how: Quantisation,
+    threads: int,
+) -> Floats:
+    """Return the prototypes (K, D) of the batch update from exact sums of packed samples.
+
+    Sums (K, depth) and hits (K,) are by unit, ``linked`` those by nearest linked neighbour. They
+    are divided before they are unpacked.
+    """
+    reach = kernel_reach(kernel.weights, float(hits.sum()))
+    sums, reached = smooth_totals(kernel.index, kernel.weights, reach, hits, packed_sums, threads)
+    if linked is not None:
+        linked_sums, linked_hits = linked
+        sums = sums + kernel.link_pull * linked_sums
+        reached = reached + kernel.link_pull * linked_hits
+    dead = np.flatnonzero(reached <= 0)
+    reached[dead] = 1.0
+    after: Floats = sums[:, : before.shape[1]] * (1.0 / (reached * how.scale))[:, None]
+    after += how.centre
+    after[dead] = before[dead]
+    return after
+
+
 def smooth_totals(
-    hops: NDArray[np.uint16],
+    index: NDArray[np.uint16],
     weights: Floats,
     reach: tuple[int, float],
     hits: NDArray[Any],
     sums: Floats,
     threads: int,
 ) -> tuple[Floats, Floats]:
-    """Return Σ_i weights[hops[j, i]]*sums[i] and Σ_i weights[hops[j, i]]*hits[i] of all neurons j.
+    """Return Σ_i h_ij sums[i] and Σ_i h_ij hits[i] of all neurons j, h_ij = weights[index[j, i]].
 
-    ``hits`` (K,) and ``sums`` (K, D) are totals by neuron; ``hops`` (K, K) may be any index of
-    weights by distance; ``reach`` is from `kernel_reach`. Hops with less than 2**-70 of the largest
-    weight are skipped where their sum is lost in rounding.
+    ``hits`` (K,) and ``sums`` (K, D) are totals by neuron; ``index`` (K, K) are hops, or any index
+    of weights by distance; ``reach`` is from `kernel_reach`. Hops with less than 2**-70 of the
+    largest weight are skipped where their sum is lost in rounding.
     """
+    from dbgsom_core.engine.loops import fill_influence, smooth_rows  # numba is slow to import
+
     n_neurons, d = sums.shape
     farthest, min_hits = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
@@ -39,21 +171,22 @@ def smooth_totals(
     def smooth(start: int, stop: int) -> None:
         if wide:
             influence = np.empty((stop - start, n_neurons))
-            fill_influence(hops, weights, start, influence)
+            fill_influence(index, weights, start, influence)
             np.matmul(influence, sums, out=out_sums[start:stop])
             np.matmul(influence, hits_won, out=out_hits[start:stop])
         else:
             smooth_rows(
-                hops, weights, farthest, min_hits, hits, sums, start, stop, out_sums, out_hits
+                index, weights, farthest, min_hits, hits, sums, start, stop, out_sums, out_hits
             )
 
     if n_neurons * n_neurons * d < _SMALL_WORK:
         smooth(0, n_neurons)
     else:
-        tasks = -(-n_neurons // _ROWS)
-        share(
-            threads, tasks, lambda _, task: smooth(task * _ROWS, min((task + 1) * _ROWS, n_neurons))
-        )
+
+        def work(worker: int, task: int) -> None:
+            smooth(task * _ROWS, min((task + 1) * _ROWS, n_neurons))
+
+        share(threads, -(-n_neurons // _ROWS), work)
     return out_sums, out_hits
 
 
@@ -74,54 +207,7 @@ def kernel_reach(weights: Floats, hits: float) -> tuple[int, float]:
     return reach, rest * 2.0**60
 
 
-def means(before: Floats, sums: Floats, reached: Floats) -> Floats:
-    """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
-    return np.divide(sums, reached[:, None], out=before.copy(), where=reached[:, None] > 0)
-
-
 def step_length(before: Floats, after: Floats) -> float:
     """Return the root mean square length of the steps from one (K, D) to the other."""
     by_feature = np.square(after - before).sum(axis=0)
     return math.sqrt(np.add.accumulate(by_feature)[-1] / len(after))
-
-
-@loop
-def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
-    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[j, i] = weights[hops[start + j, i]]
-
-
-@loop
-def smooth_rows(
-    hops: NDArray[np.uint16],
-    weights: Floats,
-    reach: int,
-    min_hits: float,
-    hits: Integers,
-    sums: Floats,
-    start: int,
-    stop: int,
-    out_sums: Floats,
-    out_hits: Floats,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
-
-    Neurons within ``reach`` hops count, or all where those have fewer than ``min_hits`` hits.
-    """
-    for j in range(start, stop):
-        for limit in (reach, weights.size - 1):
-            for k in range(sums.shape[1]):
-                out_sums[j, k] = 0.0
-            total = 0.0
-            for i in range(hits.size):
-                if hits[i] == 0 or hops[j, i] > limit:
-                    continue
-                weight = weights[hops[j, i]]
-                total += weight * hits[i]
-                for k in range(sums.shape[1]):
-                    out_sums[j, k] += weight * sums[i, k]
-            out_hits[j] = total
-            if total > min_hits:
-                break

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import MapGraph
 from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 
 Floats = NDArray[np.float64]
@@ -148,13 +147,11 @@ class SomMap:
         return rows, columns
 
     @cached_property
-    def graph(self) -> MapGraph:
-        """The graph of the map; a neuron without links is linked with itself."""
-        links, lone = self._links, np.flatnonzero((self._links < 0).all(axis=1))
-        if len(lone):
-            links = links.copy()
-            links[lone, 0] = lone
-        return MapGraph(self.hops, links)
+    def links_or_self(self) -> NDArray[np.int32]:
+        """The ``links``; a neuron without any is linked with itself."""
+        links, lone = self.links, np.flatnonzero((self._links < 0).all(axis=1))
+        links[lone, 0] = lone
+        return links
 
     @cached_property
     def diameter(self) -> int:
@@ -278,7 +275,13 @@ class SomMap:
         self._parents = np.concatenate([self._parents, parents])
         self._birth_epochs = np.concatenate([self._birth_epochs, epochs])
         self.prototypes = np.concatenate([self.prototypes, newborn])
-        for name in ("hops", "shape", "diameter", "graph", "_tables"):  # computed again on use
+        for name in (
+            "hops",
+            "shape",
+            "diameter",
+            "links_or_self",
+            "_tables",
+        ):  # computed again on use
             vars(self).pop(name, None)
 
     def _why_unborn(self, position: Position, prototype: Any, parent: int) -> str:

@@ -19,11 +19,10 @@ from dbgsom_core.engine.results import (
     PerSample,
     Search,
     SearchResult,
-    Totals,
     each_piece,
-    units_of,
 )
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.current import active_registry
@@ -37,8 +36,6 @@ from dbgsom_core.interfaces.growth import (
 )
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.stopping import judges_targets
-from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
@@ -46,7 +43,7 @@ from dbgsom_core.training.labelling import LabelledMap, TrainedMap, label_map
 from dbgsom_core.training.parts import Parts, start_shape_error
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.state import Checkpointer, FitTask, Path, TrainingConfig, TrainingState
-from dbgsom_core.training.stopping import TargetMonitor, is_stationary, named_rules
+from dbgsom_core.training.stopping import applied_rules, is_stationary
 from dbgsom_core.training.train import BY_CALLBACK, train
 
 
@@ -91,7 +88,7 @@ def fit_map(
     single = replace(task, parts=horizontal_parts(parts))
     training, search, last = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
-    topographic_errors = search.unlinked(som_map.prototypes, som_map.graph)
+    topographic_errors = search.unlinked(som_map.prototypes, som_map.links_or_self)
     found = leaf_bmu = samples.lasting(som_map.prototypes, last)
     totals: Totals | None = last.totals
     del search, last  # free their memory
@@ -100,7 +97,8 @@ def fit_map(
         child_parts = replace(single.parts, init=active_registry().build("initialisation", "pca"))
         # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to their
         # mean, the metric's centre where it has one.
-        root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
+        to_mean = samples.assign(samples.metric.centred(moments.mean[None])).distance
+        root_error = float(to_mean @ samples.sample_weights)
         single = FitTask(child_parts, samples, target, task.settings)
         _grow_children(single, checkpointer, parts, som_map, found, root_error)
     tree = Tree.of(som_map)
@@ -118,7 +116,7 @@ def fit_map(
     errors, error = _errors(found, first.stop, counted, len(som_map))
     if leaf_bmu is not found:
         error = _errors(leaf_bmu, first.stop, counted, len(tree))[1]
-    leaves = units_of(leaf_bmu)[first]
+    leaves = leaf_bmu.units[first]
     if leaves.dtype != np.int64:  # of samples outside memory
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
     return FittedState(
@@ -141,10 +139,7 @@ def _errors(found: PerSample, n: int, weights: Floats | None, n_units: int) -> t
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
-        if n == len(bmu):  # faster
-            errors = np.bincount(bmu, weighted, n_units).astype(np.float64)
-        else:
-            np.add.at(errors, bmu, weighted)
+        np.add.at(errors, bmu, weighted)
         total += float(weighted.sum())
     return errors, total / float(n if weights is None else weights.sum())
 
@@ -168,11 +163,11 @@ def _train_map(
     """
     if moments is None:
         moments = task.samples.moments()
-    task.samples.check_varies(moments)
+    task.samples.check_varies()
     config = _config_of(task, moments)
     state = checkpointer.states.get(path)
     if state is None:
-        state = TrainingState(_first_map(task, moments), config.schedule.epochs)
+        state = TrainingState(_start_map(task, moments), config.schedule.epochs)
     search, result = train(config, state, notify, partial(checkpointer.take, path))
 
     if state.capped and config.growth.max_neurons == "auto":
@@ -208,7 +203,6 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
     if task.new is not None:
         epochs = -(-epochs // _CONTINUED_DIVISOR)
     goes_on = task.start is not None
-    monitor = _monitor_of(task, samples)
     return TrainingConfig(
         data=samples,
         kernel=guarded(parts.kernel),
@@ -218,25 +212,12 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
         deviation=summary.deviation,
         threshold=float(growing.growing_threshold(summary)),
         max_neurons=neuron_cap(growing, samples.total_weight),
-        rules=named_rules(parts.stopping, has_targets=monitor is not None),
-        validation=None if task.validation is None else task.validation[0],
-        monitor=monitor,
+        rules=applied_rules(task),
+        validation=task.validation,
+        target=target,
+        labeller=parts.labeller,
         seed=seed_of(settings["random_state"]),
     )
-
-
-def _monitor_of(task: FitTask, samples: Samples) -> TargetMonitor | None:
-    """Return what evaluates the map for stopping rules that need targets, or None."""
-    target = task.target
-    if target is None or not any(judges_targets(rule) for rule in task.parts.stopping):
-        return None
-    held_out = None
-    if task.validation is not None and task.validation[1] is not None:
-        held_out = task.validation[0], task.validation[1]
-    measured = target if held_out is None else held_out[1]
-    if task.new is not None and not measured.known.any():
-        return None  # few new samples may have no targets
-    return TargetMonitor(task.parts.labeller, samples, target, held_out)
 
 
 def _warn_of_cap(config: TrainingConfig) -> None:
@@ -250,20 +231,12 @@ def _warn_of_cap(config: TrainingConfig) -> None:
     )
 
 
-def _first_map(task: FitTask, moments: Moments) -> SomMap:
-    """Return the map that goes on, or one at the start of its training."""
-    parts, samples, start = task.parts, task.samples, task.start
-    if start is not None:
-        return SomMap(start.positions, start.prototypes, start.grid)
-    grid = start_grid(parts.growing, parts.grid, samples.X.shape[1])
-    return _start_map(parts, samples, moments, task.settings["random_state"], grid)
-
-
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
     centre = moments.mean[None]
     deviation = spread = float(np.linalg.norm(moments.deviation))
     if not data.metric.is_euclidean:
-        spread = data.root_mean_square_distance(data.metric.centred(centre))
+        squares = np.square(data.assign(data.metric.centred(centre)).distance)
+        spread = float(np.sqrt(np.average(squares, weights=data.weights)))
     return DataSummary(
         n_samples=data.total_weight if data.weights is not None else data.n,
         n_features=data.X.shape[1],
@@ -273,16 +246,19 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
     )
 
 
-def _start_map(
-    parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
-) -> SomMap:
+def _start_map(task: FitTask, moments: Moments) -> SomMap:
+    """Return the map that goes on, or one at the start of its training."""
+    parts, samples, start_map = task.parts, task.samples, task.start
+    if start_map is not None:
+        return SomMap(start_map.positions, start_map.prototypes, start_map.grid)
     growing = parts.growing
+    grid = start_grid(growing, parts.grid, samples.X.shape[1])
     (rows, columns), cap = start_shape(growing, grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
         )
-    rng = check_random_state(random_state)
+    rng = check_random_state(task.settings["random_state"])
     start = Start(rows, columns, grid, samples, moments, rng)
     init = parts.init
     if hasattr(init, "prototypes"):
@@ -369,7 +345,7 @@ def _grow_children(
         if task.parts.growing.needs_classes and not has_classes:
             continue
         try:
-            samples.check_varies(samples.moments())
+            samples.check_varies()
         except ValueError:
             continue
         below = (*path, neuron)

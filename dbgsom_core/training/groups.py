@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.loops import bisect_groups
-from dbgsom_core.engine.results import (
-    Flags,
-    Floats,
-    Integers,
-    PerSample,
-    Totals,
-    sum_by_unit,
-    units_of,
-)
+from dbgsom_core.engine.results import Assignment, Flags, Floats, Integers, PerSample, sum_by_unit
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.training.targets import UNLABELLED, Target
@@ -89,7 +82,9 @@ def group_samples(
     keys = found.bmu * n_kinds + kinds
     if not bisects:
         present, groups = _numbered(keys)
-        clusters = _clusters_of_groups(data, groups, present // n_kinds, found.distance)
+        by_group, numbers = Assignment(groups, found.distance), np.arange(len(present))
+        totals = data.found(np.empty((len(present), 0)), by_group).totals
+        clusters = _clusters_of_totals(totals, numbers, present // n_kinds)
     else:
         X = data.X[0 : data.n]
         X = np.asarray(X.toarray() if issparse(X) else X)
@@ -133,28 +128,24 @@ def _units_as_groups(
 ) -> tuple[MicroClusters, Members]:
     if totals is None:
         totals = data.found(np.empty((n_units, 0)), found).totals
+    units = found.units
     live = np.flatnonzero(totals.hits > 0)
-    seen = None if totals.seen is None else totals.seen[live]
-    hits = totals.hits[live].astype(np.float64)
-    means = _means(totals.sums[live], hits, seen)
-    units = units_of(found)
 
     def members(rows: Integers) -> Integers:
         return np.searchsorted(live, units[rows].astype(np.int64))
 
-    return MicroClusters(means, hits, totals.errors[live] / hits, units=live), members
+    return _clusters_of_totals(totals, live, live), members
 
 
-def _clusters_of_groups(
-    data: Samples, groups: Integers, units: Any, distances: Floats
-) -> MicroClusters:
+def _clusters_of_totals(totals: Totals, rows: Integers, units: Integers) -> MicroClusters:
     # The scatter is the mean of the distances to the units.
-    hits = np.bincount(groups, data.weights).astype(np.float64)
-    sums, seen = data.sums_seen(groups, len(hits))
-    if data.scatter is not None:
-        distances = np.hypot(distances, data.scatter)
-    scatter = np.bincount(groups, data.sample_weights * distances, len(hits)) / hits
-    return MicroClusters(_means(sums, hits, seen), hits, scatter, units=units)
+    hits, sums = totals.hits[rows].astype(np.float64), totals.sums[rows]
+    if totals.seen is None:
+        means = sums / hits[:, None]
+    else:
+        seen = totals.seen[rows]
+        means = np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
+    return MicroClusters(means, hits, totals.errors[rows] / hits, units=units)
 
 
 def _clusters_of_halves(
@@ -171,9 +162,8 @@ def _clusters_of_halves(
     distances = np.where(distances <= rounding[groups], 0.0, distances)
     if data.scatter is not None:
         distances = np.hypot(distances, data.scatter)
-    size = 2.0 ** np.frexp(distances.max(initial=0.0))[1]  # against overflow
-    squares = data.sample_weights * np.square(distances / size)
-    scatter = size * np.sqrt(np.bincount(groups, squares, len(hits)) / hits)
+    squares = data.sample_weights * np.square(distances)
+    scatter = np.sqrt(np.bincount(groups, squares, len(hits)) / hits)
     return MicroClusters(means, hits, np.asarray(scatter), units=units)
 
 
@@ -194,12 +184,6 @@ def _with_labels(
     labels = np.bincount(groups, data.sample_weights * y, len(kinds)) / clusters.weights
     labelled = None if known.all() else kinds == 1
     return replace(clusters, labels=labels, labelled=labelled, limits=target.limits)
-
-
-def _means(sums: Floats, hits: NDArray[Any], seen: Floats | None) -> Floats:
-    if seen is None:
-        return np.asarray(sums / hits[:, None])
-    return np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
 
 
 def append_clusters(target: Target, clusters: MicroClusters) -> Target:
@@ -230,14 +214,6 @@ def nearest_groups(data: Samples, centres: Floats, k: int) -> Nearest:
         columns = [data.distances_to(centres, rows[:, j]) for j in range(rows.shape[1])]
         distances = np.column_stack(columns)
     return rows, distances
-
-
-def evenly_spaced(data: Samples, limit: int) -> tuple[Integers, Samples]:
-    """Return the rows of at most ``limit`` samples, evenly spaced, and these samples."""
-    if data.n <= limit:
-        return np.arange(data.n), data
-    rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
-    return rows, data.subset(rows)
 
 
 def leave_one_out(
@@ -338,7 +314,11 @@ class Density:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of samples that the map was not trained on, as a reference for p-values."""
+    """Scores of samples that the map was not trained on, as a reference for p-values.
+
+    A conformal p-value (Bates, Candès, Lei, Romano & Sesia 2023) is the rank of a score among them:
+    of samples like these at most a share p has a p-value of p or less.
+    """
 
     scores: Floats  # (m,), ascending
     weights: Floats  # (m,)
@@ -354,7 +334,10 @@ class Calibration:
         samples, evenly spaced, are scored.
         """
         limit = _MAX_CALIBRATION if members is None else _MAX_LEFT_OUT
-        rows, part = evenly_spaced(data, limit)
+        rows, part = np.arange(data.n), data
+        if data.n > limit:
+            rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
+            part = data.subset(rows)
         own = None if members is None else members(rows)
         scores = density.scores(part, own)
         order = np.argsort(scores, kind="stable")
@@ -363,12 +346,8 @@ class Calibration:
 
     def pvalues(self, scores: Floats) -> Floats:
         """Return (1 + number of reference scores <= score) / (1 + all), shape (n,)."""
-        from dbgsom_core.engine.loops import count_at_most
-
         up_to = np.concatenate([[0.0], np.cumsum(self.weights)])
-        rank = np.zeros(len(scores), np.int64)
-        if len(self.scores):
-            count_at_most(self.scores, np.ascontiguousarray(scores), rank)
+        rank = np.searchsorted(self.scores, scores, side="right")
         return np.asarray((1 + up_to.take(rank)) / (1 + up_to[-1]))
 
     def offset_at(self, level: float) -> float:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.engine.results import Centre, Floats, Integers, Search, SearchResult
+from dbgsom_core.engine.results import Floats, Integers, Search, SearchResult
+from dbgsom_core.engine.smoothing import Centre
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import GrowthEvent
@@ -19,14 +20,14 @@ from dbgsom_core.training.state import TrainingConfig, TrainingState
 from dbgsom_core.training.update import kernel_weights, smooth_over_links
 
 
-class Growth(NamedTuple):
-    """What growth did to a map: the changes came first, then the births."""
+class GrowthResult(NamedTuple):
+    """What growth made of a map: the changes came first, then the births."""
 
+    som_map: SomMap  # the same object where there are only births
+    rows: Integers  # (K,): the former row of each neuron, -1 for new ones
     births: tuple[GrowthEvent, ...] = ()
     changes: tuple[Change, ...] = ()
-
-
-NO_GROWTH = Growth()
+    is_cut: bool = False  # ``room`` was too small for all births
 
 
 def is_full(config: TrainingConfig, state: TrainingState) -> bool:
@@ -42,7 +43,7 @@ def grow_map(
     search: Search,
     result: SearchResult,
     movement: float,
-) -> tuple[Growth, Search, SearchResult]:
+) -> tuple[GrowthResult, Search, SearchResult]:
     """Let the strategy grow the map of ``state`` after an epoch with this ``result``.
 
     Returns also a search and its result for the grown map.
@@ -70,13 +71,11 @@ def grow_map(
     if strategy.smooth_before_growth and split_changes(requests)[1]:
         # Newborns extrapolate from smooth prototypes; the strategy is asked again about those.
         width = schedule.width(epoch, som_map)
-        weights, table = kernel_weights(som_map, config.kernel, width, max_hops=1)
+        weights, index = kernel_weights(som_map, config.kernel, width)
         centre = config.data.metric.centre
-        som_map.prototypes = smooth_over_links(som_map, result.hits, weights, centre, table)
+        som_map.prototypes = smooth_over_links(som_map, result.hits, weights, index, centre)
         result = search.assign(som_map.prototypes, som_map.positions)
         requests = request_growth()
-    if not requests:
-        return NO_GROWTH, search, result
     known, centre = len(som_map), config.data.metric.centre
     try:
         grown = apply_growth(som_map, requests, epoch, room, centre, strategy.may_disconnect)
@@ -84,7 +83,7 @@ def grow_map(
         raise ComponentError(f"{who(config.growth)}: {error}") from error
     state.capped = state.capped or grown.is_cut
     if not (grown.births or grown.changes):
-        return NO_GROWTH, search, result
+        return grown, search, result
     strategy.renumber(grown.rows)
     state.som_map = som_map = grown.som_map
     if any(isinstance(change, Death) for change in grown.changes):
@@ -92,18 +91,10 @@ def grow_map(
         result = search.assign(som_map.prototypes, som_map.positions)
     else:  # samples are compared with the new neurons alone
         result = search.assign_new_neurons(result, som_map.prototypes, som_map.positions, known)
-    return Growth(grown.births, grown.changes), search, result
+    return grown, search, result
 
 
 # --------------------------------------------------------------------------- requests
-
-
-class GrowthResult(NamedTuple):
-    som_map: SomMap  # the same object where there are only births
-    rows: Integers  # (K,): the former row of each neuron, -1 for new ones
-    births: tuple[GrowthEvent, ...] = ()
-    changes: tuple[Change, ...] = ()
-    is_cut: bool = False  # ``room`` was too small for all births
 
 
 def split_changes(requests: Sequence[Any]) -> tuple[tuple[Change, ...], list[Birth]]:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.results import (
-    Assignment,
-    Flags,
-    Floats,
-    Integers,
-    PerSample,
-    Totals,
-    units_of,
-)
+from dbgsom_core.engine.results import Assignment, Flags, Floats, Integers, PerSample
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -86,14 +79,18 @@ class TrainedMap:
             y, classes = target.y, target.classes
             data = data.with_classes(target.codes, 0 if classes is None else len(classes))
         exact = data.found(som_map.prototypes, won)
-        fields: dict[str, Any] = {
-            "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
-            "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
-            "context": Context(data, won, self.seed, self.epochs),
-        }  # fmt: skip
-        if hasattr(won, "units"):  # samples outside memory
-            return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **fields)
-        return LabelEvidence(bmu=won.bmu, **fields)
+        return LazyEvidence(
+            som_map=som_map,
+            bmu=won.units,
+            bmu_of=lambda: won.bmu,
+            hits=exact.hits,
+            y=y,
+            classes=classes,
+            class_counts=exact.class_counts,
+            weights=data.weights,
+            errors=exact.errors,
+            context=Context(data, won, self.seed, self.epochs),
+        )
 
 
 class Labels(NamedTuple):
@@ -199,10 +196,9 @@ class FittedLabeller:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
-        is_sparse, most = issparse(data.X), self.labeller.sparse_columns
-        if self.labeller.reads_samples and (not is_sparse or data.X.shape[1] <= most):
-            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-            X = cast("Any", X).toarray() if is_sparse else X
+        too_wide = issparse(data.X) and data.X.shape[1] > self.labeller.sparse_columns
+        if self.labeller.reads_samples and not too_wide:
+            X = data.completed(self.prototypes)
         weights, units = self.weights.take(rows), self.units.take(rows)
         values, limits = self.values.take(rows), self.limits
         return Surroundings(distances, weights, values, units, X, self.n_classes, limits)

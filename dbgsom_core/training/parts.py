@@ -238,10 +238,13 @@ def check_compatible(parts: Parts, estimator: str) -> None:
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
         problems.append(component_problem(kind, type(part).__name__, part, estimator))
     for rule in parts.stopping:
-        if problem := measure_problem(rule, estimator):
-            problems.append(f"stopping {active_registry().name_of('stopping', rule)}: {problem}")
-    for problem in filter(None, problems):
-        raise ValueError(problem)
+        problem = measure_problem(rule, estimator)
+        if problem is not None:
+            name = active_registry().name_of("stopping", rule)
+            problems.append(f"stopping {name}: {problem}")
+    for problem in problems:
+        if problem is not None:
+            raise ValueError(problem)
 
 
 def find_target_reader(parts: Parts) -> str | None:
@@ -250,5 +253,7 @@ def find_target_reader(parts: Parts) -> str | None:
         return f"growth {type(parts.growth).__name__}"
     if guarded(parts.labeller).needs_target:
         return f"labeller {type(parts.labeller).__name__}"
-    rule = next(filter(judges_targets, parts.stopping), None)
-    return None if rule is None else f"stopping {type(rule).__name__}"
+    for rule in parts.stopping:
+        if judges_targets(rule):
+            return f"stopping {type(rule).__name__}"
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dbgsom_core.engine.results import Flags
@@ -18,6 +18,8 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.kernels import KernelComponent
+from dbgsom_core.interfaces.labellers import LabellerComponent
+from dbgsom_core.interfaces.stopping import StoppingComponent
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
@@ -57,9 +59,10 @@ class TrainingConfig:
     deviation: float  # ‖std(X)‖
     threshold: float = float("nan")
     max_neurons: int | None = None
-    rules: tuple[Any, ...] = ()  # of `stopping.named_rules`
-    validation: Samples | None = None
-    monitor: Any = None  # a `stopping.TargetMonitor` for rules that need targets
+    rules: tuple[StoppingComponent, ...] = ()  # with what they measure: the next three
+    validation: tuple[Samples, Target | None] | None = None
+    target: Target | None = None
+    labeller: LabellerComponent | None = None
     seed: tuple[int, ...] = (0,)
 
 
@@ -98,7 +101,7 @@ def write_state(state: TrainingState) -> dict[str, Any]:
     if state.best is not None:
         epoch, som_map = state.best
         plain["best"] = [epoch, _write_map(som_map)]
-    plain["history"] = json.dumps([_write_record(record) for record in state.history])
+    plain["history"] = json.dumps([asdict(record) for record in state.history])
     return plain
 
 
@@ -112,10 +115,6 @@ def read_state(plain: Mapping[str, Any]) -> TrainingState:
     values["watched"] = [list(watched) for watched in values["watched"]]
     values["history"] = [parse_record(record) for record in json.loads(values["history"])]
     return TrainingState(**values)
-
-
-def _write_record(record: EpochRecord) -> dict[str, Any]:
-    return {item.name: getattr(record, item.name) for item in fields(EpochRecord)}
 
 
 def parse_record(plain: Mapping[str, Any]) -> EpochRecord:

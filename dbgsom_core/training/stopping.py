@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.labellers import LabellerComponent, point_answers
+from dbgsom_core.interfaces.labellers import point_answers
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.interfaces.stopping import StoppingComponent, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.labelling import Predictor, TrainedMap, label_map
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.state import TrainingConfig, TrainingState
+from dbgsom_core.training.state import FitTask, TrainingConfig, TrainingState
 from dbgsom_core.training.targets import Target
 
 _WINDOW = 2  # epochs: some maps swing between two states
@@ -44,23 +44,19 @@ def is_stationary(history: Sequence[EpochRecord], schedule: Schedule) -> bool:
     return abs(after - before) <= _STATIONARY_WITHIN * before
 
 
-class Rule(NamedTuple):
-    """A stopping rule, as the core calls it, with its name."""
+def applied_rules(task: FitTask) -> tuple[StoppingComponent, ...]:
+    """Return the stopping rules that can be applied to the map of a task.
 
-    name: str
-    component: StoppingComponent
-    needs_target: bool
-
-
-def named_rules(rules: Sequence[Any], has_targets: bool) -> tuple[Rule, ...]:
-    """Return the rules that can be applied: child maps without classes leave some out."""
-    found = []
-    for rule in rules:
-        needs_target = judges_targets(rule)
-        if has_targets or not needs_target:
-            name = active_registry().name_of("stopping", rule)
-            found.append(Rule(name, guarded(rule), needs_target))
-    return tuple(found)
+    Those that need targets are left out where none are known: in child maps without classes, and
+    where few new samples, all without a target, continue a map.
+    """
+    measured = task.target
+    if task.validation is not None and task.validation[1] is not None:
+        measured = task.validation[1]
+    has_targets = task.target is not None and measured is not None
+    if task.new is not None and measured is not None:
+        has_targets = has_targets and bool(measured.known.any())
+    return tuple(rule for rule in task.parts.stopping if has_targets or not judges_targets(rule))
 
 
 def apply_rules(
@@ -74,12 +70,13 @@ def apply_rules(
     som_map, epoch, history = state.som_map, state.history[-1].epoch, tuple(state.history)
     train = held_out = Evaluation(som_map, config.data)
     if config.validation is not None:
-        held_out = Evaluation(som_map, config.validation)
+        held_out = Evaluation(som_map, config.validation[0])
     plain = with_targets = (train, held_out)
-    if any(rule.needs_target for rule in config.rules):
-        with_targets = config.monitor.evaluations(som_map, result, config.seed, history)
-    for (name, rule, needs_target), watched in zip(config.rules, state.watched, strict=True):
-        train, held_out = with_targets if needs_target else plain
+    if any(judges_targets(rule) for rule in config.rules):
+        with_targets = evaluations_with_targets(config, som_map, result, history)
+    for component, watched in zip(config.rules, state.watched, strict=True):
+        rule = guarded(component)
+        train, held_out = with_targets if judges_targets(component) else plain
         stop_state = StopState(
             history=history,
             growing_epochs=schedule.growing_epochs,
@@ -94,74 +91,58 @@ def apply_rules(
         if rule.is_best is not None and rule.is_best(stop_state):
             state.best = epoch, copy.deepcopy(som_map)
         if rule.stop(stop_state) and not state.stopped:
-            state.stopped = name
+            state.stopped = active_registry().name_of("stopping", component)
 
 
-@dataclass(frozen=True)
-class TargetMonitor:
-    """Evaluations of a map in training for stopping rules that need targets.
+def evaluations_with_targets(
+    config: TrainingConfig, som_map: SomMap, found: PerSample, history: tuple[EpochRecord, ...]
+) -> tuple[Evaluation, Evaluation]:
+    """Return evaluations on the training and on the held-out samples with known targets.
 
-    Predictions are those of the map so far, before child maps.
+    Predictions are those of the map so far, before child maps; the map is labelled on the first
+    prediction. Raises ValueError where no target is known.
     """
+    data, target, labeller = config.data, config.target, config.labeller
+    assert target is not None
+    assert labeller is not None
 
-    labeller: LabellerComponent
-    data: Samples  # the training samples
-    target: Target
-    validation: tuple[Samples, Target] | None
+    @cache
+    def predictor() -> Predictor:
+        tree, won = Tree.of(som_map), data.lasting(som_map.prototypes, found)
+        trained = TrainedMap(tree, data, won, won, target, config.seed, history)
+        labelled = label_map(labeller, trained)
+        return Predictor(tree, labelled.leaves, labelled.labeller, target.classes)
 
-    def evaluations(
-        self,
-        som_map: SomMap,
-        found: PerSample,
-        seed: tuple[int, ...],
-        history: tuple[EpochRecord, ...],
-    ) -> tuple[Evaluation, Evaluation]:
-        """Return evaluations on the training and on the held-out samples with known targets.
+    def predictions(data: Samples) -> NDArray[Any]:
+        return point_answers(guarded(labeller), predictor().labels(data))
 
-        Labelling is lazy, on first prediction. Raises ValueError where no target is known.
-        """
+    def probabilities(data: Samples) -> Floats:
+        return predictor().probabilities(data)
 
-        @cache
-        def predictor() -> Predictor:
-            tree, won = Tree.of(som_map), self.data.lasting(som_map.prototypes, found)
-            trained = TrainedMap(tree, self.data, won, won, self.target, seed, history)
-            labelled = label_map(self.labeller, trained)
-            return Predictor(tree, labelled.leaves, labelled.labeller, self.target.classes)
-
-        def predictions(data: Samples) -> NDArray[Any]:
-            return point_answers(guarded(self.labeller), predictor().labels(data))
-
-        def probabilities(data: Samples) -> Floats:
-            return predictor().probabilities(data)
-
-        def evaluate(data: Samples, target: Target) -> LazyEvaluation:
-            data, y = _with_known_targets(data, target)
-            return LazyEvaluation(
-                som_map,
-                data,
-                y,
-                classes=target.classes,
-                probabilities_of=None if target.classes is None else probabilities,
-                predictions_of=predictions,
+    def evaluate(data: Samples, target: Target) -> LazyEvaluation:
+        known = target.known
+        if not known.any():
+            raise ValueError(
+                "none of the samples that a stopping rule measures has a target: increase its "
+                "validation share, or use a measure that needs no target"
             )
-
-        train = evaluate(self.data, self.target)
-        if self.validation is None:
-            return train, train
-        held_out = evaluate(*self.validation)
-        return train, replace(held_out, training_of=lambda: train)
-
-
-def _with_known_targets(data: Samples, target: Target) -> tuple[Samples, NDArray[Any]]:
-    known = target.known
-    if not known.any():
-        raise ValueError(
-            "none of the samples that a stopping rule measures has a target: increase its "
-            "validation share, or use a measure that needs no target"
+        if not known.all():
+            data, target = data.subset(np.flatnonzero(known)), target.subset(known)
+        y, of_classes = target.y, None
+        if target.classes is not None:
+            # Labels beside None are an array of objects; the classes have the right dtype.
+            y, of_classes = target.classes[target.codes], probabilities
+        return LazyEvaluation(
+            som_map,
+            data,
+            y,
+            classes=target.classes,
+            probabilities_of=of_classes,
+            predictions_of=predictions,
         )
-    if not known.all():
-        data, target = data.subset(np.flatnonzero(known)), target.subset(known)
-    if target.classes is not None and target.codes is not None:
-        # Labels beside None are an array of objects; the classes have the right dtype.
-        return data, target.classes[target.codes]
-    return data, target.y
+
+    train = evaluate(data, target)
+    held_out, held_out_target = config.validation or (None, None)
+    if held_out is None or held_out_target is None:
+        return train, train
+    return train, replace(evaluate(held_out, held_out_target), training_of=lambda: train)

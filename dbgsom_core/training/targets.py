@@ -192,25 +192,26 @@ def check_single_target(y: Any, instead: str) -> None:
 def _is_unlabelled(
     y: NDArray[Any], unlabelled: Any, known_classes: NDArray[Any] | None = None
 ) -> Flags:
+    missing: Flags = np.zeros(len(y), dtype=bool)
     if y.dtype == object:
         missing = np.array([_is_missing(label) for label in y], dtype=bool)
     elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
         missing = np.isnan(y)
-    else:
-        missing = np.zeros(len(y), dtype=bool)
     if unlabelled is None:
         return missing
     if not (isinstance(unlabelled, str) and unlabelled == "auto"):
         marked: Flags = np.array([label == unlabelled for label in y], dtype=bool)
         return missing | marked
-    marked = _is_minus_one_label(y, missing, known_classes)
-    if marked.any():
+    known = y[~missing]
+    if _marks_with_minus_one(known, known_classes):
+        marked = known.astype(np.int64) == -1
+        missing[~missing] = marked
         warnings.warn(
             f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
             "or give unlabelled=None if it is a class",
             stacklevel=callers_level(),
         )
-    return missing | marked
+    return missing
 
 
 def _is_missing(label: Any) -> bool:
@@ -220,22 +221,16 @@ def _is_missing(label: Any) -> bool:
     return bool(differs) if isinstance(differs, (bool, np.bool_)) else True
 
 
-def _is_minus_one_label(
-    y: NDArray[Any], missing: Flags, known_classes: NDArray[Any] | None
-) -> Flags:
-    known = y[~missing]
-    none = np.zeros(len(y), dtype=bool)
-    whole = y.dtype.kind == "i" or (
-        y.dtype == object and all(isinstance(label, (int, np.integer)) for label in known)
-    )
-    if not whole or len(known) == 0:
-        return none
-    values = np.unique(known.astype(np.int64))
-    if known_classes is not None and len(known_classes):
-        if known_classes.dtype.kind not in "iu" or -1 in known_classes:
-            return none
-        values = np.union1d(values, known_classes)
-    if values[0] != -1 or len(values) < 3:
-        return none
-    none[~missing] = known.astype(np.int64) == -1
-    return none
+def _marks_with_minus_one(known: NDArray[Any], classes: NDArray[Any] | None) -> bool:
+    # Whether -1 stands beside at least two other labels, all of them integers of at least 0.
+    are_integers = known.dtype.kind == "i"
+    if known.dtype == object:
+        are_integers = all(isinstance(label, (int, np.integer)) for label in known)
+    if not are_integers or len(known) == 0:
+        return False
+    labels = np.unique(known.astype(np.int64))
+    if classes is not None and len(classes):
+        if classes.dtype.kind not in "iu" or -1 in classes:
+            return False
+        labels = np.union1d(labels, classes)
+    return bool(labels[0] == -1 and len(labels) >= 3)

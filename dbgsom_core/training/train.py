@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dbgsom_core.engine.results import Search, SearchResult
-from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
+from dbgsom_core.engine.smoothing import step_length
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.stopping import STOP
-from dbgsom_core.training.growth import NO_GROWTH, grow_map, is_full
+from dbgsom_core.som_map.som_map import Change
+from dbgsom_core.training.growth import grow_map, is_full
 from dbgsom_core.training.state import TrainingConfig, TrainingState
 from dbgsom_core.training.stopping import apply_rules
 from dbgsom_core.training.update import update_prototypes
@@ -28,8 +30,6 @@ def train(
     All that changes from epoch to epoch is in ``state``: a training that goes on from a stored one
     gives the same bits. ``notify`` gets the record of each epoch, ``save`` the state after it.
     """
-    from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
-
     begin = time.perf_counter()
     if state.history:
         begin -= state.history[-1].seconds
@@ -51,9 +51,11 @@ def train(
 
         # The errors of the updated prototypes steer growth; newborns are compared at once, so that
         # the result is that of the grown map, and serves the next epoch.
-        growth = NO_GROWTH
+        births: tuple[GrowthEvent, ...] = ()
+        changes: tuple[Change, ...] = ()
         if schedule.may_grow(epoch) and not is_full(config, state):
-            growth, search, result = grow_map(config, schedule, state, search, result, movement)
+            grown, search, result = grow_map(config, schedule, state, search, result, movement)
+            births, changes = grown.births, grown.changes
             if config.tol > 0 and is_full(config, state):
                 schedule = schedule.full_after(epoch)  # fine-tuning may begin at once
                 state.epochs = schedule.epochs
@@ -64,28 +66,21 @@ def train(
             phase=schedule.phase(epoch),
             width=width,
             neurons=len(state.som_map),
-            births=growth.births,
+            births=births,
             quantization_error=result.total_error / config.data.total_weight,
             movement=movement,
             seconds=time.perf_counter() - begin,
-            changes=growth.changes,
+            changes=changes,
         )
         state.history.append(record)
 
-        if notify is not ignore_epoch and _notified(notify, record, state) is STOP:
-            state.stopped = BY_CALLBACK
+        if notify is not ignore_epoch:
+            record.show(state.som_map)  # callbacks may read the map while they run
+            if notify(record) is STOP:
+                state.stopped = BY_CALLBACK
+            record.show(None)
         apply_rules(config, schedule, state, result)
         state.converged = schedule.is_final(epoch) and movement < config.tol
         state.growth = config.growth.remembered()
         save(state)
     return search, result
-
-
-def _notified(
-    notify: Callable[[EpochRecord], Any], record: EpochRecord, state: TrainingState
-) -> Any:
-    # Callbacks may read the map while they run.
-    record.show(state.som_map)
-    answer = notify(record)
-    record.show(None)
-    return answer

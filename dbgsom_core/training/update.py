@@ -1,4 +1,4 @@
-"""The batch update of the prototypes (Kohonen 2001), and what fine-tuning adds to it."""
+"""Width, pull and classes of an epoch's batch update, whose formula is in `engine.smoothing`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import (
-    Centre,
-    Flags,
-    Floats,
-    Neighbourhood,
-    SearchResult,
-    majority_classes,
-)
+from dbgsom_core.engine.results import Flags, Floats, SearchResult, majority_classes
+from dbgsom_core.engine.smoothing import Centre, Neighbourhood
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import Schedule
@@ -66,10 +60,10 @@ def batch_update(
     sample also has this weight in the nearest linked neighbour of its BMU, neighbours with its
     class in the ``majority`` (K, C) first. A metric with ``form`` makes its prototypes itself.
     """
-    weights, table = kernel_weights(som_map, kernel, width)
+    weights, index = kernel_weights(som_map, kernel, width)
     if len(som_map) == 1:
         pull = 0.0  # there is no neighbour
-    neighbourhood = Neighbourhood(som_map.graph, weights, pull, majority, table)
+    neighbourhood = Neighbourhood(weights, index, som_map.links_or_self, pull, majority)
     if metric.form is not None:
         neighbour_weight = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
         if neighbour_weight <= metric.forms_below:
@@ -77,42 +71,32 @@ def batch_update(
     return result.update_prototypes(neighbourhood, metric.centre)
 
 
-def kernel_weights(
-    som_map: SomMap, kernel: Any, width: float, max_hops: int | None = None
-) -> tuple[Floats, NDArray[np.uint16] | None]:
-    """Return the kernel's weights (H,), and the index of each pair of neurons' weight (K, K).
-
-    The index is None for a kernel of hops: the weights are then by the number of hops, from 0 to
-    ``max_hops`` or the map's diameter.
-    """
+def kernel_weights(som_map: SomMap, kernel: Any, width: float) -> tuple[Floats, NDArray[np.uint16]]:
+    """Return the kernel's weights (H,), and the index of each pair of neurons' weight (K, K)."""
     if kernel.reads == "hops":
-        most = som_map.diameter if max_hops is None else max_hops
-        table, distances = None, np.arange(most + 1, dtype=np.float64)
+        index = som_map.hops
+        distances = np.arange(som_map.diameter + 1, dtype=np.float64)
     else:
-        table, distances = som_map.table(kernel.reads)
-    return np.asarray(kernel.weight(distances, width), np.float64), table
+        index, distances = som_map.table(kernel.reads)
+    return np.asarray(kernel.weight(distances, width), np.float64), index
 
 
 def smooth_over_links(
     som_map: SomMap,
     hits: NDArray[Any],
     weights: Floats,
+    index: NDArray[np.uint16],
     centre: Centre | None = None,
-    table: NDArray[np.uint16] | None = None,
 ) -> Floats:
     """Return each prototype averaged with those of its linked neighbours, (K, D).
 
     m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
-    with n_j the ``hits`` of j and h_ij the kernel's ``weights`` at 0 or 1 hops, or indexed by
-    ``table``. It is the batch update with prototypes instead of the means of samples, cut off after
+    with n_j the ``hits`` of j and h_ij = weights[index[i, j]] the kernel's weights, 0 for negative
+    ones. It is the batch update with prototypes instead of the means of samples, cut off after
     one hop (after Kohonen 2001, eq. 3.80). A neuron without hits, also in its neighbours, keeps its
     prototype. ``centre`` makes prototypes of means.
     """
-    hops = som_map.hops
-    if table is None:
-        near = weights[0] * (hops == 0) + weights[1] * (hops == 1)
-    else:
-        near = np.maximum(weights[table] * (hops <= 1), 0.0)
+    near = np.maximum(weights[index] * (som_map.hops <= 1), 0.0)
     influence = near * np.asarray(hits, np.float64)
     reached = influence.sum(axis=1)
     alive = reached > 0

@@ -15,8 +15,9 @@ from dbgsom_core.engine.packing import (
     Accumulator,
     LowerBounds,
     PackedSamples,
-    PrototypePacker,
     Quantisation,
+    accuracy_of,
+    packed_prototypes,
     workspace,
 )
 from dbgsom_core.engine.samples import Samples
@@ -87,18 +88,14 @@ def one_each(n_neurons):
     return ids
 
 
-def packer(samples):
-    return PrototypePacker(samples.quantisation, samples.X.shape[1], samples.dtype)
-
-
 class Compared:
     """Samples compared with prototypes of which each has a panel of its own."""
 
-    def __init__(self, samples, W, space=None, ids=None, drift=None, before=None):
-        space = packer(samples) if space is None else space
+    def __init__(self, samples, W, ids=None, drift=None, before=None):
         ids = one_each(len(W)) if ids is None else ids
         drift = np.zeros(len(W)) if drift is None else drift
-        self.laid = space.pack(W, ids, drift, before)
+        how, dtype = samples.quantisation, samples.dtype
+        self.laid = packed_prototypes(W, how, dtype, ids, drift, before)
         n_blocks, _, lanes = samples.blocks.numbers.shape
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
@@ -246,15 +243,16 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     samples = both_dtypes(X)[doubled]
     numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
-    space, drift, before, history, tight = packer(samples), np.zeros(k), None, [], 0
+    drift, before, history, tight = np.zeros(k), None, [], 0
     n_blocks, how = len(samples.blocks.numbers), samples.quantisation
+    longest = np.linalg.norm((W - how.centre) * how.scale, axis=1).max()
     bounds = LowerBounds(
         np.zeros((n_blocks, k), np.uint16),
         np.zeros(n_blocks, np.float32),
-        space.accuracy(4 * np.linalg.norm((W - how.centre) * how.scale, axis=1).max()),
+        accuracy_of(d, samples.dtype, how.grid, 4 * longest),
     )
     for epoch in range(7):
-        compared = Compared(samples, W, space, one_each(k), drift, before)
+        compared = Compared(samples, W, one_each(k), drift, before)
         before = compared.laid.packed.copy()
         # The kept ones are looked at with what the units so far moved, as a pass does.
         store_lower_bounds(samples, compared.laid, bounds)

@@ -1,21 +1,16 @@
-"""Compiled loops are kept in the user's cache folder and loaded without the compiler."""
+"""Compiled loops are kept in numba's cache and loaded without the compiler."""
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import dbgsom_core
 from dbgsom_core import SomClassifier
-from dbgsom_core.engine import compile as module
-from dbgsom_core.engine.compile import compiled, loops_folder
+from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.runtime import compile_clock
 
-PACKAGES = Path(dbgsom_core.__file__).parents[1]
 COUNT = """
 import sys
 import numpy as np
@@ -32,28 +27,10 @@ loaded = "numba.typed.typeddict" in sys.modules
 print(clock.seconds > 0, loaded, sum(add_squares.stats.cache_hits.values()), total.sum())
 """
 )
-FIT = (
-    COUNT
-    + """from dbgsom_core import SomVQ
-    som = SomVQ(epochs=3, random_state=0).fit(np.random.default_rng(0).normal(size=(60, 3)))
-print(clock.seconds > 0, som.weights_.tobytes().hex())
-"""
-)
 
 
-@pytest.fixture(autouse=True)
-def _forgetful():
-    loops_folder.cache_clear()
-    yield
-    loops_folder.cache_clear()
-
-
-def started(code, cache=None, root=PACKAGES):
-    """Start code; without ``cache`` its loops are kept where everybody's are."""
-    path = os.pathsep.join([str(root), str(root / "plugins")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    if cache is not None:
-        environment["NUMBA_CACHE_DIR"] = str(cache)
+def started(code, cache):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-P", "-c", code]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -64,40 +41,26 @@ def answer(process):
     return out.split()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
-def test_the_folder_is_the_users_and_one_for_each_source(tmp_path, monkeypatch):
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "given"))
-    folders = [loops_folder()]
-    assert folders[0].parent == tmp_path / "given" / "dbgsom-core"
-    assert folders[0].stat().st_mode & 0o077 == 0  # code that others could write would be run
-    with monkeypatch.context() as other:
-        other.setattr(module, "_engine_sources", lambda: "other code")
-        loops_folder.cache_clear()
-        folders.append(loops_folder())
-    assert len({*folders}) == 2
-    loops_folder.cache_clear()
-    assert loops_folder() == folders[0]
+def test_where_nothing_can_be_written_loops_are_compiled_in_each_process(tmp_path):
+    unwritable = """
+import tempfile
+def refuse(**given):
+    raise PermissionError(given)
+tempfile.TemporaryFile = refuse
+"""
+    assert answer(started(unwritable + LOOPS, tmp_path)) == ["True", "True", "0", "12.0"]
 
 
-def test_folders_long_unused_are_swept(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    base = tmp_path / "dbgsom-core"
-    for day in range(20):
-        (base / f"old-{day}").mkdir(parents=True)
-        os.utime(base / f"old-{day}", (86400 * day, 86400 * day))
-    (base / "young").mkdir()
-    folder = loops_folder()
-    names = {entry.name for entry in base.iterdir()}
-    assert names == {folder.name, "young", *(f"old-{day}" for day in range(14, 20))}
-
-
-def test_where_nothing_can_be_written_loops_are_compiled_in_each_process(tmp_path, monkeypatch):
-    file = tmp_path / "a file"
-    file.write_text("")
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(file))
-    assert loops_folder() is None
-    assert answer(started(LOOPS, file)) == ["True", "True", "0", "12.0"]
+def test_compiled_code_of_other_sources_of_the_engine_is_not_used(tmp_path):
+    """A loop calls others across files: numba looks at the file of the loop alone."""
+    answer(started(LOOPS, tmp_path))
+    assert answer(started(LOOPS, tmp_path))[0] == "False"
+    other_sources = """
+from pathlib import Path
+read = Path.read_bytes
+Path.read_bytes = lambda path: read(path) + b"#"
+"""
+    assert answer(started(other_sources + LOOPS, tmp_path))[0] == "True"
 
 
 def test_cached_loops_load_without_the_compiler_and_only_for_their_types(tmp_path):
@@ -109,19 +72,6 @@ def test_cached_loops_load_without_the_compiler_and_only_for_their_types(tmp_pat
     one.write_bytes(other.read_bytes())
     assert answer(started(LOOPS, tmp_path)) == ["True", "True", "1", "12.0"]
     assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
-
-
-def test_another_installation_of_the_same_code_compiles_nothing(tmp_path):
-    copy = tmp_path / "elsewhere"
-    for folder in ("dbgsom_core", "plugins"):  # with dates of their own, as installers give them
-        shutil.copytree(
-            PACKAGES / folder,
-            copy / folder,
-            ignore=shutil.ignore_patterns("__pycache__"),
-            copy_function=shutil.copyfile,
-        )
-    _, weights = answer(started(FIT))  # whatever nobody has compiled yet
-    assert answer(started(FIT, root=copy)) == ["False", weights]
 
 
 def test_without_a_compiler_the_reason_is_said():

@@ -102,27 +102,6 @@ def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
     assert data.assign(W).bmu.tolist() == [0]
 
 
-@pytest.mark.parametrize("name", ["euclidean", "manhattan"])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n", [100, 9000])  # the fast search takes over in between
-def test_a_pass_tells_how_many_samples_moved(name, weighted, n, rng):
-    X, W = rng.normal(size=(n, 4)), rng.normal(size=(12, 4))
-    weights = rng.uniform(1, 2, n) if weighted else None
-    search = LocalEngine().over(X, metric(name), weights).search()
-    positions = np.column_stack(np.divmod(np.arange(12), 4)[::-1])
-    first = search.assign(W[:9], positions[:9])
-    before = first.bmu.copy()
-    assert first.moved == 1.0
-    moved = W[:9] + 0.3 * rng.normal(size=(9, 4))
-    found = search.assign(moved, positions[:9])
-    assert found.moved == pytest.approx(np.mean(found.bmu != before))
-    before = found.bmu.copy()
-    grown = np.concatenate([moved, W[9:]])
-    found = search.assign_new_neurons(found, grown, positions, 9)
-    assert found.moved == pytest.approx(np.mean(found.bmu != before))
-    assert 0 < found.moved < 1
-
-
 # ----------------------------------------------------------- metrics written for one pair
 
 

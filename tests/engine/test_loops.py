@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.loops import Groups, bisect_groups, count_at_most, soft_means
+from dbgsom_core.engine.loops import Groups, bisect_groups, soft_means
 from dbgsom_core.engine.samples import smallest
 from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals, step_length
 from dbgsom_core.som_map.som_map import SomMap
@@ -89,16 +89,6 @@ def test_transform_is_that_of_k_means(digits):
         SomVQ(transform_algorithm="pca").fit(X)
     with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
         vq.transform(X, "pca")
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1000])
-def test_ranks_are_those_of_numpy(rng, n):
-    known = np.sort(np.round(rng.normal(size=n), 1))  # ties
-    extremes = [-np.inf, np.inf, np.nan, known[0], known[-1]]
-    values = np.concatenate([np.round(rng.normal(size=500), 1), known, extremes])
-    found = np.full(len(values), 99)
-    count_at_most(known, values, found)
-    np.testing.assert_array_equal(found, np.searchsorted(known, values, side="right"))
 
 
 @pytest.mark.parametrize("k", [1, 6, 9])

@@ -196,7 +196,7 @@ def test_prototypes_far_away_from_the_data_are_found_too(fast, bad, rng):
     for far in (False, True, False):
         W[1, 2] = bad if far else 0.0
         np.testing.assert_array_equal(search.assign(W, grid(12)).bmu, plain(X, W).bmu)
-        assert (part._packed is None or not part._is_found) == far
+        assert (len(part._before) == 0) == far
 
 
 def test_without_working_memory_there_are_no_margins_and_then_no_packed_copy(rng):
@@ -312,7 +312,7 @@ def own_winners(D, units, classes):
 
 def runner_up_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    won = found.runner_up_totals(som_map.graph, None if classes is None else classes.majority)
+    won = found.runner_up_totals(som_map.links, None if classes is None else classes.majority)
     return won.hits.copy(), won.sums
 
 
@@ -357,7 +357,7 @@ def test_neighbours_and_winners_are_those_of_the_definition(grid, drawn, classed
         np.testing.assert_array_equal(winners, own_winners(D, units, classes))
         units = winners
     np.testing.assert_array_equal(
-        linked_runners_up(data, units, som_map.prototypes, som_map.graph, majority),
+        linked_runners_up(data, units, som_map.prototypes, som_map.links, majority),
         runners_up(D, units, som_map, classes),
     )
 

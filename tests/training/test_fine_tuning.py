@@ -52,14 +52,14 @@ def test_the_runner_up_is_the_nearest_linked_neighbour(small):
     bmu = data.assign(som_map.prototypes).bmu
     distances = data.pairwise(data.X, som_map.prototypes)
     expected = np.where(som_map.hops[bmu] == 1, distances, np.inf).argmin(axis=1)
-    found = linked_runners_up(data, bmu, som_map.prototypes, som_map.graph)
+    found = linked_runners_up(data, bmu, som_map.prototypes, som_map.links)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
     found = searched(data, som_map)
-    runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.graph)
+    runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.links)
     weights = Gaussian().weight(som_map.hops[found.bmu].astype(float), 0.6)
     weights[np.arange(len(data.X)), runners_up] += 0.5
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
@@ -93,7 +93,7 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
         own = [j for j in linked if code >= 0 and majority[j, code]]
         expected.append(min(own or linked, key=lambda j, i=i: distances[i, j]))
     labelled = replace(data, codes=codes)
-    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.graph, majority)
+    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.links, majority)
     assert found.tolist() == expected
 
 

@@ -16,8 +16,8 @@ from dbgsom_plugins.training import Gaussian
 def test_it_is_a_loop_over_linked_neighbours(seed):
     rng = np.random.default_rng(seed)
     som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 2)))
-    hits, weights = rng.integers(0, 5, 12), rng.random(2) + 0.1
-    smooth_totals = smooth_over_links(som_map, hits, weights)
+    hits, weights = rng.integers(0, 5, 12), rng.random(6) + 0.1
+    smooth_totals = smooth_over_links(som_map, hits, weights, som_map.hops)
     for neuron in range(12):
         total, mean = (
             weights[0] * hits[neuron],
@@ -49,8 +49,9 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
     (before, first), (after, second) = [one for one in asked if one[1].epoch == 3]
     assert len(asked) == 5  # epochs 2 to 5, and epoch 3, in which it grows, twice
     som_map = SomMap.rectangle(2, 2, before)
-    weights = np.exp(-np.array([0.0, 0.5]))
-    np.testing.assert_allclose(after, smooth_over_links(som_map, first.hits, weights))
+    weights = np.exp(-np.array([0.0, 0.5, 2.0]))
+    smooth = smooth_over_links(som_map, first.hits, weights, som_map.hops)
+    np.testing.assert_allclose(after, smooth)
     distances = np.linalg.norm(X[:, None] - after[None], axis=2)
     bmu = distances.argmin(axis=1)
     np.testing.assert_array_equal(second.hits, np.bincount(bmu, minlength=4))
