@@ -298,7 +298,7 @@ def explain(
 
 
 def _print_explanation(explained: RowExplanation, most: int) -> None:
-    from dbgsom_core.runs.compare import to_digits
+    from dbgsom_core.runs.text import to_digits
 
     found, label = explained.explanation, explained.explanation.label
     shares = sorted(found.probabilities.items(), key=lambda item: -item[1])

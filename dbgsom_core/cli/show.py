@@ -139,8 +139,8 @@ def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
 
 def _first(run: StoredRun) -> tuple[str, str]:
     """Return name and value of what matters most of a run, or of the best variant of a sweep."""
-    from dbgsom_core.runs.compare import value_of
     from dbgsom_core.runs.headline import headline
+    from dbgsom_core.runs.text import value_of
 
     if run.rankings:
         name, best = run.rankings[0].measures[0], run.rankings[0].best
@@ -400,7 +400,7 @@ def _folded(name: str, width: int) -> str:
 
 
 def cell(value: Any) -> str:
-    from dbgsom_core.runs.compare import to_digits
+    from dbgsom_core.runs.text import to_digits
 
     if value is None:
         return ""
@@ -520,8 +520,9 @@ def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry
 
 
 def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
-    from dbgsom_core.runs.compare import same_mean, value_of
+    from dbgsom_core.runs.compare import same_mean
     from dbgsom_core.runs.ranking import best_end, with_arrow
+    from dbgsom_core.runs.text import value_of
 
     def measure(variant: Variant, name: str) -> str | None:
         value, spread = variant.measures.get(name), variant.spread.get(name)

@@ -607,7 +607,7 @@ def _best_ends(names: Iterable[str]) -> dict[str, str]:
 
 
 def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.compare import to_digits
+    from dbgsom_core.runs.text import to_digits
 
     return to_digits(value, 4)
 

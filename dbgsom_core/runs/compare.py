@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.compare_html import as_html, as_page
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
@@ -38,13 +38,13 @@ from dbgsom_core.runs.ranking import (
 )
 from dbgsom_core.runs.stats import LEVEL
 from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
+from dbgsom_core.runs.text import number, p_value, plural, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
-_MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
+_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))")
 
 Cells = tuple[list[str], list[list[str | None]]]  # a header, and rows
 
@@ -205,7 +205,7 @@ class Comparison:
         return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
-        return as_html(blocks(self))
+        return _as_html(self)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns.
@@ -264,28 +264,39 @@ def _as_csv(comparison: Comparison) -> str:
 
 
 def _as_markdown(comparison: Comparison) -> str:
-    def escaped(content: str | None) -> str:
-        return _MARKS.sub(
-            lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}",
-            as_text(content or "").replace("\n", " "),
-        )
+    def line(cells: Sequence[str | None]) -> str:
+        return f"| {' | '.join(_markdown_text(cell) for cell in cells)} |"
 
     found = []
     for kind, content in blocks(comparison):
         if kind == "table":
-            (header, rows), _ = content
-            lines = [[*map(escaped, header)], ["---"] * len(header)]
-            lines += [[*map(escaped, row)] for row in rows]
-            found.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            header, rows = content
+            rule = f"| {' | '.join(['---'] * len(header))} |"
+            found.append("\n".join([line(header), rule, *map(line, rows)]))
         else:
             mark = {"h3": "## ", "li": "* "}.get(kind, "")
-            found.append(f"{mark}{escaped(content)}")
+            found.append(f"{mark}{_markdown_text(content)}")
     return "\n\n".join(found) + "\n"
+
+
+def _markdown_text(content: str | None) -> str:
+    text = as_text(content or "").replace("\n", " ")
+    return _MARKS.sub(r"\\\1", html.escape(text, quote=False))
 
 
 def _as_page(comparison: Comparison) -> str:
     names = ", ".join(dict.fromkeys(run.experiment for run in comparison.runs))
-    return as_page(f"{names}: {len(comparison.runs)} runs compared", blocks(comparison))
+    return _as_html(comparison, f"{names}: {len(comparison.runs)} runs compared")
+
+
+def _as_html(comparison: Comparison, title: str = "") -> str:
+    """Return the comparison as a page, without a title as a part of a page."""
+    from jinja2 import Environment  # is slow to import
+
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.filters["text"] = lambda cell: as_text(cell or "")
+    template = files(__package__).joinpath("compare.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(title=title, blocks=[*blocks(comparison)])
 
 
 def blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
@@ -293,44 +304,17 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     for table in comparison.tables:
         yield "h3", table_title(table)
         yield "b", winner_sentence(table)
-        yield "table", (columns_of(table, extra_measures(table)), table)
+        yield "table", columns_of(table, extra_measures(table))
         for more in filter(None, (baseline_text(table), method_sentence(table))):
             yield "p", more
     for ranking in comparison.rankings:
         yield "h3", "Ranks over data sets"
         yield "b", rank_sentence(ranking)
-        yield "table", (rank_columns(ranking), None)
+        yield "table", rank_columns(ranking)
     for note in comparison.notes:
         yield "li", note
     for name, why in comparison.damaged.items():
         yield "li", f"{name}: damaged: {why}"
-
-
-# ---------------------------------------------------------------------------------------- numbers
-
-
-def to_digits(value: float, digits: int) -> str:
-    """Return a number with ``digits`` significant digits, large ones as integers."""
-    text = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e+" in text and abs(value) < _POWERS_OF_TEN else text
-
-
-def number(value: float) -> str:
-    if not math.isfinite(value) or value == 0:
-        return str(value) if value else "0"
-    return to_digits(value, 4 if abs(value) >= 1 else 3)
-
-
-def value_of(mean: float, deviation: float | None) -> str:
-    """Return mean and deviation as text, both rounded to two digits of the deviation."""
-    if deviation is None or not math.isfinite(deviation):
-        return number(mean)
-    if deviation == 0 or not math.isfinite(mean):
-        return f"{number(mean)} ± {number(deviation)}"
-    digits = max(0, 1 - math.floor(math.log10(deviation)))
-    if digits > 8 or abs(mean) >= 1e6:
-        return f"{number(mean)} ± {deviation:.2g}"
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def _interval(row: Row, sign: int = 1) -> list[str]:
@@ -342,10 +326,6 @@ def _interval(row: Row, sign: int = 1) -> list[str]:
     low, high = sorted((sign * row.low, sign * row.high))
     texts = [f"{x + 0.0:.{places}f}" for x in (sign * row.difference, low, high)]
     return [text.removeprefix("-") if float(text) == 0 else text for text in texts]
-
-
-def _p_text(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 # -------------------------------------------------------------------------------------- sentences
@@ -379,7 +359,7 @@ def winner_sentence(table: Table) -> str:
         against = "" if len(others) == 1 else f" or less against each of the other {len(others)}"
         against += f", corrected for {table.tests} comparisons" if table.tests > 1 else ""
         lead = _lead(table, others[0])
-        text = f"{best.variant} wins: {measure} {value}, {lead}; {_p_text(largest)}{against}."
+        text = f"{best.variant} wins: {measure} {value}, {lead}; {p_value(largest)}{against}."
     base, key = table.baseline, criterion.sort_key
     if base is not None and not key(best.mean) < key(base):
         text += f" Yet that is no better than {_baseline_name(table)}, {number(base)}."
@@ -415,9 +395,9 @@ def _runner_up_sentence(table: Table, row: Row) -> str:
     text = f"It is {_lead(table, row)}"
     if row.p is None:
         return f"{text}."
-    text += f", {_p_text(row.p)}"
+    text += f", {p_value(row.p)}"
     if table.tests > 1 and row.holm is not None:
-        text += f" (corrected for {table.tests} comparisons: {_p_text(row.holm)})"
+        text += f" (corrected for {table.tests} comparisons: {p_value(row.holm)})"
     return f"{text}; more {'folds of more data' if table.ratio else 'seeds'} would tell more."
 
 
@@ -458,7 +438,7 @@ def leader_text(table: Table) -> str:
     best = table.ranked[0]
     values = value_of(best.mean, best.deviation)
     if any(row.seeds > 1 for row in table.ranked):
-        values += f", {best.seeds} seed{'s' * (best.seeds > 1)}"
+        values += f", {plural(best.seeds, 'seed')}"
     if not math.isclose(best.adjusted, best.mean, rel_tol=1e-12):
         values += f", {number(best.adjusted)} adjusted to all seeds"
     text = f"{best.variant} ({table.criterion.name} {values})"
@@ -469,7 +449,7 @@ def same_mean(variants: Sequence[str]) -> str:
     first, *others = variants
     if not others:
         return f"{first} has the same mean"
-    return f"{first} and {len(others)} other{'s' * (len(others) > 1)} have the same mean"
+    return f"{first} and {plural(len(others), 'other')} have the same mean"
 
 
 def method_sentence(table: Table) -> str:
@@ -514,7 +494,7 @@ def rank_sentence(ranking: MeanRanks) -> str:
         lead = f"{ranking.name}{equal} variants share the best mean rank {where}"
     if test is None:
         return f"{lead}; {len(ranking.tables)} data sets are too few for a test."
-    p = f"{test.name}, {_p_text(test.p)}"
+    p = f"{test.name}, {p_value(test.p)}"
     if test.p >= LEVEL:
         return f"{lead}, without a clear difference: {p}."
     if test.critical is None:
@@ -567,10 +547,10 @@ def columns_of(table: Table, others: Sequence[str] = ()) -> Cells:
 
 
 def _count_of(row: Row) -> str:
-    seeds = f"{row.seeds} seed{'s' * (row.seeds != 1)}"
+    seeds = plural(row.seeds, "seed")
     if not row.folds:
         return seeds
-    folds = f"{row.folds} fold{'s' * (row.folds != 1)}"
+    folds = plural(row.folds, "fold")
     return folds if row.seeds == 1 else f"{seeds} × {folds}"
 
 

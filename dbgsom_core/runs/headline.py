@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dbgsom_core.runs.compare import number, value_of
 from dbgsom_core.runs.ranking import PARTS
+from dbgsom_core.runs.text import number, value_of
 
 _MOST = 5  # measures, where the configuration names none
 _LEAST_OF_CLASS = 5  # samples on average, else its purity says little

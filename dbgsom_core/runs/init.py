@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -31,10 +31,8 @@ from dbgsom_core.tables import (
     is_missing,
     open_packed,
     open_table,
-    parse_csv,
     parse_numbers,
     reading,
-    sniff_csv,
     unit_of,
     without_unit,
 )
@@ -60,8 +58,7 @@ _MARKS = [(one[0], one[1:]) for one in (".", ",", ".,", ",.", ".'", ",'", ", ", 
 _CELLS = 2_000_000  # of a table that are looked at, more or less
 _LEAST_ROWS, _MOST_ROWS = 50, 50_000
 _ARRAY_ROWS = 5000  # of an array that are looked at
-_WHOLE = 8 << 20  # bytes up to which all of a text is looked at
-_HEAD = 2 << 20  # bytes of the beginning of a larger one
+_HEAD = 2 << 20  # bytes by which the encoding is found, and the rows are counted
 _ENCODINGS = ("utf-8", "cp1252", "latin-1")  # any bytes are the last
 _SAMPLES, _TARGETS = ("x", "data", "x_train", "features"), ("y", "target", "labels", "y_train")
 
@@ -363,18 +360,16 @@ def _columnar(given: str, format: str | None = None) -> TableProfile:
 
 def _csv(given: str, path: Path) -> TableProfile:
     with reading(given, "text"), open_packed(given) as file:
-        head = file.read(_WHOLE + 1)
-        complete, is_plain = len(head) <= _WHOLE, file.seekable()
-    if not complete:
-        head = head[:_HEAD]
+        start = file.read(_HEAD)
     encoding = "utf-16"
-    if not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = next(one for one in _ENCODINGS if _decodes(head, one))
-    start = head.decode(encoding, "ignore").encode()
-    found = sniff_csv(start, given, CsvDialect(encoding="utf-8", header=False))
-    table = parse_csv(start[found.skip :], found, given, is_cut=not complete)
-    seen, width = table.num_rows, table.num_columns
-    columns = table.slice(0, max(_LEAST_ROWS, _CELLS // width)).columns
+    if not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = next(one for one in _ENCODINGS if _decodes(start, one))
+    reader = open_table(given, CsvDialect(encoding=encoding, header=False), format="csv")
+    width = len(reader.names)
+    most = max(_LEAST_ROWS, _CELLS // width)
+    batches = reader.batches(rows=most)
+    columns, seen = _first_rows(batches, most, width)
+    complete = next(batches, None) is None
     first = [(column[0].as_py() or "").strip() for column in columns]
     below = [Cells.of(column.slice(1)) for column in columns]  # the first row may be names
     units = [cells.unit() for cells in below]
@@ -382,7 +377,8 @@ def _csv(given: str, path: Path) -> TableProfile:
         Cells(without_unit(cells.texts, unit), cells.counts)
         for cells, unit in zip(below, units, strict=True)
     ]
-    marks = number_marks(plain, found.delimiter)
+    delimiter = str(reader.dialect and reader.dialect.delimiter)
+    marks = number_marks(plain, delimiter)
     bare = [
         without_unit(pa.array([cell]), unit)[0].as_py()
         for cell, unit in zip(first, units, strict=True)
@@ -393,16 +389,31 @@ def _csv(given: str, path: Path) -> TableProfile:
         raise DataError(f"{given}: the first line {named}: remove the lines above the header")
     if header and seen == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
-    names = first if header else found.names
+    names = first if header else reader.names
     cells = below if header else [Cells.of(column) for column in columns]
     usual = CsvDialect(",", "utf-8", ".", "", True)
-    dialect = CsvDialect(found.delimiter, encoding, *marks, header)
+    dialect = CsvDialect(delimiter, encoding, *marks, header)
     options = {key: one for key, one in vars(dialect).items() if one != getattr(usual, key)}
     rows = seen - header
-    if not complete and is_plain:
-        rows = int(rows * path.stat().st_size / len(head))
+    if not complete:
+        rows = max(rows, int(path.stat().st_size * start.count(b"\n") / len(start)))
     profiles = profile_columns(names, cells, marks)
     return TableProfile("csv", given, profiles, rows, complete, options)
+
+
+def _first_rows(
+    batches: Iterator[pa.RecordBatch], most: int, width: int
+) -> tuple[list[pa.ChunkedArray], int]:
+    """Return the columns of the first rows, and how many there are."""
+    head: list[pa.RecordBatch] = []
+    seen = 0
+    for batch in batches:
+        head.append(batch)
+        seen += batch.num_rows
+        if seen >= most:
+            break
+    columns = [pa.chunked_array([batch.column(i) for batch in head]) for i in range(width)]
+    return columns, seen
 
 
 def _decodes(content: bytes, encoding: str) -> bool:

@@ -6,7 +6,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,9 +173,8 @@ class FileSamples:
             raise DataError(f"{path}: {both}: say with --decimal which other one it is")
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
-        with _options():
-            known = () if columns is None else columns.names
-            self._reader = open_table(path, written, trained=trained, known=known)
+        known = () if columns is None else columns.names
+        self._reader = open_table(path, written, trained=trained, known=known)
         self.notes = [*self._reader.notes]
         names = numbered(self._reader.names)
         self.ids, self._annotations = self._carried(names, columns, keep or ())
@@ -215,8 +214,8 @@ class FileSamples:
         raise DataError(f"{self.path} has {first} rows, counted from 0: there is no row {number}")
 
     def message(self, faults: Faults) -> str:
-        """Return a message on faults by lines of the file, with options that help."""
-        return _as_options(faults.message(self.path, self.lines(faults.rows())))
+        """Return a message on faults by lines of the file."""
+        return faults.message(self.path, self.lines(faults.rows()))
 
     def gaps(self, X: NDArray[Any], cure: str, first: int) -> Faults:
         """Return which values of samples X (n, D) are missing, of rows from ``first`` on."""
@@ -229,14 +228,8 @@ class FileSamples:
     def _read(self) -> Iterator[pa.RecordBatch]:
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
         carried = {*self.ids.values(), *self._annotations.values()}
-        used, columns = sorted({*self._places, *carried}), self._columns
-        numbers = {
-            place
-            for name, place in zip(columns.names, self._places, strict=True)
-            if not (name in columns.categories or name in columns.dates or columns.unit(name))
-        }
-        with _options():
-            yield from self._reader.batches(used, rows, numbers - carried, columns.na_values)
+        used = sorted({*self._places, *carried})
+        yield from self._reader.batches(used, rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         columns, faults = [batch.column(str(place)) for place in self._places], Faults()
@@ -291,22 +284,6 @@ class FileSamples:
         types = [self._reader.types[place] for place in places]
         single = self._reader.format == "npy" and all(one == pa.float32() for one in types)
         return Columns(tuple(called), dtype="float32" if single else "float64"), places
-
-
-@contextmanager
-def _options() -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(_as_options(str(error))) from error
-
-
-def _as_options(message: str) -> str:
-    """Return a message about a table with options of commands in place of keys of a data set."""
-    message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
-    message = message.replace("set encoding to that of the file,", "say which with --encoding,")
-    message = message.replace("set encoding to", "give --encoding")
-    return message.replace("decimal commas: write", "decimal commas: give --decimal ., or write")
 
 
 def predict_file(

@@ -1,12 +1,12 @@
 """Worker processes for parallel runs of a sweep.
 
-Each process has its own pipe, for tasks, events to display and results: if it dies, only its task
-fails. When the sweep's process dies, the workers end as after a signal.
+Each slot is a pool of one process: if it dies, only its task fails, and the next task starts
+another pool. Events to display come through a pipe a slot. When the sweep's process dies, the
+workers end as after a signal.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import multiprocessing
 import os
@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from typing import Any
 
 from dbgsom_core.config import Experiment
@@ -32,7 +33,7 @@ from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import SIGNALS, make_callbacks, mirror_ended, shutdown
+from dbgsom_core.runs.callbacks import make_callbacks, mirror_ended, shutdown
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import Task, run_task
@@ -41,15 +42,10 @@ from dbgsom_core.runs.stored_runs import clean_up_finished, mark_killed
 from dbgsom_core.training.callbacks import call
 
 _SPAWN = multiprocessing.get_context("spawn")
-_SECONDS_BETWEEN_EPOCHS = 0.05
-_SECONDS_TO_IMPORT = 1.0  # by the first run of a process: statistics, figures
-_STARTS = 2  # times that a process must have to do at least what its start takes
-_SECONDS_BETWEEN_CHECKS = 0.5  # in which Windows would not hear of Ctrl-C
+_SECONDS_BETWEEN_EPOCHS = 0.05  # a display draws no more often
 _SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
-# Signals of the terminal reach all of its processes; that of the sweep ends the others by TERM.
-_IGNORED = tuple(number for number in SIGNALS if number.name not in ("SIGTERM", "SIGXCPU"))
 
-Send = Callable[[str, Any], None]
+log = logging.getLogger("dbgsom")
 
 
 @dataclass(frozen=True)
@@ -66,42 +62,25 @@ class Processes:
     """Worker slots, each for one child of a sweep at a time; a context manager that ends them.
 
     The processors are divided between them, unless threads are configured. The first child runs
-    alone until its first epoch, as it compiles the loops; another process is started where the
-    others would be busy for twice as long as it takes to start. ``display`` is called by lifecycle
-    hooks for the ``runs`` of all processes, and by ``say(text)``.
+    alone until its first epoch, as it compiles the loops for all. ``display`` is called by
+    lifecycle hooks for the runs of all processes, and by ``say(text)``.
     """
 
-    def __init__(self, jobs: int, display: object, runs: int) -> None:
-        self._display, self._left = display, runs
+    def __init__(self, jobs: int, display: object) -> None:
+        self._display = display
         threads = max(available_threads() // jobs, 1)
         self._slots = [_Slot(threads) for _ in range(jobs)]
         self._compiled = False
-        self._seconds: list[float] = []  # of the runs that have ended
-        self._start_seconds = 0.0  # of the first process, until its run began
 
     @property
-    def _busy(self) -> list[_Slot]:
-        return [slot for slot in self._slots if slot.task is not None]
+    def busy(self) -> bool:
+        return any(slot.task is not None for slot in self._slots)
 
     @property
     def free(self) -> bool:
         if not self._compiled:
-            return not self._busy
-        idle = [slot for slot in self._slots if slot.task is None]
-        return any(slot.lives for slot in idle) or bool(idle and self._pays())
-
-    def _pays(self) -> bool:
-        """Return whether another process would have much to do, once it has started."""
-        living = sum(slot.lives for slot in self._slots)
-        known = [slot.expected_seconds for slot in self._busy if slot.run is not None]
-        if not self._seconds:  # the first run imports much, too
-            known = [seconds - _SECONDS_TO_IMPORT for seconds in known]
-        seconds = min([*self._seconds[1:], *known], default=0.0)
-        return not living or self._left * seconds / living > _STARTS * self._start_seconds
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._busy)
+            return not self.busy
+        return any(slot.task is None for slot in self._slots)
 
     def start(self, task: Task) -> None:
         try:
@@ -110,93 +89,68 @@ class Processes:
             raise DbgsomError(
                 f"'{task.name}' cannot be sent to another process ({error}): sweep with -j 1"
             ) from error
-        idle = [slot for slot in self._slots if slot.task is None]
-        next((slot for slot in idle if slot.lives), idle[0]).start(task, content)
-        self._left -= 1
-        started = sum(slot.process is not None for slot in self._slots)
-        if not self._left and self._seconds and started < len(self._slots):
-            alone = started == 1
-            enough = "one process is" if alone else f"{started} of {len(self._slots)} processes are"
-            text = f"{enough} enough: a run takes {min(self._seconds):.1f} s, and another process "
-            text += f"{self._start_seconds:.0f} s to start{'; -j 1 costs less' if alone else ''}"
-            show(self._display, "say", text=text)
+        slot = next(slot for slot in self._slots if slot.task is None)
+        slot.start(task, content)
 
     def wait(self) -> ChildResult | None:
-        """Wait for the next event, and return how a child ended if it was that."""
-        slots = {slot.pipe: slot for slot in self._busy}
-        for pipe in connection.wait(list(slots), _SECONDS_BETWEEN_CHECKS):
-            slot = slots[pipe]
-            assert slot.task is not None
-            try:
-                event, content = slot.pipe.recv()
-            except (EOFError, OSError):
-                event, content = "died", None
-                slot.process.join()  # else it would seem to live for the next task
-                if slot.run is None and slot.is_used:  # it died between two runs
-                    slot.start(slot.task, slot.content)
-                    continue
-            if event not in ("done", "failed", "died"):
-                self._show(slot, event, content)
-                continue
-            task, run, self._compiled, slot.is_used = slot.task, slot.run, True, True
-            if event == "done":
-                self._seconds.append(time.monotonic() - slot.begun)
-            slot.task = slot.run = None
-            if event == "done":
-                run, measures, notes = content
-                return ChildResult(task, run, RunResult(measures, notes=notes))
-            stored = None if run is None or event == "failed" else mark_killed(read_run(run.folder))
-            if stored is not None and stored.status == "finished":  # only trackers were left
-                clean_up_finished(stored, task.experiment.tracking)
-                return ChildResult(task, run, RunResult(stored.measures))
-            if stored is not None:
-                mirror_ended(stored, task.experiment.tracking)
-            error = content or DbgsomError(slot.death_reason())
-            if run is not None:
-                show(self._display, "dbgsom_run_failed", run=run, error=error)
-            return ChildResult(task, run, error=error)
+        """Show what has happened for a moment, and return how a child ended if one did."""
+        busy = [slot for slot in self._slots if slot.task is not None]
+        wait([slot.future for slot in busy], timeout=_SECONDS_BETWEEN_EPOCHS)
+        for slot in busy:
+            is_done = slot.future.done()  # before its last events are read
+            for method, event in slot.events():
+                self._show(slot, method, event)
+            if is_done:
+                self._compiled = True
+                return self._ended(slot)
         return None
 
-    def _show(self, slot: _Slot, event: str, content: Any) -> None:
-        if event == "log":
-            name, level, text = content
-            logging.getLogger(name).log(level, "%s", text)
-        elif event == "printed":
-            with suppress(OSError):  # nobody reads any more
-                print(content, file=sys.stderr, flush=True)
-        elif event == "compiles":
-            show(self._display, "say", text=content)
-        elif event == "started":
-            slot.run, slot.begun = content, time.monotonic()
-            self._start_seconds = self._start_seconds or slot.begun - slot.started
-            show(self._display, "dbgsom_run_started", run=slot.run)
-        elif event == "phase":
-            show(self._display, "dbgsom_run_phase", run=slot.run, phase=content)
-        elif event == "epoch":
-            self._compiled, slot.epoch = True, content
-            slot.first = slot.first or content
-            show(self._display, "dbgsom_epoch_finished", run=slot.run, epoch=content)
-        else:
-            show(self._display, "dbgsom_run_finished", run=slot.run, result=content)
+    def _show(self, slot: _Slot, method: str, event: dict[str, Any]) -> None:
+        if method == "log":
+            logging.getLogger(event["name"]).log(event["level"], "%s", event["text"])
+            return
+        if method == "dbgsom_run_started":
+            slot.run = event["run"]
+        self._compiled |= method == "dbgsom_epoch_finished"
+        show(self._display, method, **event)
+
+    def _ended(self, slot: _Slot) -> ChildResult:
+        assert slot.task is not None
+        task, run = slot.task, slot.run
+        slot.task = slot.run = None
+        try:
+            run, measures, notes = slot.future.result()
+            return ChildResult(task, run, RunResult(measures, notes=notes))
+        except BrokenProcessPool:
+            slot.close()
+            error = DbgsomError(
+                "its process was ended from outside, as the system does when memory runs out"
+            )
+            if run is not None:
+                stored = mark_killed(read_run(run.folder))
+                if stored.status == "finished":  # only trackers were left
+                    clean_up_finished(stored, task.experiment.tracking)
+                    return ChildResult(task, run, RunResult(stored.measures))
+                mirror_ended(stored, task.experiment.tracking)
+        except DbgsomError as failure:
+            error = failure
+        if run is not None:
+            show(self._display, "dbgsom_run_failed", run=run, error=error)
+        return ChildResult(task, run, error=error)
 
     def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._display = None  # it has been told of the end of the sweep
-        running = {slot: slot.run for slot in self._busy}
-        try:
-            for slot in running:
-                slot.process.terminate()
-            until = time.monotonic() + _SECONDS_TO_REPORT
-            while self._busy and time.monotonic() < until:
-                self.wait()
-        finally:
-            with shutdown.deferred():
-                for slot in self._slots:
-                    slot.close()
-                for run in filter(None, running.values()):
-                    mark_killed(read_run(run.folder))
+        until = time.monotonic() + _SECONDS_TO_REPORT
+        running = [slot for slot in self._slots if slot.task is not None]
+        for slot in running:
+            slot.terminate()
+        while self.busy and time.monotonic() < until:
+            self.wait()
+        for slot in self._slots:
+            slot.close()
 
 
 class _Slot:
@@ -204,86 +158,63 @@ class _Slot:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self.process: Any = None
-        self.pipe: Any = None
+        self._pool: ProcessPoolExecutor | None = None
+        self._pid: Future[int] | None = None
+        self._pipe: Any = None
+        self.future: Future[Any] = Future()
         self.task: Task | None = None
-        self.content = b""  # of the task, for its process
-        self.is_used = False  # the process has done a task already
         self.run: Run | None = None
-        self.started = 0.0  # when the process did
-        self.begun = 0.0  # when its run did
-        self.first: EpochRecord | None = None  # epoch that was sent of its run
-        self.epoch: EpochRecord | None = None  # the last one
-
-    @property
-    def lives(self) -> bool:
-        return self.process is not None and bool(self.process.is_alive())
-
-    @property
-    def expected_seconds(self) -> float:
-        """How long the run that goes on takes at least."""
-        fit, first, last = 0.0, self.first, self.epoch
-        if first is not None and last is not None and last.epoch > first.epoch:
-            # The first epochs have to load the compiled loops.
-            seconds = (last.seconds - first.seconds) / (last.epoch - first.epoch)
-            fit = first.seconds + seconds * (last.epochs - first.epoch)
-        return max(time.monotonic() - self.begun, fit)
 
     def start(self, task: Task, content: bytes) -> None:
-        self.run = self.first = self.epoch = None
-        if not self.lives:
-            self.task, self.is_used, self.started = None, False, time.monotonic()
-            self.close()
-            self.pipe, child_end = _SPAWN.Pipe()
-            level = private_logger("dbgsom").getEffectiveLevel()
-            arguments = (child_end, self._threads, level)
-            self.process = _SPAWN.Process(target=_work, args=arguments)
-            with _starting_process():
-                self.process.start()
-            child_end.close()
-        self.task, self.content = task, content
-        with suppress(OSError):  # it has died already, which `wait` finds
-            self.pipe.send_bytes(content)
-
-    def death_reason(self) -> str:
-        self.process.join()
-        pid, code = self.process.pid, self.process.exitcode
-        if code >= 0:
-            return f"its process {pid} ended with exit code {code}"
         try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"its process {pid} was ended by {name}{memory}"
+            self.future = self._submit(content)
+        except BrokenProcessPool:  # it died between two tasks
+            self.close()
+            self.future = self._submit(content)
+        self.task = task
+
+    def _submit(self, content: bytes) -> Future[Any]:
+        if self._pool is None:
+            self._pipe, child_end = _SPAWN.Pipe(duplex=False)
+            arguments = (child_end, self._threads, log.getEffectiveLevel())
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=_SPAWN, initializer=_start_worker, initargs=arguments
+            )
+            with _without_script():
+                self._pid = self._pool.submit(os.getpid)
+        return self._pool.submit(_run, content)
+
+    def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what the process has sent since the last time."""
+        with suppress(EOFError, OSError):  # it has died
+            while self._pipe.poll():
+                yield self._pipe.recv()
+
+    def terminate(self) -> None:
+        """Ask the process to end its run as interrupted."""
+        assert self._pid is not None
+        with suppress(BrokenProcessPool, ProcessLookupError):
+            os.kill(self._pid.result(), signal.SIGTERM)
 
     def close(self) -> None:
-        if self.process is None:
-            return
-        self.pipe.close()
-        if self.task is not None:
-            self.process.kill()
-        self.process.join()
+        if self._pool is not None:
+            if self.task is not None and self._pid is not None:
+                with suppress(BrokenProcessPool, ProcessLookupError):
+                    os.kill(self._pid.result(), signal.SIGKILL)
+            self._pool.shutdown()
+            self._pipe.close()
+        self._pool = None
 
 
 @contextmanager
-def _starting_process() -> Iterator[None]:
-    """Start a process that does not import the caller's script, and that no signal ends early.
-
-    A process inherits which signals are held back until it ignores them; those of this process come
-    afterwards.
-    """
+def _without_script() -> Iterator[None]:
+    """Start a process that does not import the caller's script, which then needs no guard."""
     main = sys.modules["__main__"]
-    resource_tracker.ensure_running()  # which would let signals through
-    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED) if masks else set()
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = main
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def show(display: object, method: str, **event: Any) -> None:
@@ -292,40 +223,24 @@ def show(display: object, method: str, **event: Any) -> None:
         call(display, method, event)
 
 
-def _work(pipe: Any, threads: int, level: int) -> None:
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
+# ------------------------------------------------------------------------- in the worker process
+
+
+_workers: list[_Worker] = []  # that of this process
+
+
+def _start_worker(pipe: Any, threads: int, level: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, which ends the others
     os.environ[MOST_THREADS] = str(threads)
-    lock = threading.Lock()
-
-    def send(event: str, content: Any) -> None:
-        with lock, suppress(OSError):  # the sweep is gone
-            pipe.send((event, content))
-
     os.dup2(2, 1)  # what libraries print is no result of the sweep
-    sys.stdout = sys.stderr = _Lines(send)
+    sys.stdout = sys.stderr
+    worker = _Worker(pipe)
+    _workers.append(worker)
     logger = private_logger("dbgsom")
-    logger.addHandler(_LogSender(send))
+    logger.addHandler(_LogSender(worker))
     logger.propagate = False
     logger.setLevel(level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = _Worker(send)
-    while True:
-        try:
-            content = pipe.recv_bytes()
-        except (EOFError, OSError):  # the sweep has ended
-            return
-        try:
-            with shutdown.handling():
-                done = worker.run(content)
-        except (KeyboardInterrupt, SystemExit) as error:
-            send("failed", DbgsomError(str(error)))
-        except Exception as error:
-            send("failed", portable_error(error))
-        else:
-            send("done", done)
 
 
 def _end_with_parent() -> None:
@@ -335,15 +250,30 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _run(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
+    try:
+        with shutdown.handling():
+            return _workers[0].run(content)
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise DbgsomError(str(error)) from None
+    except Exception as error:
+        raise portable_error(error) from None
+
+
 class _Worker:
     """Runs children and sends to the sweep what is to be shown; keeps the data of the last one."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, pipe: Any) -> None:
+        self._pipe, self._lock = pipe, threading.Lock()
         self._callbacks: Callbacks | None = None
         self._loaded: tuple[Experiment, Data, list[str]] | None = None
         self._sent = 0.0
+        self._run: Run | None = None
         self._last: EpochRecord | None = None
+
+    def send(self, method: str, **event: Any) -> None:
+        with self._lock, suppress(OSError):  # the sweep is gone
+            self._pipe.send((method, event))
 
     def run(self, content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
         try:
@@ -356,13 +286,9 @@ class _Worker:
         registry = get_registry().without(experiment.disabled)
         if self._callbacks is None:  # trackers do not vary within a sweep
             self._callbacks = make_callbacks(experiment.tracking, registry, [self])
-        try:
-            with compile_clock(partial(self._send, "compiles")):
-                data, notes = self._load(experiment)
-                done = run_task(task, self._callbacks, registry, data, notes)
-        except Exception:
-            shutdown.check()  # it may have failed of that
-            raise
+        with compile_clock(lambda text: self.send("say", text=text)):
+            data, notes = self._load(experiment)
+            done = run_task(task, self._callbacks, registry, data, notes)
         return done.run, dict(done.result.measures), tuple(self._callbacks.notes)
 
     def _load(self, experiment: Experiment) -> tuple[Data, list[str]]:
@@ -373,21 +299,22 @@ class _Worker:
         return self._loaded[1:]
 
     def dbgsom_run_started(self, run: Run) -> None:
-        self._sent, self._last = 0.0, None
-        self._send("started", run)
+        self._sent, self._run, self._last = 0.0, run, None
+        self.send("dbgsom_run_started", run=run)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         self._last = replace(epoch, births=(), changes=())
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_EPOCHS:
-            self._send("epoch", self._last)
+            self.send("dbgsom_epoch_finished", run=self._run, epoch=self._last)
             self._sent = time.monotonic()
 
     def dbgsom_run_phase(self, phase: str) -> None:
-        self._send("phase", phase)
+        self.send("dbgsom_run_phase", run=self._run, phase=phase)
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         history = () if self._last is None else (self._last,)
-        self._send("finished", RunResult(dict(result.measures), history))
+        seen = RunResult(dict(result.measures), history)
+        self.send("dbgsom_run_finished", run=self._run, result=seen)
 
 
 def portable_error(error: Exception) -> DbgsomError:
@@ -398,30 +325,13 @@ def portable_error(error: Exception) -> DbgsomError:
     return kind(str(error))
 
 
-class _Lines(io.TextIOBase):
-    """A text stream whose lines the sweep prints."""
-
-    def __init__(self, send: Send) -> None:
-        self._send, self._begun = send, ""
-
-    def write(self, text: str) -> int:
-        *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            self._send("printed", line.rstrip("\r"))
-        return len(text)
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        """Return the descriptor of standard error, for what writes there itself."""
-        return 2
-
-
 class _LogSender(logging.Handler):
-    def __init__(self, send: Send) -> None:
+    """Handler that lets the sweep log what its workers do."""
+
+    def __init__(self, worker: _Worker) -> None:
         super().__init__()
-        self._send = send
+        self._worker = worker
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send("log", (record.name, record.levelno, record.getMessage()))
+        text = record.getMessage()
+        self._worker.send("log", name=record.name, level=record.levelno, text=text)

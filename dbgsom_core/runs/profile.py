@@ -249,7 +249,7 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
 
 
 def _shown(row: Mapping[str, str], what: str, most: int) -> list[str]:
-    from dbgsom_core.runs.compare import to_digits
+    from dbgsom_core.runs.text import to_digits
 
     effects = [
         (float(text), name.removesuffix(_EFFECT))

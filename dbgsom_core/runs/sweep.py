@@ -106,7 +106,7 @@ def run_sweep(
             callbacks.notify("dbgsom_run_started", run=run)
             kept = sum(one.status == "finished" for one in earlier.values())
             if min(jobs, sweep.runs - kept) > 1:
-                with Processes(jobs, display, sweep.runs - kept) as processes:
+                with Processes(jobs, display) as processes:
                     children.run_parallel(processes, lock.touch)
             else:
                 children.run_sequentially(*shared, lock.touch)

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from dbgsom_core.tables.columns import is_text as is_text
     from dbgsom_core.tables.columns import numbered as numbered
     from dbgsom_core.tables.columns import unseen_sentences as unseen_sentences
-    from dbgsom_core.tables.csv import parse_csv as parse_csv
-    from dbgsom_core.tables.csv import sniff_csv as sniff_csv
     from dbgsom_core.tables.formats import check_target as check_target
     from dbgsom_core.tables.formats import is_number as is_number
     from dbgsom_core.tables.formats import open_table as open_table

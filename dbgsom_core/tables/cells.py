@@ -112,10 +112,10 @@ def number_problem(
     if _THOUSANDS.fullmatch(cell) and not has_comma:
         mark = next(character for character in cell if character in ".,")
         fits = mark != decimal and number(cell, decimal, mark) is not None
-        cure = f", or set thousands: '{mark}'" if fits else ""
+        cure = f", or give thousands as '{mark}'" if fits else ""
         return f"'{short(cell)}' is no number: write it without marks between thousands{cure}"
     if decimal == "." and has_comma:
-        return f"'{short(cell)}' is no number: set decimal: ',', or write it with a decimal point"
+        return f"'{short(cell)}' is no number: give decimal as ',', or write a decimal point"
     if decimal == "," and number(cell) is not None:
         return f"'{short(cell)}' has a decimal point; this table uses decimal commas: write one"
     if (found := unit_of(whole)) not in ("", unit):

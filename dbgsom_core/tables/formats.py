@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
 import os
 import re
@@ -273,61 +275,97 @@ def write_table(
     DataError
         The path will not do, the file cannot be written, or what ``batches`` raise.
     """
-    path, rows = str(path), 0
+    path = str(path)
     check_target(path)
-
-    def fill(open_writer: Callable[[pa.Schema], Any]) -> None:
-        nonlocal rows
-        writer: Any = None
-        try:
-            for some in batches:
-                batch = as_batch(some)
-                batch = batch if mask is None else _masked(batch, mask)
-                if writer is None:  # a column that is empty in the first rows is text
-                    kinds = [
-                        one.value_type if pa.types.is_dictionary(one) else one
-                        for one in batch.schema.types
-                    ]
-                    kinds = [pa.string() if pa.types.is_null(one) else one for one in kinds]
-                    schema = pa.schema(list(zip(batch.schema.names, kinds, strict=True)))
-                    writer = open_writer(schema)
-                if not batch.schema.equals(schema):
-                    columns = [
-                        as_array(one).cast(to)
-                        for one, to in zip(batch.columns, schema.types, strict=True)
-                    ]
-                    batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-                writer.write_batch(batch)
-                rows += batch.num_rows
-                progress(rows)
-        finally:
-            if writer is not None:
-                writer.close()
-
+    if mask is not None:
+        batches = (_masked(as_batch(some), mask) for some in batches)
     if path == STANDARD_STREAM:
         out = sys.stdout if stream is None else stream
         try:
-            fill(lambda schema: CsvWriter(lambda text: out.write(str(text, "utf-8")), schema))
+            rows = _write(batches, lambda schema: CsvWriter(_Utf8(out), schema), progress)
             out.flush()
         except OSError as error:
-            if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
+            if isinstance(error, BrokenPipeError):
                 raise  # the reader closed the pipe
             reason = error.strerror or error
             raise DataError(f"standard output cannot be written: {reason}") from error
         return rows
-    found: Any = format_of(Path(path).suffix.lower())
-    write = found.write
-    if beside is not None and found.add and os.path.isdir(beside):  # noqa: PTH112
-        into = f"write all of it to a .csv, or file by file to {found.suffixes[0]}"
-        raise DataError(f"{beside} is a folder: {into}")
-    if beside is not None and found.add and Path(beside).suffix.lower() in found.suffixes:
-        write = lambda partial, schema: found.add(partial, schema, beside)  # noqa: E731
     target = Path(path).expanduser()
+    format: Any = format_of(target.suffix.lower())
+    if beside is not None and format.add and os.path.isdir(beside):  # noqa: PTH112
+        into = f"write all of it to a .csv, or file by file to {format.suffixes[0]}"
+        raise DataError(f"{beside} is a folder: {into}")
+    adds = format.add and beside is not None and Path(beside).suffix.lower() in format.suffixes
+    rows = 0
+
+    def write(partial: Path) -> None:
+        nonlocal rows
+
+        def open_writer(schema: pa.Schema) -> Any:
+            return format.add(partial, schema, beside) if adds else format.write(partial, schema)
+
+        rows = _write(batches, open_writer, progress)
+
     try:
-        write_atomically(target, lambda partial: fill(lambda schema: write(partial, schema)))
+        write_atomically(target, write)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
     return rows
+
+
+def _write(
+    batches: Iterable[Any],
+    open_writer: Callable[[pa.Schema], Any],
+    progress: Callable[[int], object],
+) -> int:
+    """Write batches of the schema of the first one, and return how many rows they have."""
+    rows = 0
+    schema: Any = None
+    writer: Any = None
+    try:
+        for some in batches:
+            batch = as_batch(some)
+            if writer is None:
+                schema = pa.schema([_stored(field) for field in batch.schema])
+                writer = open_writer(schema)
+            if not batch.schema.equals(schema):
+                columns = [
+                    as_array(column).cast(kind)
+                    for column, kind in zip(batch.columns, schema.types, strict=True)
+                ]
+                batch = pa.RecordBatch.from_arrays(columns, schema=schema)
+            writer.write_batch(batch)
+            rows += batch.num_rows
+            progress(rows)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
+
+
+def _stored(field: pa.Field) -> pa.Field:
+    """Return a column as it is written: categories as their values, no known value as text."""
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind):
+        kind = pa.string()
+    return pa.field(field.name, kind)
+
+
+class _Utf8(io.RawIOBase):
+    """A text stream to which UTF-8 is written; closing it leaves the stream open."""
+
+    def __init__(self, out: Any) -> None:
+        self._out = out
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._out.write(self._decoder.decode(bytes(data)))
+        return len(data)
 
 
 def as_batch(some: pa.RecordBatch | pa.Table | Mapping[str, Any]) -> pa.RecordBatch:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-
-from dbgsom_core.tables.cells import NA_VALUES
 
 ROWS = 1 << 17  # of a batch at most
 
@@ -53,7 +51,7 @@ class TableReader(ABC):
     dialect : CsvDialect or None
         Of a CSV file.
     notes : list of str
-        What was found out about the file and a reader should know.
+        What a reader found out about the file and its user should know.
     files : sequence of Path
         Those of the table, one after the other.
     """
@@ -71,8 +69,6 @@ class TableReader(ABC):
         self,
         places: Sequence[int] | None = None,
         rows: int = ROWS,
-        numbers: Collection[int] = (),
-        na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, at most ``rows`` at a time.
 
@@ -81,15 +77,11 @@ class TableReader(ABC):
         places : sequence of int, optional
             Columns that are read, by their places from 0 and in this order; None: all.
         rows : int
-        numbers : collection of int
-            Columns of a CSV file that are float64 while all of their cells are finite numbers, or
-            of ``na_values``, which are null.
-        na_values : sequence of str
 
         Yields
         ------
         pyarrow.RecordBatch
-            Its columns are called by their places. Other cells of a CSV file are as they stand
+            Its columns are called by their places. Cells of a CSV file are texts, as they stand
             there.
 
         Raises

@@ -6,7 +6,6 @@ import bz2
 import contextlib
 import errno
 import gzip
-import io
 import itertools
 import lzma
 import os
@@ -23,7 +22,6 @@ MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 _UNIT = 512  # bytes in which a system tells what a file takes up
 _UNPACKED = (1 << 30, 100)
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
-_BUFFER = 1 << 20
 _SHOWN = 200  # characters of a path that a message shows
 _BINARY = {
     b"PK\x03\x04": "a zip archive, or a workbook: unpack it, or save the sheet as CSV",
@@ -157,10 +155,10 @@ def sweep(folder: Path) -> None:
 # ------------------------------------------------------------------------------- files of bytes
 
 
-def _open_zstd(file: BinaryIO) -> Any:
+def _open_zstd(path: Path) -> Any:
     import pyarrow as pa  # is slow to import
 
-    return pa.CompressedInputStream(file, "zstd")
+    return pa.input_stream(str(path), compression="zstd")
 
 
 _PACKED: dict[bytes, tuple[str, Any]] = {  # by how a file begins: the tool, and what unpacks
@@ -197,27 +195,28 @@ def reading(path: str, kind: str) -> Iterator[None]:
         raise DataError(f"{shown} is no {kind}, or damaged ({reason}): write it again") from error
 
 
-def open_packed(path: str) -> BinaryIO:
+def open_packed(path: str) -> Any:
     """Open a regular file for reading bytes, decompressed if it is compressed.
 
     gzip, bzip2, xz and zstd are known by how it begins. Raises `DataError` where it is empty, or no
-    text but an archive, a workbook, a Parquet file; reading raises OSError where the file is
-    damaged, or unpacks to more than 1 GiB and 100 times its size.
+    text but an archive, a workbook, a Parquet file.
     """
-    file = open_regular(Path(path).expanduser())
+    place = Path(path).expanduser()
+    file = open_regular(place)
+    start = file.read(16)
+    for begin, (_, unpack) in _PACKED.items():
+        if start.startswith(begin):
+            file.close()
+            return unpack(place)
     try:
-        start = file.read(16)
-        file.seek(0)
         if not start:
             raise DataError(f"{path} is empty: give a file with data")
         refuse_binary(start, path)
-        for begin, (_, unpack) in _PACKED.items():
-            if start.startswith(begin):
-                return io.BufferedReader(_Unpacked(file, unpack(file)), _BUFFER)
-        return file
-    except BaseException:
+    except DataError:
         file.close()
         raise
+    file.seek(0)
+    return file
 
 
 def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
@@ -226,31 +225,3 @@ def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
     for begin, kind in (_BINARY | kinds if packed else _BINARY).items():
         if start.startswith(begin):
             raise DataError(f"{path} is {kind}")
-
-
-class _Unpacked(io.RawIOBase):
-    """Bounded stream over a packed file."""
-
-    def __init__(self, file: BinaryIO, unpacked: Any) -> None:
-        self._file, self._unpacked = file, unpacked
-        self._most = self._left = unpacked_most(os.fstat(file.fileno()).st_size)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            content = self._unpacked.read(len(buffer))
-        except Exception as error:  # each library raises its own
-            raise OSError(errno.EIO, f"it is damaged or cut short ({error})") from error
-        self._left -= len(content)
-        if self._left < 0:
-            raise OSError(errno.EFBIG, f"it unpacks to more than {self._most} bytes")
-        buffer[: len(content)] = content
-        return len(content)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._unpacked.close()
-            self._file.close()
-        super().close()

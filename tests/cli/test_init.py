@@ -363,7 +363,7 @@ def test_an_existing_file_stays_unless_forced(folder):
         ),
         (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "line 4 has 1 field where the table has 3"),
         (b"a,b,c,d\nx\ny\nz,z\n", "line 2 has 1 field where the table has 4"),
-        (b'a,b\n"1,2\n3,4\n', "line 2: a quote is opened and never closed"),
+        (b'a,b\n"1,2\n3,4\n', r"line 2: no CSV \(unexpected end of data\)"),
         (
             b'Of May\na;"b\nc"\n1;2\n3;4\n',
             "line 2 has 2 fields where the table has 1 column",
@@ -372,7 +372,7 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
         (b"\x93NUMPY" + bytes(99), "no array that can be read"),
-        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "damaged or cut short"),
+        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "is no text, or damaged"),
         ("folder", "x.csv is a folder without a .parquet file"),
         ("unreadable", "x.csv cannot be read: Permission denied"),
     ],
@@ -420,8 +420,7 @@ def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
 
 
 def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.runs.init._WHOLE", 1 << 14)
-    monkeypatch.setattr("dbgsom_core.runs.init._HEAD", 1 << 12)
+    monkeypatch.setattr("dbgsom_core.runs.init._CELLS", 3000)
     rows = [f"{i % 97},{'ab'[i % 2]},{i / 7:.5f}" for i in range(18_000)]
     rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,kind,x\n" + "\n".join(rows) + "\n")

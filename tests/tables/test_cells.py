@@ -102,10 +102,10 @@ def test_units_and_accounting_negatives(cells, unit, values):
 @pytest.mark.parametrize(
     ("cell", "written", "told"),
     [
-        ("1,5", {}, "'1,5' is no number: set decimal: ',', or write it with a decimal point"),
+        ("1,5", {}, "'1,5' is no number: give decimal as ',', or write a decimal point"),
         ("1.5", {"decimal": ","}, "'1.5' has a decimal point; this table uses decimal commas: w"),
         ("1.234.567", {}, "write it without marks between thousands"),
-        ("1,234.5", {}, "without marks between thousands, or set thousands: ','"),
+        ("1,234.5", {}, "without marks between thousands, or give thousands as ','"),
         ("5 kg", {}, "'5 kg' is no number: write it without 'kg'"),
         ("($5.00)", {}, "'($5.00)' is no number: write it without '$'"),
         ("5 kg", {"unit": "g"}, "'5 kg' is no number: convert it to 'g'"),

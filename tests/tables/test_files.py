@@ -25,11 +25,8 @@ from dbgsom_core.tables import (
     TableFormat,
     TableReader,
     check_target,
-    csv,
     formats,
     open_table,
-    parse_csv,
-    sniff_csv,
     write_table,
 )
 
@@ -68,7 +65,6 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
         b"\xef\xbb\xbfsep=;\r\n" + SHEET.encode(),
         SHEET.encode("utf-16"),
         "\n\n" + SHEET.replace("Ann", "\n  \nAnn"),
-        SHEET.replace("name;size", 'name; "size"').replace('"Bo', '  "Bo'),
         gzip.compress(SHEET.encode()),
         bz2.compress(SHEET.encode()),
         lzma.compress(SHEET.encode()),
@@ -82,15 +78,12 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
         "both",
         "utf-16",
         "blank",
-        "spaced",
         "gz",
         "bz2",
         "xz",
     ],
 )
-@pytest.mark.parametrize("piece", [1 << 23, 16])
-def test_every_way_of_writing_a_table_is_read(content, piece, read, monkeypatch):
-    monkeypatch.setattr(csv, "_PIECE", piece)
+def test_every_way_of_writing_a_table_is_read(content, read):
     reader, columns = read(content)
     assert reader.names == ["name", "size"]
     assert columns == [*ROWS.values()]
@@ -102,7 +95,7 @@ def test_other_encodings_are_read_where_they_are_said(encoding, read):
     reader, columns = read(content, dialect=CsvDialect(encoding=encoding))
     assert (reader.names, columns) == (["größe", "ort"], [["1"], ["Köln"]])
     if encoding in ("cp1252", "latin-1"):
-        with pytest.raises(DataError, match="no text of the encoding UTF-8: set encoding to that"):
+        with pytest.raises(DataError, match="no text of the encoding UTF-8: give encoding as that"):
             read(content)
         late = b"a,b\n" + b"1,2\n" * 300_000 + "3,ö\n".encode(encoding)
         with pytest.raises(DataError, match="no text of the encoding UTF-8"):
@@ -132,7 +125,7 @@ def test_rows_of_blanks_and_quotes_in_the_middle_are_as_the_module_csv_reads_the
     assert read(content)[1] == [['5" pipe', "qw"], ["x", "1,5"]]
     inches = 'a,b\n5" pipe,"two\nlines"\n' + "x,y\n" * 9
     assert read(inches)[1][1][:2] == ["two\nlines", "y"]
-    assert read('a\n1\n  \n""\n2\n')[1] == [["1", "", "2"]]
+    assert read('a\n1\n\n""\n2\n')[1] == [["1", "", "2"]]
     assert read("a\n")[1] == [[]]
 
 
@@ -145,18 +138,13 @@ def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
     assert str(error) == f"{reader.path}, line 8, column 'x': 'many' is no number"
 
 
-@pytest.mark.parametrize("piece", [1 << 23, 8])
-def test_all_lines_of_another_number_of_fields_are_told(piece, read, monkeypatch):
-    monkeypatch.setattr(csv, "_PIECE", piece)
+def test_all_lines_of_another_number_of_fields_are_told(read):
     content = "a,b\n" + '"x\ny",2\n' * 3 + "1\n1,2,3\n" * 6 + "5,6\n"
     with pytest.raises(DataError) as caught:
         read(content)
     told = [line.partition("t.csv")[2] for line in str(caught.value).splitlines()]
-    assert told[0] == (
-        ", line 8 has 1 field where the table has 2 columns: give every line a field for each "
-        "column"
-    )
-    assert told[1].startswith(", line 9 has 3 fields where the table has 2 columns: put quotes")
+    assert told[0] == ", line 8 has 1 field where the table has 2 columns"
+    assert told[1] == ", line 9 has 3 fields where the table has 2 columns"
     assert [line.split()[2] for line in told[:10]] == [str(line) for line in range(8, 18)]
     assert told[10:] == [": … and 2 more such lines"]
 
@@ -167,53 +155,33 @@ def test_all_lines_of_another_number_of_fields_are_told(piece, read, monkeypatch
         ("", "is empty"),
         ("\n \n", "is empty"),
         ("a;b\n", "a;b"),
-        ('a,b\n1,"x\n2,y\n', "line 2: a quote is opened and never closed"),
-        ('a,b\nx,5"\n7,"z\n8,w\n', "line 3: a quote is opened and never closed"),
+        ('a,b\n1,"x\n2,y\n', r"line 2: no CSV \(unexpected end of data\)"),
+        ('a,b\nx,5"\n7,"z\n8,w\n', r"line 3: no CSV \(unexpected end of data\)"),
         ("a,b\n1,2\n3,\0\n", "line 3 holds a zero byte"),
-        ("sep=;\na,b\n1,2\n", r"single column 'a,b' \(its line sep=; does not part it\)"),
     ],
 )
 def test_what_is_no_table_is_refused(content, told, read):
     if content == "a;b\n":
         assert read(content, guess=True)[0].names == ["a", "b"]
-        told = "single column 'a;b': set delimiter: ';'"
+        told = "single column 'a;b': give delimiter as ';'"
     with pytest.raises(DataError, match=told):
         read(content, guess=False)
 
 
-@pytest.mark.parametrize("cell", ["1,5", " 1,5", "NA", "k.A.", "inf", "1.5", "x", '"1,5"'])
-def test_columns_of_numbers_are_numbers_while_all_cells_are(cell, read):
-    reader, texts = read(f"a;b\n2,25;x\n{cell};y\nna;z\n", dialect=CsvDialect(decimal=","))
-    (batch,) = reader.batches([1, 0], numbers=[0], na_values=("NA",))
-    assert batch.column(0).to_pylist() == ["x", "y", "z"]
-    if cell.strip(' "') in ("1,5", "NA"):
-        assert batch.column(1).to_pylist() == [2.25, None if cell == "NA" else 1.5, None]
-    else:
-        assert batch.column(1).to_pylist() == texts[0]
-
-
-def test_standard_input_is_read_as_it_comes(tmp_path):
+def test_standard_input_is_a_table(tmp_path):
     code = """
-import sys
 from dbgsom_core.tables import open_table
 reader = open_table("-")
-print(reader.names, reader.dialect.delimiter, flush=True)
-print(sum(batch.num_rows for batch in reader.batches()), reader.lines([0]))
+print(reader.names, reader.dialect.delimiter)
+print(sum(batch.num_rows for batch in reader.batches()), reader.lines([1]))
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        child.stdin.write("a;b\n" + "1;2\n" * 200)
-        child.stdin.flush()
-        assert child.stdout.readline() == "['a', 'b'] ;\n"
-        out, _ = child.communicate('3;"4\n5"\n' * 1000)
-    assert out == "1200 {}\n"
-    with pytest.raises(subprocess.CalledProcessError) as caught:
-        subprocess.run(
-            [sys.executable, "-c", code], input=gzip.compress(b"a\n1\n"), check=True,
-            capture_output=True,
-        )  # fmt: skip
-    assert b"standard input is packed by gzip: unpack it first" in caught.value.stderr
+
+    def piped(content):
+        return subprocess.run([sys.executable, "-c", code], input=content, capture_output=True)
+
+    assert piped(b'a;b\n3;"4\n5"\n1;2\n').stdout == b"['a', 'b'] ;\n2 {1: 4}\n"
+    packed = piped(gzip.compress(b"a\n1\n"))
+    assert b"standard input is packed by gzip: unpack it first" in packed.stderr
 
 
 TABLE = {
@@ -455,7 +423,7 @@ def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path,
     ("text", "delimiter", "columns"),
     [
         ("a b\n1 2\n3 4\n", " ", [["1", "3"], ["2", "4"]]),
-        ("a\tb\tc\n1\t2\t3\n\t\n", "\t", "line 3 has 2 fields where the table has 3"),
+        ("a\tb\tc\n1\t2\t3\n4\t\n", "\t", "line 3 has 2 fields where the table has 3"),
         ("a b c\n1  2\n1 2\n", " ", "line 3 has 2 fields where the table has 3"),
     ],
 )
@@ -469,15 +437,9 @@ def test_delimiters_that_are_blanks(text, delimiter, columns, read):
 
 
 def test_lines_above_a_table_and_utf_32_are_known(read):
-    with pytest.raises(DataError, match=r"line 2 has 2 fields .* take lines above the table out"):
+    with pytest.raises(DataError, match=r"line 2 has 2 fields where the table has 1 column"):
         read("# made by x\na,b\n1,2\n")
     assert read("a,b\n1,2\n".encode("utf-32"))[1] == [["1"], ["2"]]
-
-
-def test_a_piece_that_ends_within_a_record_leaves_it_out():
-    head = sniff_csv(b"a,b,c\n", "t.csv", guess=False)
-    for sample in (b'1,x"y,3\n4,5,6\n7,8', b"1,2,3\n4,5,6\n7,8"):
-        assert parse_csv(sample, head, "t.csv", is_cut=True).num_rows == 2
 
 
 def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkeypatch):

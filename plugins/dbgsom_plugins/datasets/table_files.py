@@ -360,8 +360,7 @@ class _Cells:
         numbers |= {i for i in roles.units if i == roles.target}
         read = sorted({*roles.used, *roles.annotations})
         self.values: dict[int, Any] = {i: [] for i in read}
-        without_units = numbers - roles.units.keys()
-        for batch in table.batches(read, numbers=without_units, na_values=fields.na_values):
+        for batch in table.batches(read):
             found = Faults()
             for i, column in zip(read, batch.columns, strict=True):
                 cells: Any = as_array(column)
@@ -500,7 +499,7 @@ class Csv(Table):
     Columns hold numbers, dates, or categories that become one column of 0 and 1 for each value, and
     are given by name or by number, counted from 0 (-1 is the last). The target may hold text or
     numbers; numbers with leading zeros stay text. True and false count as 1 and 0. A file that
-    gzip, bzip2, xz or zstd has packed is unpacked, up to 1 GiB or 100 times its size.
+    gzip, bzip2, xz or zstd has packed is unpacked.
     """
 
     format: ClassVar[str] = "csv"

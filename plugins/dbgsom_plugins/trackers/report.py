@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Evaluation, Html, MapView, Ranking, Run, RunResult, as_label
-from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
 from dbgsom_core.runs.profile import group_rows, read_clusters
+from dbgsom_core.runs.text import to_digits, value_of
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:

@@ -188,8 +188,8 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     cell = str(new["size"][0]).replace(".", ",")
     lines = refused("predict", "fruit", "commas.csv").splitlines()
     assert lines[0] == (
-        f"commas.csv, line 2, column 'size': '{cell}' is no number: give --decimal ',', or write "
-        "it with a decimal point (and 99 more)"
+        f"commas.csv, line 2, column 'size': '{cell}' is no number: give decimal as ',', or write "
+        "a decimal point (and 99 more)"
     )
     assert len(lines) == 1
     told("predict", "fruit", "points.csv", "-o", "points-answers.csv")
@@ -224,12 +224,12 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
     assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
     told = refused("predict", "fruit", "long.csv", *out)
     assert "long.csv, line 3 has 4 fields where the table has 3 columns" in told
-    assert "quote.csv, line 3: a quote is opened and" in refused(
+    assert "quote.csv, line 3: no CSV (unexpected end of data)" in refused(
         "predict", "fruit", "quote.csv", *out
     )
     assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
     assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
-    assert "--encoding" in refused("predict", "fruit", "latin.csv", *out)
+    assert "give encoding as" in refused("predict", "fruit", "latin.csv", *out)
     assert "none.csv" in refused("predict", "fruit", "none.csv", *out)
     assert "did you mean 'novelty'" in refused("predict", "fruit", "bad.csv", "--columns", "novlty")
     assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
@@ -308,11 +308,11 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     new.to_csv(shop / "semicolons.csv", index=False, sep=";")
     told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
     assert told == (
-        "semicolons.csv has the single column 'id;size;colour;weight;kind': give --delimiter ';'\n"
+        "semicolons.csv has the single column 'id;size;colour;weight;kind': give delimiter as ';'\n"
     )
     text = (shop / "semicolons.csv").read_text()
     (shop / "sep.csv").write_text(f"sep=,\n{text}")
-    assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")
+    assert "give delimiter as ';'" in refused("predict", "fruit", "sep.csv")
 
 
 def test_texts_that_a_spreadsheet_would_run_are_quoted_where_asked(tmp_path, called):

@@ -76,7 +76,7 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': the value is missing"),
         ("a,t\n1,1.5\n2,nan\n", {"target": "t"}, "line 3, column 't': the value is missing"),
         ("a,c\n1,x\n2,\n", {"categorical": ["c"]}, "line 3, column 'c': the value is missing"),
-        ("a\tb\n1\t2\n", {}, r'set delimiter: "\\t"'),
+        ("a\tb\n1\t2\n", {}, r'give delimiter as "\\t"'),
         ("a,a\n1,2\n", {}, "two columns are called 'a'"),
         ("a,a\n1,2\n", {"drop": ["a"]}, "two columns are called 'a'"),
         (",a\n0,1\n", {}, "column 0 .* has no name .*add 0 to drop"),

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables import safe_files as files
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
 from dbgsom_plugins.engines import local as machine
@@ -117,18 +116,7 @@ def test_a_large_file_that_is_nearly_all_holes_is_not_read(kind, refused):
 
 def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):
     Path("bomb.csv.gz").write_bytes(gzip.compress(b"a" * (1 << 20)) * 10_000)  # 10 GB
-    assert refused(Csv, "bomb.csv.gz") == (
-        "bomb.csv.gz, line 1 has more than 16777216 letters: this is no table"
-    )
-
-
-@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
-def test_text_that_unpacks_to_more_than_there_is_room_for_is_refused(packed, refused, monkeypatch):
-    monkeypatch.setattr(files, "_UNPACKED", (1 << 16, 2))
-    Path("bomb.csv").write_bytes(packed(b"a,b\n" + b"1,2\n" * 100_000))
-    assert refused(Csv, "bomb.csv") == (
-        "bomb.csv cannot be read: it unpacks to more than 65536 bytes"
-    )
+    assert refused(Csv, "bomb.csv.gz").startswith("bomb.csv.gz, line 1: no CSV (field larger")
 
 
 def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
@@ -137,7 +125,7 @@ def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
     path.write_bytes(b"".join(parts))
     assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
     path.write_bytes(b"".join(parts)[:-2])
-    assert "cannot be read: it is damaged or cut short" in refused(Csv, str(path))
+    assert "is no text, or damaged (Truncated" in refused(Csv, str(path))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +150,7 @@ def test_a_table_with_a_hole_is_refused(rest, refused):
         file.truncate(1 << 30)
         file.seek(0, os.SEEK_END)
         file.write(rest)
-    told = f"holes.csv, line {2 + (1 << 14)} holds a zero byte: the file is damaged or cut off"
+    told = f"holes.csv, line {2 + (1 << 14)} holds a zero byte: it is damaged"
     assert refused(Csv, "holes.csv").startswith(told)
 
 
@@ -173,7 +161,7 @@ def test_a_table_with_a_hole_is_refused(rest, refused):
 def test_a_table_with_zero_bytes_is_damaged(content, line, refused):
     Path("zeros.csv").write_bytes(content)
     told = refused(Csv, "zeros.csv", target=-1)
-    assert told.startswith(f"zeros.csv, line {line} holds a zero byte: the file is damaged or cut")
+    assert told.startswith(f"zeros.csv, line {line} holds a zero byte: it is damaged")
 
 
 def test_columns_without_end_are_refused(refused):
@@ -222,4 +210,4 @@ def test_names_that_steer_a_terminal_are_shown_as_text(refused):
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_text_that_is_cut_short_is_refused(packed, refused):
     Path("cut.csv").write_bytes(packed(b"a,b\n" + os.urandom(9999).hex().encode())[:-100])
-    assert "cut.csv cannot be read: it is damaged or cut short" in refused(Csv, "cut.csv")
+    assert "cut.csv is no text, or damaged (Compressed file ended" in refused(Csv, "cut.csv")

@@ -155,7 +155,7 @@ def test_all_faults_are_told_at_once(load):
         "line 6, column 'bemerkung'",
         "line 6, column 'größe'",
     ]
-    assert "marks between thousands, or set thousands: '.'" in places["line 2, column 'größe'"]
+    assert "marks between thousands, or give thousands as '.'" in places["line 2, column 'größe'"]
     assert "column under categorical, id or drop" in places["line 2, column 'region'"]
     assert "'old' is no number: list the column" in places["line 6, column 'größe'"]
     assert "drop or fill such cells, or set missing: keep" in places["line 4, column 'größe'"]
@@ -172,7 +172,7 @@ def test_a_column_has_at_most_ten_faults_and_one_for_one_cause(load):
         load("a;b;c\n" + rows, **PLAIN | {"decimal": "."})
     told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
     assert told[0] == (
-        "line 2, column 'a': '0,5' is no number: set decimal: ',', or write it with a decimal "
+        "line 2, column 'a': '0,5' is no number: give decimal as ',', or write a decimal "
         "point (and 41 more)"
     )
     assert [line.split(": ")[0] for line in told[1:11]] == [
