@@ -120,7 +120,8 @@ def _sentence(findings: Sequence[Any], value: Any) -> str:
         if kind not in _WORDS and not message.startswith(_WANTED):
             return str(message)
         wanted.append(_WORDS.get(kind, message.removeprefix(_WANTED)))
-    options = " or ".join(dict.fromkeys(wanted))
+    options = " or ".join(dict.fromkeys(wanted)).replace("greater than or equal to", "at least")
+    options = options.replace("less than or equal to", "at most")
     hint = did_you_mean(value, re.findall("'([^']+)'", options)) if isinstance(value, str) else ""
     return f"must be {options}, not {format_value(value)}{hint}"
 

@@ -20,8 +20,6 @@ HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas", "pyarrow
 LIGHT = [
     ["--help"],
     ["--version"],
-    ["plugins", "list"],
-    ["plugins", "list", "--json"],
     ["run", "--help"],
     ["validate", str(CONFIGS / "digits.yaml")],
     ["config", "show", str(CONFIGS / "digits.yaml")],

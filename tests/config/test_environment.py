@@ -58,7 +58,7 @@ def test_an_unset_variable_is_one_problem_among_the_others(bench, monkeypatch):
     assert bench.problems(text) == [
         "run.yaml:2:10: dataset: the environment variable SOM_SEED is not set",
         "run.yaml:3:7: seed: the environment variable SOM_SEED is not set",
-        "run.yaml:4:17: model.epochs: must be greater than or equal to 1, not 0",
+        "run.yaml:4:17: model.epochs: must be at least 1, not 0",
     ]
 
 

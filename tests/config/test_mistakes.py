@@ -26,12 +26,12 @@ ALONE = [
     ("⟦figures: trust_map", "stability"),
     ("figures: [{name: explorer, ⟦max_sample: 5}]", "'max_samples'"),
     ("tracking: [⟦run_foldr]", "'run_folder'"),
-    ("engine: {threads: ⟦0}", "must be greater than or equal to 1, not 0"),
+    ("engine: {threads: ⟦0}", "must be at least 1, not 0"),
     ("model: {tol: ⟦.nan}", "finite number"),
     ("model: {⟦labeller: {p: 2}}", "is required"),
     ("model: {kernel: {⟦strat: 2}}", "did you mean 'start'"),
     ("model: {kernel: {start: 1, end: ⟦0}}", "must be greater than 0, not 0"),
-    ("model: {metric: {name: minkowski, p: ⟦0}}", "must be greater than or equal to 1, not 0"),
+    ("model: {metric: {name: minkowski, p: ⟦0}}", "must be at least 1, not 0"),
     ("model: {growth: {name: hierarchical, base: {name: ⟦gsm}}}", "'gsom'"),
     ("measures: [purity, ⟦purity]", "twice"),
     ('name: ⟦"a\\nb"', "one line without control characters"),
@@ -59,7 +59,7 @@ ALONE = [
     ("prepare: [⟦x.Y]", "write 'range_scale' or 'standardize' or module:Class"),
     ("prepare: [⟦{with_mean: true}]", "is required"),
     ("prepare: [⟦[a]]", "must be the name of a scikit-learn transformer or a mapping"),
-    ("model: {max_neurons: ⟦3}", "must be greater than or equal to 4 or 'auto', not 3"),
+    ("model: {max_neurons: ⟦3}", "must be at least 4 or 'auto', not 3"),
     ("model: {max_neurons: ⟦atuo}", "not 'atuo'; did you mean 'auto'"),
     ("model: {metric: {name: ⟦3}}", "must be the name of a metric"),
     ("model: {metric: ⟦null}", "must be the name of a metric or a mapping with a 'name'"),
@@ -82,7 +82,7 @@ ALONE = [
     ("model: {estimator: classifier, class_weight: ⟦even}", "must be 'balanced' or a section"),
     (
         "model: {estimator: classifier, class_weight: {a: ⟦-2}}",
-        "must be greater than or equal to 0",
+        "must be at least 0",
     ),
 ]
 BASE = "experiment: e\ndataset: iris\n"

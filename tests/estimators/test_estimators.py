@@ -55,7 +55,7 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
     [
         ({"spreading_factor": 1.5}, r"growth\.spreading_factor must be .*1.*not 1\.5"),
         ({"spreading_factor": 0.0}, r"growth\.spreading_factor must be .*0"),
-        ({"max_neurons": 3}, "max_neurons must be greater than or equal to 4"),
+        ({"max_neurons": 3}, "max_neurons must be at least 4"),
         ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"epochs": 2.5}, "epochs must be an integer"),
         ({"tol": -1.0}, "tol must be"),
@@ -86,7 +86,7 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
         ({"engine": "locl"}, "engine"),
         (
             {"engine": {"name": "local", "threads": 0}},
-            r"engine\.threads must be greater than or equal to 1, not 0",
+            r"engine\.threads must be at least 1, not 0",
         ),
         ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
         (

@@ -179,7 +179,7 @@ def test_a_prepare_step_by_name(installed, iris):
         ran(prepare="halves")
     found = [one for one in list_components(registry) if one["name"] == "halves"]
     states = {one["distribution"]: (one["status"], one["error"]) for one in found}
-    gone = "prepare step 'halves' of dbgsom-other 1 cannot be imported from other:Halves "
+    gone = "prepare step 'halves' of dbgsom-other 1 cannot be imported from other:Halves: "
     assert states["dbgsom-party"] == ("clash", "")
     assert states["dbgsom-other"][0] == "broken"
     assert states["dbgsom-other"][1].startswith(gone)

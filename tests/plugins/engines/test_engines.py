@@ -268,7 +268,7 @@ def test_a_configuration_names_any_engine(registry):
     assert engine({"threads": 2}).engine == LocalEngine(threads=2)
     with pytest.raises(ConfigError, match="unknown engine 'fat'; did you mean 'far'"):
         engine("fat")
-    with pytest.raises(ConfigError, match=r"engine\.rows: must be an integer of at least 1"):
+    with pytest.raises(ConfigError, match=r"engine\.rows: must be at least 1"):
         engine({"name": "far", "rows": 0})
 
 
