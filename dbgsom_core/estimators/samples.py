@@ -303,12 +303,14 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
 
 def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
     """Return the column names after fitted steps, from ``names`` before; None: unknown."""
-    found = None if names is None else list(map(str, names))
+    found = None
+    if names is not None:
+        found = [str(name) for name in names]
     for _, step in steps:
         if isinstance(step, OneToOneFeatureMixin):
             continue
         try:
-            found = list(map(str, step.get_feature_names_out(found)))
+            found = [str(name) for name in step.get_feature_names_out(found)]
         except Exception:  # third-party classes may lack the method or raise anything
             return None
     return found

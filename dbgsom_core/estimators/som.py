@@ -346,14 +346,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
     labeller: Any = "local_linear"
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
-        values = np.asarray(y)
-        texts = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
-        if values.dtype.kind in "US" or texts:  # even if they look like numbers
-            raise ValueError(
-                "SomRegressor needs numbers as targets, but y holds text; "
-                "use SomClassifier for classes, or turn the text into numbers"
-            )
-        check_single_target(values, "MultiOutputRegressor")
+        check_single_target(np.asarray(y), "MultiOutputRegressor")
         y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         y = column_or_1d(y, warn=True).astype(np.float64)
         check_consistent_length(X, y)
