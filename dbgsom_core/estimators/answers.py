@@ -133,12 +133,16 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     estimator = model.estimator
     has_probabilities = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
     if not columns:
-        left = {"probabilities": has_probabilities, "path": bool(estimator.som_map_.children)}
-        return [name for name in COLUMNS if left.get(name, True)]
+        known = list(COLUMNS)
+        if not has_probabilities:
+            known.remove("probabilities")
+        if not estimator.som_map_.children:
+            known.remove("path")
+        return known
     for name in columns:
         if name not in COLUMNS:
-            known = ", ".join(COLUMNS)
-            raise DataError(f"'{name}' is none of {known}{did_you_mean(name, COLUMNS)}")
+            hint = did_you_mean(name, COLUMNS)
+            raise DataError(f"'{name}' is none of {', '.join(COLUMNS)}{hint}")
     if "probabilities" in columns and not has_probabilities:
         raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))
@@ -274,12 +278,14 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
 
 def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
     """Return measures given as names, mappings with ``name``, or instances, by that name."""
-    single = isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence)
+    if isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence):
+        measures = [measures]
     chosen: dict[str, Any] = {}
-    for spec in [measures] if single else measures:
+    for spec in measures:
         measure = registry.build("measure", spec)
         name = spec["name"] if isinstance(spec, Mapping) else spec
-        name = name if isinstance(name, str) else registry.name_of("measure", measure)
+        if not isinstance(name, str):  # an instance
+            name = registry.name_of("measure", measure)
         if name in chosen:
             raise ValueError(f"measure {name} appears twice")
         if not is_suitable_measure(measure, estimator):

@@ -283,7 +283,7 @@ def training_evaluation(model: Any) -> Evaluation:
 
 # ------------------------------------------------------------------------ the epochs of a fit
 
-_CELLS = 24  # of the bar
+_CELLS = 8  # of the bar: a terminal of 80 columns holds it and a line
 _SECONDS_BETWEEN_BARS = 0.1
 _LINES = 10  # of the epochs, evenly; a slow fit also prints every few seconds
 _SECONDS_BETWEEN_LINES = 5.0
@@ -347,4 +347,4 @@ class _Progress:
             return
         cells = round(epoch.epoch / epoch.epochs * _CELLS)
         # Spaces overwrite what is left of a longer line.
-        print(f"\r[{'#' * cells:-<{_CELLS}}] {text:<70}", end="", flush=True)
+        print(f"\r[{'#' * cells:-<{_CELLS}}] {text:<66}", end="", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from numbers import Integral
@@ -52,6 +53,7 @@ def by_rows(method: _Method) -> _Method:
     Where an engine with ``lazily`` has the name of X's package, it computes the results by
     partition.
     """
+    names = list(inspect.signature(method).parameters)[2:]
 
     @functools.wraps(method)
     def answer(self: Any, X: Any, *args: Any, **keywords: Any) -> Any:
@@ -63,15 +65,11 @@ def by_rows(method: _Method) -> _Method:
         model = copy(self)
         for attribute in ("labels_", LEAVES):  # of all training samples
             vars(model).pop(attribute, None)
-        return lazily(X, functools.partial(_call, answer, model, args, keywords))
+        keywords |= zip(names, args, strict=False)
+        # Workers get the model pickled, so it is no closure.
+        return lazily(X, functools.partial(getattr(model, method.__name__), **keywords))
 
     return cast(_Method, answer)
-
-
-def _call(
-    method: Callable[..., Any], model: Any, args: tuple[Any, ...], keywords: dict[str, Any], X: Any
-) -> Any:  # pickled for workers, so not a closure
-    return method(model, X, *args, **keywords)
 
 
 class _LazyLabels:

@@ -190,20 +190,23 @@ def held_out(
     They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
     least ``least`` samples are left for training.
     """
-    calibration = _random_mask(None, n, share or 0.0, least, seed=0)
-    for_rules = max((guarded(rule).validation for rule in rules), default=0.0)
-    return calibration, _random_mask(calibration, n, for_rules, least, seed=1)
+    shares = [guarded(rule).validation for rule in rules]
+    free = np.ones(n, dtype=bool)
+    calibration = _random_mask(free, share or 0.0, least, seed=0)
+    if calibration is not None:
+        free = ~calibration
+    return calibration, _random_mask(free, max(shares, default=0.0), least, seed=1)
 
 
-def _random_mask(taken: Mask | None, n: int, share: float, least: int, seed: int) -> Mask | None:
-    # Of a share of the samples that are not taken already.
-    free = n if taken is None else n - int(np.count_nonzero(taken))
-    count = min(round(share * free), free - least)
+def _random_mask(free: Mask, share: float, least: int, seed: int) -> Mask | None:
+    """Return a mask (n,) of a share of the free samples, of which ``least`` are left."""
+    n_free = int(np.count_nonzero(free))
+    count = min(round(share * n_free), n_free - least)
     if count < 1:  # row numbers would take memory
         return None
-    rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
-    mask = np.zeros(n, dtype=bool)
-    mask[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(free))
+    mask = np.zeros(len(free), dtype=bool)
+    mask[rows[:count]] = True
     return mask
 
 
