@@ -333,16 +333,9 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
     if found.neighbours:
         click.echo("\nneurons beside it")
         rows = [
-            [
-                one.unit,
-                _CELL.format(*one.cell),
-                one.label,
-                to_digits(one.hits, _DIGITS),
-                one.distance,
-            ]
-            for one in found.neighbours
+            [one.unit, _CELL.format(*one.cell), one.label, one.distance] for one in found.neighbours
         ]
-        print_table(["neuron", "cell", "label", "hits", "distance"], rows)
+        print_table(["neuron", "cell", "label", "distance"], rows)
     if explained.nearest:
         click.echo("\nmost like it in the training data")
         targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)

@@ -216,7 +216,7 @@ def draw_map(estimator: Any, by: str | None, console: Any) -> list[Any]:
     import numpy as np
     from rich.text import Text
 
-    from dbgsom_core.estimators.display import shades_of
+    from dbgsom_core.cli.map_colours import shades_of
 
     shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
     names = [_short_name(text) for text, _ in shades.legend]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from dbgsom_core.interfaces.measures import (
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Answers:
@@ -116,10 +113,10 @@ class Answers:
 def usual_distance(estimator: Any, leaf: int) -> float:
     """Return the mean distance of a leaf's training samples to it; 0 without samples."""
     memory = estimator._memory
-    there = memory.units == leaf
-    if not there.any():
+    in_leaf = memory.units == leaf
+    if not in_leaf.any():
         return 0.0
-    return float(np.average(memory.scatter[there], weights=memory.weights[there]))
+    return float(np.average(memory.scatter[in_leaf], weights=memory.weights[in_leaf]))
 
 
 # ------------------------------------------------------------------------ as named columns
@@ -127,6 +124,7 @@ def usual_distance(estimator: Any, leaf: int) -> float:
 COLUMNS = (
     "label", "unit", "x", "y", "path", "distance", "novelty", "pvalue", "outlier", "probabilities",
 )  # fmt: skip
+_COLUMNS = ("value", "best", "range", "what", "reference", "note")  # of measures
 Table = dict[str, Any]  # a column (n,) by its name
 
 
@@ -135,12 +133,16 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     estimator = model.estimator
     has_probabilities = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
     if not columns:
-        left = {"probabilities": has_probabilities, "path": bool(estimator.som_map_.children)}
-        return [name for name in COLUMNS if left.get(name, True)]
+        known = list(COLUMNS)
+        if not has_probabilities:
+            known.remove("probabilities")
+        if not estimator.som_map_.children:
+            known.remove("path")
+        return known
     for name in columns:
         if name not in COLUMNS:
-            known = ", ".join(COLUMNS)
-            raise DataError(f"'{name}' is none of {known}{did_you_mean(name, COLUMNS)}")
+            hint = did_you_mean(name, COLUMNS)
+            raise DataError(f"'{name}' is none of {', '.join(COLUMNS)}{hint}")
     if "probabilities" in columns and not has_probabilities:
         raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))
@@ -148,31 +150,34 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
 
 def column_names(model: Any, names: Sequence[str]) -> list[str]:
     """Return the column names of a table, one for each class, target or labeller's column."""
-    several = {}
-    if "probabilities" in names:
-        classes = model.estimator.classes_.tolist()
-        several["probabilities"] = [f"probability_{one}" for one in classes]
-    if model.estimator.leaf_labels_.ndim == 2:  # several targets, or several numbers of one
-        columns = guarded(model.estimator._parts.labeller).columns
-        numbers = columns or range(model.estimator.leaf_labels_.shape[1])
-        several["label"] = [f"label_{number}" for number in numbers]
-    return [one for name in names for one in several.get(name, [name])]
+    estimator = model.estimator
+    several = []
+    for name in names:
+        if name == "probabilities":
+            several += [f"probability_{label}" for label in estimator.classes_.tolist()]
+        elif name == "label" and estimator.leaf_labels_.ndim == 2:  # of a labeller with columns
+            columns = guarded(estimator._parts.labeller).columns
+            several += [f"label_{column}" for column in columns]
+        else:
+            several.append(name)
+    return several
 
 
 def columns_of_answers(model: Any, answers: Answers, names: Sequence[str]) -> Table:
     """Return the named columns of a model's answers, an array (n,) each."""
     table: Table = {}
     for name in names:
-        if name in ("x", "y"):
-            table[name] = answers.cell[:, ("x", "y").index(name)]
+        if name == "x":
+            values = answers.cell[:, 0]
+        elif name == "y":
+            values = answers.cell[:, 1]
         elif name == "path":
-            paths = np.array([format_path(path) for path in model.estimator._tree.paths.tolist()])
-            table[name] = paths[answers.leaf]
-        elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
-            columns = answers.label if name == "label" else np.asarray(answers.probabilities)
-            table |= zip(column_names(model, [name]), columns.T, strict=True)
+            paths = [format_path(path) for path in model.estimator._tree.paths.tolist()]
+            values = np.array(paths)[answers.leaf]
         else:
-            table[name] = getattr(answers, name)
+            values = np.asarray(getattr(answers, name))
+        columns = [values] if values.ndim == 1 else values.T
+        table |= zip(column_names(model, [name]), columns, strict=True)
     return table
 
 
@@ -181,7 +186,12 @@ def format_path(path: Sequence[int]) -> str:
     return "/".join(str(neuron) for neuron in path if neuron >= 0)
 
 
-_COLUMNS = ("value", "best", "range", "what", "reference")
+def data_frame(index: str, columns: Sequence[str], rows: Any) -> Any:
+    """Return rows by name as a pandas data frame, whose index has a name."""
+    import pandas as pd  # nothing else of estimators, training and engine needs it
+
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return frame.rename_axis(index=index)
 
 
 def evaluate(
@@ -240,19 +250,17 @@ def measured(
     estimator, with_steps = unwrap(inner)
     if with_steps is not None:
         samples = with_steps.prepare(samples)
-    found = estimator.evaluate(samples, y=y, seed=seed)
-    given = {field.name: getattr(found, field.name) for field in fields(found)}
-
-    def predictions(_: Samples) -> NDArray[Any]:
-        return np.asarray(estimator._point(estimator.predict(samples)))
-
     registry, kind = get_registry(), estimator._kind
     if isinstance(measures, str) and measures == "default":
         chosen = default_measures(registry, kind, y is not None)
     else:
         chosen = _named_measures(registry, kind, measures)
-    evaluation = LazyEvaluation(**given, predictions_of=predictions)
-    return estimator, evaluation, measure_all(chosen, evaluation)
+    found = estimator.evaluate(samples, y=y, seed=seed)
+    evaluation = LazyEvaluation(
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+        predictions_of=lambda _: np.asarray(estimator._point(estimator.predict(samples))),
+    )
+    return estimator, evaluation, _measure_all(chosen, evaluation)
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
@@ -270,12 +278,14 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
 
 def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
     """Return measures given as names, mappings with ``name``, or instances, by that name."""
-    single = isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence)
+    if isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence):
+        measures = [measures]
     chosen: dict[str, Any] = {}
-    for spec in [measures] if single else measures:
+    for spec in measures:
         measure = registry.build("measure", spec)
         name = spec["name"] if isinstance(spec, Mapping) else spec
-        name = name if isinstance(name, str) else registry.name_of("measure", measure)
+        if not isinstance(name, str):  # an instance
+            name = registry.name_of("measure", measure)
         if name in chosen:
             raise ValueError(f"measure {name} appears twice")
         if not is_suitable_measure(measure, estimator):
@@ -299,16 +309,16 @@ class MeasureFacts(NamedTuple):
 
     @classmethod
     def of(cls, measure: Any) -> MeasureFacts:
-        able = measure
-        best = "0" if able.zero_is_best else "greater" if measure.greater_is_better else "less"
+        best = "greater" if measure.greater_is_better else "less"
+        if measure.zero_is_best:
+            best = "0"
         what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
-        return cls(best, able.bounds, what, able.reference)
+        return cls(best, measure.bounds, what, measure.reference)
 
     @property
     def range(self) -> str:
-        return " … ".join(
-            ("−∞" if end < 0 else "∞") if math.isinf(end) else f"{end:g}" for end in self.bounds
-        )
+        low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in self.bounds)
+        return f"{low} … {high}"
 
 
 class MeasureTable(dict[str, float]):
@@ -327,38 +337,32 @@ class MeasureTable(dict[str, float]):
         super().__init__(values)
         self.notes, self.facts = dict(notes), dict(facts)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> Any:
         """Return a data frame with value, best end, range and definition of each measure."""
-        import pandas as pd
-
-        rows = {
-            name: [self.get(name, math.nan), of.best, of.range, of.what, of.reference]
-            for name, of in self.facts.items()
-        }
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS))
-        table["note"] = [self.notes.get(name, "") for name in self.facts]
-        return table.rename_axis(index="measure")
+        rows = {}
+        for name, facts in self.facts.items():
+            value, note = self.get(name, math.nan), as_text(self.notes.get(name, ""))
+            rows[name] = [
+                value,
+                facts.best,
+                facts.range,
+                as_text(facts.what),
+                facts.reference,
+                note,
+            ]
+        return data_frame("measure", _COLUMNS, rows)
 
     def __repr__(self) -> str:
-        width = max(map(len, self.facts), default=0)
-        shown = {name: f"{value:.4g}" for name, value in self.items()}
-        notes = {name: f"  ({as_text(note)})" for name, note in self.notes.items()}
-        return "\n".join(
-            f"{name:<{width}}  {shown.get(name, '–')}{notes.get(name, '')}" for name in self.facts
-        )
-
-    def _repr_html_(self) -> str:
-        table = self.to_frame().reset_index()
-        for column in table.columns.drop("value"):
-            table[column] = table[column].map(as_text)
-        html: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format, border=0)
-        return html
+        shown = self.to_frame()[["value", "note"]]
+        text: str = shown.to_string(float_format="{:.4g}".format, na_rep="–")
+        return text
 
 
-def measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
+def _measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
     """Compute measures; one that fails has no value, and a note with the reason."""
-    values, notes = {}, {}
+    values, notes, facts = {}, {}, {}
     for name, measure in measures.items():
+        facts[name] = MeasureFacts.of(measure)
         try:
             found = value_of(measure, evaluation)
             values[name], note = float(found), found.note
@@ -366,6 +370,4 @@ def measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureT
             note = f"could not be measured: {error}"
         if note:
             notes[name] = note
-    return MeasureTable(
-        values, notes, {name: MeasureFacts.of(one) for name, one in measures.items()}
-    )
+    return MeasureTable(values, notes, facts)

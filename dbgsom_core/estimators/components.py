@@ -70,12 +70,16 @@ def build_param(param: str, spec: Any) -> Any:
     kind = KIND_OF[param]
     if param == "metric" and callable(spec) and not isinstance(spec, (Component, type)):
         return FunctionMetric(function=spec)
+    if param == "init" and (hasattr(spec, "__array__") or isinstance(spec, (list, tuple))):
+        return spec
+    if param == "schedule" and spec is None:
+        return None
     if param == "stopping":
-        rules = [] if spec is None else spec if isinstance(spec, (list, tuple)) else [spec]
+        if spec is None:
+            return ()
+        rules = spec if isinstance(spec, (list, tuple)) else [spec]
         return tuple(build(kind, rule, param) for rule in rules)
-    array = param == "init" and (hasattr(spec, "__array__") or isinstance(spec, (list, tuple)))
-    absent = param == "schedule" and spec is None
-    return spec if array or absent else build(kind, spec, param)
+    return build(kind, spec, param)
 
 
 def build(kind: str, spec: Any, where: str = "") -> Any:
@@ -127,18 +131,14 @@ def fields_of(kind: str, spec: Any) -> dict[str, Any]:
     component = component_class(kind, spec)
     if component is None:
         return {}
-    if isinstance(spec, Component):
-        found = {field: getattr(spec, field) for field in component.model_fields}
-    else:
-        given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
-        found = {
-            field: given.get(field, info.get_default(call_default_factory=True))
-            for field, info in component.model_fields.items()
-        }
-    for field, inside in nested_fields(component).items():
-        inner = fields_of(inside, found[field])
-        found |= {f"{field}__{name}": value for name, value in inner.items()}
-    return found
+    if not isinstance(spec, Component):  # values may be wrong until a fit validates them
+        given = spec if isinstance(spec, Mapping) else {}
+        spec = component.model_construct(**given)
+    fields = {field: getattr(spec, field, None) for field in component.model_fields}
+    for field, kind_inside in nested_fields(component).items():
+        for name, value in fields_of(kind_inside, fields[field]).items():
+            fields[f"{field}__{name}"] = value
+    return fields
 
 
 def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
@@ -154,7 +154,8 @@ def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
         raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")
     if isinstance(spec, Component):
         return spec.model_copy(update={field: value})
-    return {**(spec if isinstance(spec, Mapping) else {"name": spec}), field: value}
+    given = spec if isinstance(spec, Mapping) else {"name": spec}
+    return {**given, field: value}
 
 
 def _fill(growth: Any, field: str, value: Any) -> Any:
@@ -186,5 +187,5 @@ def _validation_errors(
     except ValidationError as error:
         cls = component()
         given = given_fields(spec) if isinstance(spec, Component) else spec
-        assert cls is not None  # or there was nothing to validate
+        assert cls is not None  # otherwise there was nothing to validate
         raise ValueError("; ".join(format_errors(error, cls, given, where))) from None

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.estimators.answers import Answers, usual_distance
-from dbgsom_core.tables.frames import arrow_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dbgsom_core.estimators.answers import Answers, data_frame, usual_distance
 
 _MOST_NEIGHBOURS = 12
 _MOST_SHARES = 5  # classes that are printed
@@ -33,8 +28,7 @@ class Neighbour:
     unit : int
     cell : (x, y)
     label : object
-    hits : float
-        Its training samples.
+        None of a neuron with a child map.
     distance : float
         Of the sample to its prototype.
     """
@@ -42,7 +36,6 @@ class Neighbour:
     unit: int
     cell: tuple[int, int]
     label: Any
-    hits: float
     distance: float
 
 
@@ -107,45 +100,31 @@ class Explanation:
     differences: tuple[Difference, ...]
     neighbours: tuple[Neighbour, ...]
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> Any:
         """Return a data frame with value, prototype and deviations of each feature."""
-        import pandas as pd
-
-        columns = ["value", "prototype", "deviations"]
-        rows = {
-            as_text(one.feature): [getattr(one, it) for it in columns] for one in self.differences
-        }
-        frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        return frame.rename_axis(index="feature")
-
-    def _lines(self) -> list[str]:
-        shares = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_MOST_SHARES]
-        rated = ", ".join(f"{one} {share:.0%}" for one, share in shares if share >= _LEAST_SHOWN)
-        like = "unlike" if self.outlier else "like"
-        return [
-            f"label {self.label}{rated and f' ({rated})'}",
-            f"neuron {self.unit} at ({self.cell[0]}, {self.cell[1]}), which won {self.hits:g} "
-            f"training sample{'s' * (self.hits != 1)}; distance {self.distance:.4g}, there usually "
-            f"{self.usual_distance:.4g}",
-            f"novelty {self.novelty:.3g} (p {self.pvalue:.2g}): {like} the training data",
-        ]
+        rows = {}
+        for difference in self.differences:
+            feature, *numbers = astuple(difference)
+            rows[as_text(feature)] = numbers
+        return data_frame("feature", ["value", "prototype", "deviations"], rows)
 
     def __repr__(self) -> str:
-        names = [as_text(one.feature) for one in self.differences[:_MOST_SHOWN]]
-        width = max(map(len, ["feature", *names]))
-        lines = [*map(as_text, self._lines())]
-        lines.append(f"{'feature':<{width}}  {'value':>10}  {'prototype':>10}  deviations")
-        for name, one in zip(names, self.differences, strict=False):
-            values = f"{one.value:>10.5g}  {one.prototype:>10.5g}  {one.deviations:>+10.2f}"
-            lines.append(f"{name:<{width}}  {values}")
-        if rest := len(self.differences) - len(names):
-            lines.append(f"… and {rest} more in to_frame()")
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        lines = "<br>".join(escape(as_text(line)) for line in self._lines())
-        table: str = self.to_frame().to_html(float_format="{:.5g}".format, border=0)
-        return f"<p>{lines}</p>{table}"
+        shares = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_MOST_SHARES]
+        rated = [f"{name} {share:.0%}" for name, share in shares if share >= _LEAST_SHOWN]
+        answer = f"label {self.label}"
+        if rated:
+            answer += f" ({', '.join(rated)})"
+        like = "unlike" if self.outlier else "like"
+        table = self.to_frame().head(_MOST_SHOWN).reset_index()
+        text = as_text(
+            f"{answer}\n"
+            f"neuron {self.unit} at {self.cell}, training samples: {self.hits:g}, distance "
+            f"{self.distance:.4g}, there usually {self.usual_distance:.4g}\n"
+            f"novelty {self.novelty:.3g} (p {self.pvalue:.2g}): {like} the training data\n"
+            f"{table.to_string(index=False, float_format='{:.5g}'.format)}"
+        )
+        rest = len(self.differences) - _MOST_SHOWN
+        return f"{text}\n… and {rest} more in to_frame()" if rest > 0 else text
 
 
 def explain_sample(
@@ -162,27 +141,17 @@ def explain_sample(
     if samples.n != 1:
         raise DataError(f"explain takes one sample, not {samples.n}")
     answers = Answers(estimator, samples)
-    descent, leaf = answers.descent, int(answers.leaf[0])
-    shares = answers.probabilities
-    path = tuple(int(neuron) for neuron in descent.path[0] if neuron >= 0)
-    names = _feature_names(estimator, names)
-    both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
-    difference, deviations = both[0] - both[1], estimator._deviations
-    # Any difference in a feature that was constant in training is infinitely many deviations.
-    differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
-    steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
-    np.divide(difference, deviations, out=steps, where=deviations > 0)
-    if undo is not None:
-        spread = abs(undo(both + deviations) - undo(both))
-        both = undo(both)
-        both = np.where(abs(both) < _ROUNDING * spread, 0.0, both)  # 0 scaled there and back
+    leaf = int(answers.leaf[0])
+    path = tuple(neuron for neuron in answers.descent.path[0].tolist() if neuron >= 0)
+    probabilities = {}
+    if answers.probabilities is not None:
+        shares = answers.probabilities[0].tolist()
+        probabilities = dict(zip(estimator.classes_.tolist(), shares, strict=True))
     return Explanation(
         label=answers.label.tolist()[0],
-        probabilities={}
-        if shares is None
-        else dict(zip(estimator.classes_.tolist(), shares[0].tolist(), strict=True)),
-        unit=int(answers.unit[0]),
-        cell=(int(answers.cell[0, 0]), int(answers.cell[0, 1])),
+        probabilities=probabilities,
+        unit=path[0],
+        cell=tuple(answers.cell[0].tolist()),
         path=path,
         hits=float(estimator.leaf_hit_counts_[leaf]),
         distance=float(answers.distance[0]),
@@ -190,18 +159,14 @@ def explain_sample(
         novelty=float(answers.novelty[0]),
         pvalue=float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
-        differences=tuple(
-            Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
-            for i in np.argsort(-abs(steps), kind="stable").tolist()
-            if not np.isnan(steps[i])  # missing
-        ),
+        differences=tuple(_differences(estimator, samples, leaf, names, undo)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
 
 
 def as_row(x: Any) -> Any:
     """Return a sample (D,), or a pandas row of a table, as samples (1, D)."""
-    if getattr(x, "ndim", 1) == 2 or arrow_table(x) is not None:
+    if len(getattr(x, "shape", ())) == 2:
         return x
     return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
 
@@ -210,36 +175,62 @@ def nearest_rows(
     estimator: Any, x: Any, X: Any, count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
-    one = estimator._samples(x)
-    point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
+    sample = estimator._samples(x)
+    point = sample.completed(estimator._tree.weights) if sample.incomplete else _dense(sample)
     distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
     rows = np.argsort(distances, kind="stable")[:count]
     return rows, np.asarray(distances[rows], dtype=np.float64)
 
 
-def _feature_names(estimator: Any, names: Sequence[str] | None) -> list[str]:
-    columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.calls
-    if metric.fit is not None or columns != estimator.n_features_in_:  # another space
-        return [f"axis {i}" for i in range(columns)]
-    if names is None:
-        names = getattr(estimator, "feature_names_in_", None)
-    return [f"feature {i}" for i in range(columns)] if names is None else list(map(str, names))
-
-
-def _dense(row: Any) -> NDArray[Any]:
+def _dense(samples: Any) -> NDArray[Any]:
+    """Return the first of the prepared samples, (D,)."""
+    row = samples.X[0]
     return np.ravel(row.toarray() if hasattr(row, "toarray") else row)
 
 
+def _differences(
+    estimator: Any,
+    samples: Any,
+    leaf: int,
+    names: Sequence[str] | None,
+    undo: Callable[[NDArray[Any]], NDArray[Any]] | None,
+) -> Iterator[Difference]:
+    """Yield the differences of a sample and a leaf's prototype, the largest first."""
+    pair = np.array([_dense(samples), estimator._tree.weights[leaf]], dtype=np.float64)
+    difference, deviations = pair[0] - pair[1], estimator._deviations
+    # Any difference in a feature that was constant in training is infinitely many deviations.
+    differs = abs(difference) > _ROUNDING * abs(pair).max(axis=0)
+    steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
+    np.divide(difference, deviations, out=steps, where=deviations > 0)
+    if undo is not None:
+        spread = abs(undo(pair + deviations) - undo(pair))
+        pair = undo(pair)
+        pair = np.where(abs(pair) < _ROUNDING * spread, 0.0, pair)  # 0 scaled there and back
+    columns = len(steps)
+    is_own_space = columns == estimator.n_features_in_ and estimator._metric.calls.fit is None
+    if not is_own_space:
+        names = [f"axis {column}" for column in range(columns)]
+    elif names is None:
+        unnamed = [f"feature {column}" for column in range(columns)]
+        names = getattr(estimator, "feature_names_in_", unnamed)
+    for column in np.argsort(-abs(steps), kind="stable").tolist():
+        if not np.isnan(steps[column]):  # it is missing
+            value, prototype = pair[:, column].tolist()
+            yield Difference(str(names[column]), value, prototype, float(steps[column]))
+
+
 def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator[Neighbour]:
+    """Yield the neurons linked to the end of a path, the nearest to the sample first."""
     tree, number = estimator._tree, 0
     for neuron in path[:-1]:
         number = int(tree.child_of[number][neuron])
     som_map = tree.maps[number]
     linked = som_map.neighbours(path[-1])
-    distances = samples.distances(som_map.prototypes[linked])[0].tolist() if linked else []
+    if not linked:
+        return
+    distances = samples.distances(som_map.prototypes[linked])[0].tolist()
     for distance, unit in sorted(zip(distances, linked, strict=True)):
-        leaf, (x, y) = int(tree.leaf_of[number][unit]), som_map.positions[unit].tolist()
-        label = None if leaf < 0 else estimator.leaf_labels_[[leaf]].tolist()[0]  # a child map's
-        below = (tree.paths[:, : len(path)] == (*path[:-1], unit)).all(axis=1)
-        hits = float(estimator.leaf_hit_counts_[below].sum())
-        yield Neighbour(unit, (x, y), label, hits, distance)
+        leaf = int(tree.leaf_of[number][unit])
+        label = None if leaf < 0 else estimator.leaf_labels_[[leaf]].tolist()[0]
+        x, y = som_map.positions[unit].tolist()
+        yield Neighbour(unit, (x, y), label, distance)

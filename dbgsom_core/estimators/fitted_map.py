@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -19,10 +21,10 @@ from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.components import build, engine_for
-from dbgsom_core.estimators.display import explorer_page, plot_neurons
+from dbgsom_core.estimators.display import SomDisplay, explorer_page
 from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
+from dbgsom_core.estimators.samples import check_samples, weights_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import guarded
@@ -51,6 +53,7 @@ def by_rows(method: _Method) -> _Method:
     Where an engine with ``lazily`` has the name of X's package, it computes the results by
     partition.
     """
+    names = list(inspect.signature(method).parameters)[2:]
 
     @functools.wraps(method)
     def answer(self: Any, X: Any, *args: Any, **keywords: Any) -> Any:
@@ -62,15 +65,11 @@ def by_rows(method: _Method) -> _Method:
         model = copy(self)
         for attribute in ("labels_", LEAVES):  # of all training samples
             vars(model).pop(attribute, None)
-        return lazily(X, functools.partial(_call, answer, model, args, keywords))
+        keywords |= zip(names, args, strict=False)
+        # Workers get the model pickled, so it is no closure.
+        return lazily(X, functools.partial(getattr(model, method.__name__), **keywords))
 
     return cast(_Method, answer)
-
-
-def _call(
-    method: Callable[..., Any], model: Any, args: tuple[Any, ...], keywords: dict[str, Any], X: Any
-) -> Any:  # pickled for workers, so not a closure
-    return method(model, X, *args, **keywords)
 
 
 class _LazyLabels:
@@ -122,15 +121,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _samples(self, X: Any) -> Samples:
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)  # only now, as it is slow
-        parts, metric = self._parts, self._metric.calls
-        opened = guarded(parts.engine).opened
-        X = check_samples(self, X, metric.handles, reset=False, opened=opened)
-        return parts.over(X, metric)
+        metric = self._metric.calls
+        X = check_samples(self, X, metric.handles, self._parts.engine, reset=False)
+        return self._parts.over(X, metric)
 
     @property
     def _predictor(self) -> Predictor:
-        shares, hits = self._leaf_probabilities, self.leaf_hit_counts_
-        leaves = Labels(self.leaf_labels_, shares, hits)
+        leaves = Labels(self.leaf_labels_, self._leaf_probabilities, self.leaf_hit_counts_)
         return Predictor(self._tree, leaves, self._answering, getattr(self, "classes_", None))
 
     @by_rows
@@ -177,7 +174,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         int64 (n,) for ``k=1``, else (n, k) nearest first; equal distances go to the lower row.
         """
         data = self._samples(X)
-        if not is_integer(k) or not 1 <= k <= len(self.som_map_):
+        if not isinstance(k, Integral) or not 1 <= k <= len(self.som_map_):
             raise ValueError(f"k must be between 1 and {len(self.som_map_)}, not {k!r}")
         if k == 1:
             return data.assign(self.som_map_.prototypes).bmu
@@ -260,15 +257,20 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the evaluation of the map on samples X (n, D), for measures and figures."""
         if np.ndim(predictions) == 2 and len(predictions):
             predictions = self._point(np.asarray(predictions))
-        data, classes = self._samples(X), y is not None and self._kind != "regressor"
-        if y is not None and len(y := np.asarray(y)) != data.n:
-            raise ValueError(f"y has {len(y)} values for {data.n} samples")
+        data = self._samples(X)
+        labelled = None
+        if y is not None:
+            y = np.asarray(y)
+            if len(y) != data.n:
+                raise ValueError(f"y has {len(y)} values for {data.n} samples")
+            if self._kind != "regressor":
+                labelled = mark_labelled(y, None, ())
         return Evaluation(
             som_map=self.som_map_,
             data=data,
             y=y,
             predictions=predictions,
-            labelled=mark_labelled(y, None, ()) if classes else None,
+            labelled=labelled,
             seed=seed,
             novelty_of=lambda data: -self._scores(data),
         )
@@ -350,8 +352,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed on access."""
-        prototypes = self._prototypes()
-        return topographic_product(self.som_map_, prototypes.pairwise)
+        return topographic_product(self.som_map_, self._prototypes().pairwise)
 
     def _prototypes(self) -> Samples:
         check_is_fitted(self)  # prototypes are prepared already
@@ -436,9 +437,18 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         matplotlib Axes
         """
-        check_is_fitted(self)
-        options = {"color": color, "pointsize": pointsize, "layout": layout, "palette": palette}
-        return plot_neurons(self, options, ax)
+        options: dict[str, Any] = {"color": color, "pointsize": pointsize}
+        options |= {"layout": layout, "palette": palette}
+        if ax is not None:
+            return SomDisplay.from_estimator(self, kind="dots", ax=ax, **options).ax_
+        import matplotlib.pyplot as plt  # so that a notebook shows the figure
+
+        figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+        try:
+            return SomDisplay.from_estimator(self, kind="dots", ax=ax, **options).ax_
+        except BaseException:
+            plt.close(figure)
+            raise
 
     def explore(
         self,
@@ -448,7 +458,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         path: str | PathLike[str] | None = None,
         *,
         image_shape: tuple[int, int] | None = None,
-        other: Any = None,
         feature_names: Sequence[str] | None = None,
     ) -> Html:
         """Return the map with samples as an interactive page, which notebooks show.
@@ -465,15 +474,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             File to write the page to, as self-contained HTML.
         image_shape : (rows, columns), optional
             Shape of samples that are images.
-        other : fitted estimator, optional
-            A second map of the same features, shown beside this one with linked selections.
 
         Returns
         -------
         Html
         """
         names = feature_names if names is None else names
-        return explorer_page(self, X, y, names, path, image_shape, other)
+        return explorer_page(self, X, y, names, path, image_shape)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle; `load` reads it."""

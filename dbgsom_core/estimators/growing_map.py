@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import math
-import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import current_process
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import ScaleWarning, as_text, called_by, callers_level, did_you_mean
+from dbgsom_core.errors import ScaleWarning, called_by, callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
@@ -43,8 +41,6 @@ from dbgsom_core.estimators.samples import (
     check_samples,
     check_weights,
     held_out,
-    is_integer,
-    is_number,
     scales,
 )
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
@@ -84,41 +80,7 @@ def all_or_nothing(method: _Method) -> _Method:
     return cast(_Method, fit)
 
 
-_SEARCHES: set[tuple[str, int]] = set()  # lines whose searches have warned of scales
 _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
-
-# What users of other libraries try, and what it is here.
-_SIZE = "growth={'name': 'fixed', 'rows': 8, 'columns': 10} for a map of fixed size"
-_CLUSTERS = "labeller={'name': 'clusters', 'n_clusters': 5} of SomVQ; max_neurons bounds the map"
-_INSTEAD = {
-    "n_jobs": "engine={'name': 'local', 'threads': 4}; all processors are used by default",
-    **dict.fromkeys(("max_iter", "n_iter", "n_epochs", "num_iteration"), "epochs=50"),
-    **dict.fromkeys(("n_clusters", "n_components", "k"), _CLUSTERS),
-    **dict.fromkeys(("x", "y", "rows", "columns", "n_rows", "n_columns", "shape"), _SIZE),
-    **dict.fromkeys(("n_neurons", "size"), "max_neurons=80"),
-    **dict.fromkeys(("seed", "random_seed"), "random_state=0"),
-    **dict.fromkeys(("sigma", "radius"), "kernel={'name': 'gaussian', 'start': 3.0, 'end': 0.5}"),
-    "learning_rate": "nothing: batches of all samples need no rate",
-    "distance": "metric='cosine'",
-    "topology": "grid='square'",
-}
-
-
-def _unknown_parameter(name: str, cls: type[Any]) -> str:
-    """Return what to say of a parameter that an estimator does not have."""
-    cure = f": use {_INSTEAD[name]}" if name in _INSTEAD else ""
-    near = cure or did_you_mean(name, cls._get_param_names())
-    return f"'{name}' for estimator {cls.__name__}{near}"
-
-
-class _Signature:
-    """The signature of a class: that of its constructor, which ``__new__`` would hide."""
-
-    def __get__(self, instance: Any, owner: type[Any]) -> inspect.Signature:
-        if instance is not None:
-            raise AttributeError("__signature__")
-        found = inspect.signature(owner.__init__)
-        return found.replace(parameters=[*found.parameters.values()][1:])
 
 
 # The fields are the parameters, which scikit-learn reads from the generated constructor.
@@ -128,6 +90,16 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     _kind: ClassVar[str] = "vq"  # name in configurations, figures and components
     _targets: ClassVar[str] = ""  # required kind of y
+    # The other parameters are components, or checked by what they are handed to.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "transform_algorithm": [StrOptions({*ALGORITHMS})],
+        "warm_start": ["boolean"],
+        "verbose": [Integral],
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "calibration": [Interval(Real, 0, 1, closed="neither"), None],
+    }
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -151,22 +123,6 @@ class GrowingMap(FittedMap, BaseEstimator):
     schedule: Any = None
     stopping: Any = None
 
-    def __new__(cls, *args: Any, **params: Any) -> Self:
-        """Return the unfitted estimator; `TypeError` names the nearest of unknown parameters."""
-        known = inspect.signature(cls).parameters
-        if all(one.kind is one.KEYWORD_ONLY for one in known.values()):  # a subclass may differ
-            if args:
-                example = f"{cls.__name__}(spreading_factor=0.5)"
-                raise TypeError(
-                    f"{cls.__name__} takes no positional arguments: give names, as in {example}"
-                )
-            for name in params.keys() - known.keys():
-                raise TypeError(f"unexpected parameter {_unknown_parameter(name, cls)}")
-        new: Self = super().__new__(cls)
-        return new
-
-    __signature__ = _Signature()
-
     # --------------------------------------------------------------------------- parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -183,17 +139,15 @@ class GrowingMap(FittedMap, BaseEstimator):
 
         A component is replaced as a value, never changed; its fields are validated in ``fit``.
         """
-        inner = {
-            key: params.pop(key)
-            for key in list(params)
-            if "__" in key and key.partition("__")[0] in KIND_OF
-        }
-        for key in params.keys() - {*self._get_param_names()}:
-            raise ValueError(f"Invalid parameter {_unknown_parameter(key, type(self))}")
+        fields = {}
+        for key in list(params):
+            if "__" in key and key.partition("__")[0] in KIND_OF:
+                fields[key] = params.pop(key)
         super().set_params(**params)
-        for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
+        # Fields of a component stand before those of a component in it.
+        for key in sorted(fields, key=lambda key: key.count("__")):
             part, _, field = key.partition("__")
-            spec = with_field(part, KIND_OF[part], getattr(self, part), field, value)
+            spec = with_field(part, KIND_OF[part], getattr(self, part), field, fields[key])
             setattr(self, part, spec)
         return self
 
@@ -210,9 +164,7 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     def check_parts(self, y: Any, X: Any = None) -> Parts:
         """Return the built components after checking every parameter, without X."""
-        for name, (allows, needed) in _ALLOWED.items():
-            if not allows(getattr(self, name)):
-                raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
+        self._validate_params()
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_compatible(parts, self._kind)
@@ -226,7 +178,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         metric = self.metric
         cls = type(metric) if callable(metric) else component_class("metric", metric)
         handles = getattr(cls, "handles", ())
-        handles = handles if isinstance(handles, (tuple, list)) else ()
         tags.input_tags.allow_nan = "missing" in handles
         tags.input_tags.sparse = "sparse" in handles
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -317,8 +268,8 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = guarded(parts.metric).handles
-        least, opened = LEAST_SAMPLES if reset else 1, guarded(parts.engine).opened
-        return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
+        least = LEAST_SAMPLES if reset else 1
+        return check_samples(self, X, handles, parts.engine, reset=reset, least=least)
 
     def _fit(self, parts: Parts, rows: Rows, *, continues: bool = False) -> None:
         """Train a new map, or continue the last one, and set the attributes of a fitted map.
@@ -331,29 +282,16 @@ class GrowingMap(FittedMap, BaseEstimator):
         calibration, validation = held_out(rows.n, self.calibration, parts.stopping, least)
         kept = rows.trained(calibration, validation)
         trained = rows.where(kept)
-        start = None
         if continues or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            self._check_goes_on(parts, rows.X)
+            self._check_continues(parts, rows.X)
         else:
-            self.sizes_tried_ = SizesTried()
-            if self._sizes_itself:
-                self.sizes_tried_, parts = choose_size(self, parts, trained)
+            start = None
+            parts = self._choose_size(parts, trained)
             self._metric = fit_metric(parts.metric, trained.X, trained.weights)
-
-        samples, target, new = self._over(parts, trained), trained.target, None
-        if continues:
-            new, memory = samples.n, self._memory
-            samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
-            if target is not None:
-                target = append_clusters(target, memory)
-        for_rules = rows.observed(validation)
-        unseen = None
-        if for_rules is not None:
-            unseen = self._over(parts, for_rules), for_rules.target
-        settings = {name: getattr(self, name) for name in SETTINGS}
-        task = FitTask(parts, samples, target, settings, start, new, unseen)
-        checkpoints, checkpointer = Checkpoints.of(self.checkpoint), None
+        task = self._task(parts, trained, start, rows.observed(validation), continues)
+        checkpoints = Checkpoints.of(self.checkpoint)
+        checkpointer = None
         if checkpoints is not None:
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
@@ -362,21 +300,22 @@ class GrowingMap(FittedMap, BaseEstimator):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
-                self._take_labels(rows.X, samples, kept, state.new_leaves)
+                self._take_labels(rows.X, kept, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.path.unlink(missing_ok=True)
         for_calibration = rows.observed(calibration)
         if for_calibration is not None:
-            unseen_samples, level = self._over(parts, for_calibration), float(self.contamination)
-            self._novelty = Calibration.from_samples(self._density, unseen_samples, level)
-        self._take_target(target, None if calibration is None else rows.where(calibration))
+            samples, level = self._over(parts, for_calibration), float(self.contamination)
+            self._novelty = Calibration.from_samples(self._density, samples, level)
+        held = None if calibration is None else rows.where(calibration)
+        self._take_target(task.target, held)
         if not continues:
-            self._warn(samples.n)
+            self._warn(task.samples.n)
 
     def _over(self, parts: Parts, rows: Rows) -> Samples:
         return parts.over(rows.X, self._metric.calls, rows.weights)
 
-    def _check_goes_on(self, parts: Parts, X: Any) -> None:
+    def _check_continues(self, parts: Parts, X: Any) -> None:
         columns = self.som_map_.prototypes.shape[1]
         if columns != X.shape[1]:
             raise ValueError(
@@ -385,14 +324,34 @@ class GrowingMap(FittedMap, BaseEstimator):
             )
         check_continues(self.som_map_, self._metric.metric, parts, self.grid)
 
-    def _take_labels(
-        self,
-        X: Any,
-        samples: Samples,
-        kept: Flags | None,
-        leaves: NDArray[np.integer[Any]],
-    ) -> None:
-        # Set the labels of all samples X; ``leaves`` are of ``kept`` (trained) samples.
+    def _choose_size(self, parts: Parts, rows: Rows) -> Parts:
+        """Return the components with the spreading factor that ``"auto"`` chooses."""
+        self.sizes_tried_ = SizesTried()
+        if self._sizes_itself:
+            self.sizes_tried_, parts = choose_size(self, parts, rows)
+        return parts
+
+    def _task(
+        self, parts: Parts, rows: Rows, start: Any, validation: Rows | None, continues: bool
+    ) -> FitTask:
+        """Return the inputs of the fit, with micro-clusters of former samples where it continues.
+
+        ``validation`` are the samples for stopping rules.
+        """
+        samples, target, new = self._over(parts, rows), rows.target, None
+        if continues:
+            new, memory = samples.n, self._memory
+            samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
+            if target is not None:
+                target = append_clusters(target, memory)
+        unseen = None
+        if validation is not None:
+            unseen = self._over(parts, validation), validation.target
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return FitTask(parts, samples, target, settings, start, new, unseen)
+
+    def _take_labels(self, X: Any, kept: Flags | None, leaves: NDArray[np.integer[Any]]) -> None:
+        """Set the labels of all samples X; ``leaves`` are of the ``kept`` (trained) ones."""
         if kept is not None:
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
@@ -400,39 +359,34 @@ class GrowingMap(FittedMap, BaseEstimator):
             leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
-        if isinstance(samples.X, Partitions):
+        if isinstance(X, Partitions):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
     def _warn_of_scales(self, parts: Parts, X: Any) -> None:
-        """Warn where the widest columns alone decide distances."""
+        """Warn where the widest columns alone decide distances.
+
+        A pipeline has steps that may scale them, and a search warns once, of its last fit.
+        """
         if not isinstance(X, np.ndarray) or called_by("sklearn.pipeline"):
             return
-        if current_process().name.startswith("Loky"):  # of a search, which fits here at its end
+        if called_by("sklearn.utils.parallel"):
             return
         if get_registry().name_of("metric", parts.metric) not in _OF_SCALES:
             return
-        if (found := scales(X)) is None:
+        columns = scales(X)
+        if columns is None:
             return
-        names = getattr(self, "feature_names_in_", None)
-        first, last = (
-            f"column {place}" if names is None else f"column '{as_text(names[place])}'"
-            for place in found
-        )
-        level = callers_level()
-        frame = sys._getframe(level - 1)
-        line = frame.f_code.co_filename, frame.f_lineno
-        if line in _SEARCHES:
-            return
-        if called_by("sklearn.utils.parallel"):  # where each of many fits has filters of its own
-            _SEARCHES.add(line)
+        names = getattr(self, "feature_names_in_", range(X.shape[1]))
+        widest, narrowest = names[columns[0]], names[columns[1]]
         warnings.warn(
-            f"{first} spreads more than {MOST_SPREAD} times as far as {last}, which counts for "
-            "nothing in distances: scale the columns first, as in make_pipeline(StandardScaler(), "
-            f"{type(self).__name__}()), or prepare: standardize in a configuration",
+            f"column {widest!r} spreads more than {MOST_SPREAD} times as far as column "
+            f"{narrowest!r}, which counts for nothing in distances: scale the columns first, as in "
+            f"make_pipeline(StandardScaler(), {type(self).__name__}()), or prepare: standardize in "
+            "a configuration",
             ScaleWarning,
-            stacklevel=level,
+            stacklevel=callers_level(),
         )
 
     def _warn(self, n: int) -> None:
@@ -458,38 +412,18 @@ class GrowingMap(FittedMap, BaseEstimator):
     # ------------------------------------------------------------ HTML display of scikit-learn
 
     def _repr_html_inner(self) -> str:
-        return self._with_map(super()._repr_html_inner())
+        return str(super()._repr_html_inner()) + self._facts_as_html()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
         if "text/html" in bundle:
-            bundle["text/html"] = self._with_map(bundle["text/html"])
+            bundle["text/html"] += self._facts_as_html()
         return bundle
 
-    def _with_map(self, diagram: str) -> str:
+    def _facts_as_html(self) -> str:
         if not self.__sklearn_is_fitted__():
-            return diagram
-        from dbgsom_core.estimators.display import map_html
-
-        return diagram + map_html(self)
-
-
-# Checks of parameters, and what messages say is allowed.
-_ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda it: is_integer(it) and it >= 1, "an integer of at least 1"),
-    "tol": (
-        lambda it: isinstance(it, (int, float, np.number)) and bool(0 <= it < math.inf),
-        "a number of at least 0",
-    ),
-    "transform_algorithm": (lambda it: it in ALGORITHMS, "'mixture' or 'distances'"),
-    "warm_start": (lambda it: isinstance(it, (bool, np.bool_)), "True or False"),
-    "verbose": (lambda it: isinstance(it, (bool, int, np.integer)), "an integer"),
-    "contamination": (
-        lambda it: is_number(it) and 0 < it <= 0.5,
-        "a number above 0 and at most 0.5",
-    ),
-    "calibration": (
-        lambda it: it is None or (is_number(it) and 0 < it < 1),
-        "None or a number between 0 and 1",
-    ),
-}
+            return ""
+        return (
+            f"<div>{len(self.som_map_)} neurons after {self.n_iter_} epochs, quantization error "
+            f"{self.quantization_error_:.4g}, topographic error {self.topographic_error_:.3g}</div>"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,7 +23,6 @@ from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags, Floats
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.tables.frames import arrow_table
 from dbgsom_core.training.targets import Target
 
 Mask = Flags  # (n,)
@@ -71,51 +70,32 @@ class Rows(NamedTuple):
 
 
 def check_samples(
-    estimator: Any,
-    X: Any,
-    handles: Sequence[str],
-    *,
-    reset: bool,
-    least: int = 1,
-    opened: Callable[[Any], Any] | None = None,
+    estimator: Any, X: Any, handles: Sequence[str], engine: Any, *, reset: bool, least: int = 1
 ) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
 
-    Or `Partitions`, where the engine's ``opened`` returns them. ``handles`` names the metric's
-    capabilities, ``"missing"`` values and ``"sparse"`` samples.
+    Or `Partitions`, where the engine opens them. ``handles`` names the metric's capabilities,
+    ``"missing"`` values and ``"sparse"`` samples.
     """
-    table = None if opened is None else opened(X)
-    if table is not None:
-        if len(table) < least:
-            raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
-        bad = first_non_finite(table)
-        if bad is not None:
-            raise ValueError(
-                f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
-                "(from 0), which data that stays where it is must not have: fill or leave out "
-                "such rows"
-            )
-        named = table
-        if hasattr(X, "columns"):  # scikit-learn reads names from pandas' data frames alone
-            from pandas import DataFrame
-
-            named = DataFrame(columns=X.columns)
-        validate_data(estimator, named, reset=reset, skip_check_array=True)
-        return table
+    partitions = guarded(engine).opened(X)
+    if partitions is not None:
+        return _check_partitions(estimator, X, partitions, reset=reset, least=least)
     if type(X) is np.ndarray and X.dtype in _DTYPES and X.ndim == 2 and len(X) >= least:
         plain = np.ascontiguousarray(X)
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.add.reduce(plain, axis=None)  # finite only if every entry is
         if X.shape[1] and math.isfinite(total):  # nothing else to check
-            for check in (_check_feature_names, _check_n_features):
-                check(estimator, plain, reset=reset)
+            _check_feature_names(estimator, plain, reset=reset)
+            _check_n_features(estimator, plain, reset=reset)
             return plain
     if np.ma.is_masked(X):  # scikit-learn would ignore the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
+    if hasattr(X, "to_pandas"):  # not every scikit-learn reads the names of polars and pyarrow
+        X = X.to_pandas()
     may_miss = "missing" in handles
     X = validate_data(
         estimator,
-        _in_single(X),
+        X,
         reset=reset,
         dtype=_DTYPES,
         order="C",
@@ -130,10 +110,32 @@ def check_samples(
             X = X.copy()  # do not change the caller's matrix
             X.sum_duplicates()
         return X
-    if may_miss and len(empty := np.flatnonzero(np.isnan(X).all(axis=1))):
-        rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(f"all values are missing in row {rows} of X: leave such samples out")
+    if may_miss:
+        empty = np.flatnonzero(np.isnan(X).all(axis=1))
+        if len(empty):
+            raise ValueError(
+                f"all values are missing in row {empty[0]} of X and in {len(empty) - 1} more: "
+                "leave such samples out"
+            )
     return np.asarray(X)
+
+
+def _check_partitions(
+    estimator: Any, X: Any, partitions: Partitions, *, reset: bool, least: int
+) -> Partitions:
+    if len(partitions) < least:
+        raise ValueError(f"X has {len(partitions)} samples, while a minimum of {least} is required")
+    bad = first_non_finite(partitions)
+    if bad is not None:
+        raise ValueError(
+            f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "
+            "0), which data that stays where it is must not have: fill or leave out such rows"
+        )
+    named = partitions
+    if hasattr(X, "columns"):  # scikit-learn reads names from pandas' data frames alone
+        named = X.columns.to_frame().T
+    validate_data(estimator, named, reset=reset, skip_check_array=True)
+    return partitions
 
 
 def scales(X: NDArray[Any]) -> tuple[int, int] | None:
@@ -163,10 +165,9 @@ def scales(X: NDArray[Any]) -> tuple[int, int] | None:
 def check_weights(X: Any, sample_weight: Any, least: int) -> Floats | None:
     """Return the sample weights (n,) as float64, or None without weights."""
     weights = weights_of(X, sample_weight)
-    positive = least if weights is None else int(np.count_nonzero(weights))
-    if positive < least:
+    if weights is not None and np.count_nonzero(weights) < least:
         raise ValueError(
-            f"sample_weight leaves {positive} samples with a positive weight, "
+            f"sample_weight leaves {np.count_nonzero(weights)} samples with a positive weight, "
             f"while a minimum of {least} is required"
         )
     return weights
@@ -181,16 +182,6 @@ def weights_of(X: Any, sample_weight: Any) -> Floats | None:
     return np.asarray(weights)
 
 
-def is_integer(value: Any) -> bool:
-    """Return whether a value is an integer of Python or numpy, and no bool."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is a number of Python or numpy, and no bool."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
 def held_out(
     n: int, share: float | None, rules: Sequence[Any], least: int
 ) -> tuple[Mask | None, Mask | None]:
@@ -199,33 +190,24 @@ def held_out(
     They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
     least ``least`` samples are left for training.
     """
-    calibration = _random_mask(None, n, share or 0.0, least, seed=0)
-    for_rules = max((guarded(rule).validation for rule in rules), default=0.0)
-    return calibration, _random_mask(calibration, n, for_rules, least, seed=1)
+    shares = [guarded(rule).validation for rule in rules]
+    free = np.ones(n, dtype=bool)
+    calibration = _random_mask(free, share or 0.0, least, seed=0)
+    if calibration is not None:
+        free = ~calibration
+    return calibration, _random_mask(free, max(shares, default=0.0), least, seed=1)
 
 
-def _random_mask(taken: Mask | None, n: int, share: float, least: int, seed: int) -> Mask | None:
-    # Of a share of the samples that are not taken already.
-    free = n if taken is None else n - int(np.count_nonzero(taken))
-    count = min(round(share * free), free - least)
+def _random_mask(free: Mask, share: float, least: int, seed: int) -> Mask | None:
+    """Return a mask (n,) of a share of the free samples, of which ``least`` are left."""
+    n_free = int(np.count_nonzero(free))
+    count = min(round(share * n_free), n_free - least)
     if count < 1:  # row numbers would take memory
         return None
-    rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
-    mask = np.zeros(n, dtype=bool)
-    mask[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(free))
+    mask = np.zeros(len(free), dtype=bool)
+    mask[rows[:count]] = True
     return mask
-
-
-def _in_single(X: Any) -> Any:
-    # Not every version of scikit-learn reads names of polars and pyarrow, and checks their order.
-    table = arrow_table(X)
-    if table is not None:
-        return table.to_pandas()
-    # Of float32 in nullable pandas columns scikit-learn would make float64.
-    kinds = list(getattr(X, "dtypes", ())) if hasattr(X, "columns") else []
-    single = [getattr(kind, "numpy_dtype", kind) == np.float32 for kind in kinds]
-    extended = any(hasattr(kind, "numpy_dtype") for kind in kinds)
-    return X.astype(np.float32) if extended and all(single) else X
 
 
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -251,9 +233,9 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         scaled = X - self.minimum_
-        return np.asarray(
-            np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
-        )
+        varies = self.range_ > 0
+        scaled = np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=varies)
+        return np.asarray(scaled)
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Return scaled X (n, D) in the units of the data; constant columns at their value."""
@@ -261,8 +243,7 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.asarray(X * self.range_ + self.minimum_)
 
     def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
-        dtypes = [np.float64, np.float32]
-        X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        X = validate_data(self, X, reset=reset, dtype=_DTYPES, ensure_all_finite="allow-nan")
         return np.asarray(X)
 
     def __sklearn_tags__(self) -> Any:
@@ -325,12 +306,14 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
 
 def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
     """Return the column names after fitted steps, from ``names`` before; None: unknown."""
-    found = None if names is None else list(map(str, names))
+    found = None
+    if names is not None:
+        found = [str(name) for name in names]
     for _, step in steps:
         if isinstance(step, OneToOneFeatureMixin):
             continue
         try:
-            found = list(map(str, step.get_feature_names_out(found)))
+            found = [str(name) for name in step.get_feature_names_out(found)]
         except Exception:  # third-party classes may lack the method or raise anything
             return None
     return found

@@ -13,7 +13,6 @@ from dbgsom_core.engine.results import Flags, Floats
 from dbgsom_core.estimators.components import build_growth
 from dbgsom_core.estimators.samples import Rows
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target
 
 TRIED = (0.2, 0.5, 0.75, 0.9)  # each growing threshold is at most half of the last
 _PARTS = 5  # one fifth is held out
@@ -47,12 +46,13 @@ class SizesTried(tuple[SizeTried, ...]):
     def __repr__(self) -> str:
         if not self:
             return "()"
-        rows = [SizeTried._fields, *([f"{value:.4g}" for value in size] for size in self)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
-        for number, size in enumerate(self, start=1):
-            if size is self.chosen:
-                lines[number] += "  <- chosen"
+        lines = ["spreading_factor  neurons        loss      excess       error"]
+        for size in self:
+            mark = "  <- chosen" if size is self.chosen else ""
+            lines.append(
+                f"{size.spreading_factor:>16.4g}{size.neurons:>9}{size.loss:>12.4g}"
+                f"{size.excess:>12.4g}{size.error:>12.4g}{mark}"
+            )
         return "\n".join(lines)
 
 
@@ -64,19 +64,17 @@ def choose_size(estimator: Any, parts: Parts, rows: Rows) -> tuple[SizesTried, P
     chosen (Breiman et al. 1984, 3.4.3, with the error of the difference). With too few samples the
     strategy's default is used.
     """
-
-    def parts_of_size(factor: float | None) -> Parts:
-        params = {**estimator.get_params(deep=False), "spreading_factor": factor}
-        return replace(parts, growth=build_growth(params))
-
     held = _held_out_fifth(rows)
     if held is None:
-        return SizesTried(), parts_of_size(None)
+        return SizesTried(), _parts_of_size(estimator, parts, None)
     trained, unseen = rows.where(~held), rows.where(held)
-    over = np.ones(unseen.n) if unseen.weights is None else unseen.weights
     trial = clone(estimator).set_params(
         warm_start=True, calibration=None, checkpoint=None, callbacks=None, verbose=0
     )
+    weights = np.ones(unseen.n) if unseen.weights is None else unseen.weights
+    known = np.ones(unseen.n, dtype=bool)
+    if estimator._kind != "vq" and unseen.target is not None:
+        known = unseen.target.known
     sizes: list[int] = []
     losses: list[Floats] = []  # of each sample
     means: list[float] = []
@@ -86,23 +84,28 @@ def choose_size(estimator: Any, parts: Parts, rows: Rows) -> tuple[SizesTried, P
         trial.epochs = -(-int(estimator.epochs) // divisor)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trial._fit(parts_of_size(factor), trained)
+            trial._fit(_parts_of_size(estimator, parts, factor), trained)
         sizes.append(len(trial.som_map_))
-        losses.append(_losses(trial, unseen.X, unseen.target))
-        known = ~np.isnan(losses[0])
-        means.append(float(np.average(losses[-1][known], weights=over[known])))
+        losses.append(_losses(trial, unseen.X, unseen.target)[known])
+        means.append(float(np.average(losses[-1], weights=weights[known])))
         if np.argmin(means) < len(means) - _PATIENCE:
             break
     # Excess of the means over the smallest, and the standard errors of these differences.
-    shares = over[known] / over[known].sum()
-    differences = np.array(losses)[:, known]
+    shares = weights[known] / weights[known].sum()
+    differences = np.array(losses)
     differences = differences - differences[np.argmin(differences @ shares)]
     excess = differences @ shares
     errors = np.sqrt((differences - excess[:, None]) ** 2 @ shares**2)
-    columns = (TRIED, sizes, means, excess.tolist(), errors.tolist())
-    tried = SizesTried(map(SizeTried, *columns))
+    tried = SizesTried(map(SizeTried, TRIED, sizes, means, excess.tolist(), errors.tolist()))
     chosen = tried.chosen
-    return tried, parts_of_size(None if chosen is None else chosen.spreading_factor)
+    return tried, _parts_of_size(
+        estimator, parts, None if chosen is None else chosen.spreading_factor
+    )
+
+
+def _parts_of_size(estimator: Any, parts: Parts, factor: float | None) -> Parts:
+    params = {**estimator.get_params(deep=False), "spreading_factor": factor}
+    return replace(parts, growth=build_growth(params))
 
 
 def _held_out_fifth(rows: Rows) -> Flags | None:
@@ -130,22 +133,19 @@ def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[
     )
 
 
-def _losses(estimator: Any, X: Any, target: Target | None) -> Floats:
-    # The loss of each sample, (n,); nan where its target is unknown.
+def _losses(estimator: Any, X: Any, target: Any) -> Floats:
+    """Return the loss of each sample, (n,); of any value where its target is unknown."""
     if estimator._kind == "vq":
         return np.asarray(estimator.evaluate(X).combined_errors)
-    assert target is not None
-    data, known = estimator._samples(X), target.known
+    data, predictor = estimator._samples(X), estimator._predictor
     if estimator._kind == "regressor":  # in variances of the target
-        answers = estimator._point(estimator._predictor.labels(data))
-        spread = float(target.y[known].var()) if known.any() else 1.0
+        answers = estimator._point(predictor.labels(data))
+        spread = float(target.y[target.known].var())
         return np.asarray((answers - target.y) ** 2 / (spread if spread > 0 else 1.0))
-    assert target.classes is not None
-    assert target.codes is not None
-    true = target.codes[:, None] == np.arange(len(target.classes))
+    classes = target.classes
+    true = target.codes[:, None] == np.arange(len(classes))
     if estimator._answering is None and estimator._leaf_probabilities is None:
-        shares = estimator._predictor.labels(data)[:, None] == target.classes  # no probabilities
+        shares = predictor.labels(data)[:, None] == classes
     else:
-        shares = estimator._predictor.probabilities(data)
-    losses = ((shares - true.astype(np.float64)) ** 2).sum(axis=1)
-    return np.where(known, losses, np.nan)
+        shares = predictor.probabilities(data)
+    return np.asarray(((shares - true.astype(np.float64)) ** 2).sum(axis=1))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -22,7 +22,7 @@ from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
-from dbgsom_core.estimators.samples import Rows, is_number, weights_of
+from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
@@ -248,17 +248,10 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     unlabelled: Any = "auto"
     class_weight: Any = None
 
-    def check_parts(self, y: Any, X: Any = None) -> Parts:
-        given = self.class_weight
-        values = given.values() if isinstance(given, Mapping) else ()
-        weighs = all(is_number(it) and 0 <= it < math.inf for it in values)
-        balanced = isinstance(given, str) and given == "balanced"
-        if not (given is None or balanced or (isinstance(given, Mapping) and weighs)):
-            raise ValueError(
-                "class_weight must be None, 'balanced' or a dict from classes to numbers of at "
-                f"least 0, not {given!r}"
-            )
-        return super().check_parts(y, X)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **GrowingMap._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
 
     def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
         if self.class_weight is None or target is None:
@@ -353,14 +346,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
     labeller: Any = "local_linear"
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
-        values = np.asarray(y)
-        texts = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
-        if values.dtype.kind in "US" or texts:  # even if they look like numbers
-            raise ValueError(
-                "SomRegressor needs numbers as targets, but y holds text; "
-                "use SomClassifier for classes, or turn the text into numbers"
-            )
-        check_single_target(values, "MultiOutputRegressor")
+        check_single_target(np.asarray(y), "MultiOutputRegressor")
         y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         y = column_or_1d(y, warn=True).astype(np.float64)
         check_consistent_length(X, y)
@@ -401,7 +387,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         float64 array (n, 2)
             Lower and upper ends; infinite where too few samples were held out for the level.
         """
-        if not is_number(level) or not 0 < level < 1:
+        if not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
         answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
         residuals = getattr(self, "_residuals", np.empty(0))

@@ -7,18 +7,20 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import Interval as Within
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Floats, Integers
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
 from dbgsom_core.estimators.components import AUTO, computed
-from dbgsom_core.estimators.samples import is_integer, is_number
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
@@ -29,6 +31,12 @@ _MEASURES = {
     "vq": ("quantization_error", "topographic_error"),
     "classifier": ("quantization_error", "topographic_error", "accuracy"),
     "regressor": ("quantization_error", "topographic_error", "r2"),
+}
+_SHARE = [Within(Real, 0, 1, closed="neither")]
+_CONSTRAINTS = {
+    "n": [Within(Integral, 1, None, closed="left")],
+    "share": _SHARE,
+    "level": _SHARE,
 }
 
 
@@ -47,30 +55,8 @@ class Resampling:
     n_jobs: int | None = None
     callback: Callable[[EpochRecord], None] | None = None
 
-    def check(self) -> None:
-        """Raise ValueError for a value out of range."""
-        if not is_integer(self.n) or self.n < 1:
-            raise ValueError(f"n must be an integer of at least 1, not {self.n!r}")
-        for name in ("share", "level"):
-            value = getattr(self, name)
-            if not is_number(value) or not 0 < value < 1:
-                raise ValueError(f"{name} must be a number between 0 and 1, not {value!r}")
-
-    @property
-    def workers(self) -> int:
-        """Number of threads."""
-        if self.n_jobs is None:
-            return 1
-        if self.n_jobs < 1:
-            return max(1, available_threads() + 1 + int(self.n_jobs))
-        return int(self.n_jobs)
-
-    def measures_for(self, kind: str) -> Mapping[str, Any]:
-        """Return the measures for a kind of estimator, by name."""
-        if isinstance(self.measures, Mapping):
-            return self.measures
-        names = _MEASURES[kind] if self.measures is None else self.measures
-        return {name: get_registry().find("measure", name)() for name in names}
+    def __post_init__(self) -> None:
+        validate_parameter_constraints(_CONSTRAINTS, vars(self), caller_name="stability")
 
 
 @dataclass(frozen=True)
@@ -83,6 +69,7 @@ class Reference:
     labels: NDArray[Any]  # (n,)
     kind: str
     n_neurons: int
+    measures: Mapping[str, Any]
     pairs: tuple[Integers, Integers]  # rows of samples that are compared for the repeatability
 
     def rows(self, rows: Integers) -> tuple[Any, Any]:
@@ -95,9 +82,7 @@ class Refit(NamedTuple):
     """A map fitted to a subsample, compared with the reference."""
 
     size: int  # neurons
-    near: (
-        Floats  # (K, K): by pair of neurons, the share of their samples' pairs that are neighbours
-    )
+    near: Floats  # (K, K): of the pairs of samples of two neurons, the share that are neighbours
     chance: float  # this share of all pairs
     agreement: Floats | None  # (K,): share of each neuron's samples with the same label
     measures: dict[str, float]  # of the samples left out
@@ -106,42 +91,42 @@ class Refit(NamedTuple):
 
 def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) -> Stability:
     """Return the stability of a fitted estimator, see `FittedMap.stability`."""
-    resampling.check()
     X, y = indexable(computed(X), computed(y))
-    kind = estimator._kind
-    units, labels = estimator.bmu(X), estimator.predict(X)
+    units = estimator.bmu(X)
     n_neurons = len(estimator.som_map_)
-    pairs = _pairs_of_samples(len(units), resampling.random_state)
-    reference = Reference(X, y, units, labels, kind, n_neurons, pairs)
-    measures = resampling.measures_for(kind)
-    bounds = {name: measure.bounds for name, measure in measures.items()}
-    workers = resampling.workers
+    reference = Reference(
+        X=X,
+        y=y,
+        units=units,
+        labels=estimator.predict(X),
+        kind=estimator._kind,
+        n_neurons=n_neurons,
+        measures=_measures(resampling.measures, estimator._kind),
+        pairs=_pairs_of_samples(len(units), resampling.random_state),
+    )
+    workers = _count_workers(resampling.n_jobs)
     if is_vertical(estimator._parts):  # filters of warnings for child maps are not thread-safe
         workers = 1
     template = _template(estimator, resampling.callback, workers)
 
     def refit(rows: Integers) -> Refit:
         model = clone(template).fit(*reference.rows(rows))
-        return _compare(reference, model, rows, measures)
+        return _compare(reference, model, rows)
 
-    strata = _strata(reference)
-    samples = subsamples(strata, resampling.n, resampling.share, resampling.random_state)
-    pool = ThreadPoolExecutor(workers)
-    try:
-        with warnings.catch_warnings(), one_blas_thread():
-            warnings.simplefilter("ignore")  # the fit of the map itself has warned
-            refits = list(pool.map(refit, samples))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-    links, hits = estimator.som_map_.edges(), np.bincount(units, minlength=n_neurons)
-    first, second = links[:, 0], links[:, 1]
-    agreements = [refit.agreement for refit in refits if refit.agreement is not None]
     share, level = resampling.share, resampling.level
+    samples = subsamples(_strata(reference), resampling.n, share, resampling.random_state)
+    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings(), one_blas_thread():
+        warnings.simplefilter("ignore")  # the fit of the map itself has warned
+        refits = list(pool.map(refit, samples))
+
+    links = estimator.som_map_.edges()
+    first, second = links[:, 0], links[:, 1]
+    hits = np.bincount(units, minlength=n_neurons)
+    agreements = [refit.agreement for refit in refits if refit.agreement is not None]
     intervals = {}
     for name in refits[0].measures:
         values = [refit.measures[name] for refit in refits]
-        intervals[name] = interval(values, share, level, bounds[name])
+        intervals[name] = interval(values, share, level, reference.measures[name].bounds)
     return Stability(
         links=links,
         link_shares=np.mean([refit.near[first, second] for refit in refits], axis=0),
@@ -157,14 +142,26 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
     )
 
 
+def _measures(given: Mapping[str, Any] | Sequence[str] | None, kind: str) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    names = _MEASURES[kind] if given is None else given
+    return {name: get_registry().find("measure", name)() for name in names}
+
+
+def _count_workers(n_jobs: int | None) -> int:
+    """Return the number of threads for ``n_jobs``, whose negative values count from the end."""
+    if n_jobs is None:
+        return 1
+    if n_jobs < 1:
+        return max(1, available_threads() + 1 + int(n_jobs))
+    return int(n_jobs)
+
+
 def _template(estimator: Any, callback: Any, workers: int) -> Any:
     """Return an unfitted estimator for refits."""
     template = clone(estimator).set_params(
-        callbacks=None if callback is None else [callback],
-        checkpoint=None,
-        verbose=0,
-        warm_start=False,
-        calibration=None,
+        callbacks=callback, checkpoint=None, verbose=0, warm_start=False, calibration=None
     )
     if template.spreading_factor == AUTO:  # all of one size
         template.spreading_factor = estimator.spreading_factor_
@@ -191,34 +188,31 @@ def _pairs_of_samples(n: int, seed: int) -> tuple[Integers, Integers]:
     return first, (first + step + 1) % n
 
 
-def _compare(
-    reference: Reference, model: Any, rows: Integers, measures: Mapping[str, Any]
-) -> Refit:
+def _compare(reference: Reference, model: Any, rows: Integers) -> Refit:
     """Compare a map that was fitted to some rows with the reference."""
     from scipy.stats import rankdata  # slow to import
 
     hops, units = model.som_map_.hops, model.bmu(reference.X)
-    beside = (hops <= 1).astype(np.float64)
+    is_near = (hops <= 1).astype(np.float64)
     counts = np.zeros((reference.n_neurons, len(hops)))  # samples by neuron of both maps
     np.add.at(counts, (reference.units, units), 1.0)
-    pairs = np.outer(counts.sum(axis=1), counts.sum(axis=1))
-    near = counts @ beside @ counts.T
+    hits = counts.sum(axis=1)
+    pairs = np.outer(hits, hits)
+    near = counts @ is_near @ counts.T
     won = counts.sum(axis=0)
     total = won.sum()
     first, second = reference.pairs
     return Refit(
         size=len(hops),
         near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
-        chance=float((won @ beside @ won - total) / (total * (total - 1))),
-        agreement=_agreement(reference, model),
-        measures=_measured(reference, model, rows, measures),
+        chance=float((won @ is_near @ won - total) / (total * (total - 1))),
+        agreement=None if reference.kind == "regressor" else _agreement(reference, model),
+        measures=_measured(reference, model, rows),
         ranks=rankdata(hops[units[first], units[second]]),
     )
 
 
-def _agreement(reference: Reference, model: Any) -> Floats | None:
-    if reference.kind == "regressor":
-        return None
+def _agreement(reference: Reference, model: Any) -> Floats:
     labels = model.predict(reference.X)
     agrees = np.asarray(labels == reference.labels)
     if reference.kind == "vq":  # numbers of clusters are matched first
@@ -234,28 +228,27 @@ def _agreement(reference: Reference, model: Any) -> Floats | None:
     return shares
 
 
-def _measured(
-    reference: Reference, model: Any, rows: Integers, measures: Mapping[str, Any]
-) -> dict[str, float]:
-    # Values on the samples that the model was not fitted to.
+def _measured(reference: Reference, model: Any, rows: Integers) -> dict[str, float]:
+    """Return the measures on the samples that the model was not fitted to."""
     unseen = np.setdiff1d(np.arange(len(reference.units)), rows)
     if len(unseen) == 0:
         return {}
     X, y = reference.rows(unseen)
-    if y is not None:
-        y = np.asarray(y)
     evaluation = model.evaluate(X, y=y, predictions=model.predict(X))
     evaluation = replace(evaluation, training_of=lambda: model.evaluate(*reference.rows(rows)))
-    return {name: float(measure.compute(evaluation)) for name, measure in measures.items()}
+    values = {}
+    for name, measure in reference.measures.items():
+        values[name] = float(measure.compute(evaluation))
+    return values
 
 
 def _rank_correlations(refits: Sequence[Refit]) -> list[float]:
     # Of each two refits in turn, whose samples are disjoint where the share is one half.
-    found = []
-    for one, other in zip(refits[::2], refits[1::2], strict=False):
-        if np.ptp(one.ranks) > 0 and np.ptp(other.ranks) > 0:
-            found.append(float(np.corrcoef(one.ranks, other.ranks)[0, 1]))
-    return found
+    correlations = []
+    for first, second in zip(refits[::2], refits[1::2], strict=False):
+        if np.ptp(first.ranks) > 0 and np.ptp(second.ranks) > 0:
+            correlations.append(float(np.corrcoef(first.ranks, second.ranks)[0, 1]))
+    return correlations
 
 
 def subsamples(strata: Integers, n: int, share: float, seed: int) -> Iterator[Integers]:

@@ -85,11 +85,11 @@ def test_it_is_a_parameter_that_files_and_clones_keep(given, uneven, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("even", "class_weight must be None, 'balanced' or a dict"),
-        (3, "class_weight must be None, 'balanced' or a dict"),
-        ({0: -1}, "numbers of at least 0, not {0: -1}"),
-        ({0: np.nan}, "numbers of at least 0"),
-        ({0: "2"}, "numbers of at least 0"),
+        ("even", "'class_weight' parameter of SomClassifier must be a str among {'balanced'}"),
+        (3, "'class_weight' parameter of SomClassifier must be a str among {'balanced'}"),
+        ({0: -1}, "Negative values in data passed to `sample_weight`"),
+        ({0: np.nan}, "Input sample_weight contains NaN"),
+        ({0: "two"}, "could not convert string to float"),
         ({1: 2, "maybe": 2}, "names 'maybe', which is no class of these samples .0, 1.: leave"),
     ],
 )

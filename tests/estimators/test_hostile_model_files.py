@@ -96,7 +96,7 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
     ("place", "value", "message"),
     [
         ("params.init", obj(SCALER, with_mean=True), "not on the list"),
-        ("params.epochs", -1, "epochs must be an integer of at least 1"),
+        ("params.epochs", -1, "must be an int in the range"),
         ("class", "Popen", "unknown estimator: 'Popen'"),
         ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
         ("fitted._novelty", obj(SCALER), r"_novelty must be calibration, not a sklearn"),

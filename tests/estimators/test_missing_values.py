@@ -38,7 +38,9 @@ def test_imputing_beats_column_means(digits):
 def test_rows_and_columns_without_any_value_are_named(iris):
     X = iris[0].copy()
     X[[3, 7]] = np.nan
-    with pytest.raises(ValueError, match=r"all values are missing in row 3, 7 of X: leave such"):
+    with pytest.raises(
+        ValueError, match=r"all values are missing in row 3 of X and in 1 more: leave"
+    ):
         SomVQ().fit(X)
     X = iris[0].copy()
     X[:, 2] = np.nan

@@ -85,7 +85,7 @@ def test_rows_of_what_fit_takes_are_taken(kind, few):
 def test_what_fit_refuses_is_refused():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         SomClassifier().plan(X, np.zeros(40))
-    with pytest.raises(ValueError, match="epochs must be an integer"):
+    with pytest.raises(ValueError, match="'epochs' parameter of SomVQ must be"):
         SomVQ(epochs=0).plan(X)
     with pytest.raises(ValueError, match="all values are missing"):
         SomVQ().plan(np.full((50, 2), np.nan))

@@ -74,7 +74,6 @@ def test_links_across_the_sides_of_a_torus_stand_out_at_both(grid, iris):
     assert beyond.sum() >= 2 * (4 + 5)
     across = som.plot(layout="pca").collections[0].get_segments()
     assert len(across) == len(som.som_map_.edges())
-    assert "on a torus" in som._repr_html_()
 
 
 def test_features_are_drawn_by_their_names(iris):

@@ -115,9 +115,9 @@ def test_what_was_tried_is_printed_as_a_table():
         [SizeTried(0.2, 9, 1.25, 0.25, 0.0625), SizeTried(0.5, 80, 1.00012345, 0.0, 0.0)]
     )
     assert repr(tried).splitlines() == [
-        "spreading_factor  neurons  loss  excess   error",
-        "             0.2        9  1.25    0.25  0.0625",
-        "             0.5       80     1       0       0  <- chosen",
+        "spreading_factor  neurons        loss      excess       error",
+        "             0.2        9        1.25        0.25      0.0625",
+        "             0.5       80           1           0           0  <- chosen",
     ]
     assert tried.chosen is tried[1]
     again = pickle.loads(pickle.dumps(tried))

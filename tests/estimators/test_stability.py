@@ -136,9 +136,9 @@ def test_regressors_and_child_maps_have_one_too(blobs):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"n": 0}, "n must be an integer of at least 1"),
-        ({"share": 1.0}, "share must be a number between 0 and 1"),
-        ({"level": 0}, "level must be a number between 0 and 1"),
+        ({"n": 0}, "'n' parameter of stability must be an int in the range"),
+        ({"share": 1.0}, "'share' parameter of stability must be a float in the range"),
+        ({"level": 0}, "'level' parameter of stability must be a float in the range"),
         ({"measures": ["acuracy"]}, "did you mean 'accuracy'"),
     ],
 )
