@@ -17,6 +17,7 @@ import pluggy
 
 from dbgsom_core.engine.runtime import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, DatasetComponent, Table
 from dbgsom_core.interfaces.engine import (
@@ -69,7 +70,6 @@ from dbgsom_core.interfaces.trackers import (
     TrackerComponent,
 )
 from dbgsom_core.interfaces.version import API_VERSION
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.tables import is_unit
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer

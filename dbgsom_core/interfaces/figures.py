@@ -236,7 +236,7 @@ class Html:
         OSError
             It cannot be written.
         """
-        from dbgsom_core.tables.safe_files import write_atomically
+        from dbgsom_core.files import write_atomically
 
         if Path(path).is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file in it")

@@ -19,9 +19,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import masked, without_secrets
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -34,6 +34,7 @@ from dbgsom_core.config.load import merged
 from dbgsom_core.config.sections import Problems, plain
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
+from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
@@ -47,7 +48,6 @@ from dbgsom_core.runs.stored_runs import (
     is_complete,
     with_rows,
 )
-from dbgsom_core.tables.safe_files import write_atomically
 from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
+from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
@@ -86,7 +87,6 @@ from dbgsom_core.runs.results import (
     warnings_as_notes,
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
-from dbgsom_core.tables.safe_files import to_disk
 from dbgsom_core.training.parts import fit_metric, start_problem
 from dbgsom_core.training.targets import encode_classes
 
