@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import UnfitError, described
+from dbgsom_core.interfaces.checks import CHECKS
 from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
@@ -132,3 +133,14 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
             fits = is_column(cells) and cells.ndim == 1
             check(fits, f"{kind} '{name}' as {described(cells)} for {n} samples")
     return answer
+
+
+def _check_loaded(dataset: Any, answer: Any) -> Data:
+    return check_data(answer)
+
+
+def _check_opened(dataset: Any, answer: Any) -> Data | None:
+    return None if answer is None else check_data(answer, in_memory=False)
+
+
+CHECKS["dataset"] = {"load": _check_loaded, "opened": _check_opened}

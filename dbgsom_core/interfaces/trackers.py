@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.files import open_regular, write_atomically
+from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 
@@ -411,3 +412,17 @@ def _logged(path: Path) -> set[tuple[str, int]]:
             known = json.loads(line)
             found |= {(name, int(known["epoch"])) for name in known["metrics"]}
     return found
+
+
+def _check_observer(tracker: Any, answer: Any) -> Any:
+    if answer is None or isinstance(answer, type):
+        refuse(answer, "an object with lifecycle hooks")
+    return answer
+
+
+CHECKS["tracker"] = {
+    "observer": _check_observer,
+    "how_to_open": returns(str),
+    "reachable": returns(str),
+    "page": returns(Page),
+}
