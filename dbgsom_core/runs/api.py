@@ -53,7 +53,7 @@ from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.persistence import FittedModel
     from dbgsom_core.runs.pipeline import Outcome
 
 Overrides = Mapping[str, Any] | Sequence[str]

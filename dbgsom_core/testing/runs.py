@@ -19,7 +19,6 @@ from sklearn.utils import Tags, TargetTags, get_tags
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
@@ -40,6 +39,7 @@ from dbgsom_core.interfaces.trackers import (
     SweepView,
     Variant,
 )
+from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import fixtures
