@@ -53,6 +53,55 @@ FORMAT = 3
 Facts = Mapping[str, str]
 
 
+class Stored(NamedTuple):
+    """What a checkpoint file holds."""
+
+    facts: Facts
+    states: States
+    random: Any  # the state of the estimator's generator, if it has one
+
+
+def read_checkpoint(path: Path) -> Stored | None:
+    """Return what a file holds; None where there is no file."""
+    try:
+        with open_archive(path) as archive:
+            header = archive.header
+            if header["checkpoint"] != FORMAT:
+                raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
+            states = {}
+            for neurons, plain in header["states"]:
+                states[tuple(map(int, neurons))] = read_state(from_plain(plain, archive.take))
+            random = from_plain(header["random"], archive.take)
+            return Stored(dict(header["facts"]), states, random)
+    except FileNotFoundError:
+        return None
+    except (ArchiveError, OSError) as error:
+        raise CheckpointError(
+            f"{path} {printable_line(error)}; remove it to train from the beginning"
+        ) from error
+
+
+def write_checkpoint(path: Path, facts: Facts, states: States, random: Any = None) -> None:
+    """Write facts and states, and the state of a generator, for `read_checkpoint`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        header = {
+            "checkpoint": FORMAT,
+            "facts": dict(facts),
+            "random": to_plain(random, arrays),
+            "states": [
+                [list(neurons), to_plain(write_state(state), arrays, "what growth remembers")]
+                for neurons, state in states.items()
+            ],
+        }
+    except NotPlainError as error:
+        raise PluginError(
+            f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
+            "plain values and arrays of numbers"
+        ) from error
+    write_archive(path, header, arrays)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Path and interval of a fit's checkpoints."""
@@ -82,18 +131,19 @@ class Checkpoints:
         remains = f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
         for left in self.path.parent.glob(remains):
             left.unlink(missing_ok=True)  # of a process killed while writing
+        generator = random_state if isinstance(random_state, np.random.RandomState) else None
         states: States = {}
-        stored = self._read()
+        stored = read_checkpoint(self.path)
         if stored is not None:
             self._check_same(stored.facts, facts)
             states = stored.states
-            if stored.random is not None and isinstance(random_state, np.random.RandomState):
-                random_state.set_state(stored.random)
+            if generator is not None and stored.random is not None:
+                generator.set_state(stored.random)
             epochs = sum(len(state.history) for state in states.values())
             log.info("training goes on after %d epochs, from %s", epochs, self.path)
 
         def write(states: States) -> None:
-            self._write(facts, states, random_state)
+            self._write(facts, states, generator)
 
         return Checkpointer(states, write, self.seconds)
 
@@ -110,25 +160,12 @@ class Checkpoints:
                 "from the beginning"
             )
 
-    def _write(self, facts: Facts, states: States, random_state: Any) -> None:
-        arrays: dict[str, NDArray[Any]] = {}
-        header: dict[str, Any] = {"checkpoint": FORMAT, "facts": dict(facts), "random": None}
-        if isinstance(random_state, np.random.RandomState):
-            header["random"] = to_plain(random_state.get_state(), arrays)
-        try:
-            header["states"] = [
-                [list(path), to_plain(write_state(state), arrays, "what growth remembers")]
-                for path, state in states.items()
-            ]
-        except NotPlainError as error:
-            raise PluginError(
-                f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
-                "plain values and arrays of numbers"
-            ) from error
+    def _write(self, facts: Facts, states: States, generator: np.random.RandomState | None) -> None:
+        random = None if generator is None else generator.get_state()
         try:
             if self.first is not None:
                 self.first()
-            write_archive(self.path, header, arrays)
+            write_checkpoint(self.path, facts, states, random)
         except OSError as error:
             if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))
@@ -136,33 +173,6 @@ class Checkpoints:
                     f"checkpoint {self.path} cannot be written ({error}); training goes on without",
                     stacklevel=callers_level(),
                 )
-
-    def _read(self) -> Stored | None:
-        """Return what the file holds; None where there is no file."""
-        try:
-            with open_archive(self.path) as archive:
-                header, take = archive.header, archive.take
-                if header["checkpoint"] != FORMAT:
-                    raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
-                states = {
-                    tuple(map(int, path)): read_state(from_plain(state, take))
-                    for path, state in header["states"]
-                }
-                return Stored(dict(header["facts"]), states, from_plain(header["random"], take))
-        except FileNotFoundError:
-            return None
-        except (ArchiveError, OSError) as error:
-            raise CheckpointError(
-                f"{self.path} {printable_line(error)}; remove it to train from the beginning"
-            ) from error
-
-
-class Stored(NamedTuple):
-    """What a checkpoint file holds."""
-
-    facts: Facts
-    states: States
-    random: Any  # the state of the estimator's generator, if it has one
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,7 @@ class Snapshot(Checkpoints):
         self._write({}, {(): state}, None)
 
     def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        stored = self._read()
+        stored = read_checkpoint(self.path)
         if stored is None:
             raise CheckpointError(f"there is no {self.path}")
         state = stored.states[()]
