@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -298,11 +299,15 @@ class GrowthFilm:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder, self._last = folder, 0
-        self._frames: dict[int, NDArray[np.float32]] = {}
+        frames = {}
+        for path in () if folder is None else folder.glob("*.npy"):
+            with suppress(OSError, ValueError, EOFError):  # a process died while it was written
+                frames[int(path.stem)] = np.load(path, allow_pickle=False)
+        self._frames: dict[int, NDArray[np.float32]] = dict(sorted(frames.items()))
 
     def __call__(self, epoch: EpochRecord) -> None:
         """Record the prototypes of an epoch, as a callback of the estimator."""
-        if epoch.epoch <= self._last:
+        if epoch.epoch <= self._last or epoch.epoch == 1:  # of another fit
             self._frames.clear()
         self._last = epoch.epoch
         interval = math.ceil(epoch.epochs / _FRAMES)
@@ -319,15 +324,7 @@ class GrowthFilm:
     @property
     def frames(self) -> dict[int, NDArray[np.float32]]:
         """The prototypes of each recorded epoch, also of an interrupted process."""
-        frames = dict(self._frames)
-        first = min(self._frames, default=self._last)
-        for path in () if self._folder is None else self._folder.glob("*.npy"):
-            if path.stem.isdecimal() and int(path.stem) < first:
-                try:
-                    frames[int(path.stem)] = np.load(path, allow_pickle=False)
-                except (OSError, ValueError, EOFError):
-                    continue  # the process died while it was written
-        return dict(sorted(frames.items()))
+        return dict(self._frames)
 
 
 def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:

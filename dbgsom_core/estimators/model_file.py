@@ -65,7 +65,7 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.groups import Density, MicroClusters
+from dbgsom_core.training.groups import Density
 from dbgsom_core.training.labelling import FittedLabeller
 from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
 from dbgsom_core.training.state import parse_record
@@ -182,9 +182,13 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
+    return _load(path, _read)
+
+
+def _load(path: str | PathLike[str], read: Callable[..., Any]) -> Any:
     try:
         with open_archive(Path(path)) as archive:
-            return _read(archive.header, archive.take)
+            return read(archive.header, archive.take)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
     except UnknownNameError as error:
@@ -197,9 +201,12 @@ def load(path: str | PathLike[str]) -> Any:
 
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
-    loaded = load(path)
-    if isinstance(loaded, FittedModel) and not loaded.steps:
-        loaded = loaded.estimator
+
+    def read(header: Mapping[str, Any], take: Take) -> Any:
+        # The columns of a run's tables are not part of an estimator.
+        return _read({**header, "columns": None}, take)
+
+    loaded = _load(path, read)
     if not isinstance(loaded, cls):
         raise ModelFileError(
             f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
@@ -408,9 +415,13 @@ def _read_estimator(stored: Mapping[str, Any], read: Read) -> Any:
     estimator._parts = estimator.check_parts(())
     metric = _read_state(stored, "metric", read)
     estimator._metric = restore_metric(estimator._parts.metric, metric)
-    _check_clusters(estimator._memory, tree.weights)
-    calls = estimator._metric.calls
-    estimator._density = Density.from_clusters(estimator._memory, tree.weights, calls)
+    calls, clusters = estimator._metric.calls, estimator._memory
+    units = clusters.units
+    if units is None or not ((units >= 0) & (units < len(tree))).all():
+        raise ArchiveError("holds summaries of leaves that do not exist")
+    if clusters.X.shape[1] != sizes["D"]:
+        raise ArchiveError("holds summaries of other columns than its prototypes")
+    estimator._density = Density.from_clusters(clusters, tree.weights, calls)
     estimator._answering = None  # of a labeller that labels neurons only
     answers_shape = estimator.leaf_labels_.shape[1:]
     labeller = _read_state(stored, "labeller", read)
@@ -514,14 +525,6 @@ def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLa
         if codes.max() >= len(classes) or (classes[codes] != labels).any():
             raise ArchiveError("holds summaries of unknown classes")
     return fitted
-
-
-def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
-    units = clusters.units
-    if units is None or not ((units >= 0) & (units < len(prototypes))).all():
-        raise ArchiveError("holds summaries of leaves that do not exist")
-    if clusters.X.shape[1] != prototypes.shape[1]:
-        raise ArchiveError("holds summaries of other columns than its prototypes")
 
 
 # ------------------------------------------------------------------------- models with steps

@@ -27,7 +27,7 @@ from pydantic import (
 from scipy.sparse import issparse
 
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.checks import CHECKS, Check, refuse, returns
+from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import Death, Insert, SomMap
 
@@ -114,15 +114,6 @@ def numbers(
     return array
 
 
-def _like(number: int, what: str) -> Check:
-    """Return a check for finite numbers of the shape of an argument, by its place."""
-
-    def check(component: Any, answer: Any, *given: Any) -> NDArray[Any]:
-        return numbers(answer, given[number].shape, what)
-
-    return check
-
-
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return distances of this shape: finite and, but for rounding, not negative."""
     array = numbers(answer, shape, "float distances", kinds="f")
@@ -181,6 +172,10 @@ def _prepared(metric: Any, answer: Any, X: Any, *state: Any) -> Any:
 def _centred(metric: Any, answer: Any, means: NDArray[Any]) -> NDArray[Any]:
     gaps = np.isnan(means).any()  # of features that no sample has
     return (shaped if gaps else numbers)(answer, means.shape, "prototypes")
+
+
+def _formed(metric: Any, answer: Any, *given: Any) -> NDArray[Any]:
+    return numbers(answer, given[-1].shape, "prototypes")
 
 
 def _params(metric: Any, answer: Any) -> NDArray[Any]:
@@ -393,7 +388,7 @@ CHECKS.update(
         "prepare": _prepared,
         "centre": _centred,
         "fit": _learned,
-        "form": _like(-1, "prototypes"),
+        "form": _formed,
         "scalar_params": _params,
     },
     kernel={"weight": _weights},
@@ -429,7 +424,7 @@ _Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Attributes(BaseModel):
-    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(strict=True)
 
 
 class _MetricAttributes(_Attributes):
