@@ -244,10 +244,13 @@ def _between(metric: Any, X: NDArray[Any], others: NDArray[np.float64]) -> NDArr
 
 
 def _weights(kernel: Any, answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
-    least = -np.inf if kernel.inhibits else 0.0
-    weights = numbers(answer, hops.shape[:1], "weights", least)
+    weights = numbers(answer, hops.shape[:1], "weights")
     if not weights.size:
         return weights
+    if weights.min() < 0 and not kernel.inhibits:
+        raise UnfitError(
+            f"returned the weight {weights.min():g}; expected at least 0, or say inhibits = True"
+        )
     numbers(weights[0], (), "a winner's weight, at no hops,", *_WINNER)
     falls = not (kernel.rises or kernel.inhibits or kernel.reads == "offsets")
     grows = np.diff(weights).max(initial=0.0) > 1e-12 * weights[0]

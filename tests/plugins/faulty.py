@@ -174,7 +174,7 @@ def raising(self):
 
 gauss = Kernel.weight
 POWER = {"power": Field(default=1.0, exclude=True, description="x")}
-fault(Kernel, "weights", "expected finite numbers of at least 0",
+fault(Kernel, "weights", "expected at least 0, or say inhibits = True",
       weight=lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w))  # fmt: skip
 fault(Kernel, "weights", "that grow with the hops", weight=lambda self, h, w: 1.0 + h / w)
 fault(Kernel, "weights", "without chance and whatever else is asked",

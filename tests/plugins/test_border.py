@@ -86,7 +86,7 @@ def fit(iris, **parts):
 WRONG = [
     ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], r"expected weights of shape \(3,\)"),
     ("kernel", "weight", lambda h, w: np.full(len(h), np.nan), "nan to nan; expected finite"),
-    ("kernel", "weight", lambda h, w: -np.ones(len(h)), "from -1 to -1; expected .* of at least 0"),
+    ("kernel", "weight", lambda h, w: -np.ones(len(h)), "weight -1; expected at least 0"),
     ("kernel", "weight", lambda h, w: h, "a winner's weight, at no hops, from 0 to 0"),
     ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
     ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "distances from -1 to"),
