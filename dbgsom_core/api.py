@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SweepView,
         TrackerComponent,
     )
+    from dbgsom_core.files import open_regular, write_atomically
     from dbgsom_core.interfaces.component import Component, Nested
     from dbgsom_core.interfaces.context import Context
     from dbgsom_core.interfaces.engine import (
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
         topographic_product,
     )
     from dbgsom_core.tables import Columns
-    from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 __all__ = [
     "API_VERSION",
@@ -178,7 +178,7 @@ _NAMES = {  # by module
     "som_map.som_map": "Change Death Insert SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "tables": "Columns",
-    "tables.safe_files": "open_regular write_atomically",
+    "files": "open_regular write_atomically",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

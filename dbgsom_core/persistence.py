@@ -1,4 +1,8 @@
-"""Save, load and use fitted models: one file, without pickle; nothing in it is run."""
+"""Save, load and use fitted models: one file, without pickle; nothing in it is run.
+
+The file of a run's model is the map's file with the columns of the run's tables, whose class is
+added to the allow-list here.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,39 @@ import numpy as np
 
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.answers import Table, columns_of_answers, select_columns
+from dbgsom_core.estimators.archive import STORED_CLASSES
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.tables import is_unit
 from dbgsom_core.training.parts import PARTS
 
 __all__ = ["FORMAT", "FittedModel", "answer_table", "distributions", "load", "save"]
+
+
+def _are_columns(columns: Any) -> bool:
+    names = set(columns.names)
+    unique = 0 < len(names) == len(columns.names)
+    known = {*columns.categories, *columns.dates} <= names
+    return unique and known and all(is_unit(unit) for unit in (columns.units or {}).values())
+
+
+STORED_CLASSES["columns"] = StoredType(
+    "dbgsom_core.tables.columns:Columns",
+    {
+        "names ids dropped na_values": "tuple of text",
+        "categories dates": "mapping of tuple of text",
+        "target": "text | none",
+        "decimal": "'.' | ','",
+        "dtype": "'float64' | 'float32'",
+        "thousands?": "text",
+        "units?": "mapping of text | none",
+        "annotations?": "tuple of text",
+    },
+    fits=_are_columns,
+)
 
 
 def distributions(model: Any) -> dict[str, str]:

@@ -27,9 +27,10 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import schema_text
 from dbgsom_core.config.show import Explained, Side, as_yaml, differences, dump_inline, explain
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.folder import RunFiles, find_experiments
 from dbgsom_core.runs.stored_runs import find_folder, find_run
-from dbgsom_core.tables.safe_files import exists, read_at_most, write_atomically
+from dbgsom_core.tables.safe_files import exists, read_at_most
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile

@@ -5,7 +5,8 @@ is never larger than the file; the checksums of the zip detect damage.
 
 *Plain* values can be stored: None, bool, int, float, str, lists, tuples and mappings of them,
 dtypes and numpy arrays of numbers, text or dates; and objects of the classes on the allow-list,
-attribute by attribute. The allow-list describes attributes in the type language of `StoredType`.
+attribute by attribute. A class has one description, a `StoredType`, which `to_plain` and
+`from_plain` both ask.
 """
 
 from __future__ import annotations
@@ -17,28 +18,32 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import comb
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.tables import is_unit
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
-_MAGIC = b"\x93NUMPY\x01\x00"
-_NPY_HEADER = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer
-    rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
-    rb"'shape': \((\d{0,18}(?:, \d{1,18}){0,3}),?\), \} *\n"
-)
+_KINDS = "biufSUMm"  # numbers, text and dates, in numpy's letters
+_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
+_MOST_POLYNOMIALS = 10**6  # columns of a prepare step, each of which takes memory
 
 
 class ArchiveError(ValueError):
     """A file cannot be used; the message is a sentence without its subject, the file's name."""
+
+
+class NotPlainError(TypeError):
+    """A value has no plain form, or a plain form is of a value that files may not hold."""
+
+
+# ----------------------------------------------------------------------------------- files
 
 
 def write_archive(
@@ -62,11 +67,10 @@ class Archive:
         self._zip = zipfile.ZipFile(file)
         members = self._zip.infolist()
         self._members = {member.filename: member for member in members}
-        if len(self._members) < len(members):
-            raise ArchiveError("holds a member twice")
         # A zip bomb is compressed, or lets many members stand on the same bytes.
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ArchiveError("is compressed, which no model file is")
+        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not stored or len(self._members) < len(members):
+            raise ArchiveError("is compressed or holds a member twice, as no model file does")
         if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
             raise ArchiveError("says that it holds more bytes than it has: it is cut short")
         if "header.npy" not in self._members:
@@ -79,26 +83,16 @@ class Archive:
         if member is None:
             raise ArchiveError(f"has no array {name!r}, or refers to it twice")
         with self._zip.open(member) as stream:
-            start = stream.read(len(_MAGIC) + 2)
-            header = _NPY_HEADER.fullmatch(stream.read(int.from_bytes(start[-2:], "little")))
-            if start[:-2] != _MAGIC or header is None:
-                raise ArchiveError(f"holds {name!r}, which is no array of plain values")
-            dtype, order = np.dtype(header[1].decode()), "F" if header[2] == b"True" else "C"
-            shape = tuple(int(n) for n in header[3].decode().split(", ") if n)
-            size = math.prod(shape) * dtype.itemsize
-            if size != member.file_size - stream.tell():
-                raise ArchiveError(f"says that {name!r} has shape {shape}, unlike its size")
-            content = np.empty(size, dtype=np.uint8)
-            if stream.readinto(content.data) < size or stream.read(1):  # type: ignore[attr-defined]
-                raise ArchiveError(f"is cut short within {name!r}")
-        array: NDArray[Any] = content.view(dtype).reshape(shape, order=order)  # type: ignore[call-overload]
-        array = array.astype(dtype.newbyteorder("="), copy=False)
-        largest = {"U": 0x10FFFF, "b": 1}.get(dtype.kind)  # beyond which numpy itself fails
-        if largest is not None:
-            codes = array.ravel(order="K").view(np.uint8 if dtype.kind == "b" else np.uint32)
-            if codes.max(initial=0) > largest:
-                raise ArchiveError(f"holds {name!r}, whose bytes are no {dtype.name}")
-        return array
+            npy.read_magic(stream)
+            shape, is_fortran, dtype = npy.read_array_header_1_0(stream)
+            content = bytearray(stream.read())  # at most as long as the file
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.kind not in _KINDS or not dtype.itemsize or size != len(content):
+            raise ArchiveError(f"says that {name!r} is {dtype}, shape {shape}, unlike its bytes")
+        if dtype.kind == "b":  # numpy counts on bytes that are 0 or 1
+            content = bytearray(np.frombuffer(content, np.uint8) != 0)
+        array = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+        return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 @contextmanager
@@ -124,42 +118,16 @@ def raise_archive_errors() -> Iterator[None]:
 
 def printable_line(message: object) -> str:
     """Return a message with text of a file as at most 500 printable characters."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(message))
-    return text if len(text) <= 500 else f"{text[:499]}…"
-
-
-Take = Callable[[str], NDArray[Any]]  # `Archive.take`
-Types = Mapping[str, StoredType]
-NO_OBJECTS: Types = {}
-_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
-
-
-class NotPlainError(TypeError):
-    """A value has no plain form, or a plain form is of a value that files may not hold."""
+    text = str(message)[:500]
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 # --------------------------------------------------------------------------- the allow-list
 
-CORE_TYPES = {
-    "columns": StoredType(
-        "dbgsom_core.tables.columns:Columns",
-        {
-            "names ids dropped na_values": "tuple of text",
-            "categories dates": "mapping of tuple of text",
-            "target": "text | none",
-            "decimal": "'.' | ','",
-            "dtype": "'float64' | 'float32'",
-            "thousands?": "text",
-            "units?": "mapping of text | none",
-            "annotations?": "tuple of text",
-        },
-        fits=lambda columns: (
-            0 < len(set(columns.names)) == len(columns.names)
-            and {*columns.categories, *columns.dates} <= {*columns.names}
-            and all(map(is_unit, (columns.units or {}).values()))
-        ),
-    ),
-    "summaries": StoredType(  # so named in model files
+# The closed list of classes of this package in model files, by the names used there. Packages above
+# add theirs when they are imported.
+STORED_CLASSES = {
+    "summaries": StoredType(
         "dbgsom_core.training.groups:MicroClusters",
         {
             "X": "float[M, D]",
@@ -177,33 +145,35 @@ CORE_TYPES = {
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
     ),
+    "range_scale": StoredType("dbgsom_core.estimators.samples:RangeScaler", None),
+    "standardize_joint": StoredType("dbgsom_core.estimators.samples:JointScaler", None),
 }
 
 
 def _bounds_polynomials(step: Any) -> bool:  # limits memory, which grows with the degrees
-    low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
-    if not 0 <= low <= high <= 99:
+    if not 0 <= step._min_degree <= step._max_degree <= 99:
         return False
-    more = 0 if step.interaction_only else 1
-    count = [comb(columns + more * (degree - 1), degree) for degree in range(1, high + 1)]
-    full, output = sum(count), sum(count[max(low, 1) - 1 :])
-    stored = step._n_out_full - step.include_bias, step.n_output_features_ - step.include_bias
-    return full <= 10**6 and stored == (full, output)
+    shape = {
+        "n_features": step.n_features_in_,
+        "max_degree": step._max_degree,
+        "interaction_only": step.interaction_only,
+        "include_bias": step.include_bias,
+    }
+    full = step._num_combinations(min_degree=0, **shape)
+    output = step._num_combinations(min_degree=step._min_degree, **shape)
+    stored = step._n_out_full, step.n_output_features_
+    return full <= _MOST_POLYNOMIALS and stored == (full, output)
 
 
 def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops do not check indices
+    for categories in step.categories_:
+        is_text = categories.dtype.kind in "OUS"
+        if not (is_text or np.array_equal(categories, np.unique(categories), equal_nan=True)):
+            return False
     lengths = [len(categories) for categories in step.categories_]
-    return (
-        lengths == list(step._n_features_outs)
-        and len(lengths) == step.n_features_in_
-        and not step._infrequent_enabled
-        and step.drop is step.drop_idx_ is step._drop_idx_after_grouping is None
-        and all(
-            categories.dtype.kind in "OUS"
-            or np.array_equal(categories, np.unique(categories), equal_nan=True)
-            for categories in step.categories_
-        )
-    )
+    fits = lengths == list(step._n_features_outs) and len(lengths) == step.n_features_in_
+    is_whole = step.drop is step.drop_idx_ is step._drop_idx_after_grouping is None
+    return fits and is_whole and not step._infrequent_enabled
 
 
 # Transformers that only do arithmetic with their attributes: these are no functions, estimators,
@@ -224,66 +194,78 @@ _SKLEARN_CHECKS: dict[str, Callable[[Any], bool]] = {  # not checked by scikit-l
     "OneHotEncoder": _encodes_within_columns,
     "FactorAnalysis": lambda step: len(step.components_) <= 4096,
 }
-SCIKIT_LEARN = {
-    (where := f"sklearn.{module}:{name}"): StoredType(where, None, fits=_SKLEARN_CHECKS.get(name))
-    for module, names in _SKLEARN_NAMES.items()
-    for name in names.split()
-}
-CORE_TYPES["range_scale"] = StoredType("dbgsom_core.estimators.samples:RangeScaler", None)
-CORE_TYPES["standardize_joint"] = StoredType("dbgsom_core.estimators.samples:JointScaler", None)
+SCIKIT_LEARN: dict[str, StoredType] = {}
+for _module, _names in _SKLEARN_NAMES.items():
+    for _name in _names.split():
+        _where = f"sklearn.{_module}:{_name}"
+        SCIKIT_LEARN[_where] = StoredType(_where, None, fits=_SKLEARN_CHECKS.get(_name))
 
 
 def stored_types() -> dict[str, StoredType]:
     """Return the allow-list of classes in model files, by the names used there."""
-    return {**get_registry().stored_types, **SCIKIT_LEARN, **CORE_TYPES}
+    return {**get_registry().stored_types, **SCIKIT_LEARN, **STORED_CLASSES}
 
 
 # --------------------------------------------------------------------------- values as JSON
+
+Take = Callable[[str], NDArray[Any]]  # `Archive.take`
+Types = Mapping[str, StoredType]
+NO_OBJECTS: Types = {}
 
 
 def to_plain(
     value: Any, arrays: dict[str, NDArray[Any]], where: str = "state", types: Types = NO_OBJECTS
 ) -> Any:
     """Return ``value`` as JSON data; arrays are moved to ``arrays`` and referred to by name."""
+
+    def inner(item: Any, end: str) -> Any:
+        return to_plain(item, arrays, where + end, types)
+
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, np.generic):
+        return inner(np.asarray(value), "") | {"$scalar": True}
     if isinstance(value, np.ndarray):
-        key, text = f"a{len(arrays)}", value.dtype == object
-        known = value.dtype.kind in "biufSUMm"
-        if not (known or (text and all(isinstance(item, str) for item in value.ravel()))):
-            raise NotPlainError(f"{where} is an array of objects other than numbers, text or dates")
-        arrays[key] = value.astype(str) if text else value
-        return {"$objects" if text else "$array": key}
+        form = "$array"
+        if value.dtype == object and all(isinstance(item, str) for item in value.ravel()):
+            form, value = "$objects", value.astype(str)
+        if value.dtype.kind not in _KINDS:
+            raise NotPlainError(f"{where} is an array of other objects than numbers, text or dates")
+        key = f"a{len(arrays)}"
+        arrays[key] = value
+        return {form: key}
     if isinstance(value, np.dtype):
         return {"$dtype": value.str}
     if isinstance(value, type) and issubclass(value, np.generic):
         return {"$dtype": np.dtype(value).str, "$type": True}
-    if isinstance(value, np.generic):
-        return to_plain(np.asarray(value), arrays, where, types) | {"$scalar": True}
-    if isinstance(value, (list, tuple)):
-        items = [to_plain(item, arrays, f"{where}[]", types) for item in value]
-        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, list):
+        return [inner(item, "[]") for item in value]
+    if isinstance(value, tuple):
+        return {"$tuple": inner([*value], "")}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        inside = {k: to_plain(item, arrays, f"{where}.{k}", types) for k, item in value.items()}
-        return {"$map": inside}
+        return {"$map": {key: inner(item, f".{key}") for key, item in value.items()}}
+    for name, stored in types.items():
+        if stored.means(type(value)):
+            problem = stored.mismatch(value, types)
+            if problem:
+                raise NotPlainError(f"{where}{problem}")
+            return {"$object": name, "state": inner(vars(value), "")["$map"]}
     cls = type(value)
-    name = next((name for name, stored in types.items() if stored.means(cls)), None)
-    if name is None:
-        raise NotPlainError(
-            f"{where} is a {cls.__module__}.{cls.__qualname__}, which is not on the list of what "
-            "model files hold; use a class on the list, prepare the data before, or add the "
-            "class in a plugin's dbgsom_transformers"
-        )
-    if problem := types[name].mismatch(value, types):
-        raise NotPlainError(f"{where}{problem}")
-    state = {key: to_plain(it, arrays, f"{where}.{key}", types) for key, it in vars(value).items()}
-    return {"$object": name, "state": state}
+    raise NotPlainError(
+        f"{where} is a {cls.__module__}.{cls.__qualname__}, which is not on the list of what model "
+        "files hold; use a class on the list, prepare the data before, or add the class in a "
+        "plugin's dbgsom_transformers"
+    )
 
 
 def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
     """Return the value of `to_plain`; raises `NotPlainError` where files may not hold it."""
+
+    def inner(item: Any, end: str) -> Any:
+        return from_plain(item, take, types, where + end)
+
     if isinstance(value, list):
-        return [from_plain(item, take, types, where) for item in value]
+        return [inner(item, "[]") for item in value]
     if not isinstance(value, dict):
         return value
     if "$array" in value:
@@ -297,9 +279,9 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
         dtype = np.dtype(value["$dtype"])
         return dtype.type if value.get("$type") else dtype
     if "$tuple" in value:
-        return tuple(from_plain(item, take, types, where) for item in value["$tuple"])
+        return tuple(inner(value["$tuple"], ""))
     if "$map" in value:
-        return {k: from_plain(it, take, types, f"{where}.{k}") for k, it in value["$map"].items()}
+        return {key: inner(item, f".{key}") for key, item in value["$map"].items()}
     name = str(value.get("$object"))
     if name not in types:
         raise NotPlainError(
@@ -307,8 +289,8 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
             f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
         )
     made: Any = object.__new__(types[name].load())
-    for key, item in value["state"].items():
-        vars(made)[key] = from_plain(item, take, types, f"{where}.{key}")
-    if problem := types[name].mismatch(made, types):
+    vars(made).update(inner({"$map": value["state"]}, ""))
+    problem = types[name].mismatch(made, types)
+    if problem:
         raise NotPlainError(f"the file holds a '{name}' that is wrong: {where}{problem}")
     return made

@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,55 @@ FORMAT = 3
 Facts = Mapping[str, str]
 
 
+class Stored(NamedTuple):
+    """What a checkpoint file holds."""
+
+    facts: Facts
+    states: States
+    random: Any  # the state of the estimator's generator, if it has one
+
+
+def read_checkpoint(path: Path) -> Stored | None:
+    """Return what a file holds; None where there is no file."""
+    try:
+        with open_archive(path) as archive:
+            header = archive.header
+            if header["checkpoint"] != FORMAT:
+                raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
+            states = {}
+            for neurons, plain in header["states"]:
+                states[tuple(map(int, neurons))] = read_state(from_plain(plain, archive.take))
+            random = from_plain(header["random"], archive.take)
+            return Stored(dict(header["facts"]), states, random)
+    except FileNotFoundError:
+        return None
+    except (ArchiveError, OSError) as error:
+        raise CheckpointError(
+            f"{path} {printable_line(error)}; remove it to train from the beginning"
+        ) from error
+
+
+def write_checkpoint(path: Path, facts: Facts, states: States, random: Any = None) -> None:
+    """Write facts and states, and the state of a generator, for `read_checkpoint`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        header = {
+            "checkpoint": FORMAT,
+            "facts": dict(facts),
+            "random": to_plain(random, arrays),
+            "states": [
+                [list(neurons), to_plain(write_state(state), arrays, "what growth remembers")]
+                for neurons, state in states.items()
+            ],
+        }
+    except NotPlainError as error:
+        raise PluginError(
+            f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
+            "plain values and arrays of numbers"
+        ) from error
+    write_archive(path, header, arrays)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Path and interval of a fit's checkpoints."""
@@ -82,18 +132,19 @@ class Checkpoints:
         remains = f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
         for left in self.path.parent.glob(remains):
             left.unlink(missing_ok=True)  # of a process killed while writing
+        generator = random_state if isinstance(random_state, np.random.RandomState) else None
         states: States = {}
-        stored = self._read()
+        stored = read_checkpoint(self.path)
         if stored is not None:
             self._check_same(stored.facts, facts)
             states = stored.states
-            if stored.random is not None and isinstance(random_state, np.random.RandomState):
-                random_state.set_state(stored.random)
+            if generator is not None and stored.random is not None:
+                generator.set_state(stored.random)
             epochs = sum(len(state.history) for state in states.values())
             log.info("training goes on after %d epochs, from %s", epochs, self.path)
 
         def write(states: States) -> None:
-            self._write(facts, states, random_state)
+            self._write(facts, states, generator)
 
         return Checkpointer(states, write, self.seconds)
 
@@ -110,25 +161,12 @@ class Checkpoints:
                 "from the beginning"
             )
 
-    def _write(self, facts: Facts, states: States, random_state: Any) -> None:
-        arrays: dict[str, NDArray[Any]] = {}
-        header: dict[str, Any] = {"checkpoint": FORMAT, "facts": dict(facts), "random": None}
-        if isinstance(random_state, np.random.RandomState):
-            header["random"] = to_plain(random_state.get_state(), arrays)
-        try:
-            header["states"] = [
-                [list(path), to_plain(write_state(state), arrays, "what growth remembers")]
-                for path, state in states.items()
-            ]
-        except NotPlainError as error:
-            raise PluginError(
-                f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
-                "plain values and arrays of numbers"
-            ) from error
+    def _write(self, facts: Facts, states: States, generator: np.random.RandomState | None) -> None:
+        random = None if generator is None else generator.get_state()
         try:
             if self.first is not None:
                 self.first()
-            write_archive(self.path, header, arrays)
+            write_checkpoint(self.path, facts, states, random)
         except OSError as error:
             if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))
@@ -136,33 +174,6 @@ class Checkpoints:
                     f"checkpoint {self.path} cannot be written ({error}); training goes on without",
                     stacklevel=callers_level(),
                 )
-
-    def _read(self) -> Stored | None:
-        """Return what the file holds; None where there is no file."""
-        try:
-            with open_archive(self.path) as archive:
-                header, take = archive.header, archive.take
-                if header["checkpoint"] != FORMAT:
-                    raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
-                states = {
-                    tuple(map(int, path)): read_state(from_plain(state, take))
-                    for path, state in header["states"]
-                }
-                return Stored(dict(header["facts"]), states, from_plain(header["random"], take))
-        except FileNotFoundError:
-            return None
-        except (ArchiveError, OSError) as error:
-            raise CheckpointError(
-                f"{self.path} {printable_line(error)}; remove it to train from the beginning"
-            ) from error
-
-
-class Stored(NamedTuple):
-    """What a checkpoint file holds."""
-
-    facts: Facts
-    states: States
-    random: Any  # the state of the estimator's generator, if it has one
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,7 @@ class Snapshot(Checkpoints):
         self._write({}, {(): state}, None)
 
     def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        stored = self._read()
+        stored = read_checkpoint(self.path)
         if stored is None:
             raise CheckpointError(f"there is no {self.path}")
         state = stored.states[()]
@@ -288,11 +299,15 @@ class GrowthFilm:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder, self._last = folder, 0
-        self._frames: dict[int, NDArray[np.float32]] = {}
+        frames = {}
+        for path in () if folder is None else folder.glob("*.npy"):
+            with suppress(OSError, ValueError, EOFError):  # a process died while it was written
+                frames[int(path.stem)] = np.load(path, allow_pickle=False)
+        self._frames: dict[int, NDArray[np.float32]] = dict(sorted(frames.items()))
 
     def __call__(self, epoch: EpochRecord) -> None:
         """Record the prototypes of an epoch, as a callback of the estimator."""
-        if epoch.epoch <= self._last:
+        if epoch.epoch <= self._last or epoch.epoch == 1:  # of another fit
             self._frames.clear()
         self._last = epoch.epoch
         interval = math.ceil(epoch.epochs / _FRAMES)
@@ -309,15 +324,7 @@ class GrowthFilm:
     @property
     def frames(self) -> dict[int, NDArray[np.float32]]:
         """The prototypes of each recorded epoch, also of an interrupted process."""
-        frames = dict(self._frames)
-        first = min(self._frames, default=self._last)
-        for path in () if self._folder is None else self._folder.glob("*.npy"):
-            if path.stem.isdecimal() and int(path.stem) < first:
-                try:
-                    frames[int(path.stem)] = np.load(path, allow_pickle=False)
-                except (OSError, ValueError, EOFError):
-                    continue  # the process died while it was written
-        return dict(sorted(frames.items()))
+        return dict(self._frames)
 
 
 def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:

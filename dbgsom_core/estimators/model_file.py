@@ -14,6 +14,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
@@ -28,7 +29,6 @@ from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import (
-    DataError,
     DbgsomError,
     ModelFileError,
     PluginError,
@@ -37,10 +37,10 @@ from dbgsom_core.errors import (
 )
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.archive import (
+    NO_OBJECTS,
     ArchiveError,
     NotPlainError,
     Take,
-    Types,
     from_plain,
     open_archive,
     printable_line,
@@ -64,15 +64,15 @@ from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.tables import Columns
-from dbgsom_core.tables.frames import arrow_table, is_pandas
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.groups import Density, MicroClusters
+from dbgsom_core.training.groups import Density
 from dbgsom_core.training.labelling import FittedLabeller
 from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
 from dbgsom_core.training.state import parse_record
 
 Model = TypeVar("Model")
+Write = Callable[..., Any]  # `to_plain` of a value, and ``where`` it stands
+Read = Callable[..., Any]  # `from_plain`, in the same way
 
 FORMAT = 3
 
@@ -144,14 +144,14 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
     arrays: dict[str, NDArray[Any]] = {}
-    types = stored_types()
+    write = partial(to_plain, arrays=arrays, types=stored_types())
     try:
         header = {
             "format": FORMAT,
             "version": __version__,
-            "columns": to_plain(model.columns, arrays, "columns", types),
-            "steps": [[name, to_plain(step, arrays, name, types)] for name, step in model.steps],
-            "estimator": _write_estimator(model.estimator, arrays, types),
+            "columns": write(model.columns, where="columns"),
+            "steps": [[name, write(step, where=name)] for name, step in model.steps],
+            "estimator": _write_estimator(model.estimator, write),
         }
         header = json.loads(json.dumps(header))
     except (NotPlainError, RecursionError) as error:
@@ -182,9 +182,13 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
+    return _load(path, _read)
+
+
+def _load(path: str | PathLike[str], read: Callable[..., Any]) -> Any:
     try:
         with open_archive(Path(path)) as archive:
-            return _read(archive.header, archive.take)
+            return read(archive.header, archive.take)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
     except UnknownNameError as error:
@@ -197,9 +201,12 @@ def load(path: str | PathLike[str]) -> Any:
 
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
-    loaded = load(path)
-    if isinstance(loaded, FittedModel) and not loaded.steps:
-        loaded = loaded.estimator
+
+    def read(header: Mapping[str, Any], take: Take) -> Any:
+        # The columns of a run's tables are not part of an estimator.
+        return _read({**header, "columns": None}, take)
+
+    loaded = _load(path, read)
     if not isinstance(loaded, cls):
         raise ModelFileError(
             f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
@@ -215,47 +222,57 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
             f"{str(header.get('version'))[:40]}, and {__version__} reads format {FORMAT}: upgrade "
             "dbgsom-core, or fit and save the model again"
         )
-    types = stored_types()
-    columns = from_plain(header.get("columns"), take, types, "columns")
-    if problem := mismatch(columns, "columns | none", {}, types):
-        raise ArchiveError(f"names columns that cannot be: columns{problem}")
+    read: Read = partial(from_plain, take=take, types=stored_types())
+    columns = read(header.get("columns"), where="columns")
+    _check_fits("columns", columns, "columns | none", {})
+    row = None
+    if columns is not None:
+        row = np.ones((1, len(columns.feature_names)))
     steps = []
-    row = None if columns is None else np.ones((1, len(columns.feature_names)))
     for name, plain in header["steps"]:
-        step = from_plain(plain, take, types, _checked_name(name))
+        step = read(plain, where=_checked_name(name))
         row = _transformed(row, name, step)
         steps.append((name, step))
-    estimator = _read_estimator(header["estimator"], take, types)
-    takes = estimator.n_features_in_
-    if row is not None and row.shape[1] != takes:
-        raise ArchiveError(f"holds a map of {takes} columns and steps that make {row.shape[1]}")
-    return FittedModel(tuple(steps), estimator, columns) if steps or columns else estimator
+    estimator = _read_estimator(header["estimator"], read)
+    if row is not None and row.shape[1] != estimator.n_features_in_:
+        raise ArchiveError(
+            f"holds a map of {estimator.n_features_in_} columns and steps that make {row.shape[1]}"
+        )
+    if columns is None and not steps:
+        return estimator
+    return FittedModel(tuple(steps), estimator, columns)
+
+
+def _check_fits(name: str, value: Any, holds: str, sizes: dict[str, int]) -> None:
+    problem = mismatch(value, holds, sizes, stored_types())
+    if problem:
+        raise ArchiveError(f"holds values that do not fit each other: {name}{problem}")
 
 
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
     """Return a trial row after a prepare step; None where its width is unknown."""
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
-    if width > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {width} columns")
     ours = type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
     if not hasattr(step, "transform") or (ours and not width):
         raise ArchiveError(f"has a prepare step '{name}' that is no fitted transformer")
     if not width:
         return None
+    if width > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {width} columns")
     row = np.ones((1, width))
-    if hasattr(step, "categories_"):
-        row = np.array([[categories[0] for categories in step.categories_]])
-    elif type(step).__name__.endswith("Imputer"):
-        row = np.full((1, width), step.missing_values, dtype=np.float64)
     try:
+        if hasattr(step, "categories_"):
+            row = np.array([[categories[0] for categories in step.categories_]])
+        elif type(step).__name__.endswith("Imputer"):
+            row = np.full((1, width), step.missing_values, dtype=np.float64)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             row = np.asarray(prepared([(name, step)], row), dtype=np.float64)
         if row.ndim != 2 or len(row) != 1:
             raise ValueError(f"it turns a sample into {shown(row)}")
-        return row
     except Exception as error:
         raise ArchiveError(f"has a prepare step '{name}' that cannot be used: {error}") from error
+    return row
 
 
 def _checked_name(text: Any) -> str:
@@ -287,40 +304,37 @@ def _take_map(
     estimator.growth_events_ = [event for record in kept for event in record.births]
 
 
-def _write_estimator(
-    estimator: Any, arrays: dict[str, NDArray[Any]], types: Types
-) -> dict[str, Any]:
+def _write_estimator(estimator: Any, write: Write) -> dict[str, Any]:
     cls = type(estimator)
     if _ESTIMATORS.get(cls.__name__) is not cls:
         raise ModelFileError(
             f"a {cls.__module__}.{cls.__qualname__} cannot be saved: files hold only "
             f"{', '.join(sorted(_ESTIMATORS))}, and no subclasses"
         )
-    params = {
-        name: to_plain(_plain_param(name, value), arrays, name)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in _NOT_STORED
-    }
+    params = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _NOT_STORED:
+            params[name] = write(_plain_param(name, value), where=name)
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
     for name in _FILLING:
         if getattr(estimator, name) is not None:  # it fills these fields again on loading
             fields = parts["growth"]["params"]
             fields.pop(name, None)
             fields.get("base", {}).pop(name, None)
-    fitted = {
-        name: to_plain(getattr(estimator, name), arrays, name, types)
-        for name in (entry.removesuffix("?") for entry in FITTED)
-        if name in vars(estimator)  # not labels_ of samples read in blocks, which are computed
-    }
+    fitted = {}
+    for entry in FITTED:
+        name = entry.removesuffix("?")
+        if name in vars(estimator):  # not labels_ of samples read in blocks, which are computed
+            fitted[name] = write(getattr(estimator, name), where=name)
     labeller = estimator._answering
     return {
         "class": cls.__name__,
         "params": params,
-        "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
-        "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
+        "metric_state": write(estimator._metric.state, where="metric"),
+        "labeller_state": write(labeller and labeller.state, where="labeller"),
         "parts": parts,
         "fitted": fitted,
-        "map": _write_map(estimator.som_map_, arrays),
+        "map": _write_map(estimator.som_map_, write),
         "history": [asdict(record) for record in estimator.history_],
     }
 
@@ -354,20 +368,16 @@ def _write_part(kind: str, part: Component) -> dict[str, Any]:
     }
 
 
-def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    children = [[row, _write_map(som_map.children[row], arrays)] for row in som_map.children]
-    return {
-        **{name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS},
-        **som_map.grid.plain(),
-        "apart": som_map.is_apart,
-        "children": sorted(children, key=lambda child: child[0]),
-    }
+def _write_map(som_map: SomMap, write: Write) -> dict[str, Any]:
+    arrays = {name: write(getattr(som_map, name), where=name) for name in MAP_ARRAYS}
+    children = [[row, _write_map(child, write)] for row, child in sorted(som_map.children.items())]
+    return {**arrays, **som_map.grid.plain(), "apart": som_map.is_apart, "children": children}
 
 
 # ------------------------------------------------------------------------- estimators: reading
 
 
-def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
+def _read_estimator(stored: Mapping[str, Any], read: Read) -> Any:
     """Return a fitted estimator that passed a trial prediction.
 
     Shapes are checked first, as compiled loops do not check bounds; other inconsistencies show in
@@ -379,66 +389,67 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
             f"holds an unknown estimator: {shown(stored['class'])}; "
             "dbgsom_core.persistence.load reads all of this version"
         )
-    som_map = _read_map(stored["map"], take)
+    som_map = _read_map(stored["map"], read)
     tree = Tree.of(som_map)
+    params: dict[str, Any] = {kind: _read_part(kind, stored["parts"][kind]) for kind in PARTS}
+    for name, plain in stored["params"].items():
+        if name not in _NOT_STORED:
+            params[name] = read(plain, where=name, types=NO_OBJECTS)
+    if isinstance(params.get("class_weight"), list):
+        params["class_weight"] = dict(params["class_weight"])
+    estimator = cls(**params)
     sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
-    fitted = {name: from_plain(it, take, types, name) for name, it in stored["fitted"].items()}
-    estimator = cls(**_read_params(stored, take))
     for entry, (_, holds) in FITTED.items():
         name = entry.removesuffix("?")
-        if name in fitted or name == entry:
-            if problem := mismatch(fitted[name], holds, sizes, types):
-                raise ArchiveError(f"holds arrays that do not fit each other: {name}{problem}")
-            setattr(estimator, name, fitted[name])
+        if name in stored["fitted"] or name == entry:
+            value = read(stored["fitted"][name], where=name)
+            _check_fits(name, value, holds, sizes)
+            setattr(estimator, name, value)
     hits = estimator.leaf_hit_counts_
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise ArchiveError("holds a map without a neuron that has samples")
+    if sizes["F"] > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {sizes['F']} columns")
     estimator.sizes_tried_ = ()
     _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
     estimator._parts = estimator.check_parts(())
-    estimator._metric = restore_metric(estimator._parts.metric, _read_state(stored, "metric", take))
-    calls, features, columns = estimator._metric.calls, sizes["F"], sizes["D"]
-    _check_clusters(estimator._memory, tree.weights)
-    estimator._density = Density.from_clusters(estimator._memory, tree.weights, calls)
-    estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
-    state = _read_state(stored, "labeller", take)
-    if state is not None:  # otherwise the labeller labels neurons only
-        estimator._answering = _fitted_labeller(estimator, state)
-        shape = (sizes["C"],) if "C" in sizes else shape
-    if features > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {features} columns")
-    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
+    metric = _read_state(stored, "metric", read)
+    estimator._metric = restore_metric(estimator._parts.metric, metric)
+    calls, clusters = estimator._metric.calls, estimator._memory
+    units = clusters.units
+    if units is None or not ((units >= 0) & (units < len(tree))).all():
+        raise ArchiveError("holds summaries of leaves that do not exist")
+    if clusters.X.shape[1] != sizes["D"]:
+        raise ArchiveError("holds summaries of other columns than its prototypes")
+    estimator._density = Density.from_clusters(clusters, tree.weights, calls)
+    estimator._answering = None  # of a labeller that labels neurons only
+    answers_shape = estimator.leaf_labels_.shape[1:]
+    labeller = _read_state(stored, "labeller", read)
+    if labeller is not None:
+        estimator._answering = _fitted_labeller(estimator, labeller)
+        if "C" in sizes:
+            answers_shape = (sizes["C"],)
+    row: NDArray[np.float64] = np.arange(1.0, sizes["F"] + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
         if calls.prepare is not None:
             row = np.array(calls.prepare(row), dtype=np.float64)
-        if row.shape != (1, columns):
-            raise ArchiveError(f"holds prototypes of {columns} columns for samples of {features}")
-        answers = (estimator._answering or estimator._predictor.labels)(Samples(row, calls))
-    if answers.shape != (1, *shape):
+        if row.shape != (1, sizes["D"]):
+            raise ArchiveError(
+                f"holds prototypes of {sizes['D']} columns for samples of {sizes['F']}"
+            )
+        answer = estimator._answering or estimator._predictor.labels
+        answers = answer(Samples(row, calls))
+    if answers.shape != (1, *answers_shape):
         raise ArchiveError("holds a labeller's state of another map")
     return estimator
 
 
-def _read_state(stored: Mapping[str, Any], kind: str, take: Take) -> dict[str, Any] | None:
-    state = from_plain(stored.get(f"{kind}_state"), take)
-    arrays = isinstance(state, dict) and all(isinstance(it, np.ndarray) for it in state.values())
-    if not (arrays or state is None):
-        raise ArchiveError(
-            f"holds a {kind}'s state that must be arrays by name, not {shown(state)}"
-        )
-    return state  # type: ignore[no-any-return]
-
-
-def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
-    params = {
-        name: from_plain(it, take, where=name)
-        for name, it in stored["params"].items()
-        if name not in _NOT_STORED
-    }
-    if isinstance(params.get("class_weight"), list):
-        params["class_weight"] = dict(params["class_weight"])
-    parts = stored["parts"]
-    return params | {kind: _read_part(kind, parts[kind]) for kind in PARTS}
+def _read_state(stored: Mapping[str, Any], kind: str, read: Read) -> dict[str, Any] | None:
+    state: dict[str, Any] | None = read(stored.get(f"{kind}_state"), where=kind)
+    items = state.values() if isinstance(state, dict) else [state]
+    if state is not None and not all(isinstance(item, np.ndarray) for item in items):
+        raise ArchiveError(f"holds a {kind}'s state that must be arrays by name")
+    return state
 
 
 def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
@@ -472,36 +483,34 @@ def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
-    arrays = {name: from_plain(stored[name], take) for name in MAP_ARRAYS}
+def _read_map(stored: Mapping[str, Any], read: Read) -> SomMap:
     sizes: dict[str, int] = {}
+    arrays = {}
     for name, holds in MAP_ARRAYS.items():
-        if problem := mismatch(arrays[name], holds, sizes, {}):
-            raise ArchiveError(f"holds a map whose arrays do not fit each other: {name}{problem}")
+        arrays[name] = read(stored[name], where=name)
+        _check_fits(name, arrays[name], holds, sizes)
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
     if not (0 < n < _MOST_NEURONS and sizes["D"]):
         raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns: impossible sizes")
     ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
     if not ordered.all():
         raise ArchiveError("holds a map with births out of order")
-    # Connected maps are at most as wide as their number of neurons; disconnected ones are marked.
+    # Connected maps are at most as wide as their number of neurons; disconnected ones say so.
     is_apart = stored.get("apart", False) is True
-    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
-    span = [b - a for a, b in zip(low, high, strict=True)]
-    fits = sum(span) <= _WIDEST if is_apart else max(span) < n
-    unlinked = ArchiveError("holds a map with neurons that are not linked")
-    if not fits or max(map(abs, low + high)) > 2**31:
-        raise unlinked
-    som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
-    if som_map.is_apart != is_apart:
-        raise unlinked
-    for neuron, child in stored["children"]:
-        below = _read_map(child, take)
+    span = np.ptp(positions.astype(np.float64), axis=0)
+    fits = span.sum() <= _WIDEST if is_apart else span.max() < n
+    som_map = None
+    if fits and np.abs(positions).max() <= 2**31:
+        som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
+    if som_map is None or som_map.is_apart != is_apart:
+        raise ArchiveError("holds a map with neurons that are not linked")
+    for neuron, plain in stored["children"]:
+        child = _read_map(plain, read)
         fits = 0 <= neuron < n and neuron not in som_map.children
-        fits &= below.prototypes.shape[1] == sizes["D"] and below.grid.flat == som_map.grid.flat
+        fits &= child.prototypes.shape[1] == sizes["D"] and child.grid.flat == som_map.grid.flat
         if not fits:
             raise ArchiveError(f"holds a child map of neuron {shown(neuron)} that does not fit it")
-        som_map.children[int(neuron)] = below
+        som_map.children[int(neuron)] = child
     return som_map
 
 
@@ -518,14 +527,6 @@ def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLa
     return fitted
 
 
-def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
-    units = clusters.units
-    if units is None or not ((units >= 0) & (units < len(prototypes))).all():
-        raise ArchiveError("holds summaries of leaves that do not exist")
-    if clusters.X.shape[1] != prototypes.shape[1]:
-        raise ArchiveError("holds summaries of other columns than its prototypes")
-
-
 # ------------------------------------------------------------------------- models with steps
 
 
@@ -535,7 +536,7 @@ class FittedModel:
 
     Raw samples X are an array of features (n, D), or a data frame of pandas, polars, pyarrow or
     whatever exports Arrow. A model with ``columns`` finds them by name and ignores others, see
-    `Columns.samples`; of another one the first step, or the estimator, checks names as in
+    `Columns.read`; of another one the first step, or the estimator, checks names as in
     scikit-learn.
 
     Attributes
@@ -544,12 +545,12 @@ class FittedModel:
     estimator : SomVQ, SomClassifier or SomRegressor
         Fitted on prepared samples.
     columns : Columns or None
-        The columns of the raw samples' table.
+        The columns of the raw samples' table, which experiments add to the map's file.
     """
 
     steps: Sequence[tuple[str, Any]]
     estimator: Any
-    columns: Columns | None = None
+    columns: Any = None
 
     def prepare(self, X: Any) -> Any:
         """Return prepared samples (n, D') of raw samples X (n, D), an array or a table in blocks.
@@ -559,34 +560,18 @@ class FittedModel:
         DataError
             X is a table without some columns, or with unreadable or missing cells.
         """
-        table = arrow_table(X)
-        if self.columns is None:
-            X = self._with_names(X) if table is None else table.to_pandas()
-            if not self.steps:  # the estimator knows its features
-                return X
-        elif table is not None or is_pandas(X):
-            X = self.columns.samples(X if table is None else table)
-            if not self.fills_gaps and "missing" not in self.estimator._metric.calls.handles:
-                self.columns.check_complete(X, "the table", "the model's metric takes none")
-        elif getattr(getattr(X, "dtype", None), "kind", "") == "O":
-            try:
-                X = np.asarray(X, dtype=np.float64)
-            except (ValueError, TypeError) as error:
-                raise DataError(
-                    f"X holds values that are no numbers ({error}): pass a DataFrame with columns "
-                    f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
-                ) from error
-        X = prepared(self.steps, X)
-        return X if isinstance(X, Partitions) else np.asarray(X)
-
-    def _with_names(self, X: Any) -> Any:
-        """Return an array (n, D) as a data frame, where the first step would miss its names."""
-        names = self.feature_names
-        if names is None or not isinstance(X, np.ndarray) or X.shape[1:] != (len(names),):
+        if self.columns is not None:
+            takes_gaps = self.fills_gaps or "missing" in self.estimator._metric.calls.handles
+            X = self.columns.read(X, takes_gaps)
+        elif hasattr(X, "to_pandas"):  # of polars or pyarrow
+            X = X.to_pandas()
+        if not self.steps:
             return X
-        import pandas as pd
-
-        return pd.DataFrame(X, columns=names)
+        with warnings.catch_warnings():
+            # An array's columns are taken in their order.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            X = prepared(self.steps, X)
+        return X if isinstance(X, Partitions) else np.asarray(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predictions for raw samples X (n, D), shape (n,)."""

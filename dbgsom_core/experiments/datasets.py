@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import UnfitError, described
+from dbgsom_core.interfaces.checks import CHECKS
 from dbgsom_core.interfaces.component import Component
 
 if TYPE_CHECKING:
@@ -119,11 +120,6 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     return answer
 
 
-def check_opened(answer: Any) -> Data | None:
-    """Return what `opened` of a data set returned; raise UnfitError as `check_data` does."""
-    return None if answer is None else check_data(answer, in_memory=False)
-
-
 class DatasetComponent(Component):
     """Base of data sets: fields say which, `load` reads it.
 
@@ -142,10 +138,6 @@ class DatasetComponent(Component):
     """
 
     KIND: ClassVar[str] = "dataset"
-    answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "load": check_data,
-        "opened": check_opened,
-    }
     file_fields: ClassVar[tuple[str, ...]] = ("path", "target_path")
     opened: ClassVar[Callable[[], Data | None] | None] = None
     examples: ClassVar[Callable[..., Mapping[str, Any]] | None] = None
@@ -162,3 +154,14 @@ def dataset_of_file(name: str) -> str:
         return ""
     written = f"dataset: {{name: {form}, path: {name}}}"
     return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"
+
+
+def _check_loaded(dataset: Any, answer: Any) -> Data:
+    return check_data(answer)
+
+
+def _check_opened(dataset: Any, answer: Any) -> Data | None:
+    return None if answer is None else check_data(answer, in_memory=False)
+
+
+CHECKS["dataset"] = {"load": _check_loaded, "opened": _check_opened}

@@ -19,10 +19,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dbgsom_core.errors import PluginError, UnfitError, described
+from dbgsom_core.errors import PluginError
+from dbgsom_core.files import open_regular, write_atomically
+from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import masked, without_secrets
-from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -270,27 +271,6 @@ class Page:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_observer(answer: Any) -> Any:
-    """Return the observer that a tracker returned; raise UnfitError where it can be none."""
-    if answer is None or isinstance(answer, type):
-        raise UnfitError(f"must return an object with lifecycle hooks, not {described(answer)}")
-    return answer
-
-
-def check_text(answer: Any) -> Any:
-    """Return a text that a tracker returned; raise UnfitError where it is none."""
-    if not isinstance(answer, str):
-        raise UnfitError(f"must return text, not {described(answer)}")
-    return answer
-
-
-def check_page(answer: Any) -> Any:
-    """Return the page that a tracker returned; raise UnfitError where it is none."""
-    if not isinstance(answer, Page):
-        raise UnfitError(f"must return a Page, not {described(answer)}")
-    return answer
-
-
 class TrackerComponent(Component):
     """Base of trackers: settings from which an observer of the run is made.
 
@@ -326,11 +306,6 @@ class TrackerComponent(Component):
     """
 
     KIND: ClassVar[str] = "tracker"
-    answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "observer": check_observer,
-        "how_to_open": check_text,
-        "page": check_page,
-    }
     is_default: ClassVar[bool] = False
     addresses: ClassVar[tuple[str, ...]] = ()
     store_field: ClassVar[str] = ""
@@ -444,3 +419,16 @@ def _logged(path: Path) -> set[tuple[str, int]]:
             known = json.loads(line)
             found |= {(name, int(known["epoch"])) for name in known["metrics"]}
     return found
+
+
+def _check_observer(tracker: Any, answer: Any) -> Any:
+    if answer is None or isinstance(answer, type):
+        refuse(answer, "an object with lifecycle hooks")
+    return answer
+
+
+CHECKS["tracker"] = {
+    "observer": _check_observer,
+    "how_to_open": returns(str),
+    "page": returns(Page),
+}

@@ -62,8 +62,6 @@ class Component(BaseModel):
 
     KIND: ClassVar[str]
     of_this_machine: ClassVar[tuple[str, ...]] = ()
-    # Checks of what methods of a third party return, by their names; set by the base of a kind.
-    answer_checks: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
 
     model_config = ConfigDict(
         frozen=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,15 +126,11 @@ class Html:
         OSError
             It cannot be written.
         """
-        file = Path(path)
-        if file.is_dir():
+        from dbgsom_core.files import write_atomically
+
+        if Path(path).is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file in it")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # A page is written whole or not at all.
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".") as folder:
-            whole = Path(folder, file.name)
-            whole.write_text(self.text, encoding="utf-8")
-            whole.replace(file)
+        write_atomically(Path(path), lambda file: file.write_text(self.text, encoding="utf-8"))
 
     def frame(self, height: int = 720, title: str | None = None) -> str:
         """Return HTML that shows the page within another one, so many pixels high.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,17 +11,18 @@ from numbers import Integral, Real
 from pkgutil import resolve_name
 from typing import Any
 
-from dbgsom_core.errors import PluginError
+from dbgsom_core.errors import PluginError, described
 
 _ARRAYS = {  # in numpy's letters
     "float": "f", "finite": "biuf", "number": "biuf", "int": "iu", "flag": "b", "text": "UO",
     "any": "biufSUMmO", "size": "",
 }  # fmt: skip
-_LENGTH = r"\s*(?:\w+|\*)\s*"
-_ARRAY = re.compile(rf"(\w+)\[({_LENGTH}(?:,{_LENGTH})*)\]")
+_ARRAY = re.compile(rf"({'|'.join(_ARRAYS)})\[([\w*, ]+)\]")
+_SCALARS: dict[str, type[Any]] = {
+    "none": type(None), "flag": bool, "integer": Integral, "number": Real, "text": str,
+}  # fmt: skip
 _MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
-_MANY_OF = re.compile(r"((list|tuple|mapping) of )*")
-_PLAIN = re.compile(rf"{_MANY_OF.pattern}('[^|]*'|[\w.:-]+)")
+_NAME = re.compile(r"'[^|]*'|[\w.:-]+")  # a word, a scalar or a stored type
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class StoredType:
         if not all(self.where.partition(":")):
             raise ValueError(f"where is {self.where!r}; write 'module:Class'")
         for names, holds in (self.attributes or {}).items():
-            for kind in map(str.strip, holds.split("|")):
-                array = _ARRAY.fullmatch(_MANY_OF.sub("", kind))
-                if array[1] not in _ARRAYS if array else not _PLAIN.fullmatch(kind):
-                    message = f"{self.where} may hold {kind!r} as {names}"
+            for kind in holds.split("|"):
+                item = re.sub("(list|tuple|mapping) of ", "", kind.strip())
+                if not (_ARRAY.fullmatch(item) or _NAME.fullmatch(item)):
+                    message = f"{self.where} may hold {kind.strip()!r} as {names}"
                     raise ValueError(f"{message}, which means nothing; see StoredType")
 
     def load(self) -> type[Any]:
@@ -98,25 +100,22 @@ class StoredType:
 
     def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
         """Return why an object of the class cannot be held, as `mismatch` does."""
-        attributes = self.attributes
-        if attributes is None:
-            given, attributes = {}, {}
-        else:
-            given = dict(vars(value))
+        given = dict(vars(value))
         sizes: dict[str, int] = {}
-        for names, holds in attributes.items():
+        for names, holds in (self.attributes or {}).items():
             for entry in names.split():
                 name = entry.removesuffix("?")
+                if name not in given and name == entry:
+                    return f" lacks {name}"
                 if name in given:
                     problem = mismatch(given.pop(name), holds, sizes, types)
                     if problem:
                         return f".{name}{problem}"
-                elif name == entry:
-                    return f" lacks {name}"
-        for name in given:
-            return f".{name} is an attribute that model files do not hold"
-        fits = self.fits is None or self.fits(value)
-        return "" if fits else " has attributes that do not fit each other"
+        if given and self.attributes is not None:
+            return f".{min(given)} is an attribute that model files do not hold"
+        if self.fits is not None and not self.fits(value):
+            return " has attributes that do not fit each other"
+        return ""
 
 
 def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> str:
@@ -135,19 +134,12 @@ def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, 
 
 
 def shown(value: Any) -> str:
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"an array of {value.dtype} and shape {value.shape}"
-    if value is None or isinstance(value, (bool, int, float, str)):
-        text = repr(value)
-        return text if len(text) <= 60 else f"{text[:59]}…"
-    return f"a {type(value).__module__}.{type(value).__qualname__}"
+    """Return a short text for a value of a file."""
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return reprlib.repr(value) if plain else described(value)
 
 
 def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> bool:
-    if kind.startswith("'"):
-        return isinstance(value, str) and value == kind[1:-1]
-    if kind in _SCALARS:
-        return _SCALARS[kind](value)
     for prefix, container in _MANY.items():
         if kind.startswith(prefix):
             items = value.values() if isinstance(value, dict) else value
@@ -155,19 +147,29 @@ def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, Sto
             return isinstance(value, container) and all(
                 _holds(item, inner, sizes, types) for item in items
             )
+    if kind.startswith("'"):
+        return isinstance(value, str) and value == kind[1:-1]
+    if kind in _SCALARS:
+        kind_of_array = getattr(getattr(value, "dtype", None), "kind", "")
+        is_flag = isinstance(value, bool) or kind_of_array == "b"
+        return is_flag if kind == "flag" else isinstance(value, _SCALARS[kind]) and not is_flag
     array = _ARRAY.fullmatch(kind)
     if array is None:  # an object, which was looked at when it was made
         return kind in types and types[kind].means(type(value))
-    lengths = getattr(value, "shape", ())
-    if array[1] == "size" and _is_integer(value):
-        lengths = (int(value),)
-    elif not _is_array(value, array[1]):
+    if array[1] == "size" and isinstance(value, Integral):
+        shape: tuple[int, ...] = (int(value),)
+    elif _is_array(value, array[1]):
+        shape = value.shape
+    else:
         return False
-    names = [name.strip() for name in array[2].split(",")]
-    return len(names) == len(lengths) and all(
-        name == "*" or length == (int(name) if name.isdigit() else sizes.setdefault(name, length))
-        for name, length in zip(names, lengths, strict=True)
-    )
+    names = array[2].replace(" ", "").split(",")
+    if len(names) != len(shape):
+        return False
+    for name, length in zip(names, shape, strict=True):
+        expected = int(name) if name.isdigit() else sizes.setdefault(name, length)
+        if length != expected and name != "*":
+            return False
+    return True
 
 
 def _is_array(value: Any, kind: str) -> bool:
@@ -175,25 +177,8 @@ def _is_array(value: Any, kind: str) -> bool:
 
     if not isinstance(value, np.ndarray) or value.dtype.kind not in _ARRAYS[kind]:
         return False
-    if value.dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
-        return False
     if value.dtype == object:
         return all(isinstance(item, str) for item in value.ravel())
+    if value.dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
+        return False
     return kind != "finite" or bool(np.isfinite(value).all())
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
-
-
-_SCALARS: Mapping[str, Callable[[Any], bool]] = {
-    "none": lambda value: value is None,
-    "flag": lambda value: (
-        isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
-    ),
-    "integer": _is_integer,
-    "number": lambda value: (
-        _is_integer(value) or (isinstance(value, Real) and not isinstance(value, Integral))
-    ),
-    "text": lambda value: isinstance(value, str),
-}

@@ -35,6 +35,7 @@ from dbgsom_core.config.sections import Problems, plain
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.trackers import Run, RunResult
+from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -47,13 +48,12 @@ from dbgsom_core.runs.stored_runs import (
     is_complete,
     with_rows,
 )
-from dbgsom_core.tables.safe_files import write_atomically
 from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.persistence import FittedModel
     from dbgsom_core.runs.pipeline import Outcome
 
 Overrides = Mapping[str, Any] | Sequence[str]

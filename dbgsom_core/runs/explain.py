@@ -17,12 +17,12 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.explanations import Explanation, nearest_rows
-from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Ranking, Run, Variant
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.data import Part, load_data
 from dbgsom_core.runs.folder import RunFiles, StoredRun, plain

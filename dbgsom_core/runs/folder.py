@@ -60,15 +60,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.experiments.trackers import ARTIFACTS, SCALARS
+from dbgsom_core.files import open_regular, to_disk, write_atomically
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.runs.manifest import Manifest
-from dbgsom_core.tables.safe_files import (
-    open_regular,
-    read_at_most,
-    sweep,
-    to_disk,
-    write_atomically,
-)
+from dbgsom_core.tables.safe_files import read_at_most, sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean
+from dbgsom_core.files import open_regular
 from dbgsom_core.runs.ranking import UNEVEN
 from dbgsom_core.tables import (
     NA_VALUES,
@@ -37,7 +38,7 @@ from dbgsom_core.tables import (
     without_unit,
 )
 from dbgsom_core.tables.formats import FORMATS, format_of
-from dbgsom_core.tables.safe_files import exists, open_regular
+from dbgsom_core.tables.safe_files import exists
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]

@@ -19,11 +19,11 @@ from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.answers import column_names, columns_of_answers, select_columns
-from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.data import digest, load_data
@@ -163,7 +163,7 @@ class FileSamples:
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
-        columns = model.columns
+        columns: Columns | None = model.columns
         mark = dialect.decimal or (columns.decimal if columns else ".")
         thousands = dialect.thousands
         if thousands is None:

@@ -22,17 +22,18 @@ from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Run, RunResult
+from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import (
     EpochCallback,
@@ -86,7 +87,6 @@ from dbgsom_core.runs.results import (
     warnings_as_notes,
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
-from dbgsom_core.tables.safe_files import to_disk
 from dbgsom_core.training.parts import fit_metric, start_problem
 from dbgsom_core.training.targets import encode_classes
 

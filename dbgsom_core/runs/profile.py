@@ -20,8 +20,8 @@ from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
 from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:
-    from dbgsom_core.estimators.model_file import FittedModel
     from dbgsom_core.experiments.datasets import Data
+    from dbgsom_core.persistence import FittedModel
 
 Floats = NDArray[np.float64]
 Batches = Callable[[], Iterator[tuple[slice, Floats]]]  # places and rows, some after the other

@@ -25,7 +25,6 @@ from dbgsom_core.estimators.answers import (
     usual_distance,
 )
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.samples import names_after
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.interfaces.component import Component
@@ -33,6 +32,7 @@ from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes

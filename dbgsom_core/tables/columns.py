@@ -29,7 +29,7 @@ from dbgsom_core.tables.cells import (
     short,
     to_bool,
 )
-from dbgsom_core.tables.frames import arrow_table
+from dbgsom_core.tables.frames import arrow_table, is_pandas
 
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
@@ -211,6 +211,30 @@ class Columns:
         """The numbers among ``na_values``, missing in any notation: -9 also as -9.0."""
         values = [number(word) for word in self.na_values]
         return [value for value in values if value is not None]
+
+    def read(self, X: Any, takes_gaps: bool) -> Any:
+        """Return the samples of a data frame, see `samples`, or an array as it is.
+
+        Raises
+        ------
+        DataError
+            A data frame cannot be used, or has missing values and the model takes none.
+        """
+        table = arrow_table(X)
+        if table is not None or is_pandas(X):
+            samples = self.samples(X if table is None else table)
+            if not takes_gaps:
+                self.check_complete(samples, "the table", "the model's metric takes none")
+            return samples
+        if getattr(getattr(X, "dtype", None), "kind", "") == "O":
+            try:
+                return np.asarray(X, dtype=np.float64)
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"X holds values that are no numbers ({error}): pass a DataFrame with columns "
+                    f"{', '.join(self.names[:5])}{', …' * (len(self.names) > 5)}"
+                ) from error
+        return X
 
     def samples(self, table: Any) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) of a table's rows.

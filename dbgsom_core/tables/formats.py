@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, PluginError
+from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
@@ -30,7 +31,7 @@ from dbgsom_core.tables.csv import (
     csv_writer,
 )
 from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
-from dbgsom_core.tables.safe_files import check_written, open_regular, reading, write_atomically
+from dbgsom_core.tables.safe_files import check_written, reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 

@@ -180,7 +180,7 @@ def check_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) 
 
 
 def _save_and_load(estimator: Any, X: NDArray[Any], answers: NDArray[Any]) -> None:
-    from dbgsom_core.estimators.model_file import load
+    from dbgsom_core.persistence import load
 
     try:
         for _, kind, part in estimator._parts.each():

@@ -19,7 +19,6 @@ from sklearn.utils import Tags, TargetTags, get_tags
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.experiments.callbacks import Callbacks
@@ -41,6 +40,7 @@ from dbgsom_core.interfaces.figures import (
 )
 from dbgsom_core.interfaces.guard import Guarded, is_own
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import Subject, check

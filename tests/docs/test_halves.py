@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 # As if none of them were installed: scikit-learn and numba import some where they are.
 CODE = """
 import sys
@@ -23,7 +21,6 @@ print([name for name in experiments if f"dbgsom_core.{name}" in sys.modules])
 """
 
 
-@pytest.mark.xfail(strict=True, reason="the estimators still read tables, with pyarrow")
 def test_a_fit_needs_no_library_of_experiments():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True

@@ -12,6 +12,7 @@ from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import archive
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_core.tables import Columns
 
 
 @pytest.fixture
@@ -66,6 +67,21 @@ def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
     parts = json.loads(text)["estimator"]["parts"]
     assert set(parts) == {"metric", "kernel", "growth", "labeller", "engine"}
     assert all(part["distribution"] == "dbgsom-core" and part["version"] for part in parts.values())
+
+
+def test_an_estimator_is_read_from_the_file_of_a_run_without_its_columns(
+    saved, tmp_path, monkeypatch
+):
+    """Which only experiments know."""
+    clf = saved[0]
+    columns = Columns(("a", "b", "c", "d"))
+    FittedModel((), clf, columns).save(tmp_path / "run.npz")
+    assert persistence.load(tmp_path / "run.npz").columns == columns
+    monkeypatch.delitem(archive.STORED_CLASSES, "columns")
+    again = SomClassifier.load(tmp_path / "run.npz")
+    np.testing.assert_array_equal(again.weights_, clf.weights_)
+    with pytest.raises(ModelFileError, match="a 'columns', which is not on the list"):
+        persistence.load(tmp_path / "run.npz")
 
 
 # ----------------------------------------------------------------------- what cannot be saved

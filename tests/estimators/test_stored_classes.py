@@ -167,7 +167,7 @@ def test_a_plugin_lists_its_transformer(registry, tmp_path, iris, vq):
     ("change", "message"),
     [
         ({"half_": np.array([1.0, np.nan, 1.0, 1.0])}, r"half_ must be finite\[D\] where D is 4"),
-        ({"half_": np.ones(3)}, r"half_ must be finite\[D\] where D is 4, not an array"),
+        ({"half_": np.ones(3)}, r"half_ must be finite\[D\] where D is 4, not ndarray"),
         ({"more": 1}, "more is an attribute that model files do not hold"),
         ({"half_": None}, r"half_ must be finite\[D\]"),
     ],

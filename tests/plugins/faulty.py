@@ -135,7 +135,7 @@ fault(Assigning, "levels_agree", "pairwise differs from assign",
 fault(Metric, "prepare", "turns float32 into float64", prepare=lambda self, X: X.astype(float))
 fault(Metric, "prepare", "depend on other rows", prepare=lambda self, X: X - X.mean(axis=0))
 fault(Metric, "attributes", "has claims", **claim("claims", ("beauty",)))
-fault(Metric, "shapes_and_dtypes", "distances of int64, not float64",
+fault(Metric, "shapes_and_dtypes", "int64.*; expected float distances",
       pairwise=lambda *given: far(*given).astype(int))  # fmt: skip
 fault(
     Metric, "shapes_and_dtypes", "up to 0, whose squares", pairwise=lambda *given: 0 * far(*given)
@@ -166,14 +166,14 @@ def raising(self):
 
 gauss = Kernel.weight
 POWER = {"power": Field(default=1.0, exclude=True, description="x")}
-fault(Kernel, "weights", "returned a negative weight",
+fault(Kernel, "weights", "expected at least 0, or say inhibits = True",
       weight=lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w))  # fmt: skip
 fault(Kernel, "weights", "that grow with the hops", weight=lambda self, h, w: 1.0 + h / w)
-fault(Kernel, "weights", "depends on the other hop counts",
+fault(Kernel, "weights", "without chance and whatever else is asked",
       weight=lambda *given: gauss(*given) / gauss(*given).sum())  # fmt: skip
-fault(Kernel, "weights", "depends on the other hop counts, or on chance",
+fault(Kernel, "weights", "without chance and whatever else is asked",
       weight=lambda *given: gauss(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
-fault(Kernel, "weights", "which sums of weights cannot hold",
+fault(Kernel, "weights", "winner's weight, at no hops, from 1e-200",
       weight=lambda *given: gauss(*given) * 1e-200)  # fmt: skip
 fault(Kernel, "weights_fall", "gives neighbours smaller weights",
       weight=lambda self, h, w: gauss(self, h, 1 / w))  # fmt: skip
@@ -244,7 +244,7 @@ fault(Growth, "growth_ends", "neurons: births must end", {"max_neurons": None},
               cell: neuron for neuron in range(len(som_map)) for cell in som_map.free_cells(neuron)
           }.items()])  # fmt: skip
 fault(Growth, "growth_ends", "161 neurons: births must end", {"max_neurons": None})
-fault(Growth, "children", "answers of shape", wants_children=lambda *given: [True])
+fault(Growth, "children", "expected answers of shape", wants_children=lambda *given: [True])
 
 
 class Labeller(LabellerComponent):
@@ -307,7 +307,7 @@ class Narrowing(ScheduleComponent):
 
 
 narrow = Narrowing.width
-fault(Narrowing, "widths", "it depends on chance",
+fault(Narrowing, "widths", "expected the same, without chance",
       width=lambda *given: narrow(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
 fault(Narrowing, "widths", "from 4 to 0.5 it goes from 0.5 to 4",
       width=lambda self, start, end, left: narrow(self, end, start, left))  # fmt: skip
@@ -426,7 +426,7 @@ fault(Loads, "load", "no rows", load=lambda self: Data(np.zeros((0, 3))))
 fault(Loads, "load", "no sample has a value", load=lambda self: Data(np.full((9, 3), np.nan)))
 fault(Measure, "measure_without_targets", "say needs_target = True",
       compute=lambda self, seen: float(np.mean(seen.y == seen.predictions)))  # fmt: skip
-fault(Measure, "value", "must return one number, not str", compute=lambda *given: "0.5")
+fault(Measure, "value", "returned str; expected one number", compute=lambda *given: "0.5")
 fault(Draws, "draw", "read-only", draw=lambda self, view: view.evaluation.som_map.prototypes.sort())
 
 

@@ -124,7 +124,7 @@ def test_defaults_of_a_base_run_on_checked_methods():
         def centre(self, means):
             return means * np.nan
 
-    with pytest.raises(api.DbgsomError, match=r"metric Wild .*centre returned prototypes that are"):
+    with pytest.raises(api.DbgsomError, match=r"metric Wild .*centre returned prototypes from nan"):
         guarded(Wild()).centred(np.ones((2, 3)))
 
 

@@ -84,24 +84,24 @@ def fit(iris, **parts):
 
 
 WRONG = [
-    ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], "returned weights of shape"),
-    ("kernel", "weight", lambda h, w: np.full(len(h), np.nan), "that are not finite"),
-    ("kernel", "weight", lambda h, w: -np.ones(len(h)), "returned a negative weight"),
-    ("kernel", "weight", lambda h, w: h, "the winner learns nothing"),
+    ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], r"expected weights of shape \(3,\)"),
+    ("kernel", "weight", lambda h, w: np.full(len(h), np.nan), "nan to nan; expected finite"),
+    ("kernel", "weight", lambda h, w: -np.ones(len(h)), "weight -1; expected at least 0"),
+    ("kernel", "weight", lambda h, w: h, "a winner's weight, at no hops, from 0 to 0"),
     ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
-    ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "negative distance"),
-    ("metric", "pairwise", lambda X, W: np.full((len(X), len(W)), np.nan), "not finite"),
-    ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "99 to 99 of"),
-    ("metric", "prepare", lambda X: X[1:], "rows stand for samples"),
-    ("metric", "centre", lambda means: means * np.inf, "prototypes that are not finite"),
-    ("growth", "grow", lambda m, s: [((0, -1), m.prototypes[0] * np.nan, 0)], "not finite"),
-    ("growth", "grow", lambda m, s: [((0, 0.5), m.prototypes[0], 0)], "are integers"),
+    ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "distances from -1 to"),
+    ("metric", "pairwise", lambda X, W: np.full((len(X), len(W)), np.nan), "expected finite"),
+    ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "to 99; .* at most"),
+    ("metric", "prepare", lambda X: X[1:], "one for each sample"),
+    ("metric", "centre", lambda means: means * np.inf, "prototypes from inf to inf"),
+    ("growth", "grow", lambda m, s: [((0, -1), m.prototypes[0] * np.nan, 0)], "expected finite"),
+    ("growth", "grow", lambda m, s: [((0, 0.5), m.prototypes[0], 0)], "expected integers"),
     ("growth", "grow", lambda m, s: (Birth((x, 0), m.prototypes[0], 0) for x in itertools.count(2)),
      "returned more than"),
-    ("growth", "growing_threshold", lambda summary: np.inf, "returned inf"),
-    ("growth", "start_shape", lambda: (10**6, 10**6), "65536 neurons"),
-    ("labeller", "label", lambda e: e.classes[:2], r"shape \(2,\)"),
-    ("labeller", "probabilities", lambda e: e.class_counts + 1.0, "sum to"),
+    ("growth", "growing_threshold", lambda summary: np.inf, "inf; expected finite"),
+    ("growth", "start_shape", lambda: (10**6, 10**6), "at most 65536"),
+    ("labeller", "label", lambda e: e.classes[:2], r"shape \(2,\).*; expected labels"),
+    ("labeller", "probabilities", lambda e: e.class_counts + 1.0, "sums of probabilities"),
 ]  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def test_a_geometry_is_not_taken_on_trust(iris):
         def pairwise(self, X, prototypes):
             return np.sqrt(super().pairwise(X, prototypes))
 
-    with pytest.raises(ComponentError, match=r"geometry is not 'euclidean': it calls two samples"):
+    with pytest.raises(ComponentError, match=r"expected .*, as its geometry is 'euclidean'"):
         fit(iris, metric=Squared())
     assert np.array_equal(fit(iris, metric=Rooted()).weights_, fit(iris).weights_)
 
@@ -249,13 +249,29 @@ def narrowing(self, start, end, remaining):
     ("kind", "method", "words"),
     [
         ("metric", by_chance(Far.pairwise), "answers otherwise when it is asked again"),
-        ("metric", lopsided, "claims symmetry: it calls two samples .* the other way round"),
-        ("metric", lambda *given: Far.pairwise(*given) + 1, "claims identity: .* 1 apart that"),
-        ("metric", lambda *given: Far.pairwise(*given).astype(int), "int64, not float64"),
-        ("kernel", by_chance(fading), "it depends on the other hop counts, or on chance"),
-        ("kernel", lambda *given: fading(*given) / fading(*given).sum(), "asked again for this"),
-        ("kernel", lambda *given: fading(*given) * 1e-200, "which sums of weights cannot hold"),
-        ("schedule", by_chance(narrowing), "it depends on chance"),
+        ("metric", lopsided, "the distance .*; expected .*, as its claims symmetry"),
+        (
+            "metric",
+            lambda *given: Far.pairwise(*given) + 1,
+            "1 .*; expected 0, as its claims identity",
+        ),
+        (
+            "metric",
+            lambda *given: Far.pairwise(*given).astype(int),
+            "int64.*; expected float d",
+        ),
+        ("kernel", by_chance(fading), "expected the same, without chance"),
+        (
+            "kernel",
+            lambda *given: fading(*given) / fading(*given).sum(),
+            "whatever else is asked",
+        ),
+        (
+            "kernel",
+            lambda *given: fading(*given) * 1e-200,
+            "winner's weight, .* from 1e-200",
+        ),
+        ("schedule", by_chance(narrowing), "expected the same, without chance"),
     ],
 )
 def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
@@ -271,8 +287,14 @@ def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
     ("attributes", "words"),
     [
         ({"needs_classes": property(raising(AttributeError("inside")))}, "AttributeError: inside"),
-        ({"fine_tuning": property(lambda self: 3)}, "has fine_tuning = 3"),
-        ({"growing_epochs": property(lambda self: 0)}, "has growing_epochs = 0;"),
+        (
+            {"fine_tuning": property(lambda self: 3)},
+            "has fine_tuning = 3: .* less than 1",
+        ),
+        (
+            {"growing_epochs": property(lambda self: 0)},
+            "growing_epochs = 0: .* greater than 0",
+        ),
     ],
 )
 def test_attributes_that_raise_or_cannot_be_name_the_component(attributes, words):

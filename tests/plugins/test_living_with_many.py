@@ -127,7 +127,7 @@ def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(
     write_run(site, "bad_one")
     said = site.dbgsom("run", "run.yaml", code=3).err
     assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: 9)" in said
-    assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned weights" in said
+    assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned ndarray" in said
 
 
 def test_a_tracker_that_gives_no_observer_costs_no_run(site):

@@ -148,7 +148,7 @@ def test_a_figure_of_several_images(installed, iris, monkeypatch):
     assert list(shown.figures_) == ["ages_first", "ages_last", "ages_count"]
     assert shown.figure_ is shown.figures_["ages_first"]
     cls = get_registry().find("figure", "ages")
-    for wrong, words in (({"a/b": shown.figure_}, "part 'a/b'"), ({}, "matplotlib figure or Html")):
+    for wrong, words in (({"a/b": shown.figure_}, "part 'a/b'"), ({}, "matplotlib figure, Html")):
         monkeypatch.setattr(cls, "draw", lambda self, view, wrong=wrong: wrong)
         with pytest.raises(ComponentError, match=words):
             SomDisplay.from_estimator(own, kind="ages")

@@ -18,6 +18,7 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.files import write_atomically
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
 from dbgsom_core.runs.folder import (
@@ -38,7 +39,7 @@ from dbgsom_core.runs.stored_runs import (
     is_locked,
     mark_killed_runs,
 )
-from dbgsom_core.tables.safe_files import sweep, write_atomically
+from dbgsom_core.tables.safe_files import sweep
 
 pytestmark = pytest.mark.one_version
 

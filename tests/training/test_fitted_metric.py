@@ -98,7 +98,7 @@ def test_a_fit_without_prepare_is_told(iris):
 
 
 def test_a_state_that_is_no_mapping_is_refused():
-    with pytest.raises(PluginError, match=r"LearnsALot \(.*: fit must return a mapping"):
+    with pytest.raises(PluginError, match=r"LearnsALot \(.*: fit returned .*; expected a mapping"):
         SomVQ(metric=LearnsALot()).fit(np.eye(5))
 
 

@@ -21,9 +21,8 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
-from dbgsom_core.api import DbgsomError, masked, write_atomically
+from dbgsom_core.api import DbgsomError, masked, open_regular, write_atomically
 from dbgsom_core.runs.folder import JournalLine, RunFiles, read_json, write_json
-from dbgsom_core.tables.safe_files import open_regular
 
 LONGEST_TAG = 5000  # characters
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
