@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from dbgsom_core.engine.runtime import available_threads, share
+from dbgsom_core.engine.runtime import available_memory, available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, DatasetComponent, Table
@@ -140,6 +140,7 @@ __all__ = [
     "TrackerComponent",
     "VerticalState",
     "as_label",
+    "available_memory",
     "available_threads",
     "compiled",
     "grid_distances",

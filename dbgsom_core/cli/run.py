@@ -76,7 +76,6 @@ def _collect_overrides(command: Command) -> Command:
 
 run_options = options(
     option("--resume", "Go on with an interrupted run: its file, id or folder.", is_flag=True),
-    option("--dry-run", "Say what would be run, taken and written; write nothing.", is_flag=True),
     set_option,
     option("--name", "Name of the run.", metavar="TEXT"),
     option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
@@ -125,30 +124,16 @@ def validate(file: str, overrides: Sequence[str]) -> None:
     for experiment in experiments:
         check_experiment(experiment)
     click.echo(f"{file}: {answer}")
+    if isinstance(loaded, Sweep) and loaded.optimization is None:
+        for child in loaded.children:
+            click.echo(f"  {child.name}")
 
 
-def _run_file(
-    load: Any, file: str, overrides: Sequence[str], *, resume: bool, dry_run: bool, **how: Any
-) -> int:
-    if resume and dry_run:
-        raise click.UsageError("--resume and --dry-run exclude each other")
+def _run_file(load: Any, file: str, overrides: Sequence[str], *, resume: bool, **how: Any) -> int:
     registry = open_registry(warn=True)
     if resume:
         return _resume(file, overrides, registry, how)
-    loaded = load(file, overrides, registry)
-    if not dry_run:
-        return _run_loaded(loaded, registry, None, how)
-    from dbgsom_core.runs.dry_run import forecast, forecast_sweep
-
-    if isinstance(loaded, Sweep):
-        enabled = registry.without(loaded.children[0].experiment.disabled)
-        lines = forecast_sweep(loaded, enabled, how["jobs"])
-    else:
-        lines, _ = forecast(loaded, registry.without(loaded.disabled))
-    for name, text in lines:
-        click.echo(f"{name:<9} {text}")
-    click.echo("nothing was written")
-    return 0
+    return _run_loaded(load(file, overrides, registry), registry, None, how)
 
 
 def _run_loaded(

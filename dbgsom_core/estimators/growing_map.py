@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import math
 import sys
 import warnings
@@ -19,9 +20,16 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags
-from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.runtime import available_memory, one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import ScaleWarning, as_text, called_by, callers_level, did_you_mean
+from dbgsom_core.errors import (
+    DataError,
+    ScaleWarning,
+    as_text,
+    called_by,
+    callers_level,
+    did_you_mean,
+)
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
@@ -35,7 +43,6 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
-from dbgsom_core.estimators.planning import Plan, estimate_fit
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,
@@ -83,6 +90,10 @@ def all_or_nothing(method: _Method) -> _Method:
 
     return cast(_Method, fit)
 
+
+_log = logging.getLogger("dbgsom")
+_COPY = 1.5  # sizes of dense data: a packed copy, and bounds that take half of it
+_ROW_BYTES = 24  # unit, error and label of a row
 
 _SEARCHES: set[tuple[str, int]] = set()  # lines whose searches have warned of scales
 _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
@@ -234,26 +245,6 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     # ------------------------------------------------------------------------------ fitting
 
-    def plan(self, X: Any, y: Any = None, *, seconds: float | None = None) -> Plan:
-        """Estimate time and memory of `fit`, by training for about 3 ``seconds`` on some rows.
-
-        Parameters
-        ----------
-        X : array-like, table or dask collection (n, D)
-            Of a collection only some rows of some partitions are computed.
-        y : array-like (n,), optional
-            As for `fit`.
-        seconds : float, optional
-            Training time, to the end of an epoch, without compilation.
-
-        Returns
-        -------
-        Plan
-            Seconds of the fit and of an epoch, bytes of memory, and of network traffic for a remote
-            engine; ``print`` shows it.
-        """
-        return estimate_fit(self, X, y, seconds)
-
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the map on X, and label its neurons from y.
@@ -347,6 +338,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
             if target is not None:
                 target = append_clusters(target, memory)
+        self._check_memory(samples)
         for_rules = rows.observed(validation)
         unseen = None
         if for_rules is not None:
@@ -372,6 +364,27 @@ class GrowingMap(FittedMap, BaseEstimator):
         self._take_target(target, None if calibration is None else rows.where(calibration))
         if not continues:
             self._warn(samples.n)
+
+    def _check_memory(self, samples: Samples) -> None:
+        """Say how much memory training takes besides the data; refuse more than there is."""
+        needed = _ROW_BYTES * samples.n
+        held = 0
+        if isinstance(samples.X, np.ndarray):
+            held = samples.X.nbytes
+            copy = int(_COPY * held)
+            if samples.working_memory is not None:
+                copy = min(copy, samples.working_memory)
+            needed += copy
+        text = f"training takes about {needed / 2**20:,.0f} MiB of memory besides the data"
+        most = available_memory()
+        if held + needed > most:
+            raise DataError(
+                f"{text}, and this process may take {most / 2**20:,.0f} MiB: let the data stay in "
+                "a file (engine: dask), or use float32"
+            )
+        _log.info("%s", text)
+        if self.verbose:
+            print(text)
 
     def _over(self, parts: Parts, rows: Rows) -> Samples:
         return parts.over(rows.X, self._metric.calls, rows.weights)

@@ -88,10 +88,6 @@ class RunFolder(TrackerComponent):
         system = SystemMetrics() if self.system_metrics else None
         return RunFolderObserver(system, self.assignments)
 
-    def assigns(self, n_samples: int) -> bool:
-        """Say whether it is written where each of so many samples ended."""
-        return _are_assigned(self.assignments, n_samples)
-
 
 @dataclass
 class _Written:
@@ -101,10 +97,6 @@ class _Written:
     last_epoch: int = 0
     length: int = 0  # of the journal, in bytes
     kept: bool = False
-
-
-def _are_assigned(assignments: bool | None, n_samples: int) -> bool:
-    return n_samples <= _MOST_ASSIGNED if assignments is None else assignments
 
 
 class RunFolderObserver:
@@ -202,7 +194,9 @@ class RunFolderObserver:
                 )
 
     def _assigns(self, run: Run) -> bool:
-        return _are_assigned(self._assignments, int(run.data.get("samples", 0)))
+        if self._assignments is None:
+            return int(run.data.get("samples", 0)) <= _MOST_ASSIGNED
+        return self._assignments
 
     def _end(self, run: Run, status: State, error: str | None = None) -> None:
         files = RunFiles(run.folder)
