@@ -52,12 +52,7 @@ from dbgsom_core.interfaces.measures import (
     measured,
 )
 from dbgsom_core.interfaces.metrics import MetricComponent
-from dbgsom_core.interfaces.privacy import (
-    masked,
-    masked_name,
-    private_logger,
-    shell_word,
-)
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import (
@@ -146,16 +141,13 @@ __all__ = [
     "grid_distances",
     "hookimpl",
     "masked",
-    "masked_name",
     "measured",
     "one_blas_thread",
     "open_regular",
-    "private_logger",
     "range_rows",
     "samples_in_memory",
     "samples_in_partitions",
     "share",
-    "shell_word",
     "topographic_function",
     "topographic_product",
     "write_atomically",

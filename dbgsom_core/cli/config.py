@@ -13,6 +13,7 @@ import click
 from dbgsom_core.cli.console import (
     Commands,
     check_output,
+    echo,
     json_option,
     open_registry,
     option,
@@ -67,10 +68,10 @@ def show(
             key: {"value": value} if plain else {"value": value, "origin": origin}
             for key, (value, origin) in found.flat().items()
         }
-        click.echo(json.dumps(values, indent=2, default=str))
+        echo(json.dumps(values, indent=2, default=str))
         return
     if not found.complete:
-        click.echo("# defaults are left out: each run of the sweep has its own")
+        echo("# defaults are left out: each run of the sweep has its own")
     click.echo(as_yaml(found, comments=not plain), nl=False)
 
 
@@ -94,14 +95,14 @@ def diff(first: str, second: str, no_defaults: bool, as_json: bool, runs: str) -
             key: [side and {"value": side[0], "origin": side[1]} for side in sides]
             for key, sides in found.items()
         }
-        click.echo(json.dumps(values, indent=2, default=str))
+        echo(json.dumps(values, indent=2, default=str))
     elif found:
-        click.echo(f"--- {first}\n+++ {second}")
+        echo(f"--- {first}\n+++ {second}")
         for key, sides in found.items():
-            click.echo(key)
+            echo(key)
             for sign, side in zip("-+", sides, strict=True):
                 for line in _side_lines(side):
-                    click.echo(f"  {sign} {line}")
+                    echo(f"  {sign} {line}")
     return 1 if found else 0
 
 
@@ -135,13 +136,13 @@ def schema(output: str | None) -> None:
     failed: dict[str, str] = {}
     text = schema_text(open_registry(warn=True), failed)
     for why in failed.values():
-        click.echo(f"warning: left out: {why}", err=True)
+        echo(f"warning: left out: {why}", err=True)
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
     with writing(output):
         write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
-    click.echo(output)
+    echo(output)
 
 
 def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) -> Explained:
@@ -196,7 +197,7 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
             write_atomically(Path(file), write)
     finally:
         _print_profile(profile, suggestion)  # after the file: the reader may close the pipe
-    click.echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
+    echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
 
 
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
@@ -215,11 +216,11 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     lines.append(f"estimator: {suggestion.estimator}")
     lines += suggestion.remarks
     for place, text in enumerate(lines):
-        click.echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+        echo(text.replace("\n", r"\n"))  # whatever the names in it hold
         if place == 0 and number:
             print_table(["column", "looks like", "values", "missing", "becomes"], rows)
             if number > len(rows):
-                click.echo(f"… and {number - len(rows)} more columns")
+                echo(f"… and {number - len(rows)} more columns")
 
 
 def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:

@@ -17,8 +17,8 @@ import click
 
 from dbgsom_core.cli.console import (
     check_output,
+    echo,
     json_option,
-    lazy_import,
     open_registry,
     option,
     options,
@@ -26,7 +26,6 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
-    unescaped,
     writing,
 )
 from dbgsom_core.cli.console import output as messages
@@ -73,8 +72,7 @@ model_options = options(
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
-    with lazy_import("scipy.stats"):  # scikit-learn imports it: a quarter of a second
-        from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.models import find_model
 
     return find_model(name, Path(given["runs"]), open_registry(), given["store"])
 
@@ -98,9 +96,7 @@ def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
     texts = "{task.completed:,.0f} rows", "{task.fields[rate]:,.0f} rows/s", "left"
     columns = [BarColumn(20), *map(TextColumn, texts), TimeRemainingColumn()]
     started = time.monotonic()
-    with Progress(
-        *columns, console=Console(file=unescaped(sys.stderr)), transient=True
-    ) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, rate=0.0)
 
         def show(rows: int, total: int | None) -> None:
@@ -138,12 +134,9 @@ def predict(
     the model knows names; more of them do no harm, and their order does not matter.
     """
     found = _find_model(model, given)
-    with lazy_import("scipy.stats"):
-        from dbgsom_core.runs.models import predict_file
+    from dbgsom_core.runs.models import predict_file
 
     check_output(output, data, found.path)
-    # Data in a pipe steers no terminal, and there may be much of it.
-    stdout = sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
     counts = not messages.quiet and sys.stderr.isatty() and not on_screen
     with shutdown.handling(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
@@ -155,7 +148,6 @@ def predict(
             keep,
             _dialect(given),
             trained=found.dialect,
-            stdout=stdout,
             progress=show_rows,
             for_spreadsheets=for_spreadsheets,
         )
@@ -164,7 +156,7 @@ def predict(
     print_notes((*found.notes, *notes))
     where = "" if output == "-" else f", written to {output}"
     outliers = f", {unlike} of them unlike the training data" if unlike else ""
-    click.echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
+    echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
 
 
 @click.command()
@@ -202,8 +194,8 @@ def explore(
         page.save(target)
     which = found.where if second is None else f"{found.where} beside {second.where}"
     replaced = ", which replaces the explorer that was there" if replaces else ""
-    click.echo(f"{which}, {rows} rows: {target}{replaced}")
-    click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")
+    echo(f"{which}, {rows} rows: {target}{replaced}")
+    echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
 def _unused_page(found: FoundModel, address: str) -> Path:
@@ -259,7 +251,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     with writing(output):
         write_atomically(Path(output), lambda partial: partial.write_bytes(content))
     neurons = len(found.model.estimator.som_map_)
-    click.echo(f"{neurons} neurons written to {output}", err=True)
+    echo(f"{neurons} neurons written to {output}", err=True)
 
 
 @click.command()
@@ -289,7 +281,7 @@ def explain(
     if as_json:
         why = asdict(explained.explanation)
         content = {"ids": explained.ids, **why, "nearest": explained.nearest}
-        click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
+        echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
     ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
     where = f"row {row} of {data}" + (f" ({ids})" if ids else "")
@@ -306,7 +298,7 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
     answer = f"{cell(label)} ({', '.join(rated)})" if rated else f"label {cell(label)}"
     path = " › ".join(map(str, found.path[1:]))
     pvalue = "" if found.pvalue is None else f" (p {found.pvalue:.2g})"
-    click.echo(
+    echo(
         f"{answer}\n"
         f"neuron {found.unit} at {_CELL.format(*found.cell)}{path and f', on to {path}'}, which "
         f"won {to_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
@@ -315,7 +307,7 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
         f"novelty {to_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
         f"0 at best: {'unlike' if found.outlier else 'like'} the training data"
     )
-    click.echo("\nwhat pulls it away, in deviations of the training data")
+    echo("\nwhat pulls it away, in deviations of the training data")
     moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
     rows: list[list[Any]] = [
         [
@@ -327,11 +319,11 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
     ]
     print_table(["feature", "value", "prototype", "deviations"], rows)
     if rest := len(moved) - len(rows):
-        click.echo(f"and {rest} more (--features {len(moved)})")
+        echo(f"and {rest} more (--features {len(moved)})")
     if same := len(found.differences) - len(moved):
-        click.echo(f"{same} more as in the prototype")
+        echo(f"{same} more as in the prototype")
     if found.neighbours:
-        click.echo("\nneurons beside it")
+        echo("\nneurons beside it")
         rows = [
             [
                 one.unit,
@@ -344,7 +336,7 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
         ]
         print_table(["neuron", "cell", "label", "hits", "distance"], rows)
     if explained.nearest:
-        click.echo("\nmost like it in the training data")
+        echo("\nmost like it in the training data")
         targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)
         rows = [
             [

@@ -12,6 +12,7 @@ import click
 
 from dbgsom_core.cli.console import (
     Commands,
+    echo,
     is_strict,
     json_option,
     limit_option,
@@ -53,7 +54,7 @@ def list_plugins(as_json: bool) -> None:
             | {"import_seconds": round(record.import_seconds, 6)}
             for record in registry.records
         ]
-        click.echo(json.dumps({"plugins": records, "components": components}, indent=2))
+        echo(json.dumps({"plugins": records, "components": components}, indent=2))
         return
     rows = [
         [
@@ -68,7 +69,7 @@ def list_plugins(as_json: bool) -> None:
         if record.status != "ok":
             error = f": {record.error}" if record.error else ""
             who = f"{record.name} of {record.distribution} {record.version}"
-            click.echo(f"{record.status}: {who}{error}", err=True)
+            echo(f"{record.status}: {who}{error}", err=True)
 
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
@@ -111,21 +112,21 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
     root = Path(runs)
     for experiment in find_experiments(root):
         for stored in mark_killed_runs(root, experiment):
-            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
+            echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
         for stored in find_runs(root, experiment):
             if stored.damage:
-                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+                echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
     findings, loaded = diagnose_isolated(limit)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
             who = f"{finding.name} of {finding.distribution} {finding.version}"
-            click.echo(f"{finding.problem}: {who}: {finding.message}")
+            echo(f"{finding.problem}: {who}: {finding.message}")
             if details and finding.details:
-                click.echo(finding.details)
+                echo(finding.details)
         if not findings:
-            click.echo(f"all is well: {loaded} plugin(s) loaded")
+            echo(f"all is well: {loaded} plugin(s) loaded")
     return 0 if all(finding.harmless for finding in findings) else 3
 
 
@@ -137,7 +138,7 @@ def new_plugin(name: str, into: str) -> None:
     from dbgsom_core.plugins.template import render
 
     folder = render(name, Path(into))
-    click.echo(
+    echo(
         f"{folder}: a metric, a kernel, a growth strategy and a labeller to delete from\n"
         "to install and test it:\n"
         f'  pip install -e "{folder}[test]"\n'
@@ -153,20 +154,20 @@ def show_component(name: str, as_json: bool) -> None:
     """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
     found = [describe(offered) for offered in find_components(name, open_registry())]
     if as_json:
-        click.echo(json.dumps(found, indent=2, default=repr))
+        echo(json.dumps(found, indent=2, default=repr))
         return
     for number, known in enumerate(found):
         origin = f"({known['distribution']} {known['version']})"
-        click.echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
-        click.echo(f"{known['source']}  {known['file'] or ''}".rstrip())
-        click.echo(f"\n{known['help']}")
-        click.echo("\nfields:" if known["fields"] else "\nno fields")
+        echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
+        echo(f"{known['source']}  {known['file'] or ''}".rstrip())
+        echo(f"\n{known['help']}")
+        echo("\nfields:" if known["fields"] else "\nno fields")
         for field, facts in known["fields"].items():
             value = json.dumps(facts["default"], default=repr)
             default = "required" if facts["required"] else f"default {value}"
-            click.echo(f"  {field} ({default}): {facts['description']}")
+            echo(f"  {field} ({default}): {facts['description']}")
         if known["schema"] is not None:
-            click.echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
+            echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
 
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
@@ -249,19 +250,19 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
     if broken and is_strict():
         raise PluginError("\n".join(broken))
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
+        echo(json.dumps(asdict(report), indent=2))
         return 3 if report.failed else 0
     for plugin in broken:
-        click.echo(f"broken   {plugin}")
+        echo(f"broken   {plugin}")
     for component in report.components:
         who = "{kind} {name} of {distribution} {version}".format_map(component)
         verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
-        click.echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
+        echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
         for state in ("failed", "skipped"):
             for name, message in component[state].items():
-                click.echo(f"         {state} {name}: {message}")
+                echo(f"         {state} {name}: {message}")
     if not report.components and not broken:
-        click.echo("no third-party component is installed")
+        echo("no third-party component is installed")
     return 3 if report.failed else 0
 
 
@@ -287,7 +288,7 @@ def examine_machine(file: str | None, as_json: bool, runs: str, limit: float) ->
     found = [*examine(experiment, registry, Path(runs), limit)]
     console = Console(highlight=False)
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in found], indent=2))
+        echo(json.dumps([asdict(check) for check in found], indent=2))
     for check in () if as_json else found:
         hint = f" → {check.hint}" if check.hint else ""
         text = as_text(f" {check.name}: {check.message}{hint}").replace("\n", "\\n")

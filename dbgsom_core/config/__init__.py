@@ -14,7 +14,7 @@ from dbgsom_core.config.experiment import (
     parse_experiment,
     with_defaults,
 )
-from dbgsom_core.config.load import fill_text, read_plain, read_scalar
+from dbgsom_core.config.load import read_plain, read_scalar
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
@@ -49,7 +49,6 @@ __all__ = [
     "Sweep",
     "dump_yaml",
     "estimator_errors_located",
-    "fill_text",
     "is_sweep",
     "load_experiment",
     "load_sweep",

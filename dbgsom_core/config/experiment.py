@@ -22,7 +22,7 @@ from dbgsom_core.config.components import (
     PrepareStep,
     mismatches,
 )
-from dbgsom_core.config.load import fill, merged, nonsecret_texts, overridden
+from dbgsom_core.config.load import fill, merged, overridden
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -47,13 +47,15 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import EngineComponent
 
 Named = tuple[str, Any]  # its name, and the component
+
+_REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,6 @@ class Experiment:
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
-    secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
     root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
 
     def mark(self, *steps: str | int) -> Mark:
@@ -100,9 +101,10 @@ class Experiment:
 
     @property
     def data_called(self) -> str:
-        """The data's name in messages: its file, or the data set."""
-        path = getattr(self.dataset, "path", None)
-        return Path(path).name if isinstance(path, str | Path) else self.dataset_name
+        """The data's name in messages: its file as it was written, or the data set."""
+        section = self.resolved["dataset"]
+        path = section.get("path") if isinstance(section, Mapping) else None
+        return Path(path).name if isinstance(path, str) else self.dataset_name
 
 
 @contextmanager
@@ -201,24 +203,22 @@ class Builders:
 def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
     """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
-    problems.nonsecret = frozenset(nonsecret_texts(root))
     root, _ = fill(root, UNMARKED, problems)
-    with redaction(problems.secrets):
-        builder = builders.of(root)
-        settings = None
-        try:
-            settings = checked(
-                ExperimentSettings,
-                root,
-                validate=lambda cls, values: cls.model_validate(values, context=builder),
-            )
-        except ValidationError as error:
-            problems.add_findings(root, error)
-        for kind, steps, message in mismatches(root, builder):
-            problems.add_at(root, steps, message, kind)
-        if settings is None or len(problems) > before:
-            return None
-        return _experiment(settings, root, builder, problems)
+    builder = builders.of(root)
+    settings = None
+    try:
+        settings = checked(
+            ExperimentSettings,
+            root,
+            validate=lambda cls, values: cls.model_validate(values, context=builder),
+        )
+    except ValidationError as error:
+        problems.add_findings(root, error)
+    for kind, steps, message in mismatches(root, builder):
+        problems.add_at(root, steps, message, kind)
+    if settings is None or len(problems) > before:
+        return None
+    return _experiment(settings, root, builder, problems)
 
 
 def _experiment(
@@ -292,7 +292,7 @@ def _experiment(
         return tuple((one.name, one.component) for one in built)
 
     return Experiment(
-        experiment=masked_name(resolved["experiment"]),
+        experiment=_REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
@@ -301,7 +301,7 @@ def _experiment(
         model=Model(model.estimator, params),
         seed=settings.seed,
         measures=None if measures == DEFAULT else named(measures),
-        figures=tuple((masked_name(one.name), one.component) for one in figures),
+        figures=named(figures),
         tracking=named(tracking),
         engine=engine.component,
         disabled=disabled,
@@ -313,6 +313,5 @@ def _experiment(
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,
-        secrets=problems.secrets,
         root=root,
     )

@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.errors import ConfigError, cut_message
 from dbgsom_core.interfaces.component import parse
-from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
 
 DEEPEST = 50  # levels of sections and lists
@@ -193,20 +193,16 @@ _QUOTED = re.compile(r"'[^']*'")
 
 
 class Problems:
-    """The problems found in a file, and values from the environment.
+    """The problems found in a file.
 
     Of several at one location and key, or below it, the first counts: others follow from it.
     Relative paths in the file start in ``folder``.
     """
 
-    def __init__(
-        self, source: str = "<python>", folder: Path | None = None, secrets: Secrets | None = None
-    ) -> None:
+    def __init__(self, source: str = "<python>", folder: Path | None = None) -> None:
         self._found: list[Problem] = []
         self._paths: dict[Location, list[str]] = {}
         self.source, self.folder = source, Path.cwd() if folder is None else folder
-        self.secrets: Secrets = {} if secrets is None else secrets
-        self.nonsecret: frozenset[str] = frozenset()  # texts of the file, shown as they are
         self.notes: list[str] = []  # on what is no problem
 
     def __iter__(self) -> Iterator[Problem]:
@@ -244,8 +240,7 @@ class Problems:
                     shown.append(str(one))
                 elif seen[kind] == times[kind]:
                     shown.append(f"and {times[kind] - _FIRST} more like this")
-        with redaction(self.secrets):
-            return ConfigError(cut_message(masked("\n".join(shown))))
+        return ConfigError(cut_message(masked("\n".join(shown))))
 
     def fail(self, place: Location, path: str, message: str) -> NoReturn:
         """Raise the error with all problems and this last one."""

@@ -450,7 +450,7 @@ class ChildBuilder:
         return children
 
     def _no_problems(self) -> Problems:
-        return Problems(self.of_file.source, self.of_file.folder, self.of_file.secrets)
+        return Problems(self.of_file.source, self.of_file.folder)
 
     def _experiment(self, name: str, varied: Section) -> Experiment | None:
         problems = self._no_problems()

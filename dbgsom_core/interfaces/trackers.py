@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _lock = threading.Lock()  # a tracker may have a thread of its own
 
 @dataclass(frozen=True)
 class Run:
-    """One run, or a sweep whose children are runs; secrets are masked in all of it.
+    """One run, or a sweep whose children are runs; it holds references to the environment.
 
     Attributes
     ----------
@@ -87,10 +86,6 @@ class Run:
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for name in ("name", "config", "params", "environment", "data", "tags", "varies"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
-
     @cached_property
     def _log(self) -> RunLog:
         return RunLog(self.folder)
@@ -107,7 +102,7 @@ class Run:
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
         """Write a file of the run whole, ``artifacts/NAME`` in its folder, and return its path.
 
-        The content is text, in which secrets are masked, bytes, or a file that is copied. Trackers
+        The content is text, bytes, or a file that is copied. Trackers
         get it at the end. The same name again replaces it.
         """
         return self._log.artifact(name, content)
@@ -247,9 +242,6 @@ class RunResult:
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", masked(self.notes))
-
 
 @dataclass(frozen=True)
 class Page:
@@ -342,7 +334,7 @@ class RunLog:
         self._known: set[tuple[str, int]] | None = None  # None: not read yet
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        name = without_secrets(_name(name, "a scalar"))
+        name = _name(name, "a scalar")
         first = name.partition("/")[0]
         if first in RESERVED:
             raise ValueError(
@@ -370,7 +362,7 @@ class RunLog:
     def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
         path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
         if isinstance(content, str):
-            content = without_secrets(content).encode()
+            content = content.encode()
         if isinstance(content, os.PathLike):
             with open_regular(Path(content)):  # no pipe or device
                 write_atomically(path, lambda new: shutil.copyfile(content, new))

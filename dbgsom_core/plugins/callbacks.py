@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,9 @@ from typing import Any
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.guard import RAISED, is_own
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 Callback = Callable[[EpochRecord], Any]
 

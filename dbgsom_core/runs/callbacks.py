@@ -6,6 +6,7 @@ and also sets a flag, which epochs and stages check: third-party code may swallo
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +22,13 @@ from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, guarded, who
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 Tracking = Sequence[tuple[str, Component]]
 

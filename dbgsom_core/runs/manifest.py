@@ -24,6 +24,7 @@ from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
@@ -296,7 +297,7 @@ def describe_environment(
             {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
             for record in registry.records
         ],
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": masked(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "folder": str(experiment.folder),
         "directory": str(Path.cwd()),
         "git": _describe_git(experiment.folder),

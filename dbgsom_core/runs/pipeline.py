@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import warnings
@@ -30,7 +31,6 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
-from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
@@ -90,7 +90,7 @@ from dbgsom_core.tables.safe_files import to_disk
 from dbgsom_core.training.parts import fit_metric, start_problem
 from dbgsom_core.training.targets import encode_classes
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 _EXAMPLE_ROWS = 5
 _ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
@@ -139,41 +139,40 @@ def run_task(
     after a signal.
     """
     experiment: Experiment = task.experiment
-    with redaction(experiment.secrets):
-        notes = [*data_notes]
-        for note in experiment.notes:
-            add_note(notes, note)
-        with warnings_as_notes(notes):
-            setup = prepare_run(experiment, data)
-        measures = dict(experiment.measures or ())
-        if experiment.measures is None:
-            kind, labelled = experiment.model.estimator, setup.data.y is not None
-            measures = dict(default_measures(registry, kind, labelled))
-        shutdown.check()
-        run, lock = start_run(task, registry, setup)
-        folder = run_folder_of(experiment.tracking, registry)
-        checkpoint = Checkpoint(
-            RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
-        )
-        with lock:
-            with failures_reported(callbacks, run, lock):
-                callbacks.notify("dbgsom_run_started", run=run)
-                shutdown.check()
-                evaluator = _Evaluator(experiment, measures, notes)
-                on_epoch = EpochCallback(callbacks, run, lock.touch)
-                result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
-                begin_phase(callbacks, run, "writing")
-                callbacks.write_results(run, result)
-                own = [one for one in experiment.figures if not one[1].of_sweeps]
-                if own:
-                    begin_phase(callbacks, run, "drawing")
-                figures = draw_figures(own, result.view, notes)
-                begin_phase(callbacks, run, "logging")
-                result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
-                callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
-            RunFiles(run.folder).remove_checkpoints()
-            notify_finished(callbacks, run, result)
-        return Outcome(run, result)
+    notes = [*data_notes]
+    for note in experiment.notes:
+        add_note(notes, note)
+    with warnings_as_notes(notes):
+        setup = prepare_run(experiment, data)
+    measures = dict(experiment.measures or ())
+    if experiment.measures is None:
+        kind, labelled = experiment.model.estimator, setup.data.y is not None
+        measures = dict(default_measures(registry, kind, labelled))
+    shutdown.check()
+    run, lock = start_run(task, registry, setup)
+    folder = run_folder_of(experiment.tracking, registry)
+    checkpoint = Checkpoint(
+        RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
+    )
+    with lock:
+        with failures_reported(callbacks, run, lock):
+            callbacks.notify("dbgsom_run_started", run=run)
+            shutdown.check()
+            evaluator = _Evaluator(experiment, measures, notes)
+            on_epoch = EpochCallback(callbacks, run, lock.touch)
+            result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
+            begin_phase(callbacks, run, "writing")
+            callbacks.write_results(run, result)
+            own = [one for one in experiment.figures if not one[1].of_sweeps]
+            if own:
+                begin_phase(callbacks, run, "drawing")
+            figures = draw_figures(own, result.view, notes)
+            begin_phase(callbacks, run, "logging")
+            result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
+            callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
+        RunFiles(run.folder).remove_checkpoints()
+        notify_finished(callbacks, run, result)
+    return Outcome(run, result)
 
 
 # ------------------------------------------------------------------- before the run folder
@@ -309,7 +308,6 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
         yield
     except BaseException as error:
         cause = shutdown.cause(error)
-        redact_error(cause)
         with shutdown.deferred():
             try:
                 callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)

@@ -28,7 +28,6 @@ from dbgsom_core.engine.runtime import MOST_THREADS, available_threads, compile_
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import get_registry
@@ -234,7 +233,7 @@ class _Slot:
             self.task, self.is_used, self.started = None, False, time.monotonic()
             self.close()
             self.pipe, child_end = _SPAWN.Pipe()
-            level = private_logger("dbgsom").getEffectiveLevel()
+            level = logging.getLogger("dbgsom").getEffectiveLevel()
             arguments = (child_end, self._threads, level)
             self.process = _SPAWN.Process(target=_work, args=arguments)
             with _starting_process():
@@ -305,7 +304,7 @@ def _work(pipe: Any, threads: int, level: int) -> None:
 
     os.dup2(2, 1)  # what libraries print is no result of the sweep
     sys.stdout = sys.stderr = _Lines(send)
-    logger = private_logger("dbgsom")
+    logger = logging.getLogger("dbgsom")
     logger.addHandler(_LogSender(send))
     logger.propagate = False
     logger.setLevel(level)

@@ -32,7 +32,6 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
@@ -41,7 +40,7 @@ from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,6 @@ from dbgsom_core.config import (
     Experiment,
     Sweep,
     dump_yaml,
-    fill_text,
     is_sweep,
     load_experiment,
     load_sweep,
@@ -34,7 +34,6 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
-from dbgsom_core.interfaces.privacy import shell_word
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
@@ -71,7 +70,7 @@ _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
 
 def find_folder(name: str, root: Path) -> Path | None:
     """Return the run folder of a path, an id or the end of an id; None: no run."""
-    folder = Path(fill_text(name))
+    folder = Path(name)
     if is_run(folder):
         return folder
     known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
@@ -134,7 +133,7 @@ def shell_name(stored: StoredRun | Path) -> str:
     folder = stored if isinstance(stored, Path) else stored.files.folder
     found = find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shell_word(str(folder))
+    return folder.name if known else shlex.quote(str(folder))
 
 
 # ------------------------------------------------------------------------------ the lock of a run
@@ -347,7 +346,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
     loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
-    folder = loaded.folder if written is None else Path(fill_text(written))
+    folder = loaded.folder if written is None else Path(written)
     if (rows := stored.kept_data) is not None:
         loaded = with_rows(loaded, rows)
     if isinstance(loaded, Experiment):

@@ -6,6 +6,7 @@ Runs are named by the parameters that vary; measures of a sweep are those of its
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,6 @@ import numpy as np
 from dbgsom_core.config import Child, Experiment, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
@@ -60,7 +60,7 @@ from dbgsom_core.runs.stored_runs import (
     wait_for_end,
 )
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 _USUAL_FIGURES = ("sweep_heatmap", "parallel_coordinates")
 _ATTEMPTS = 20  # to find a variant that was not tried yet, where there are numbers between

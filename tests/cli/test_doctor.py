@@ -51,7 +51,9 @@ def test_what_is_broken_has_a_cure_and_exit_code_1(dbgsom, monkeypatch, no_plugi
     answer = dbgsom("doctor", file)
     assert answer.code == 1
     (line,) = [line for line in answer.out.splitlines() if line.startswith("✗")]
-    assert line.startswith("✗ mlflow: the MLflow server at ${env:SOM_STORE} does not answer → ")
+    assert line.startswith(
+        "✗ mlflow: the MLflow server at http://***@127.0.0.1:9/hidden-place does not answer → "
+    )
     assert "word" not in answer.out
     checks = json.loads(dbgsom("doctor", file, "--json").out)
     assert [check["name"] for check in checks if check["state"] == "broken"] == ["mlflow"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +22,6 @@ from dbgsom_core.api import (
     Run,
     RunResult,
     TrackerComponent,
-    masked,
-    private_logger,
     write_atomically,
 )
 from dbgsom_core.runs.callbacks import shutdown
@@ -45,7 +44,7 @@ from dbgsom_core.runs.folder import (
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
-_log = private_logger("dbgsom.run_folder")
+_log = logging.getLogger("dbgsom.run_folder")
 
 _MOST_ASSIGNED = 10_000_000  # samples: to write where each of more ended takes longer than to train
 _LEFT_OUT = (
@@ -168,7 +167,7 @@ class RunFolderObserver:
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     try:
-                        write_table(str(files.table(name)), batches(), mask=masked)
+                        write_table(str(files.table(name)), batches())
                     except DataError as error:
                         if isinstance(error.__cause__, OSError):  # the disk's fault, not the data's
                             raise error.__cause__ from None
@@ -309,18 +308,8 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
         return "html", figure.text.encode()
     content = BytesIO()
-    _mask_texts(figure)
     figure.savefig(content, format="png", dpi=150)
     return "png", content.getvalue()
-
-
-def _mask_texts(figure: Any) -> None:
-    find = getattr(figure, "findobj", None)
-    # Contours have a get_text, too, which makes the texts that label them.
-    for text in find(lambda artist: hasattr(artist, "set_text")) if find else ():
-        shown = masked(text.get_text())
-        if shown != text.get_text():
-            text.set(text=shown, parse_math=False)  # two references are no formula
 
 
 def _error_text(error: BaseException) -> str:
