@@ -26,7 +26,7 @@ from dbgsom_core.runs.callbacks import shutdown
 def cli() -> None:
     """Growing self-organizing maps: train, measure, draw, compare.
 
-    Exit codes: 0 ok, 1 a run failed (config diff: they differ; doctor: something is broken), 2
+    Exit codes: 0 ok, 1 a run failed (doctor: something is broken), 2
     wrong configuration, data or option, 3 a plugin is missing or broken, 128 and the signal's
     number when a signal ended it (130 for Ctrl-C, 143 for TERM).
     """

@@ -485,7 +485,3 @@ def fill(
         with suppress(ValueError):
             read = read_scalar(text)
     return read, mark._replace(reference=value, text=text)
-
-
-def names_in(text: str) -> list[str]:
-    return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))

@@ -109,13 +109,13 @@ def mark_at(root: Section, steps: Steps) -> Mark:
     for step in steps:
         if step == 0 and not isinstance(value, Items):
             continue
-        if not _has(value, step):
+        if not has_step(value, step):
             break
         mark, value = value.marks[step], value[step]  # type: ignore[index]
     return mark
 
 
-def _has(value: Any, step: str | int) -> bool:
+def has_step(value: Any, step: str | int) -> bool:
     if isinstance(value, Items):
         return isinstance(step, int) and 0 <= step < len(value)
     return isinstance(value, Section) and step in value
@@ -295,7 +295,7 @@ def checked(
             last: Any = ""
             value: Any = section
             for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
-                if _has(value, step):  # or it is the name of a union's branch
+                if has_step(value, step):  # or it is the name of a union's branch
                     parent, last, value = value, step, value[step]
             if parent is not None and parent.marks[last].reference:
                 parent[last] = parent.marks[last].text

@@ -1,6 +1,8 @@
 """Commands that do not train, exit codes, bad input, and what is imported."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click

@@ -142,7 +142,7 @@ def test_errors_are_text(kind, a_command_that):
 def test_a_pipe_of_few_characters_gets_text_in_those(tmp_path, encoding, shown):
     (tmp_path / "run.yaml").write_text(RUN + "name: Köln 漢\n", encoding="utf-8")
     done = subprocess.run(
-        [*DBGSOM, "config", "show", "run.yaml", "--no-defaults"],
+        [*DBGSOM, "config", "show", "run.yaml"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
         capture_output=True,
