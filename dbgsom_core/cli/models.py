@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
-_EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
+_EXPORT_ENDINGS = ("", ".csv", ".txt")
 _DIGITS = 6  # of a value
 _LONGEST_STEM = 80  # characters of a page's name
 _MOST_PAGES = 1000  # of one name in a folder
@@ -161,40 +161,34 @@ def predict(
 
 @click.command()
 @click.argument("model")
-@click.argument("other", required=False)
 @option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
 @option("-o --output", "The page; else NAME-explorer.html, numbered if it exists.", metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
-def explore(
-    model: str, other: str | None, data: str | None, output: str | None, **given: Any
-) -> None:
-    """Write the map of MODEL as an interactive page, or those of MODEL and OTHER side by side.
+def explore(model: str, data: str | None, output: str | None, **given: Any) -> None:
+    """Write the map of MODEL with its rows as an interactive page.
 
-    Both show the same rows, and what is found or chosen on one map is lit on the other. The page
-    is one HTML file that needs no network, NAME-explorer.html with the name of the experiment or
-    model file, or NAME-explorer-2.html and so on where there is one. With -o an explorer of before
-    is replaced, and no other file. MODEL and OTHER are those of 'dbgsom predict'.
+    The page is one HTML file that needs no network, NAME-explorer.html with the name of the
+    experiment or model file, or NAME-explorer-2.html and so on where there is one. With -o an
+    explorer of before is replaced, and no other file. MODEL is that of 'dbgsom predict'.
     """
     if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
     found = _find_model(model, given)
-    second = None if other is None else _find_model(other, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
     target = _unused_page(found, model) if output is None else Path(output)
-    check_output(str(target), data, found.path, None if second is None else second.path)
+    check_output(str(target), data, found.path)
     replaces = exists(target)
     if replaces and not _is_explorer(target):
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
-    page, rows, notes = draw_page(found, second, open_registry(), data, _dialect(given))
+    page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
     print_notes(notes)
     with writing(str(target)):
         page.save(target)
-    which = found.where if second is None else f"{found.where} beside {second.where}"
     replaced = ", which replaces the explorer that was there" if replaces else ""
-    echo(f"{which}, {rows} rows: {target}{replaced}")
+    echo(f"{found.where}, {rows} rows: {target}{replaced}")
     echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
@@ -220,36 +214,32 @@ def _is_explorer(path: Path) -> bool:
 
 @click.command()
 @click.argument("model")
-@option("--format form", "Else by the ending of FILE.", type=click.Choice(["csv", "json", "npz"]))
 @option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
 @plugin_options
-def export(model: str, form: str | None, output: str, **given: Any) -> None:
-    """Write the neurons of MODEL: cell, hits, label and prototype of each, and feature names.
+def export(model: str, output: str, **given: Any) -> None:
+    """Write the neurons of MODEL as CSV: cell, hits, label and prototype of each.
 
-    CSV has a row a neuron; JSON holds the links between neurons as well, npz arrays. Prototypes are
-    in the units of the raw data where the prepare steps can be undone. MODEL is that of
-    'dbgsom predict'.
+    Prototypes are in the units of the raw data where the prepare steps can be undone. MODEL is that
+    of 'dbgsom predict'.
     """
-    from dbgsom_core.runs.explain import FORMATS, export_as
+    from dbgsom_core.runs.explain import neurons_csv
 
-    ending = Path(output).suffix.lower().lstrip(".")
-    if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):
-        raise DataError(f"{output}: neurons are written as {', '.join(FORMATS)}, see --format")
-    form = form or (ending if ending in FORMATS else "csv")
-    if output == "-" and form == "npz":
-        raise DataError("an npz file is no text: name a file with -o")
     found = _find_model(model, given)
     check_output(output, found.path)
+    if Path(output).suffix.lower() not in _EXPORT_ENDINGS:
+        raise DataError(f"{output}: neurons are written as CSV, to a file that ends in .csv")
     print_notes(found.notes)
     if found.model.undone is None:
         print_notes(["prototypes are as the map has them, not in raw units"])
-    content = export_as(found.model, form, found.feature_names)
+    content = neurons_csv(found.model, found.feature_names)
     if output == "-":
-        click.echo(content.decode(), nl=False)
+        click.echo(content, nl=False)
         return
     with writing(output):
-        write_atomically(Path(output), lambda partial: partial.write_bytes(content))
+        write_atomically(
+            Path(output), lambda partial: partial.write_text(content, encoding="utf-8")
+        )
     neurons = len(found.model.estimator.som_map_)
     echo(f"{neurons} neurons written to {output}", err=True)
 

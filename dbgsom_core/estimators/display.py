@@ -25,7 +25,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import Html, MapView, as_label, images_of
+from dbgsom_core.interfaces.figures import Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.plugins.callbacks import line
@@ -37,8 +37,6 @@ _NEED_SAMPLES = (
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
     "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
-_NOT_OF_MAPS = ("callbacks", "checkpoint", "verbose", "engine")  # parameters that change no map
-_LONGEST_VALUE = 30  # letters of a parameter in a title
 
 
 class SomDisplay:
@@ -200,37 +198,14 @@ def plot_neurons(estimator: Any, options: Mapping[str, Any], ax: Axes | None) ->
 
 
 def explorer_page(
-    model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None, other: Any = None
+    model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None
 ) -> Html:
-    both = [model] if other is None else [model, other]
-    view, *beside = (
-        _view(one, X, y, names, image_shape, predicts=False, title=title)
-        for one, title in zip(both, _titles(both), strict=True)
-    )
-    shown = replace(view, other=beside[0]) if beside else view
-    page: Html = build("figure", "explorer").draw(shown)
+    title = type(unwrap(model)[0]).__name__
+    view = _view(model, X, y, names, image_shape, predicts=False, title=title)
+    page: Html = build("figure", "explorer").draw(view)
     if path is not None:
         page.save(path)
     return page
-
-
-def _titles(models: Sequence[Any]) -> list[str]:
-    """Return the class of each estimator, of two of one class with the parameters that differ."""
-    estimators = [unwrap(model)[0] for model in models]
-    kinds = [type(one).__name__ for one in estimators]
-    if len(set(kinds)) == len(kinds):
-        return kinds
-    params = [one.get_params(deep=False) for one in estimators]
-    differ = [
-        name
-        for name, value in params[0].items()
-        if name not in _NOT_OF_MAPS and repr(value) != repr(params[1][name])
-    ]
-    told = [
-        ", ".join(f"{name}={as_label(repr(one[name]), _LONGEST_VALUE)}" for name in differ)
-        for one in params
-    ]
-    return [f"{kind}: {text}" if text else kind for kind, text in zip(kinds, told, strict=True)]
 
 
 def unwrap(model: Any) -> tuple[Any, Any]:

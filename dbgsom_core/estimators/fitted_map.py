@@ -448,7 +448,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         path: str | PathLike[str] | None = None,
         *,
         image_shape: tuple[int, int] | None = None,
-        other: Any = None,
         feature_names: Sequence[str] | None = None,
     ) -> Html:
         """Return the map with samples as an interactive page, which notebooks show.
@@ -465,15 +464,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             File to write the page to, as self-contained HTML.
         image_shape : (rows, columns), optional
             Shape of samples that are images.
-        other : fitted estimator, optional
-            A second map of the same features, shown beside this one with linked selections.
 
         Returns
         -------
         Html
         """
         names = feature_names if names is None else names
-        return explorer_page(self, X, y, names, path, image_shape, other)
+        return explorer_page(self, X, y, names, path, image_shape)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle; `load` reads it."""

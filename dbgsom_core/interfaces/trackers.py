@@ -191,14 +191,10 @@ class SweepView:
         One a data set, at least one.
     title : str
         Names the sweep.
-    best_two : callable or None
-        Returns for one of the rankings the map of its best variant's first run, whose ``other`` is
-        that of the next best variant of as many features; None where there is none.
     """
 
     rankings: Sequence[Ranking]
     title: str = ""
-    best_two: Callable[[Ranking], MapView | None] | None = None
 
 
 @dataclass(frozen=True)

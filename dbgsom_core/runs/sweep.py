@@ -25,7 +25,6 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import runs_folder, shutdown
 from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
 from dbgsom_core.runs.data import facts_of, load_data, same_data
-from dbgsom_core.runs.explain import BestTwo
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
@@ -252,19 +251,13 @@ class _Children:
         named = [one for one in given if one[1].of_sweeps]
         if not rankings or not given:
             return {}
-        runs = {
-            done.run.id: (self._started[name].experiment, done.run)
-            for name, done in self._done.items()
-        }
-        view = SweepView(rankings, title_of(self._parent), BestTwo(runs, data))
+        view = SweepView(rankings, title_of(self._parent))
         if named:
             return draw_figures(named, view, notes)
-        has_explorer = any(name == "explorer" for name, _ in given)
         several = any(len(one.variants) > 1 for one in rankings)
         if not several:
             return {}
-        names = [*_USUAL_FIGURES, *(["side_by_side"] if has_explorer else [])]
-        usual = [(name, self._registry.find("figure", name)()) for name in names]
+        usual = [(name, self._registry.find("figure", name)()) for name in _USUAL_FIGURES]
         return draw_figures(usual, view, [])  # no notes of figures that were not named
 
 

@@ -16,7 +16,6 @@ import pytest
 
 from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import processes
 from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
@@ -141,21 +140,6 @@ def test_the_same_runs_come_of_any_number_of_processes(swept):
     pids = {read_run(child.run.folder).process.pid for child in two.children}
     assert os.getpid() not in pids
     assert not any(map(lives, pids))
-
-
-def test_the_best_map_is_beside_the_next_best(swept):
-    section = "{grid: {model.kernel: [gaussian, triangular], seed: [1, 2]}}"
-    done = swept(section, figures="[explorer]")
-    page = done.run.folder / "figures" / "side_by_side.html"
-    (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
-    told = json.loads(data)
-    ranking = done.result.rankings[0]
-    for variant, one in zip(ranking.variants, (told, told["other"]), strict=True):
-        assert one["title"] == f"kernel={variant.varies['kernel']}"
-        folder = done.run.folder.with_name(variant.runs[0])
-        assert f"{len(load(folder / 'model.npz').neurons_)} neurons" in one["summary"]
-    assert told["samples"]["n"] == 150
-    assert '<iframe title="side by side"' in (done.run.folder / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("forked")

@@ -1,4 +1,4 @@
-"""What the explorer's page knows of one map, two maps and past epochs, against the samples."""
+"""What the explorer's page knows of a map and past epochs, against the samples."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from dbgsom_core import GrowthFilm, SomClassifier, SomRegressor, SomVQ, presets
+from dbgsom_core import GrowthFilm, SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Death, EpochRecord, Html
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.display import view_of
@@ -344,9 +344,6 @@ def test_sparse_samples_and_the_index_of_a_frame():
         ({"names": ["a"]}, "1 names of features, and the map has 4 features"),
         ({"y": [0, 1]}, "y has 2 values for 150 samples"),
         ({"image_shape": (3, 3)}, r"images of \(3, 3\) do not have the 4 features"),
-        ({"other": "runs/x"}, "a fitted SomVQ, .*, not a str"),
-        ({"other": SomVQ}, "is a class, not an instance"),
-        ({"other": SomVQ()}, "not fitted yet"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tmp_path):
@@ -396,35 +393,6 @@ def test_values_are_those_of_the_data_and_distances_those_of_the_map(standard):
     assert found["telling"] == np.argsort(-widest).tolist()
 
 
-def test_samples_are_found_on_both_maps(standard, ranged):
-    page = standard.explore(X, Y, NAMES, other=ranged)
-    first, other = parsed(page), parsed(page)["other"]
-    assert np.array_equal(integers(first["samples"]["leaf"]), standard.bmu(X))
-    paths = ranged.estimator.leaf_paths_[integers(other["samples"]["leaf"])]
-    assert np.array_equal(paths, ranged.bmu_path(X))
-    assert len(other["maps"]) == len(ranged.estimator._tree.maps) > 1
-    alone = parsed(ranged.explore(X, Y, NAMES))
-    same = ("maps", "labels", "epochs", "summary")
-    assert {name: other[name] for name in same} == {name: alone[name] for name in same}
-    assert other["samples"]["distance"] == alone["samples"]["distance"]
-    assert other["same_units"]
-    assert not other["same_space"]
-
-
-FLAT = {**presets.square(), "max_neurons": 9, "tol": 0, "epochs": 5}  # no neuron is dead
-
-
-@pytest.mark.parametrize("other", [SomRegressor(max_neurons=9, tol=0, epochs=5), SomVQ(**FLAT)])
-def test_classes_keep_names_and_colours_beside_answers_that_are_no_classes(standard, other):
-    page = parsed(standard.estimator.explore(X, Y, other=other.fit(X, Y.astype(float))))
-    alone = parsed(standard.estimator.explore(X, Y))
-    assert page["labels"] == alone["labels"]
-    assert page["labels"]["kind"] == "few"
-    assert page["labels"]["names"] == ["0", "1", "2"]
-    assert page["maps"][0]["labels"] == alone["maps"][0]["labels"]
-    assert page["other"]["labels"] == parsed(other.explore(X, Y))["labels"]
-
-
 def test_steps_that_cannot_be_undone_leave_what_the_map_sees():
     model = scaled(PCA(2), SomVQ, max_neurons=9)
     found = parsed(model.explore(X))
@@ -434,16 +402,7 @@ def test_steps_that_cannot_be_undone_leave_what_the_map_sees():
         model.estimator.weights_, abs=1e-3
     )
     own_space = scaled(StandardScaler(), SomVQ, max_neurons=9, metric="cosine")
-    pair = parsed(model.explore(X, other=scaled(PCA(2), SomVQ, max_neurons=9)))
-    assert pair["other"]["same_space"]
     assert not parsed(own_space.explore(X))["units"]
-
-
-def test_maps_that_cannot_stand_side_by_side_are_refused(tmp_path, standard):
-    other = scaled(PCA(2), SomVQ, max_neurons=9)
-    with pytest.raises(ValueError, match="must show the same features, and these have 4 and 2"):
-        standard.explore(X, Y, path=tmp_path / "map.html", other=other)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_shows_values_in_the_units_of_its_table(tmp_path, monkeypatch):

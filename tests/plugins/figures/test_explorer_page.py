@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators.display import view_of
@@ -225,66 +225,6 @@ def test_it_works_in_a_sandbox_as_notebooks_and_mlflow_show_it(chromium, page, t
     assert chromium.errors == []
 
 
-X, Y = load_iris(return_X_y=True)
-FIRST, SECOND = (f".panel:nth-child({i}) .stage canvas" for i in (1, 2))
-
-
-@pytest.fixture(scope="module")
-def pair_of_models():
-    one = SomClassifier(max_neurons=12, grid="hexagonal", epochs=8).fit(X, Y)
-    two = SomVQ(growth={"name": "fixed", "rows": 1, "columns": 3}, epochs=8).fit(X)
-    return one, two
-
-
-@pytest.fixture
-def pair(chromium, pair_of_models, tmp_path):
-    path = tmp_path / "pair.html"
-    names = ["length", "width", "long", "wide"]
-    pair_of_models[0].explore(X, Y, names, path, other=pair_of_models[1])
-    chromium.errors.clear()
-    chromium.open(path)
-    yield chromium
-    assert chromium.errors == []
-
-
-def drawn(browser, selector):
-    """Return what a map looks like."""
-    browser.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return browser.js(f"document.querySelector('{selector}').toDataURL()")
-
-
-def test_two_maps_show_where_the_same_samples_are(pair, pair_of_models):
-    browser, two = pair, pair_of_models[1]
-    assert browser.text("#title") == "SomClassifier beside SomVQ"
-    before = [drawn(browser, canvas) for canvas in (FIRST, SECOND)]
-    browser.js(f"document.querySelector('{SECOND}').focus()")  # looks at its first neuron
-    browser.until("document.querySelector('#neuron-title').textContent.endsWith('of SomVQ')")
-    browser.keys(" ")
-    samples = np.flatnonzero(two.bmu(X) == 0)
-    assert browser.text("#lit-told") == f"1 neuron selected, with {len(samples)} samples."
-    assert all(
-        drawn(browser, canvas) != was for canvas, was in zip((FIRST, SECOND), before, strict=True)
-    )
-    browser.js(f"document.querySelector('{FIRST}').focus()")
-    browser.click("#as-text")
-    rows = csv_rows(browser)
-    assert [int(row["row"]) for row in rows] == samples.tolist()
-    assert {row["neuron"] for row in rows} == {"0"}  # on the map on which they were chosen
-    for row in rows[:3]:
-        apart = np.linalg.norm(X[int(row["row"])] - two.weights_[0])
-        assert float(row["distance"]) == pytest.approx(apart, abs=1e-3)
-    browser.js(
-        "(() => { for (const one of document.querySelectorAll('.panel select'))"
-        "if ([...one.options].some((option) => option.value === 'feature 2')) {"
-        "one.value = 'feature 2'; one.dispatchEvent(new Event('change')); } })()"
-    )
-    legends = browser.js(
-        "[...document.querySelectorAll('.legend')].map((one) => one.firstChild.textContent)"
-    )
-    assert legends[0] == legends[1]  # one scale
-    assert browser.js("document.querySelectorAll('.panel').length") == 2
-
-
 RARE = 'a, "rare"\nclass'  # a name that a cell of CSV has to quote
 
 
@@ -405,13 +345,3 @@ def test_a_neuron_says_why_it_answers_otherwise_than_its_samples(churn, uneven):
         else:
             assert "It answers" not in told or 2 * len(others) == len(own)
     assert said
-
-
-def test_selectors_of_two_maps_show_what_differs(chromium, tmp_path):
-    maps = [SomVQ(max_neurons=n, epochs=3).fit(X) for n in (6, 9)]
-    maps[0].explore(X, path=tmp_path / "two.html", other=maps[1])
-    chromium.open(tmp_path / "two.html", 1280, 900)
-    first = chromium.js("[...document.querySelector('.panel select').options].map(o => o.text)")
-    assert first == ["max_neurons=6", "max_neurons=9"]
-    assert chromium.text("#title") == "SomVQ: max_neurons=6 beside SomVQ: max_neurons=9"
-    assert chromium.js("document.documentElement.scrollHeight") == 900
