@@ -18,7 +18,7 @@ from dbgsom_core.cli.console import (
     show_warnings,
 )
 from dbgsom_core.errors import DbgsomError, as_text, cut_message
-from dbgsom_core.runs.callbacks import shutdown
+from dbgsom_core.runs.callbacks import Interrupted
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +41,6 @@ for command in (
 
 
 def main() -> None:
-    shutdown.signal = None
     output.quiet, output.verbose = False, 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe's encoding may be ASCII or cp1252
@@ -63,10 +62,10 @@ def _report(error: BaseException) -> int:
     """Print what ended a command, and return its exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
         error = error.__cause__  # click takes any EOFError for Ctrl-D at a prompt
-    if isinstance(error, (KeyboardInterrupt, click.Abort)) or shutdown.signal is not None:
-        by = f" by {shutdown.signal.name}" if shutdown.signal else ""
-        say(f"interrupted{by}", err=True)
-        return 128 + (shutdown.signal or signal.SIGINT)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        is_term = isinstance(error.__cause__ or error, Interrupted)
+        say("interrupted by SIGTERM" if is_term else "interrupted", err=True)
+        return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
     if isinstance(error, click.ClickException):
         error.message = as_text(error.message)  # type: ignore[misc] # click removes escapes
         error.show()

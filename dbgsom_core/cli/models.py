@@ -31,7 +31,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.show import cell, print_table
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.callbacks import shutdown
+from dbgsom_core.runs.callbacks import ended_by_term
 from dbgsom_core.runs.folder import plain
 from dbgsom_core.tables.safe_files import exists, write_atomically
 
@@ -139,7 +139,7 @@ def predict(
     check_output(output, data, found.path)
     on_screen = output == "-" and sys.stdout.isatty()
     counts = not messages.quiet and sys.stderr.isatty() and not on_screen
-    with shutdown.handling(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
+    with ended_by_term(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
         rows, unlike, notes = predict_file(
             found.model,
             data,

@@ -29,7 +29,7 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.interfaces.trackers import Page
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import Tracking, default_tracking, shutdown, tracking_of
+from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
 from dbgsom_core.runs.stored_runs import find_run, has_died, load, mark_killed_runs
 from dbgsom_core.tables.safe_files import exists
@@ -198,7 +198,7 @@ def _free_port() -> int:
 
 def _serve(page: Page, in_browser: bool) -> int:
     """Run the server until it ends or a signal comes; none of its processes survives."""
-    with shutdown.handling(), TemporaryFile("w+", errors="replace") as log:
+    with ended_by_term(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
             env={**os.environ, **page.environment},
@@ -215,7 +215,6 @@ def _serve(page: Page, in_browser: bool) -> int:
                 if in_browser:
                     click.launch(page.address)
                 while server.poll() is None:
-                    shutdown.check()
                     time.sleep(0.2)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
@@ -229,7 +228,6 @@ def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
 
     deadline = time.monotonic() + _SECONDS_TO_START
     while server.poll() is None and time.monotonic() < deadline:
-        shutdown.check()
         try:
             with urlopen(f"{page.address.partition('#')[0]}health", timeout=1):
                 return

@@ -39,7 +39,6 @@ from dbgsom_core.runs.callbacks import (
     begin_phase,
     run_folder_of,
     runs_folder,
-    shutdown,
 )
 from dbgsom_core.runs.data import (
     Fold,
@@ -135,8 +134,8 @@ def run_task(
 
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built, which may raise `ConfigError`, `DataError` and `PluginError`. After that callbacks
-    are notified of every end: `DbgsomError` where the run folder cannot be written, `Interrupted`
-    after a signal.
+    are notified of every end: `DbgsomError` where the run folder cannot be written,
+    KeyboardInterrupt after a signal.
     """
     experiment: Experiment = task.experiment
     notes = [*data_notes]
@@ -148,7 +147,6 @@ def run_task(
     if experiment.measures is None:
         kind, labelled = experiment.model.estimator, setup.data.y is not None
         measures = dict(default_measures(registry, kind, labelled))
-    shutdown.check()
     run, lock = start_run(task, registry, setup)
     folder = run_folder_of(experiment.tracking, registry)
     checkpoint = Checkpoint(
@@ -157,7 +155,6 @@ def run_task(
     with lock:
         with failures_reported(callbacks, run, lock):
             callbacks.notify("dbgsom_run_started", run=run)
-            shutdown.check()
             evaluator = _Evaluator(experiment, measures, notes)
             on_epoch = EpochCallback(callbacks, run, lock.touch)
             result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
@@ -307,24 +304,19 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
     try:
         yield
     except BaseException as error:
-        cause = shutdown.cause(error)
-        with shutdown.deferred():
-            try:
-                callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
-            except Exception as unwritten:
-                log.warning("how it ended could not be written: %s", unwritten)
-            lock.remove_unbegun()
-        callbacks.notify_others("dbgsom_run_failed", run=run, error=cause)
-        if cause is error:
-            raise
-        raise cause from error
+        try:
+            callbacks.notify_required("dbgsom_run_failed", run=run, error=error)
+        except Exception as unwritten:
+            log.warning("how it ended could not be written: %s", unwritten)
+        lock.remove_unbegun()
+        callbacks.notify_others("dbgsom_run_failed", run=run, error=error)
+        raise
 
 
 def notify_finished(callbacks: Callbacks, run: Run, result: RunResult) -> None:
     """Notify the other callbacks of a run that is already finished in its folder."""
     try:
         callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
-        shutdown.check()
     except KeyboardInterrupt:
         log.warning(
             "%s had finished and is complete; 'dbgsom sync' updates the trackers",
@@ -428,7 +420,6 @@ def _cross_validate(
 
     def on_epoch(_: Any) -> None:
         lock.touch()
-        shutdown.check()
 
     experiment = evaluator.experiment
     folds = checkpoint.read_folds(setup.divided)
@@ -517,7 +508,6 @@ class _Evaluator:
                 text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
                 if text not in self.notes:  # a fold more of the same
                     add_note(self.notes, text)
-            shutdown.check()
         return found, some, values
 
     def stability(self, estimator: Any, part: Part) -> Stability | None:
@@ -537,7 +527,6 @@ class _Evaluator:
             level=settings.level,
             random_state=self.experiment.seed,
             n_jobs=-1,
-            callback=lambda _: shutdown.check(),
         )
         return compute_stability(estimator, part.X, part.y, resampling)
 

@@ -31,7 +31,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import SIGNALS, make_callbacks, mirror_ended, shutdown
+from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks, mirror_ended
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import Task, run_task
@@ -45,7 +45,7 @@ _STARTS = 2  # times that a process must have to do at least what its start take
 _SECONDS_BETWEEN_CHECKS = 0.5  # in which Windows would not hear of Ctrl-C
 _SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
 # Signals of the terminal reach all of its processes; that of the sweep ends the others by TERM.
-_IGNORED = tuple(number for number in SIGNALS if number.name not in ("SIGTERM", "SIGXCPU"))
+_IGNORED = (signal.SIGINT,)  # the sweep ends its processes itself
 
 Send = Callable[[str, Any], None]
 
@@ -190,11 +190,10 @@ class Processes:
             while self._busy and time.monotonic() < until:
                 self.wait()
         finally:
-            with shutdown.deferred():
-                for slot in self._slots:
-                    slot.close()
-                for run in filter(None, running.values()):
-                    mark_killed(read_run(run.folder))
+            for slot in self._slots:
+                slot.close()
+            for run in filter(None, running.values()):
+                mark_killed(read_run(run.folder))
 
 
 class _Slot:
@@ -316,7 +315,7 @@ def _work(pipe: Any, threads: int, level: int) -> None:
         except (EOFError, OSError):  # the sweep has ended
             return
         try:
-            with shutdown.handling():
+            with ended_by_term():
                 done = worker.run(content)
         except (KeyboardInterrupt, SystemExit) as error:
             send("failed", DbgsomError(str(error)))
@@ -354,13 +353,9 @@ class _Worker:
         registry = get_registry().without(experiment.disabled)
         if self._callbacks is None:  # trackers do not vary within a sweep
             self._callbacks = make_callbacks(experiment.tracking, registry, [self])
-        try:
-            with compile_clock(partial(self._send, "compiles")):
-                data, notes = self._load(experiment)
-                done = run_task(task, self._callbacks, registry, data, notes)
-        except Exception:
-            shutdown.check()  # it may have failed of that
-            raise
+        with compile_clock(partial(self._send, "compiles")):
+            data, notes = self._load(experiment)
+            done = run_task(task, self._callbacks, registry, data, notes)
         return done.run, dict(done.result.measures), tuple(self._callbacks.notes)
 
     def _load(self, experiment: Experiment) -> tuple[Data, list[str]]:

@@ -33,7 +33,6 @@ from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
 from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.manifest import data_title
@@ -95,7 +94,6 @@ def draw_figures(
                 images |= images_of(name, guarded(figure).draw(view))
             except Exception as error:
                 add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
-            shutdown.check()
     return images
 
 

@@ -22,7 +22,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import runs_folder, shutdown
+from dbgsom_core.runs.callbacks import runs_folder
 from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
 from dbgsom_core.runs.data import facts_of, load_data, same_data
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
@@ -146,7 +146,6 @@ class _Children:
                 done = run_task(task, self._callbacks, self._registry, data, notes)
                 ended = ChildResult(task, done.run, RunResult(done.result.measures))
             except Exception as error:
-                shutdown.check()  # it may have failed of that
                 ended = ChildResult(task, error=error)
             touch()
             self._end(ended)

@@ -13,13 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 import dbgsom_core
-from dbgsom_core.api import STOP, FigureComponent, Run, TrackerComponent
+from dbgsom_core.api import STOP, FigureComponent, TrackerComponent
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
+from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import (
     JournalLine,
     Process,
@@ -31,7 +30,7 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
-from dbgsom_core.runs.pipeline import failures_reported, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.stored_runs import (
     RunLock,
     find_run,
@@ -56,9 +55,8 @@ tracking: {{name: run_folder, path: '{path}/runs'}}
 @pytest.fixture
 def sent():
     """Heed signals, and send them to this very thread."""
-    with shutdown.handling():
+    with ended_by_term():
         yield signal.raise_signal
-    shutdown.signal = None
 
 
 @pytest.fixture
@@ -97,53 +95,47 @@ class Swallowing:
         self.failed = error
 
 
-def test_a_signal_is_remembered_though_what_it_raises_is_swallowed(run, sent):
-    observer = Swallowing(lambda: sent(signal.SIGTERM))
-    with pytest.raises(Interrupted, match="asked to end by SIGTERM"):
+class Ending:
+    """An observer that sends a signal after the second epoch."""
+
+    failed = None
+
+    def __init__(self, send):
+        self._send = send
+
+    def dbgsom_epoch_finished(self, run, epoch):
+        if epoch.epoch == 2:
+            self._send()
+
+    def dbgsom_run_failed(self, run, error):
+        self.failed = error
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGTERM, "Interrupted: asked to end by SIGTERM"),
+        (signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+def test_a_run_that_a_signal_ends_says_so(run, sent, number, error):
+    observer = Ending(lambda: sent(number))
+    with pytest.raises(KeyboardInterrupt):
         run(observer)
-    assert isinstance(observer.swallowed, Interrupted)
-    assert isinstance(observer.failed, Interrupted)
+    assert isinstance(observer.failed, KeyboardInterrupt)
     stored = run.stored()
-    assert (stored.status, stored.error) == ("killed", "Interrupted: asked to end by SIGTERM")
+    assert (stored.status, stored.error) == ("killed", error)
     assert [line.epoch for line in stored.epochs()] == [1, 2]
 
 
-def test_signals_that_the_shell_ignores_stay_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_a_signal_that_the_shell_ignores_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with shutdown.handling():
-            signal.raise_signal(signal.SIGHUP)
-        assert shutdown.signal is None
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        with ended_by_term():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.parametrize("number", ["SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
-def test_every_signal_that_would_end_the_process_is_heard(number, sent):
-    with pytest.raises(Interrupted, match=number):
-        sent(getattr(signal, number))
-    with pytest.raises(Interrupted, match=number):
-        shutdown.check()
-
-
-def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
-    class Folder:
-        ended = None
-
-        def dbgsom_run_failed(self, error):
-            sent(signal.SIGINT)  # deferred: only remembered
-            self.ended = error
-
-    class Slow:
-        def dbgsom_run_failed(self):
-            sent(signal.SIGINT)
-
-    folder, run = Folder(), Run("r", "r", "e", "run", tmp_path, {}, {}, {}, {})
-    callbacks = Callbacks([Slow(), Slow()], required=folder)
-    with pytest.raises(Interrupted), failures_reported(callbacks, run, RunLock(tmp_path)):
-        sent(signal.SIGINT)
-    assert isinstance(folder.ended, Interrupted)
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_run_that_has_finished_stays_so(run, sent):
@@ -157,7 +149,7 @@ def test_a_run_that_has_finished_stays_so(run, sent):
             self.failed = True
 
     late = Late()
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         run(late)
     assert run.stored().status == "finished"
     assert not late.failed

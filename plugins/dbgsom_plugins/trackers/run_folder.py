@@ -24,7 +24,6 @@ from dbgsom_core.api import (
     TrackerComponent,
     write_atomically,
 )
-from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -199,11 +198,10 @@ class RunFolderObserver:
 
     def _end(self, run: Run, status: State, error: str | None = None) -> None:
         files = RunFiles(run.folder)
-        with shutdown.deferred():  # a status is written whole, and once
-            write_status(files, status, self._runs[run.id].started, now(), error)
-            if status == "finished" and not files.run.exists():  # the status is all there is
-                raise OSError("it was removed by somebody else")
-            del self._runs[run.id]
+        write_status(files, status, self._runs[run.id].started, now(), error)
+        if status == "finished" and not files.run.exists():  # the status is all there is
+            raise OSError("it was removed by somebody else")
+        del self._runs[run.id]
 
 
 @contextmanager

@@ -327,7 +327,6 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
     from dbgsom_core.interfaces.trackers import Page
-    from dbgsom_core.runs.callbacks import Interrupted
 
     ui = import_module("dbgsom_core.cli.trackers")
     port, note = ui._free_port(), tmp_path / "child"
@@ -354,7 +353,7 @@ def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypat
     monkeypatch.setattr(ui.subprocess, "Popen", started)
     monkeypatch.setattr(ui, "echo", hear)
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(KeyboardInterrupt):
             ui._serve(page, in_browser=False)
         assert seen[0].poll() is not None
         until = time.monotonic() + 60
