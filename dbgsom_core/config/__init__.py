@@ -12,7 +12,6 @@ from dbgsom_core.config.experiment import (
     estimator_errors_located,
     load_experiment,
     parse_experiment,
-    with_defaults,
 )
 from dbgsom_core.config.load import read_plain, read_scalar
 from dbgsom_core.config.schema import (
@@ -57,5 +56,4 @@ __all__ = [
     "read_plain",
     "read_scalar",
     "shortened",
-    "with_defaults",
 ]

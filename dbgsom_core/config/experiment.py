@@ -86,7 +86,6 @@ class Experiment:
     # address: plain values that load again.
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
-    patience: float = 120.0  # old configurations have it; it does nothing
     stability: StabilitySettings | None = None  # None: no refits
     report_by: tuple[str, ...] = ()  # columns by which labels are counted
     tags: Mapping[str, Any] = field(default_factory=dict)
@@ -172,14 +171,6 @@ def require_experiment(root: Section, registry: Registry | None, problems: Probl
     problems.raise_any()
     assert experiment is not None
     return experiment
-
-
-def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Return a stored configuration of a run with all defaults of its section ``model``."""
-    model = config.get("model")
-    if not isinstance(model, Mapping) or "sweep" in config:
-        return dict(config)
-    return {**config, "model": Builder(registry).complete(model)}
 
 
 class Builders:
@@ -276,7 +267,6 @@ def _experiment(
         "split": split_written,
         "model": builder.complete(written),
         "seed": settings.seed,
-        "patience": settings.patience,
         **({"tags": dict(settings.tags)} if settings.tags else {}),
         **({"stability": stability.model_dump()} if stability else {}),
         **({"report": settings.report.model_dump()} if settings.report else {}),
@@ -305,7 +295,6 @@ def _experiment(
         tracking=named(tracking),
         engine=engine.component,
         disabled=disabled,
-        patience=settings.patience,
         stability=stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,

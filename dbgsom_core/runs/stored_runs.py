@@ -30,12 +30,11 @@ from dbgsom_core.config import (
     is_sweep,
     load_experiment,
     load_sweep,
-    with_defaults,
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (
     DATA_FILE,
@@ -308,8 +307,8 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
         if run.kind == kind and run.parent is None and run.config and not run.damage
     ]
     left = [run for run in runs if not is_complete(run, loaded)]
-    same = [run for run in left if _with_all_defaults(run.config) == wanted] or [
-        run for run in runs if _with_all_defaults(run.config) == wanted
+    same = [run for run in left if _normalized(run.config) == wanted] or [
+        run for run in runs if _normalized(run.config) == wanted
     ]
     if same:
         return _checked(mark_killed(same[-1]))
@@ -317,7 +316,7 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
         return None
     text = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
-        differs = "; ".join(_differences(_with_all_defaults(left[-1].config), wanted))
+        differs = "; ".join(_differences(_normalized(left[-1].config), wanted))
         text += f"; {left[-1].id} differs: {differs}. Give what it was started with"
     raise ConfigError(f"{text}; start it without --resume")
 
@@ -457,7 +456,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
     check_same_data(stored, run.data)
     differences = []
     if stored.config:
-        differences += _differences(_with_all_defaults(stored.config), _normalized(run.config))
+        differences += _differences(_normalized(stored.config), _normalized(run.config))
     if stored.environment:  # else it was killed before it had written that
         differences += _differences(_versions(stored.environment), _versions(run.environment))
     if differences:
@@ -497,10 +496,6 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys((*before, *after))
         if before.get(key, ...) != after.get(key, ...)
     ]
-
-
-def _with_all_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    return _normalized(with_defaults(config, get_registry()))
 
 
 def _normalized(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -346,7 +346,7 @@ class Leaderboard:
         in_units = is_in_units(criterion, self._registry)
         for name in names:
             if (name, in_units) not in self._entries:
-                entry = make_entry(self._runs[name], in_units, self._registry)
+                entry = make_entry(self._runs[name], in_units)
                 self._entries[name, in_units] = entry
         return group_runs(self._entries[name, in_units] for name in names)
 

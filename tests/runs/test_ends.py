@@ -33,7 +33,6 @@ from dbgsom_core.runs.folder import (
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.stored_runs import (
     RunLock,
-    find_run,
     is_locked,
     mark_killed_runs,
 )
@@ -47,7 +46,6 @@ dataset: iris
 model: {{epochs: 5, max_neurons: 9}}
 measures: [quantization_error]
 figures: {figures}
-patience: 0.2
 tracking: {{name: run_folder, path: '{path}/runs'}}
 """
 
@@ -389,15 +387,3 @@ def test_a_full_disk_has_space_for_the_end(tmp_path, monkeypatch):
     stored = read_run(files.folder)
     assert stored.status == "failed"
     assert files.status.stat().st_size <= 4096
-
-
-def test_folders_of_older_versions_are_read_with_defaults(tmp_path):
-    files = RunFiles(tmp_path / "digits" / "1")
-    process = {"host": "h", "pid": 7, "started": "boot/pid:[1]/12"}
-    status = {"status": "failed", "started": STARTED, "ended": None, "process": process}
-    write_json(files.status, status)
-    write_json(files.run, {"id": "1", "name": "one", "parent": None, "params": {"seed": 1}})
-    stored, _ = find_run("digits", tmp_path)
-    assert (stored.status, stored.kind, stored.damage) == ("failed", "run", "")
-    assert (stored.tags, stored.children, stored.experiment) == ({}, (), "digits")
-    assert stored.process == Process(host="h", pid=7)
