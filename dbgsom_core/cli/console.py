@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from dbgsom_core.errors import DataError, PluginError, as_text, level_of
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import Registry, disabled_plugins, get_registry
 from dbgsom_core.runs.folder import RunFiles, is_run
 from dbgsom_core.tables.safe_files import exists
@@ -47,8 +48,8 @@ output = Output()
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Print text whose control characters are written out: names in it may come from files."""
-    click.echo(as_text(text), err=err)
+    """Print text with control characters written out, and addresses without their passwords."""
+    click.echo(masked(as_text(text)), err=err)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -103,7 +104,7 @@ class _LogHandler(logging.Handler):
         if record.levelno >= logging.WARNING and message in self._printed:
             return
         self._printed.add(message)
-        text = as_text(self.format(record))  # with its traceback
+        text = masked(as_text(self.format(record)))  # with its traceback
         if sys.stderr.isatty() and record.exc_info is None:
             text = wrapped(text)
         print(f"{level}: {text}", file=sys.stderr, flush=True)

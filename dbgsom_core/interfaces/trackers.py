@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ class RunResult:
     tables: Mapping[str, Callable[[], Iterator[Mapping[str, Any]]]] = field(default_factory=dict)
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", masked(self.notes))  # errors of libraries may hold any
 
 
 @dataclass(frozen=True)

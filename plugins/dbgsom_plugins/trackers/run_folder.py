@@ -22,6 +22,7 @@ from dbgsom_core.api import (
     Run,
     RunResult,
     TrackerComponent,
+    masked,
     write_atomically,
 )
 from dbgsom_core.runs.folder import (
@@ -311,5 +312,5 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
 
 
 def _error_text(error: BaseException) -> str:
-    text = str(error).strip()
+    text = masked(str(error).strip())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -252,7 +252,7 @@ class MLflowObserver:
                 store.import_store(self._settings.uri)
         except Exception as error:  # told when there is a run
             logging.getLogger(__name__).debug("MLflow cannot be imported: %s", error)
-        context = copy_context()  # what is hidden in messages
+        context = copy_context()  # with the registry of the run
         self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
         self._thread.start()
 
