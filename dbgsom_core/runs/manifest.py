@@ -45,10 +45,11 @@ class _Child(TypedDict):
 
 
 class Manifest(BaseModel):
-    """Description of a run: ``run.json``. Keys that older folders lack have defaults."""
+    """Description of a run: ``run.json``; a folder of another ``format`` is refused."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
+    format: Literal[1] = 1
     id: str = ""
     name: str = ""
     experiment: str = ""
@@ -65,7 +66,8 @@ class Manifest(BaseModel):
     @classmethod
     def of(cls, run: Run) -> Manifest:
         fields = {key: value for key, value in vars(run).items() if key in cls.model_fields}
-        return cls(**fields | {"parent": None if run.parent is None else run.parent.id})
+        parent = None if run.parent is None else run.parent.id
+        return cls(**fields | {"format": 1, "parent": parent})
 
     @field_validator("params", "data", "varies", "tags", "children", "rankings", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
+import json
 import os
 import shutil
 import signal
@@ -387,3 +388,12 @@ def test_a_full_disk_has_space_for_the_end(tmp_path, monkeypatch):
     stored = read_run(files.folder)
     assert stored.status == "failed"
     assert files.status.stat().st_size <= 4096
+
+
+def test_a_folder_of_another_format_is_refused_in_a_sentence(run):
+    run()
+    stored = run.stored()
+    known = json.loads(stored.files.run.read_text())
+    assert known["format"] == 1
+    write_json(stored.files.run, {**known, "format": 2})
+    assert run.stored().damage == "run.json: 'format': Input should be 1"
