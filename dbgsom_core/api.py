@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.compile import compiled
     from dbgsom_core.engine.partitions import Partitions, range_rows
     from dbgsom_core.engine.results import Assignment
-    from dbgsom_core.engine.runtime import available_threads, one_blas_thread, share
+    from dbgsom_core.engine.runtime import (
+        available_memory,
+        available_threads,
+        one_blas_thread,
+        share,
+    )
     from dbgsom_core.engine.samples import Samples
     from dbgsom_core.errors import DataError, DbgsomError
+    from dbgsom_core.experiments.addresses import masked
     from dbgsom_core.experiments.datasets import Data, DatasetComponent, Table
     from dbgsom_core.experiments.trackers import (
         Page,
@@ -59,7 +65,6 @@ if TYPE_CHECKING:
         measured,
     )
     from dbgsom_core.interfaces.metrics import MetricComponent
-    from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger, shell_word
     from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
     from dbgsom_core.interfaces.stored_types import StoredType
     from dbgsom_core.interfaces.version import API_VERSION
@@ -128,21 +133,19 @@ __all__ = [
     "TrackerComponent",
     "VerticalState",
     "as_label",
+    "available_memory",
     "available_threads",
     "compiled",
     "grid_distances",
     "hookimpl",
     "masked",
-    "masked_name",
     "measured",
     "one_blas_thread",
     "open_regular",
-    "private_logger",
     "range_rows",
     "samples_in_memory",
     "samples_in_partitions",
     "share",
-    "shell_word",
     "topographic_function",
     "topographic_product",
     "write_atomically",
@@ -154,7 +157,7 @@ _NAMES = {  # by module
     "engine.compile": "compiled",
     "engine.partitions": "Partitions range_rows",
     "engine.results": "Assignment",
-    "engine.runtime": "available_threads one_blas_thread share",
+    "engine.runtime": "available_memory available_threads one_blas_thread share",
     "engine.samples": "Samples",
     "errors": "DataError DbgsomError",
     "experiments.datasets": "Data DatasetComponent Table",
@@ -170,7 +173,7 @@ _NAMES = {  # by module
     "interfaces.labellers": "LabelEvidence LabellerComponent Surroundings",
     "interfaces.measures": "Evaluation MeasureComponent NotedValue Stability measured",
     "interfaces.metrics": "MetricComponent",
-    "interfaces.privacy": "masked masked_name private_logger shell_word",
+    "experiments.addresses": "masked",
     "interfaces.stopping": "STOP StoppingComponent StopState",
     "interfaces.stored_types": "StoredType",
     "interfaces.version": "API_VERSION",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import click
 from dbgsom_core.cli.console import (
     Commands,
     check_output,
-    json_option,
+    echo,
     open_registry,
     option,
     plugin_options,
@@ -25,7 +24,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import schema_text
-from dbgsom_core.config.show import Explained, Side, as_yaml, differences, dump_inline, explain
+from dbgsom_core.config.show import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.folder import RunFiles, find_experiments
@@ -42,79 +41,25 @@ _BECOMES = {"": "feature", "categorical": "one column a value"}
 
 @click.group(cls=Commands)
 def config() -> None:
-    """Look at configurations: what one means, what two differ in."""
+    """Look at configurations."""
 
 
 @config.command()
 @click.argument("file", type=click.Path())
 @set_option
-@option("--no-defaults", "Leave out defaults.", is_flag=True)
-@option("--plain", "Leave out the origins.", is_flag=True)
-@json_option(help="Print value and origin of each key as JSON.")
+@option("--origins", "Say in comments where each value was written.", is_flag=True)
 @runs_option
 @plugin_options
-def show(
-    file: str, overrides: Sequence[str], no_defaults: bool, plain: bool, as_json: bool, runs: str
-) -> None:
-    """Print the configuration that FILE means, with the origin of each value in a comment.
+def show(file: str, overrides: Sequence[str], origins: bool, runs: str) -> None:
+    """Print the configuration that FILE means.
 
     FILE is a configuration, the id or folder of a run, or an experiment, which means its newest
     run. What is printed is a configuration again: extended files are merged, defaults are filled
     in, and references to the environment stay as they are written.
     """
-    found = _explain(file, overrides, runs, defaults=not no_defaults)
-    if as_json:
-        values = {
-            key: {"value": value} if plain else {"value": value, "origin": origin}
-            for key, (value, origin) in found.flat().items()
-        }
-        click.echo(json.dumps(values, indent=2, default=str))
-        return
-    if not found.complete:
-        click.echo("# defaults are left out: each run of the sweep has its own")
-    click.echo(as_yaml(found, comments=not plain), nl=False)
-
-
-@config.command()
-@click.argument("first", type=click.Path())
-@click.argument("second", type=click.Path())
-@option("--no-defaults", "Compare only what was written.", is_flag=True)
-@json_option(help="Print JSON.")
-@runs_option
-@plugin_options
-def diff(first: str, second: str, no_defaults: bool, as_json: bool, runs: str) -> int:
-    """Print what FIRST and SECOND differ in: configurations, runs, or experiments' newest runs.
-
-    Defaults count: a key that one of them leaves out has its default there. Exit code 0 when they
-    mean the same and 1 when they differ, as diff does.
-    """
-    both = [_explain(name, (), runs, defaults=not no_defaults) for name in (first, second)]
-    found = differences(*both)
-    if as_json:
-        values = {
-            key: [side and {"value": side[0], "origin": side[1]} for side in sides]
-            for key, sides in found.items()
-        }
-        click.echo(json.dumps(values, indent=2, default=str))
-    elif found:
-        click.echo(f"--- {first}\n+++ {second}")
-        for key, sides in found.items():
-            click.echo(key)
-            for sign, side in zip("-+", sides, strict=True):
-                for line in _side_lines(side):
-                    click.echo(f"  {sign} {line}")
-    return 1 if found else 0
-
-
-def _side_lines(side: Side | None) -> Iterator[str]:
-    if side is None:
-        yield "(not there)"
-        return
-    value, origin = side
-    fields = dict(value) if isinstance(value, dict) and "name" in value else {}
-    yield f"{dump_inline(fields.pop('name', value))}  # {origin}"
-    for key, field in fields.items():
-        yield f"    {key}: {dump_inline(field)}"
+    values, written = resolve(_find_config(file, runs), overrides, open_registry())
+    comments = places(values, written) if origins else {}
+    click.echo(commented_yaml(values, comments), nl=False)
 
 
 @click.command()
@@ -136,29 +81,29 @@ def schema(output: str | None) -> None:
     failed: dict[str, str] = {}
     text = schema_text(open_registry(warn=True), failed)
     for why in failed.values():
-        click.echo(f"warning: left out: {why}", err=True)
+        echo(f"warning: left out: {why}", err=True)
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
     with writing(output):
         write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
-    click.echo(output)
+    echo(output)
 
 
-def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) -> Explained:
-    """Return values and origins of the configuration that a file, folder, id or name means."""
-    root, source = Path(runs), name
-    if not exists(name) or Path(name).is_dir():
-        experiments = find_experiments(root) if root.is_dir() else []
-        # What is none of these is read, which says what is wrong with it.
-        is_file = exists(name) or name.endswith((".yaml", ".yml"))
-        if (folder := find_folder(name, root)) is not None:
-            source = str(RunFiles(folder).config)
-        elif name in experiments or not is_file:
-            run, notes = find_run(name, root, besides=" and no configuration")
-            print_notes(notes)
-            source = str(run.files.config)
-    return explain(source, overrides, open_registry(), defaults=defaults)
+def _find_config(name: str, runs: str) -> str:
+    """Return the path of the configuration that a file, folder, id or name means."""
+    if exists(name) and not Path(name).is_dir():
+        return name
+    root = Path(runs)
+    folder = find_folder(name, root)
+    if folder is not None:
+        return str(RunFiles(folder).config)
+    experiments = find_experiments(root) if root.is_dir() else []
+    if name not in experiments and (exists(name) or name.endswith((".yaml", ".yml"))):
+        return name  # what is none of these is read, which says what is wrong with it
+    run, notes = find_run(name, root, besides=" and no configuration")
+    print_notes(notes)
+    return str(run.files.config)
 
 
 @click.command()
@@ -197,7 +142,7 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
             write_atomically(Path(file), write)
     finally:
         _print_profile(profile, suggestion)  # after the file: the reader may close the pipe
-    click.echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
+    echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
 
 
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
@@ -216,11 +161,11 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     lines.append(f"estimator: {suggestion.estimator}")
     lines += suggestion.remarks
     for place, text in enumerate(lines):
-        click.echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+        echo(text.replace("\n", r"\n"))  # whatever the names in it hold
         if place == 0 and number:
             print_table(["column", "looks like", "values", "missing", "becomes"], rows)
             if number > len(rows):
-                click.echo(f"… and {number - len(rows)} more columns")
+                echo(f"… and {number - len(rows)} more columns")
 
 
 def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:

@@ -17,8 +17,8 @@ import click
 
 from dbgsom_core.cli.console import (
     check_output,
+    echo,
     json_option,
-    lazy_import,
     open_registry,
     option,
     options,
@@ -26,14 +26,13 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
-    unescaped,
     writing,
 )
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.show import cell, print_table
 from dbgsom_core.errors import DataError
 from dbgsom_core.files import write_atomically
-from dbgsom_core.runs.callbacks import shutdown
+from dbgsom_core.runs.callbacks import ended_by_term
 from dbgsom_core.runs.folder import plain
 from dbgsom_core.tables.safe_files import exists
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
-_EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
+_EXPORT_ENDINGS = ("", ".csv", ".txt")
 _DIGITS = 6  # of a value
 _LONGEST_STEM = 80  # characters of a page's name
 _MOST_PAGES = 1000  # of one name in a folder
@@ -74,8 +73,7 @@ model_options = options(
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
-    with lazy_import("scipy.stats"):  # scikit-learn imports it: a quarter of a second
-        from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.models import find_model
 
     return find_model(name, Path(given["runs"]), open_registry(), given["store"])
 
@@ -99,9 +97,7 @@ def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
     texts = "{task.completed:,.0f} rows", "{task.fields[rate]:,.0f} rows/s", "left"
     columns = [BarColumn(20), *map(TextColumn, texts), TimeRemainingColumn()]
     started = time.monotonic()
-    with Progress(
-        *columns, console=Console(file=unescaped(sys.stderr)), transient=True
-    ) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, rate=0.0)
 
         def show(rows: int, total: int | None) -> None:
@@ -139,15 +135,12 @@ def predict(
     the model knows names; more of them do no harm, and their order does not matter.
     """
     found = _find_model(model, given)
-    with lazy_import("scipy.stats"):
-        from dbgsom_core.runs.models import predict_file
+    from dbgsom_core.runs.models import predict_file
 
     check_output(output, data, found.path)
-    # Data in a pipe steers no terminal, and there may be much of it.
-    stdout = sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)
     on_screen = output == "-" and sys.stdout.isatty()
     counts = not messages.quiet and sys.stderr.isatty() and not on_screen
-    with shutdown.handling(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
+    with ended_by_term(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
         rows, unlike, notes = predict_file(
             found.model,
             data,
@@ -156,7 +149,6 @@ def predict(
             keep,
             _dialect(given),
             trained=found.dialect,
-            stdout=stdout,
             progress=show_rows,
             for_spreadsheets=for_spreadsheets,
         )
@@ -165,46 +157,40 @@ def predict(
     print_notes((*found.notes, *notes))
     where = "" if output == "-" else f", written to {output}"
     outliers = f", {unlike} of them unlike the training data" if unlike else ""
-    click.echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
+    echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
 
 
 @click.command()
 @click.argument("model")
-@click.argument("other", required=False)
 @option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
 @option("-o --output", "The page; else NAME-explorer.html, numbered if it exists.", metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
-def explore(
-    model: str, other: str | None, data: str | None, output: str | None, **given: Any
-) -> None:
-    """Write the map of MODEL as an interactive page, or those of MODEL and OTHER side by side.
+def explore(model: str, data: str | None, output: str | None, **given: Any) -> None:
+    """Write the map of MODEL with its rows as an interactive page.
 
-    Both show the same rows, and what is found or chosen on one map is lit on the other. The page
-    is one HTML file that needs no network, NAME-explorer.html with the name of the experiment or
-    model file, or NAME-explorer-2.html and so on where there is one. With -o an explorer of before
-    is replaced, and no other file. MODEL and OTHER are those of 'dbgsom predict'.
+    The page is one HTML file that needs no network, NAME-explorer.html with the name of the
+    experiment or model file, or NAME-explorer-2.html and so on where there is one. With -o an
+    explorer of before is replaced, and no other file. MODEL is that of 'dbgsom predict'.
     """
     if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
     found = _find_model(model, given)
-    second = None if other is None else _find_model(other, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
     target = _unused_page(found, model) if output is None else Path(output)
-    check_output(str(target), data, found.path, None if second is None else second.path)
+    check_output(str(target), data, found.path)
     replaces = exists(target)
     if replaces and not _is_explorer(target):
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
-    page, rows, notes = draw_page(found, second, open_registry(), data, _dialect(given))
+    page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
     print_notes(notes)
     with writing(str(target)):
         page.save(target)
-    which = found.where if second is None else f"{found.where} beside {second.where}"
     replaced = ", which replaces the explorer that was there" if replaces else ""
-    click.echo(f"{which}, {rows} rows: {target}{replaced}")
-    click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")
+    echo(f"{found.where}, {rows} rows: {target}{replaced}")
+    echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
 def _unused_page(found: FoundModel, address: str) -> Path:
@@ -229,38 +215,34 @@ def _is_explorer(path: Path) -> bool:
 
 @click.command()
 @click.argument("model")
-@option("--format form", "Else by the ending of FILE.", type=click.Choice(["csv", "json", "npz"]))
 @option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
 @plugin_options
-def export(model: str, form: str | None, output: str, **given: Any) -> None:
-    """Write the neurons of MODEL: cell, hits, label and prototype of each, and feature names.
+def export(model: str, output: str, **given: Any) -> None:
+    """Write the neurons of MODEL as CSV: cell, hits, label and prototype of each.
 
-    CSV has a row a neuron; JSON holds the links between neurons as well, npz arrays. Prototypes are
-    in the units of the raw data where the prepare steps can be undone. MODEL is that of
-    'dbgsom predict'.
+    Prototypes are in the units of the raw data where the prepare steps can be undone. MODEL is that
+    of 'dbgsom predict'.
     """
-    from dbgsom_core.runs.explain import FORMATS, export_as
+    from dbgsom_core.runs.explain import neurons_csv
 
-    ending = Path(output).suffix.lower().lstrip(".")
-    if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):
-        raise DataError(f"{output}: neurons are written as {', '.join(FORMATS)}, see --format")
-    form = form or (ending if ending in FORMATS else "csv")
-    if output == "-" and form == "npz":
-        raise DataError("an npz file is no text: name a file with -o")
     found = _find_model(model, given)
     check_output(output, found.path)
+    if Path(output).suffix.lower() not in _EXPORT_ENDINGS:
+        raise DataError(f"{output}: neurons are written as CSV, to a file that ends in .csv")
     print_notes(found.notes)
     if found.model.undone is None:
         print_notes(["prototypes are as the map has them, not in raw units"])
-    content = export_as(found.model, form, found.feature_names)
+    content = neurons_csv(found.model, found.feature_names)
     if output == "-":
-        click.echo(content.decode(), nl=False)
+        click.echo(content, nl=False)
         return
     with writing(output):
-        write_atomically(Path(output), lambda partial: partial.write_bytes(content))
+        write_atomically(
+            Path(output), lambda partial: partial.write_text(content, encoding="utf-8")
+        )
     neurons = len(found.model.estimator.som_map_)
-    click.echo(f"{neurons} neurons written to {output}", err=True)
+    echo(f"{neurons} neurons written to {output}", err=True)
 
 
 @click.command()
@@ -290,7 +272,7 @@ def explain(
     if as_json:
         why = asdict(explained.explanation)
         content = {"ids": explained.ids, **why, "nearest": explained.nearest}
-        click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
+        echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
     ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
     where = f"row {row} of {data}" + (f" ({ids})" if ids else "")
@@ -307,7 +289,7 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
     answer = f"{cell(label)} ({', '.join(rated)})" if rated else f"label {cell(label)}"
     path = " › ".join(map(str, found.path[1:]))
     pvalue = "" if found.pvalue is None else f" (p {found.pvalue:.2g})"
-    click.echo(
+    echo(
         f"{answer}\n"
         f"neuron {found.unit} at {_CELL.format(*found.cell)}{path and f', on to {path}'}, which "
         f"won {to_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
@@ -316,7 +298,7 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
         f"novelty {to_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
         f"0 at best: {'unlike' if found.outlier else 'like'} the training data"
     )
-    click.echo("\nwhat pulls it away, in deviations of the training data")
+    echo("\nwhat pulls it away, in deviations of the training data")
     moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
     rows: list[list[Any]] = [
         [
@@ -328,17 +310,17 @@ def _print_explanation(explained: RowExplanation, most: int) -> None:
     ]
     print_table(["feature", "value", "prototype", "deviations"], rows)
     if rest := len(moved) - len(rows):
-        click.echo(f"and {rest} more (--features {len(moved)})")
+        echo(f"and {rest} more (--features {len(moved)})")
     if same := len(found.differences) - len(moved):
-        click.echo(f"{same} more as in the prototype")
+        echo(f"{same} more as in the prototype")
     if found.neighbours:
-        click.echo("\nneurons beside it")
+        echo("\nneurons beside it")
         rows = [
             [one.unit, _CELL.format(*one.cell), one.label, one.distance] for one in found.neighbours
         ]
         print_table(["neuron", "cell", "label", "distance"], rows)
     if explained.nearest:
-        click.echo("\nmost like it in the training data")
+        echo("\nmost like it in the training data")
         targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)
         rows = [
             [

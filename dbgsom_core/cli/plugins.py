@@ -13,6 +13,7 @@ import click
 
 from dbgsom_core.cli.console import (
     Commands,
+    echo,
     json_option,
     open_registry,
     option,
@@ -45,7 +46,7 @@ def list_plugins(as_json: bool) -> int:
     records = [{name: getattr(one, name) for name in _RECORD_FIELDS} for one in registry.records]
     is_broken = any(one["status"] == "broken" for one in (*records, *components))
     if as_json:
-        click.echo(json.dumps({"plugins": records, "components": components}, indent=2))
+        echo(json.dumps({"plugins": records, "components": components}, indent=2))
         return 3 if is_broken else 0
     rows = [[one[key] for key in (*_COLUMNS, "sentence")] for one in components]
     print_table([*_COLUMNS, "what it is"], rows, left=True)
@@ -53,7 +54,7 @@ def list_plugins(as_json: bool) -> int:
         if one["status"] in ("broken", "disabled"):
             error = f": {one['error']}" if one["error"] else ""
             who = f"{one['name']} of {one['distribution']} {one['version']}"
-            click.echo(f"{one['status']}: {who}{error}", err=True)
+            echo(f"{one['status']}: {who}{error}", err=True)
     return 3 if is_broken else 0
 
 
@@ -100,7 +101,7 @@ def new_plugin(name: str, into: str) -> None:
     from dbgsom_core.testing.template import render
 
     folder = render(name, Path(into))
-    click.echo(
+    echo(
         f"{folder}: a metric, a kernel, a growth strategy and a labeller to delete from\n"
         "to install and test it:\n"
         f'  pip install -e "{folder}[test]"\n'
@@ -116,20 +117,20 @@ def show_component(name: str, as_json: bool) -> None:
     """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
     found = [describe(offered) for offered in find_components(name, open_registry())]
     if as_json:
-        click.echo(json.dumps(found, indent=2, default=repr))
+        echo(json.dumps(found, indent=2, default=repr))
         return
     for number, known in enumerate(found):
         origin = f"({known['distribution']} {known['version']})"
-        click.echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
-        click.echo(f"{known['source']}  {known['file'] or ''}".rstrip())
-        click.echo(f"\n{known['help']}")
-        click.echo("\nfields:" if known["fields"] else "\nno fields")
+        echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
+        echo(f"{known['source']}  {known['file'] or ''}".rstrip())
+        echo(f"\n{known['help']}")
+        echo("\nfields:" if known["fields"] else "\nno fields")
         for field, facts in known["fields"].items():
             value = json.dumps(facts["default"], default=repr)
             default = "required" if facts["required"] else f"default {value}"
-            click.echo(f"  {field} ({default}): {facts['description']}")
+            echo(f"  {field} ({default}): {facts['description']}")
         if known["schema"] is not None:
-            click.echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
+            echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
 
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
@@ -204,17 +205,17 @@ def check_plugins(distribution: str | None, as_json: bool) -> int:
 
     report = kit.check_plugins(open_registry(), distribution)
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
+        echo(json.dumps(asdict(report), indent=2))
         return 3 if report.failed else 0
     for record in report.broken:
-        click.echo(f"broken   {record['name']} of {record['distribution']}: {record['error']}")
+        echo(f"broken   {record['name']} of {record['distribution']}: {record['error']}")
     for component in report.components:
         who = "{kind} {name} of {distribution} {version}".format_map(component)
         verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
-        click.echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
+        echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
         for state in ("failed", "skipped"):
             for name, message in component[state].items():
-                click.echo(f"         {state} {name}: {message}")
+                echo(f"         {state} {name}: {message}")
     if not report.components and not report.broken:
-        click.echo("no third-party component is installed")
+        echo("no third-party component is installed")
     return 3 if report.failed else 0

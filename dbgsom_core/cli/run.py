@@ -18,7 +18,7 @@ import click
 
 from dbgsom_core.cli.console import (
     Command,
-    lazy_import,
+    echo,
     open_registry,
     option,
     options,
@@ -27,7 +27,6 @@ from dbgsom_core.cli.console import (
     plugin_options,
     set_option,
     setting,
-    unescaped,
     wrapped,
 )
 from dbgsom_core.cli.show import (
@@ -52,9 +51,6 @@ from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0
-_RUN_FIELDS = ("name", "experiment", "kind", "data", "tags")
-_EPOCH_FIELDS = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
-                 "seconds")  # fmt: skip
 
 
 def _collect_overrides(command: Command) -> Command:
@@ -76,7 +72,6 @@ def _collect_overrides(command: Command) -> Command:
 
 run_options = options(
     option("--resume", "Go on with an interrupted run: its file, id or folder.", is_flag=True),
-    option("--dry-run", "Say what would be run, taken and written; write nothing.", is_flag=True),
     set_option,
     option("--name", "Name of the run.", metavar="TEXT"),
     option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
@@ -124,31 +119,17 @@ def validate(file: str, overrides: Sequence[str]) -> None:
         optuna()
     for experiment in experiments:
         check_experiment(experiment)
-    click.echo(f"{file}: {answer}")
+    echo(f"{file}: {answer}")
+    if isinstance(loaded, Sweep) and loaded.optimization is None:
+        for child in loaded.children:
+            echo(f"  {child.name}")
 
 
-def _run_file(
-    load: Any, file: str, overrides: Sequence[str], *, resume: bool, dry_run: bool, **how: Any
-) -> int:
-    if resume and dry_run:
-        raise click.UsageError("--resume and --dry-run exclude each other")
+def _run_file(load: Any, file: str, overrides: Sequence[str], *, resume: bool, **how: Any) -> int:
     registry = open_registry(warn=True)
     if resume:
         return _resume(file, overrides, registry, how)
-    loaded = load(file, overrides, registry)
-    if not dry_run:
-        return _run_loaded(loaded, registry, None, how)
-    from dbgsom_core.runs.dry_run import forecast, forecast_sweep
-
-    if isinstance(loaded, Sweep):
-        enabled = registry.without(loaded.children[0].experiment.disabled)
-        lines = forecast_sweep(loaded, enabled, how["jobs"])
-    else:
-        lines, _ = forecast(loaded, registry.without(loaded.disabled))
-    for name, text in lines:
-        click.echo(f"{name:<9} {text}")
-    click.echo("nothing was written")
-    return 0
+    return _run_loaded(load(file, overrides, registry), registry, None, how)
 
 
 def _run_loaded(
@@ -156,8 +137,7 @@ def _run_loaded(
 ) -> int:
     show_all = how.pop("show_all", False)
     if not isinstance(loaded, Sweep):
-        # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
-        with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
+        with _ResumeHint() as hint, show_progress() as display:
             display.reads(loaded.data_called)
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
@@ -173,10 +153,10 @@ def _run_loaded(
         _print_sweep(outcome.result.rankings, children, folder, registry)
         _print_paths(folder, loaded.children[0].experiment.tracking, of_sweep=True)
     for name, why in outcome.failed.items():
-        click.echo(f"failed: {name}: {why}", err=True)
+        echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
         again = f"dbgsom sweep --resume {stored_runs.shell_name(folder)}"
-        click.echo(f"to run what failed once more: {again}", err=True)
+        echo(f"to run what failed once more: {again}", err=True)
     return 1 if outcome.failed else 0
 
 
@@ -199,7 +179,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
         stored_runs.check_not_running(stored)
         return _run_loaded(loaded, registry, stored, how)
     stored_runs.clean_up_finished(stored, experiments[0].tracking)
-    click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
+    echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:
         if stored.kind == "sweep":
             children = [(child["name"], child["measures"]) for child in stored.children]
@@ -231,7 +211,7 @@ class _ResumeHint:
         interrupted = isinstance(error, KeyboardInterrupt) or run.kind == "sweep"
         if interrupted and read_status(run.folder).status != "finished":
             command = f"dbgsom {run.kind} --resume {stored_runs.shell_name(run.folder)}"
-            click.echo(f"to go on: {command}", err=True)
+            echo(f"to go on: {command}", err=True)
 
 
 def _print_sweep(
@@ -242,7 +222,7 @@ def _print_sweep(
         return
     print_rankings(rankings, registry)
     if any(len(ranking.variants) > 1 and not ranking.verdict for ranking in rankings):
-        click.echo(f"how sure that is: dbgsom compare {stored_runs.shell_name(folder)}")
+        echo(f"how sure that is: dbgsom compare {stored_runs.shell_name(folder)}")
 
 
 def _print_result(
@@ -263,9 +243,9 @@ def _print_result(
 
 
 def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) -> None:
-    click.echo(f"run folder: {folder}")
+    echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
-        click.echo(f"report: {page}")
+        echo(f"report: {page}")
     name, has_page = stored_runs.shell_name(folder), False  # `dbgsom ui` shows the first page
     for _, tracker in tracking:
         tracker = guarded(tracker)
@@ -277,21 +257,18 @@ def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) ->
             view = view or (tracker.how_to_open and tracker.how_to_open())
             sent = tracker.mirrored is None or tracker.mirrored(folder)
         except PluginError as error:
-            click.echo(f"warning: {error}", err=True)
+            echo(f"warning: {error}", err=True)
             continue
         has_page = has_page or bool(tracker.page)
         if view:
             once = "" if sent else f", once 'dbgsom sync {name}' sent it"
-            click.echo(f"to look at it{once}: {view}")
+            echo(f"to look at it{once}: {view}")
 
 
 @contextmanager
 def show_progress(runs: int = 1) -> Iterator[Any]:
     if output.quiet:
         yield SilentDisplay()
-    elif output.lines is not None:
-        with compile_clock(functools.partial(output.event, "info", "compiling")):
-            yield JsonDisplay()
     elif sys.stderr.isatty() and not output.verbose:
         with _make_bar() as bar, compile_clock(bar.console.print):
             display = TextDisplay(runs, bar)
@@ -300,7 +277,7 @@ def show_progress(runs: int = 1) -> Iterator[Any]:
             finally:
                 display.clear()
     else:
-        with compile_clock(_print):
+        with compile_clock(functools.partial(echo, err=True)):
             yield TextDisplay(runs)
 
 
@@ -313,12 +290,8 @@ def _make_bar() -> Any:
         BarColumn(),
         "{task.fields[epochs]}",
         "{task.fields[left]}",
-        console=Console(file=unescaped(sys.stderr)),
+        console=Console(stderr=True),
     )
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 class TextDisplay:
@@ -408,7 +381,7 @@ class TextDisplay:
 
     def say(self, text: str) -> None:
         if self._bar is None:
-            _print(text)
+            echo(text, err=True)
         else:
             text = wrapped(as_text(text))
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -417,29 +390,3 @@ class TextDisplay:
 class SilentDisplay:
     def reads(self, what: str) -> None:
         """Show that data are read, before there is a run."""
-
-
-class JsonDisplay(SilentDisplay):
-    """Writes an object for each event of a run, with all that the event holds."""
-
-    def dbgsom_run_phase(self, run: Run, phase: str) -> None:
-        output.event("info", "phase", phase, run=run.id)
-
-    def dbgsom_run_started(self, run: Run) -> None:
-        fields = {name: getattr(run, name) for name in _RUN_FIELDS}
-        fields |= {"parent": run.parent and run.parent.id, "folder": str(run.folder)}
-        output.event("info", "run_started", run.name, run=run.id, epochs=run.total_epochs, **fields)
-
-    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        fields = {name: getattr(epoch, name) for name in _EPOCH_FIELDS}
-        output.event("info", "epoch", line(epoch), run=run.id, **fields)
-
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        message = f"{run.name} has finished"
-        output.event("info", "run_finished", message, run=run.id, measures=result.measures)
-
-    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        output.event("error", "run_failed", f"{type(error).__name__}: {error}", run=run.id)
-
-    def say(self, text: str) -> None:
-        output.event("info", "sweep", text)

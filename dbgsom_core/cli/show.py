@@ -13,6 +13,7 @@ import click
 
 from dbgsom_core.cli.console import (
     check_output,
+    echo,
     open_registry,
     option,
     plugin_options,
@@ -38,7 +39,6 @@ _MOST_LABELS, _MOST_GROUPS = 12, 24  # of a table of groups
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
-_LONGEST_WORD = 24  # characters that a column that wraps does not break
 _MOST_RUNS = 20  # in a list
 _MOST_FIELDS = 4  # that tell one run from the others
 _MOST_NEURONS = 2000  # more than a terminal shows
@@ -70,7 +70,7 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
     _print_state(found)
     files = found.files
     if found.kind == "sweep":
-        click.echo()
+        echo()
         if found.rankings:
             print_rankings(found.rankings, registry)
         else:
@@ -78,7 +78,7 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
                 [(child["name"], child["measures"]) for child in found.children], registry
             )
     elif found.measures:
-        click.echo()
+        echo()
         if show_all:
             print_measures(found.measures, None, registry, found.data)
         else:
@@ -86,7 +86,7 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
     print_clusters(files, found.config)
     if found.kind != "sweep" and by != "none" and files.model.exists():
         _print_map(files.model, None if by == "auto" else by)
-    click.echo()
+    echo()
     for what, path in (
         ("folder", files.folder),
         ("report", files.page if files.page.exists() else files.report),
@@ -95,7 +95,7 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
         *(("artefact", path) for path in files.artifacts()),
     ):
         if path.exists():
-            click.echo(f"{what}: {path}")
+            echo(f"{what}: {path}")
 
 
 def _list_runs(root: Path, most: int | None) -> None:
@@ -165,13 +165,13 @@ def _age(run: StoredRun) -> str:
 
 
 def _print_state(found: StoredRun) -> None:
-    click.echo(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}")
+    echo(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}")
     took = since = ""
     if found.started is not None:
         since = f", started {found.started.astimezone():%Y-%m-%d %H:%M}"
         if found.ended is not None:
             took = f" in {(found.ended - found.started).total_seconds():.1f} s"
-    click.echo(f"{found.status}{took}{since}")
+    echo(f"{found.status}{took}{since}")
     if found.error:
         say(f"because: {found.error}")
     if damage := found.damage or journal_damage(found):
@@ -181,10 +181,10 @@ def _print_state(found: StoredRun) -> None:
         from dbgsom_core.runs.ranking import data_name
 
         name = data_name(found.config, data)
-        click.echo(f"data {name}: {data['samples']} × {data['features']}")
+        echo(f"data {name}: {data['samples']} × {data['features']}")
     if found.status == "running" and found.kind == "run":
         epochs = found.epochs()
-        click.echo(f"epoch {epochs[-1].epoch} so far" if epochs else "no epoch yet")
+        echo(f"epoch {epochs[-1].epoch} so far" if epochs else "no epoch yet")
 
 
 def _print_map(file: Path, by: str | None) -> None:
@@ -195,7 +195,7 @@ def _print_map(file: Path, by: str | None) -> None:
     try:
         model = load(file)
     except DbgsomError as error:
-        click.echo(f"the map cannot be shown: {error}", err=True)
+        echo(f"the map cannot be shown: {error}", err=True)
         return
     estimator = getattr(model, "estimator", model)
     som_map = estimator.som_map_
@@ -204,7 +204,7 @@ def _print_map(file: Path, by: str | None) -> None:
     cells = "cells" if som_map.grid.name == "square" else f"{som_map.grid.name} cells"
     torus = "" if som_map.grid.torus is None else ", a torus"
     where = "in a line" if som_map.grid.is_line else f"on {rows} × {columns} {cells}{torus}"
-    click.echo(f"\n{len(som_map)} neurons {where}{leaves}")
+    echo(f"\n{len(som_map)} neurons {where}{leaves}")
     if len(som_map) <= _MOST_NEURONS:
         console = Console(highlight=False)
         for line in draw_map(estimator, by, console):
@@ -308,7 +308,7 @@ def compare(
     found = comparing.compare(*targets, runs=runs, registry=open_registry(), **criteria)
     if output is not None:
         found.save(output)
-        click.echo(f"{output}: {len(found.tables)} table(s)")
+        echo(f"{output}: {len(found.tables)} table(s)")
         return
     for number, table in enumerate(found.tables):
         others = comparing.extra_measures(table)
@@ -316,15 +316,15 @@ def compare(
             names = dict.fromkeys(name for row in table.rows for name in row.measures)
             others = [name for name in names if name != table.criterion.name]
         header, rows = comparing.columns_of(table, others)
-        click.echo("\n" * bool(number) + comparing.table_title(table))
+        echo("\n" * bool(number) + comparing.table_title(table))
         print_table(header, rows[:top])
         if top is not None and len(rows) > top:
-            click.echo(f"and {len(rows) - top} more")
+            echo(f"and {len(rows) - top} more")
         sentences = (comparing.baseline_text, comparing.winner_sentence, comparing.method_sentence)
         for text in filter(None, (describe(table) for describe in sentences)):
             say(text)
     for ranking in found.rankings:
-        click.echo()
+        echo()
         header, rows = comparing.rank_columns(ranking)
         print_table(header, rows[:top])
         say(comparing.rank_sentence(ranking))
@@ -344,59 +344,26 @@ def print_table(
     from rich.text import Text
 
     console = Console(highlight=False)
-    wraps = [
-        number == 0
-        or any(isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows)
-        for number in range(len(columns))
-    ]
-    widths = [
-        max([0, *(len(word) for row in rows for word in cell(row[number]).split(" "))])
-        if wraps[number]
-        else max([0, *(len(cell(row[number])) for row in rows)])
-        for number in range(len(columns))
-    ]
-    widths = [min(n, _LONGEST_WORD) if w else n for n, w in zip(widths, wraps, strict=True)]
-    headers = [cell(name) for name in columns]
     if not console.is_terminal:
-        console = Console(highlight=False, width=_UNLIMITED)
-    elif not left:
-        if _total(headers, widths) + _LONGEST_WORD > console.width:
-            headers = [_folded(name, width) for name, width in zip(headers, widths, strict=True)]
-        if (needed := _total(headers, widths)) > console.width:
-            console = Console(highlight=False, width=needed)  # the terminal breaks lines, no number
+        console.width = _UNLIMITED
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, at_left in zip(headers, wraps, strict=True):
+    for number, name in enumerate(columns):
+        is_text = number == 0
+        for row in rows:
+            if isinstance(row[number], str) and _SENTENCE.search(row[number]):
+                is_text = True
         table.add_column(
-            Text(name),
-            justify="left" if at_left or left else "right",
+            Text(cell(name)),
+            justify="left" if left or is_text else "right",
             overflow="ellipsis" if left else "fold",
-            no_wrap=left or not at_left,
+            no_wrap=left or not is_text,
         )
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    if console.is_terminal:
-        console.print(table)
-        return
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
-
-
-def _total(headers: Sequence[str], widths: Sequence[int]) -> int:
-    """Return the characters of a line of a table whose columns have at least these widths."""
-    lines = (max(map(len, name.split("\n"))) for name in headers)
-    return sum(map(max, widths, lines)) + 2 * (len(widths) - 1)
-
-
-def _folded(name: str, width: int) -> str:
-    """Return the name of a measure in lines that end after a word, of ``width`` where they can."""
-    lines = [""]
-    for word in re.findall(r"[^_ ]+[_ ]*", name):
-        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
-            lines.append("")
-        lines[-1] += word
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def cell(value: Any) -> str:
@@ -480,7 +447,7 @@ def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
     try:
         _print_tables(files)
     except DataError as error:
-        click.echo(f"warning: {error}", err=True)
+        echo(f"warning: {error}", err=True)
     model = config.get("model")
     labeller = model.get("labeller") if isinstance(model, Mapping) else None
     if isinstance(labeller, Mapping) and labeller.get("name") == "index":
@@ -494,14 +461,14 @@ def _print_tables(files: RunFiles) -> None:
     tables = {name: path for name, path in tables.items() if exists(path)}
     for name in tables.keys() & {"clusters", "classes"}:
         header, rows = read_clusters(tables[name])
-        click.echo()
+        echo()
         print_table(header[:-1], [row[:-1] for row in rows[:_MOST_CLUSTERS]])
         if len(rows) > _MOST_CLUSTERS:
             say(f"and {len(rows) - _MOST_CLUSTERS} more: {tables[name]}")
         say("effect: the difference from all other samples, in standard deviations of all")
     for counts in read_groups(tables["groups"]) if "groups" in tables else ():
         header, rows = group_rows(counts, _MOST_LABELS)
-        click.echo()
+        echo()
         print_table(header, rows[:_MOST_GROUPS])
         if len(counts.labels) > _MOST_LABELS:
             say(f"and {len(counts.labels) - _MOST_LABELS} more labels: {tables['groups']}")

@@ -16,13 +16,20 @@ from tempfile import TemporaryFile
 
 import click
 
-from dbgsom_core.cli.console import open_registry, option, plugin_options, print_notes, runs_option
+from dbgsom_core.cli.console import (
+    echo,
+    open_registry,
+    option,
+    plugin_options,
+    print_notes,
+    runs_option,
+)
 from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.experiments.trackers import Page
 from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import Tracking, default_tracking, shutdown, tracking_of
+from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
 from dbgsom_core.runs.stored_runs import find_run, has_died, load, mark_killed_runs
 from dbgsom_core.tables.safe_files import exists
@@ -48,7 +55,7 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     for stored in _runs_to_sync(what, Path(runs), dry_run):
         if stored.damage:
             failed += 1
-            click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+            echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
             continue
         goes_on = stored.status == "running" and not has_died(stored)
         running += goes_on
@@ -60,11 +67,11 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
         except Exception as error:  # whatever it is, the other runs are sent
             failed += 1
             reason = error if isinstance(error, DbgsomError) else error_line(error)
-            click.echo(f"{stored.files.folder}: {reason}", err=True)
+            echo(f"{stored.files.folder}: {reason}", err=True)
     before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
-    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
+    echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
     if running:
-        click.echo(f"{running} run(s) still go on, as far as can be seen from here")
+        echo(f"{running} run(s) still go on, as far as can be seen from here")
     return 1 if failed else 0
 
 
@@ -98,7 +105,7 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int
         else:
             up_to_date = bool(tracker.mirrored and tracker.mirrored(folder))
             if not up_to_date:
-                click.echo(f"{folder}: {stored.status}, not in {name} as it is")
+                echo(f"{folder}: {stored.status}, not in {name} as it is")
         complete += up_to_date
         lacking += not up_to_date
     return lacking, complete
@@ -130,7 +137,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     for _, tracker in tracking_of(found, registry):
         register_model = guarded(tracker).register
         if register_model is not None:
-            click.echo(register_model(found.files.folder.absolute(), name, alias))
+            echo(register_model(found.files.folder.absolute(), name, alias))
             return
     raise DbgsomError(f"run {found.id} is in no tracker with registered models (see tracking)")
 
@@ -157,8 +164,8 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
     if not only_print and page.command:
         return _serve(page, in_browser)
     if page.command:
-        click.echo(shlex.join(page.command))
-    click.echo(f"open {page.address}")
+        echo(shlex.join(page.command))
+    echo(f"open {page.address}")
     if in_browser and not only_print:
         click.launch(page.address)
     return 0
@@ -191,7 +198,7 @@ def _free_port() -> int:
 
 def _serve(page: Page, in_browser: bool) -> int:
     """Run the server until it ends or a signal comes; none of its processes survives."""
-    with shutdown.handling(), TemporaryFile("w+", errors="replace") as log:
+    with ended_by_term(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
             env={**os.environ, **page.environment},
@@ -201,14 +208,13 @@ def _serve(page: Page, in_browser: bool) -> int:
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the group
         )
         try:
-            click.echo("starting the page …", err=True)
+            echo("starting the page …", err=True)
             _wait_until_it_answers(page, server)
             if server.poll() is None:
-                click.echo(f"open {page.address}\nCtrl-C ends it")
+                echo(f"open {page.address}\nCtrl-C ends it")
                 if in_browser:
                     click.launch(page.address)
                 while server.poll() is None:
-                    shutdown.check()
                     time.sleep(0.2)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
@@ -222,7 +228,6 @@ def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
 
     deadline = time.monotonic() + _SECONDS_TO_START
     while server.poll() is None and time.monotonic() < deadline:
-        shutdown.check()
         try:
             with urlopen(f"{page.address.partition('#')[0]}health", timeout=1):
                 return

@@ -12,9 +12,8 @@ from dbgsom_core.config.experiment import (
     estimator_errors_located,
     load_experiment,
     parse_experiment,
-    with_defaults,
 )
-from dbgsom_core.config.load import fill_text, read_plain, read_scalar
+from dbgsom_core.config.load import read_plain, read_scalar
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
@@ -49,7 +48,6 @@ __all__ = [
     "Sweep",
     "dump_yaml",
     "estimator_errors_located",
-    "fill_text",
     "is_sweep",
     "load_experiment",
     "load_sweep",
@@ -58,5 +56,4 @@ __all__ = [
     "read_plain",
     "read_scalar",
     "shortened",
-    "with_defaults",
 ]

@@ -22,7 +22,7 @@ from dbgsom_core.config.components import (
     PrepareStep,
     mismatches,
 )
-from dbgsom_core.config.load import fill, merged, nonsecret_texts, overridden
+from dbgsom_core.config.load import fill, merged, overridden
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -46,15 +46,17 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import EngineComponent
 
 Named = tuple[str, Any]  # its name, and the component
+
+_REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,12 @@ class Experiment:
     # address: plain values that load again.
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
-    patience: float = 120.0  # old configurations have it; it does nothing
     stability: StabilitySettings | None = None  # None: no refits
     report_by: tuple[str, ...] = ()  # columns by which labels are counted
     tags: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
-    secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
     root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
 
     def mark(self, *steps: str | int) -> Mark:
@@ -101,9 +101,10 @@ class Experiment:
 
     @property
     def data_called(self) -> str:
-        """The data's name in messages: its file, or the data set."""
-        path = getattr(self.dataset, "path", None)
-        return Path(path).name if isinstance(path, str | Path) else self.dataset_name
+        """The data's name in messages: its file as it was written, or the data set."""
+        section = self.resolved["dataset"]
+        path = section.get("path") if isinstance(section, Mapping) else None
+        return Path(path).name if isinstance(path, str) else self.dataset_name
 
 
 @contextmanager
@@ -173,14 +174,6 @@ def require_experiment(root: Section, registry: Registry | None, problems: Probl
     return experiment
 
 
-def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Return a stored configuration of a run with all defaults of its section ``model``."""
-    model = config.get("model")
-    if not isinstance(model, Mapping) or "sweep" in config:
-        return dict(config)
-    return {**config, "model": Builder(registry).complete(model)}
-
-
 class Builders:
     """A builder for each set of disabled plugins, so that sweeps build equal components once."""
 
@@ -202,24 +195,22 @@ class Builders:
 def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
     """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
-    problems.nonsecret = frozenset(nonsecret_texts(root))
     root, _ = fill(root, UNMARKED, problems)
-    with redaction(problems.secrets):
-        builder = builders.of(root)
-        settings = None
-        try:
-            settings = checked(
-                ExperimentSettings,
-                root,
-                validate=lambda cls, values: cls.model_validate(values, context=builder),
-            )
-        except ValidationError as error:
-            problems.add_findings(root, error)
-        for kind, steps, message in mismatches(root, builder):
-            problems.add_at(root, steps, message, kind)
-        if settings is None or len(problems) > before:
-            return None
-        return _experiment(settings, root, builder, problems)
+    builder = builders.of(root)
+    settings = None
+    try:
+        settings = checked(
+            ExperimentSettings,
+            root,
+            validate=lambda cls, values: cls.model_validate(values, context=builder),
+        )
+    except ValidationError as error:
+        problems.add_findings(root, error)
+    for kind, steps, message in mismatches(root, builder):
+        problems.add_at(root, steps, message, kind)
+    if settings is None or len(problems) > before:
+        return None
+    return _experiment(settings, root, builder, problems)
 
 
 def _experiment(
@@ -277,7 +268,6 @@ def _experiment(
         "split": split_written,
         "model": builder.complete(written),
         "seed": settings.seed,
-        "patience": settings.patience,
         **({"tags": dict(settings.tags)} if settings.tags else {}),
         **({"stability": stability.model_dump()} if stability else {}),
         **({"report": settings.report.model_dump()} if settings.report else {}),
@@ -293,7 +283,7 @@ def _experiment(
         return tuple((one.name, one.component) for one in built)
 
     return Experiment(
-        experiment=masked_name(resolved["experiment"]),
+        experiment=_REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
@@ -302,11 +292,10 @@ def _experiment(
         model=Model(model.estimator, params),
         seed=settings.seed,
         measures=None if measures == DEFAULT else named(measures),
-        figures=tuple((masked_name(one.name), one.component) for one in figures),
+        figures=named(figures),
         tracking=named(tracking),
         engine=engine.component,
         disabled=disabled,
-        patience=settings.patience,
         stability=stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
@@ -314,6 +303,5 @@ def _experiment(
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,
-        secrets=problems.secrets,
         root=root,
     )

@@ -32,7 +32,7 @@ from dbgsom_core.config.sections import (
     plain,
 )
 from dbgsom_core.errors import ConfigError, did_you_mean
-from dbgsom_core.interfaces.privacy import register
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.tables.safe_files import MOST_SIBLINGS, read_at_most
 
 _MOST = 50_000  # values as they are written, which PyYAML reads in a second or two
@@ -432,7 +432,7 @@ def overridden(root: Section, overrides: Sequence[str], problems: Problems) -> S
     changed = merge(root, overlay(overrides, problems), problems)
     for override in overrides:
         if plain(merge(root, overlay([override], Problems()), Problems())) == plain(root):
-            problems.notes.append(f"--set {override} changes nothing: it is so already")
+            problems.notes.append(f"--set {masked(override)} changes nothing: it is so already")
     return changed
 
 
@@ -472,42 +472,16 @@ def fill(
         message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
         problems.add(mark.value, path, message)
         return value, mark
-    is_secret = False
 
     def value_of(match: re.Match[str]) -> str:
-        nonlocal is_secret
         name, held = match["name"], os.environ.get(match["name"])
-        if held:
-            register(problems.secrets, held, match[0], problems.nonsecret)
-            is_secret = True
-        elif held is None and match["default"] is None:
+        if held is None and match["default"] is None:
             problems.add(mark.value, path, f"the environment variable {name} is not set")
         return held or match["default"] or ""
 
     text = _REFERENCE.sub(value_of, value)
-    if is_secret:  # as a whole it can be redacted even if what it was filled with is short
-        register(problems.secrets, text, value, problems.nonsecret)
     read: Any = text
     if text and _REFERENCE.fullmatch(value):
         with suppress(ValueError):
             read = read_scalar(text)
     return read, mark._replace(reference=value, text=text)
-
-
-def fill_text(text: str) -> str:
-    """Return a stored text with references filled, where possible."""
-    return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
-
-
-def names_in(text: str) -> list[str]:
-    return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))
-
-
-def nonsecret_texts(value: Any) -> Iterator[str]:
-    """Yield every text in a configuration: keys, values and defaults of references."""
-    if isinstance(value, (Items, Section)):
-        yield from value if isinstance(value, Section) else ()
-        for inner in value.values() if isinstance(value, Section) else value:
-            yield from nonsecret_texts(inner)
-    else:
-        yield _REFERENCE.sub(lambda match: match["default"] or "", str(value))

@@ -445,8 +445,6 @@ class ExperimentSettings(Settings):
     tracking: Annotated[Any, ComponentOf("tracker", several=True, words=(DEFAULT,))] = DEFAULT
     """where runs are sent beside the run folder, which is always written; default: where trackers
     say that they are it; null or []: nowhere; list run_folder to set its fields"""
-    patience: float = Field(120.0, gt=0, allow_inf_nan=False)
-    """read for the sake of old configurations; it does nothing"""
     engine: Annotated[Any, ComponentOf("engine", "local")] = "local"
     """how one pass over the data runs"""
     plugins: PluginSettings | None = None

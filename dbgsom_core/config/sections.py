@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.errors import ConfigError, cut_message
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.interfaces.component import parse
-from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
 from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
 
 DEEPEST = 50  # levels of sections and lists
@@ -109,13 +109,13 @@ def mark_at(root: Section, steps: Steps) -> Mark:
     for step in steps:
         if step == 0 and not isinstance(value, Items):
             continue
-        if not _has(value, step):
+        if not has_step(value, step):
             break
         mark, value = value.marks[step], value[step]  # type: ignore[index]
     return mark
 
 
-def _has(value: Any, step: str | int) -> bool:
+def has_step(value: Any, step: str | int) -> bool:
     if isinstance(value, Items):
         return isinstance(step, int) and 0 <= step < len(value)
     return isinstance(value, Section) and step in value
@@ -193,20 +193,16 @@ _QUOTED = re.compile(r"'[^']*'")
 
 
 class Problems:
-    """The problems found in a file, and values from the environment.
+    """The problems found in a file.
 
     Of several at one location and key, or below it, the first counts: others follow from it.
     Relative paths in the file start in ``folder``.
     """
 
-    def __init__(
-        self, source: str = "<python>", folder: Path | None = None, secrets: Secrets | None = None
-    ) -> None:
+    def __init__(self, source: str = "<python>", folder: Path | None = None) -> None:
         self._found: list[Problem] = []
         self._paths: dict[Location, list[str]] = {}
         self.source, self.folder = source, Path.cwd() if folder is None else folder
-        self.secrets: Secrets = {} if secrets is None else secrets
-        self.nonsecret: frozenset[str] = frozenset()  # texts of the file, shown as they are
         self.notes: list[str] = []  # on what is no problem
 
     def __iter__(self) -> Iterator[Problem]:
@@ -244,8 +240,7 @@ class Problems:
                     shown.append(str(one))
                 elif seen[kind] == times[kind]:
                     shown.append(f"and {times[kind] - _FIRST} more like this")
-        with redaction(self.secrets):
-            return ConfigError(cut_message(masked("\n".join(shown))))
+        return ConfigError(cut_message(masked("\n".join(shown))))
 
     def fail(self, place: Location, path: str, message: str) -> NoReturn:
         """Raise the error with all problems and this last one."""
@@ -300,7 +295,7 @@ def checked(
             last: Any = ""
             value: Any = section
             for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
-                if _has(value, step):  # or it is the name of a union's branch
+                if has_step(value, step):  # or it is the name of a union's branch
                     parent, last, value = value, step, value[step]
             if parent is not None and parent.marks[last].reference:
                 parent[last] = parent.marks[last].text

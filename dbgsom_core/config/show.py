@@ -1,74 +1,63 @@
-"""Resolved configurations: values with origins, as YAML, and differences of two."""
+"""Resolved configurations with the places of their values, and YAML as text."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import as_section, merged, names_in, read_scalar
-from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
+from dbgsom_core.config.load import merged, read_scalar
+from dbgsom_core.config.sections import Items, Problems, Section, has_step, plain
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.plugins.registry import Registry
 
 _WIDEST = 60  # characters of a line with a comment beside it
 _LONGEST_COMMENT = 70  # characters of a comment beside its line
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
-Side = tuple[Any, str]  # a value and its origin
 
 
-@dataclass(frozen=True)
-class Explained:
-    """A resolved configuration with the origin of each value.
+def resolve(
+    path: str | os.PathLike[str], overrides: Sequence[str], registry: Registry
+) -> tuple[Mapping[str, Any], Section]:
+    """Return the resolved configuration of a run or a sweep, and what was written, with places.
 
-    Origins are ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each
-    plain value and of each list; what refers to the environment names the variable.
-    """
-
-    values: Mapping[str, Any]  # references to the environment as they were written; loads again
-    origins: Mapping[Path, str]
-    complete: bool = True  # False: of a sweep, whose runs fill in what the file leaves out
-
-    def flat(self) -> dict[str, Side]:
-        """Return value and origin of each plain value and each list of such, by dotted key."""
-        return {
-            ".".join(map(str, path)): (value, self.origins[path])
-            for path, value in _leaves(self.values)
-        }
-
-
-def explain(
-    path: str | os.PathLike[str],
-    overrides: Sequence[str],
-    registry: Registry,
-    defaults: bool = True,
-) -> Explained:
-    """Return the resolved configuration of a run or a sweep.
-
-    Of a sweep, and without ``defaults``, only what the files and ``overrides`` say. Errors are
-    those of `load_experiment` and `load_sweep`.
+    References to the environment are as they were written. Of a sweep defaults are left out: each
+    of its runs has its own. Errors are those of `load_experiment` and `load_sweep`.
     """
     problems = Problems()
     root = merged(path, overrides, problems)
-    values = plain(root)
-    is_sweep = root.get("sweep") is not None
-    if is_sweep:
-        load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
-    else:
-        root = root.without("sweep")
-        experiment = require_experiment(root, registry, problems)
-        values = dict(experiment.resolved) if defaults else plain(root)
-    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default"))
-    return Explained(values, origins, not (is_sweep and defaults))
+    if root.get("sweep") is None:
+        experiment = require_experiment(root.without("sweep"), registry, problems)
+        return experiment.resolved, root
+    load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
+    return masked(plain(root)), root
 
 
-def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def places(values: Mapping[str, Any], root: Section) -> dict[Path, str]:
+    """Return the place of each value that was written, a file or ``--set``; defaults have none."""
+    found = {}
+    for path in _leaves(values):
+        value: Any = root
+        place = ""
+        for step in path:
+            is_short = isinstance(value, str) and step == "name"  # for {name: text}
+            if is_short or (step == 0 and not isinstance(value, Items)):  # or for a list of one
+                continue
+            if not has_step(value, step):
+                place = ""
+                break
+            place, value = str(value.marks[step].value), value[step]
+        found[path] = masked(place)
+    return found
+
+
+def _leaves(values: Any, path: Path = ()) -> Iterator[Path]:
     """Yield the path of each plain value, list of plain values and empty container."""
     if isinstance(values, Mapping) and values:
         for key, value in values.items():
@@ -77,57 +66,7 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         for i, value in enumerate(values):
             yield from _leaves(value, (*path, i))
     else:
-        yield path, values
-
-
-def _origins(
-    values: Any, source: Any, mark: Mark | None, path: Path, otherwise: str
-) -> Iterator[tuple[Path, str]]:
-    """Yield path and origin of each value; ``mark`` is None for a default."""
-    if isinstance(values, Mapping) and values:
-        section = as_section(source, mark) if mark is not None and "name" in values else source
-        is_component = isinstance(values.get("name"), str) and path[:1] not in ((), ("sweep",))
-        inner = f"default of {values['name']}" if is_component else otherwise
-        for key, value in values.items():
-            item: tuple[Any, Mark | None] = (None, None)
-            if isinstance(section, Section) and key in section:
-                item = section[key], section.marks[key]
-            words = otherwise if key == "name" else inner
-            yield from _origins(value, *item, (*path, key), words)
-        return
-    words = otherwise
-    if mark is not None:
-        place = mark.value
-        words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
-        for name in names_in(str(source)):
-            words += f", environment: {name}{'' if os.environ.get(name) else ' (not set)'}"
-    yield path, _one_line(words)
-    if isinstance(values, list) and any(isinstance(one, (Mapping, list)) for one in values):
-        items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
-        if isinstance(source, Items) and len(source) == len(values):
-            items = list(zip(source, source.marks, strict=True))
-        elif len(values) == 1 and not isinstance(source, Items):
-            items = [(source, mark)]
-        for i, (value, item) in enumerate(zip(values, items, strict=True)):
-            yield from _origins(value, *item, (*path, i), otherwise)
-
-
-def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
-    """Return differences by dotted key: value and origin in each; None: no such key.
-
-    Where it follows from another difference, as the defaults of another component do, it is none.
-    """
-    one, other = first.flat(), second.flat()
-    found = {}
-    for key in dict.fromkeys((*one, *other)):
-        sides = one.get(key), other.get(key)
-        given = [side for side in sides if side is not None]
-        # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
-        meant = [(isinstance(value, bool), value) for value, _ in given]
-        follows = all(origin.startswith("default") for _, origin in given)
-        if not follows and (len(given) < 2 or meant[0] != meant[1]):
-            found[key] = sides
-    return found
+        yield path
 
 
 # ------------------------------------------------------------------------------------ YAML as text
@@ -163,14 +102,6 @@ def dump_inline(value: Any) -> str:
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
     )
     return text.removesuffix("\n").removesuffix("\n...")
-
-
-def as_yaml(explained: Explained, comments: bool = True) -> str:
-    """Return YAML that loads again; ``comments`` tell each value's origin."""
-    if not comments:
-        return commented_yaml(explained.values, {})
-    leaves = [path for path, _ in _leaves(explained.values)]
-    return commented_yaml(explained.values, {path: explained.origins[path] for path in leaves})
 
 
 def commented_yaml(

@@ -38,7 +38,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import PluginError, UnknownNameError
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure
 
@@ -450,7 +450,7 @@ class ChildBuilder:
         return children
 
     def _no_problems(self) -> Problems:
-        return Problems(self.of_file.source, self.of_file.folder, self.of_file.secrets)
+        return Problems(self.of_file.source, self.of_file.folder)
 
     def _experiment(self, name: str, varied: Section) -> Experiment | None:
         problems = self._no_problems()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags
-from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.runtime import available_memory, one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import ScaleWarning, called_by, callers_level
+from dbgsom_core.errors import DataError, ScaleWarning, called_by, callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
@@ -33,7 +34,6 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
-from dbgsom_core.estimators.planning import Plan, estimate_fit
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,
@@ -79,6 +79,10 @@ def all_or_nothing(method: _Method) -> _Method:
 
     return cast(_Method, fit)
 
+
+_log = logging.getLogger("dbgsom")
+_COPY = 1.5  # sizes of dense data: a packed copy, and bounds that take half of it
+_ROW_BYTES = 24  # unit, error and label of a row
 
 _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
 
@@ -185,26 +189,6 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     # ------------------------------------------------------------------------------ fitting
 
-    def plan(self, X: Any, y: Any = None, *, seconds: float | None = None) -> Plan:
-        """Estimate time and memory of `fit`, by training for about 3 ``seconds`` on some rows.
-
-        Parameters
-        ----------
-        X : array-like, table or dask collection (n, D)
-            Of a collection only some rows of some partitions are computed.
-        y : array-like (n,), optional
-            As for `fit`.
-        seconds : float, optional
-            Training time, to the end of an epoch, without compilation.
-
-        Returns
-        -------
-        Plan
-            Seconds of the fit and of an epoch, bytes of memory, and of network traffic for a remote
-            engine; ``print`` shows it.
-        """
-        return estimate_fit(self, X, y, seconds)
-
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the map on X, and label its neurons from y.
@@ -290,6 +274,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             parts = self._choose_size(parts, trained)
             self._metric = fit_metric(parts.metric, trained.X, trained.weights)
         task = self._task(parts, trained, start, rows.observed(validation), continues)
+        self._check_memory(task.samples)
         checkpoints = Checkpoints.of(self.checkpoint)
         checkpointer = None
         if checkpoints is not None:
@@ -311,6 +296,27 @@ class GrowingMap(FittedMap, BaseEstimator):
         self._take_target(task.target, held)
         if not continues:
             self._warn(task.samples.n)
+
+    def _check_memory(self, samples: Samples) -> None:
+        """Say how much memory training takes besides the data; refuse more than there is."""
+        needed = _ROW_BYTES * samples.n
+        held = 0
+        if isinstance(samples.X, np.ndarray):
+            held = samples.X.nbytes
+            copy = int(_COPY * held)
+            if samples.working_memory is not None:
+                copy = min(copy, samples.working_memory)
+            needed += copy
+        text = f"training takes about {needed / 2**20:,.0f} MiB of memory besides the data"
+        most = available_memory()
+        if held + needed > most:
+            raise DataError(
+                f"{text}, and this process may take {most / 2**20:,.0f} MiB: let the data stay in "
+                "a file (engine: dask), or use float32"
+            )
+        _log.info("%s", text)
+        if self.verbose:
+            print(text)
 
     def _over(self, parts: Parts, rows: Rows) -> Samples:
         return parts.over(rows.X, self._metric.calls, rows.weights)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, is_own
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.training.callbacks import call
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 
 class Callbacks:

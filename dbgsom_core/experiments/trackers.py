@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.errors import PluginError
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.privacy import masked, without_secrets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ _lock = threading.Lock()  # a tracker may have a thread of its own
 
 @dataclass(frozen=True)
 class Run:
-    """One run, or a sweep whose children are runs; secrets are masked in all of it.
+    """One run, or a sweep whose children are runs; it holds references to the environment.
 
     Attributes
     ----------
@@ -90,10 +90,6 @@ class Run:
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for name in ("name", "config", "params", "environment", "data", "tags", "varies"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
-
     @cached_property
     def _log(self) -> RunLog:
         return RunLog(self.folder)
@@ -110,7 +106,7 @@ class Run:
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
         """Write a file of the run whole, ``artifacts/NAME`` in its folder, and return its path.
 
-        The content is text, in which secrets are masked, bytes, or a file that is copied. Trackers
+        The content is text, bytes, or a file that is copied. Trackers
         get it at the end. The same name again replaces it.
         """
         return self._log.artifact(name, content)
@@ -199,14 +195,10 @@ class SweepView:
         One a data set, at least one.
     title : str
         Names the sweep.
-    best_two : callable or None
-        Returns for one of the rankings the map of its best variant's first run, whose ``other`` is
-        that of the next best variant of as many features; None where there is none.
     """
 
     rankings: Sequence[Ranking]
     title: str = ""
-    best_two: Callable[[Ranking], MapView | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +243,7 @@ class RunResult:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", masked(self.notes))
+        object.__setattr__(self, "notes", masked(self.notes))  # errors of libraries may hold any
 
 
 @dataclass(frozen=True)
@@ -350,7 +342,7 @@ class RunLog:
         self._known: set[tuple[str, int]] | None = None  # None: not read yet
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        name = without_secrets(_name(name, "a scalar"))
+        name = _name(name, "a scalar")
         first = name.partition("/")[0]
         if first in RESERVED:
             raise ValueError(
@@ -378,7 +370,7 @@ class RunLog:
     def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
         path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
         if isinstance(content, str):
-            content = without_secrets(content).encode()
+            content = content.encode()
         if isinstance(content, os.PathLike):
             with open_regular(Path(content)):  # no pipe or device
                 write_atomically(path, lambda new: shutil.copyfile(content, new))

@@ -57,8 +57,6 @@ class MapView:
         steps change their number, as a PCA does; None where a step cannot be inverted.
     raw_names : sequence of str
         Names of the data's own columns, before the prepare steps.
-    other : MapView or None
-        Another map with the same samples, to be shown beside this one.
     sample_ids_name, target_name : str
         What the data calls ``sample_ids`` and the targets; empty where it does not say.
     film : mapping of int to array (k, D)
@@ -95,7 +93,6 @@ class MapView:
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     restore: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     raw_names: Sequence[str] = ()
-    other: MapView | None = None
     sample_ids_name: str = ""
     target_name: str = ""
     film: Mapping[int, NDArray[Any]] = field(default_factory=dict)

@@ -37,7 +37,6 @@ from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
@@ -225,7 +224,6 @@ def execute(
         return run_experiment(loaded, callbacks, registry, stored)
 
 
-@redaction()
 def run(
     config: Any,
     overrides: Overrides | None = None,
@@ -293,7 +291,6 @@ def run(
         return _finished(execute(loaded, registry, extra, stored))
 
 
-@redaction()
 def sweep(
     config: Any,
     overrides: Overrides | None = None,

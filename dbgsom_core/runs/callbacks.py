@@ -1,11 +1,11 @@
 """Callbacks of a run (its folder, plugins, display, trackers), and signals that end it.
 
-Imports are few: trackers prepare while the modules of a run are imported. A signal handler raises,
-and also sets a flag, which epochs and stages check: third-party code may swallow the exception.
+Imports are few: trackers prepare while the modules of a run are imported.
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,73 +23,35 @@ from dbgsom_core.experiments.trackers import Run, tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, guarded, who
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 Tracking = Sequence[tuple[str, Component]]
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
-SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
-_REPEATED_BY_THE_SYSTEM = getattr(signal, "SIGXCPU", None)  # every second, until it kills
-
 
 class Interrupted(KeyboardInterrupt):
-    """The process received a signal to end."""
+    """The process received SIGTERM."""
 
 
-class ShutdownFlag:
-    """The signal to end that the process received, or None."""
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-        self._deferrals = 0
-
-    @contextmanager
-    def handling(self) -> Iterator[None]:
-        """Handle signals in the ``with`` block; those that are ignored stay ignored."""
-        self.signal = None
-        before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    before[number] = signal.signal(number, self._handle)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def check(self) -> None:
-        if self.signal is not None:
-            raise Interrupted(f"asked to end by {self.signal.name}")
-
-    def cause(self, error: BaseException) -> BaseException:
-        """Return the cause of a stage's ``error``: the signal, if there was one."""
-        if self.signal is None or isinstance(error, Interrupted):
-            return error
-        return Interrupted(f"asked to end by {self.signal.name}")
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let signals only set the flag in a short ``with`` block that must complete."""
-        self._deferrals += 1
-        try:
-            yield
-        finally:
-            self._deferrals -= 1
-
-    def _handle(self, number: int, frame: Any) -> None:
-        again = self.signal is not None
-        self.signal = self.signal or signal.Signals(number)
-        if not self._deferrals and not (again and number == _REPEATED_BY_THE_SYSTEM):
-            self.check()
+@contextmanager
+def ended_by_term() -> Iterator[None]:
+    """End the ``with`` block by KeyboardInterrupt when SIGTERM comes, as when Ctrl-C is typed."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) in (signal.SIG_IGN, None):
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-shutdown = ShutdownFlag()  # signals belong to the process, and so does its flag
+def _interrupt(number: int, frame: Any) -> None:
+    raise Interrupted("asked to end by SIGTERM")
 
 
 def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] = ()) -> Callbacks:
@@ -121,7 +83,7 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
 def session(
     experiment: Experiment, registry: Registry, extra: Sequence[Any] = ()
 ) -> Iterator[Callbacks]:
-    with shutdown.handling():
+    with ended_by_term():
         callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
             yield callbacks
@@ -145,7 +107,6 @@ class EpochCallback:
     def __call__(self, epoch: EpochRecord) -> Stop | None:
         self.stopped_by = self._callbacks.on_epoch(self._run, epoch)
         self._touch()
-        shutdown.check()
         return STOP if self.stopped_by else None
 
     def begin(self, phase: str) -> None:

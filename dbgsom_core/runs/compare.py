@@ -108,7 +108,7 @@ def compare(
     if criterion.reason:
         notes.insert(0, criterion.reason)
     in_units = is_in_units(criterion, registry)
-    entries = [make_entry(run, in_units, registry) for run in finished]
+    entries = [make_entry(run, in_units) for run in finished]
     newest = without_repeats(entries)
     tables = [rank(group, criterion, registry) for group in group_runs(newest)]
     tables.sort(key=lambda table: table.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,28 +12,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.explanations import Explanation, nearest_rows
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.trackers import Ranking, Run, Variant
+from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.data import Part, load_data
-from dbgsom_core.runs.folder import RunFiles, StoredRun, plain
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data import Part
+from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import title_of
-from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, model_of, training_data
+from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_data
 from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run, without_noise
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
-
-FORMATS = ("csv", "json", "npz")
-_NEXT = 5  # variants that are tried
-_GROWTH = "growth."  # of parameters that are the estimator's own, too
 
 
 @dataclass(frozen=True)
@@ -95,54 +89,23 @@ def explain_row(
 
 def explore(
     found: FoundModel,
-    other: FoundModel | None,
     registry: Registry,
     source: str | None = None,
     dialect: CsvDialect = UNKNOWN,
 ) -> tuple[Html, int, list[str]]:
-    """Return the explorer of one model, or of two with the same rows, their number, and notes."""
-    both = [found] if other is None else [found, other]
-    notes = [note for one in both for note in one.notes]
+    """Return the explorer of a model, the number of its rows, and notes."""
+    notes = list(found.notes)
     if source is None:
-        learnt = _training_rows(found, registry, notes)
-        digests = {None if one.run is None else one.run.data.get("digest") for one in both}
-        if len(digests - {None}) > 1:
-            raise DataError(
-                f"{' and '.join(one.where for one in both)} did not learn from the same data: give "
-                "the rows to show on both maps with --data FILE"
-            )
-        data = [learnt] * len(both)
+        data = _training_rows(found, registry, notes)
     else:
-        data = [_read(source, one, dialect, notes) for one in both]
-    views = [
-        model_view(one.model, rows, one.run, title)
-        for one, rows, title in zip(both, data, _titles(both), strict=True)
-    ]
-    view = views[0] if other is None else replace(views[0], other=views[1])
+        data = _read(source, found, dialect, notes)
+    title = found.where if found.run is None else title_of(found.run)
+    view = model_view(found.model, data, found.run, title)
     try:
         page: Html = registry.build("figure", "explorer").draw(view)
     except ValueError as error:
         raise DataError(str(error)) from error
-    return page, len(data[0].X), list(dict.fromkeys(notes))
-
-
-def _titles(both: Sequence[FoundModel]) -> list[str]:
-    """Return a title of each model; two runs of an experiment are named by what differs."""
-    titles = [one.where if one.run is None else title_of(one.run) for one in both]
-    runs = [one.run for one in both if one.run is not None]
-    if len(runs) == len(titles) == 2 and runs[0].experiment == runs[1].experiment:
-        params = [run.params for run in runs]
-        differ = [name for name in params[0] if params[0][name] != params[1].get(name)]
-        differ += [name for name in params[1] if name not in params[0]]
-        words = [
-            ", ".join(f"{name.removeprefix(_GROWTH)}={one[name]}" for name in differ if name in one)
-            for one in params
-        ]
-        if all(words):
-            return [f"{runs[0].experiment}: {differing}" for differing in words]
-    if len(set(titles)) < len(titles):
-        titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
-    return titles
+    return page, len(data.X), list(dict.fromkeys(notes))
 
 
 def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
@@ -207,100 +170,37 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
     return replace(view, undo=undo, profile=profile)
 
 
-class BestTwo:
-    """Finds the maps of the two best variants of a sweep, see `SweepView`."""
-
-    def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:
-        self._runs, self._data = runs, data
-
-    def __call__(self, ranking: Ranking) -> MapView | None:
-        def model(variant: Variant) -> FittedModel:
-            return model_of(RunFiles(self._runs[variant.runs[0]][1].folder).model)
-
-        def title(variant: Variant, other: Variant) -> str:
-            differs = [
-                f"{key}={value}"
-                for key, value in variant.varies.items()
-                if other.varies.get(key, variant) != value
-            ]
-            return ", ".join(differs) or variant.name
-
-        best, *others = ranking.variants
-        first = model(best)
-        for other in others[:_NEXT]:
-            second = model(other)
-            if second.estimator.n_features_in_ == first.estimator.n_features_in_:
-                experiment, run = self._runs[best.runs[0]]
-                data = self._data or load_data(experiment)
-                run_parallel = self._runs[other.runs[0]][1]
-                beside = model_view(second, data, run_parallel, title(other, best))
-                return replace(model_view(first, data, run, title(best, other)), other=beside)
-        return None
-
-
-def export_as(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
-    """Return the neurons of a model and its child maps as the content of a file.
+def neurons_csv(model: FittedModel, names: Sequence[str] | None = None) -> str:
+    """Return the neurons of a model and its child maps as a table.
 
     ``map`` is empty for the first map, for others the path of neurons to it, ``6`` or ``6/2``.
     ``names`` are the raw feature names, where the model does not have them.
     """
-    if form not in FORMATS:
-        raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")
-    estimator, maps = model.estimator, list(_maps(model))
+    estimator = model.estimator
     count = estimator.som_map_.prototypes.shape[1]
     known = model.names_prepared(names) or getattr(estimator, "feature_names_in_", None)
     features = [f"feature {i}" for i in range(count)]
     if known is not None and len(known) == count:
         features = list(map(str, known))
-    if form == "npz":
-        arrays: dict[str, NDArray[Any]] = {}
-        for path, one in maps:
-            named = {**one, "features": np.array(features, dtype=str)}
-            arrays |= {f"{path}/{name}" if path else name: a for name, a in named.items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        return file.getvalue()
-    if model.undone is not None and model.steps:
-        for _, one in maps:
-            one["prototypes"] = without_noise(one["prototypes"])
-    neurons = {
-        path: list(
-            enumerate(zip(*(one[name].tolist() for name in one if name != "links"), strict=True))
-        )
-        for path, one in maps
-    }
-    if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
-        for path, rows in neurons.items():
-            for i, ((x, y), hits, label, prototype) in rows:
-                writer.writerow([path, i, x, y, hits, label, *map(repr, prototype)])
-        return text.getvalue().encode()
-    content = {
-        "dbgsom-core": __version__,
-        "estimator": type(estimator).__name__,
-        "metric": get_registry().name_of("metric", estimator._parts.metric),
-        "raw_units": model.undone is not None,
-        "features": features,
-        "classes": estimator.classes_ if hasattr(estimator, "classes_") else None,
-        "maps": [
-            {
-                "map": path,
-                "neurons": [
-                    {"neuron": i, "x": x, "y": y, "hits": hits, "label": label, "prototype": w}
-                    for i, ((x, y), hits, label, w) in neurons[path]
-                ],
-                "links": one["links"],
-            }
-            for path, one in maps
-        ],
-    }
-    return (json.dumps(plain(content), indent=1) + "\n").encode()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
+    for path, som_map, hits, labels in _maps(model):
+        prototypes = som_map.prototypes
+        if model.undone is not None:
+            prototypes = model.undone(prototypes)
+            if model.steps:
+                prototypes = without_noise(prototypes)
+        columns = (som_map.positions, hits, labels, prototypes)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for i, ((x, y), n_hits, label, prototype) in enumerate(rows):
+            writer.writerow([path, i, x, y, n_hits, label, *map(repr, prototype)])
+    return text.getvalue()
 
 
-def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-    estimator, undo = model.estimator, model.undone
+def _maps(model: FittedModel) -> Iterator[tuple[str, SomMap, NDArray[Any], NDArray[Any]]]:
+    # Path, map, hits and labels of its neurons.
+    estimator = model.estimator
     tree = estimator._tree
     paths = {0: ""}
     for number, som_map in enumerate(tree.maps):
@@ -316,14 +216,4 @@ def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
             hits = counted.astype(won.dtype)
             leaves = tree.leaf_of[number]
             labels = np.where(leaves >= 0, estimator.leaf_labels_[leaves], "")
-        prototypes = som_map.prototypes
-        yield (
-            paths[number],
-            {
-                "positions": som_map.positions,
-                "hits": np.asarray(hits),
-                "labels": np.asarray(labels),
-                "prototypes": prototypes if undo is None else undo(prototypes),
-                "links": som_map.edges(),
-            },
-        )
+        yield paths[number], som_map, np.asarray(hits), np.asarray(labels)

@@ -61,7 +61,6 @@ from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.experiments.trackers import ARTIFACTS, SCALARS
 from dbgsom_core.files import open_regular, to_disk, write_atomically
-from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_core.tables.safe_files import read_at_most, sweep
 
@@ -237,8 +236,8 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Return the text of a JSON file, redacted; see `plain` for numbers that are not finite."""
-    return json.dumps(masked(plain(value)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the text of a JSON file; see `plain` for numbers that are not finite."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -246,7 +245,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, without_secrets(text).encode())
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -254,7 +253,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    write_bytes(path, dump_yaml(masked(value)).encode())
+    write_bytes(path, dump_yaml(value).encode())
 
 
 def now() -> str:

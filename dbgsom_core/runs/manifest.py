@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.components import AUTO
+from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.trackers import Ranking, Run, tracker_classes
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.current import active_registry
@@ -44,10 +45,11 @@ class _Child(TypedDict):
 
 
 class Manifest(BaseModel):
-    """Description of a run: ``run.json``. Keys that older folders lack have defaults."""
+    """Description of a run: ``run.json``; a folder of another ``format`` is refused."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
+    format: Literal[1] = 1
     id: str = ""
     name: str = ""
     experiment: str = ""
@@ -64,7 +66,8 @@ class Manifest(BaseModel):
     @classmethod
     def of(cls, run: Run) -> Manifest:
         fields = {key: value for key, value in vars(run).items() if key in cls.model_fields}
-        return cls(**fields | {"parent": None if run.parent is None else run.parent.id})
+        parent = None if run.parent is None else run.parent.id
+        return cls(**fields | {"format": 1, "parent": parent})
 
     @field_validator("params", "data", "varies", "tags", "children", "rankings", mode="before")
     @classmethod
@@ -296,7 +299,7 @@ def describe_environment(
             {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
             for record in registry.records
         ],
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": masked(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "folder": str(experiment.folder),
         "directory": str(Path.cwd()),
         "git": _describe_git(experiment.folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import warnings
@@ -15,14 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.answers import column_names, columns_of_answers, select_columns
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
@@ -45,7 +44,7 @@ from dbgsom_core.tables import (
 )
 from dbgsom_core.tables.safe_files import exists
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
@@ -92,7 +91,7 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
                 built = build_tracker(tracker, registry, **store)
                 path = guarded(built).fetch_model(name, Path(folder))
                 return FoundModel(model_of(Path(path)), name)
-    path = Path(fill_text(name))
+    path = Path(name)
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
         return FoundModel(model_of(path), str(path), run, path=path)
@@ -295,7 +294,6 @@ def predict_file(
     dialect: CsvDialect = UNKNOWN,
     *,
     trained: CsvDialect = UNKNOWN,
-    stdout: Any = None,
     progress: Callable[[int, int | None], object] = lambda rows, total: None,
     for_spreadsheets: bool = False,
 ) -> tuple[int, int, list[str]]:
@@ -322,7 +320,6 @@ def predict_file(
         rows = write_table(
             target,
             tables,
-            stream=stdout,
             progress=lambda rows: progress(rows, samples.num_rows),
             mask=mask,
             beside=source,

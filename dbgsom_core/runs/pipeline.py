@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import warnings
@@ -32,7 +33,6 @@ from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
-from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import (
@@ -40,7 +40,6 @@ from dbgsom_core.runs.callbacks import (
     begin_phase,
     run_folder_of,
     runs_folder,
-    shutdown,
 )
 from dbgsom_core.runs.data import (
     Fold,
@@ -90,7 +89,7 @@ from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed
 from dbgsom_core.training.parts import fit_metric, start_problem
 from dbgsom_core.training.targets import encode_classes
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 _EXAMPLE_ROWS = 5
 _ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
@@ -135,45 +134,42 @@ def run_task(
 
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built, which may raise `ConfigError`, `DataError` and `PluginError`. After that callbacks
-    are notified of every end: `DbgsomError` where the run folder cannot be written, `Interrupted`
-    after a signal.
+    are notified of every end: `DbgsomError` where the run folder cannot be written,
+    KeyboardInterrupt after a signal.
     """
     experiment: Experiment = task.experiment
-    with redaction(experiment.secrets):
-        notes = [*data_notes]
-        for note in experiment.notes:
-            add_note(notes, note)
-        with warnings_as_notes(notes):
-            setup = prepare_run(experiment, data)
-        measures = dict(experiment.measures or ())
-        if experiment.measures is None:
-            kind, labelled = experiment.model.estimator, setup.data.y is not None
-            measures = dict(default_measures(registry, kind, labelled))
-        shutdown.check()
-        run, lock = start_run(task, registry, setup)
-        folder = run_folder_of(experiment.tracking, registry)
-        checkpoint = Checkpoint(
-            RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
-        )
-        with lock:
-            with failures_reported(callbacks, run, lock):
-                callbacks.notify("dbgsom_run_started", run=run)
-                shutdown.check()
-                evaluator = _Evaluator(experiment, measures, notes)
-                on_epoch = EpochCallback(callbacks, run, lock.touch)
-                result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
-                begin_phase(callbacks, run, "writing")
-                callbacks.write_results(run, result)
-                own = [one for one in experiment.figures if not one[1].of_sweeps]
-                if own:
-                    begin_phase(callbacks, run, "drawing")
-                figures = draw_figures(own, result.view, notes)
-                begin_phase(callbacks, run, "logging")
-                result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
-                callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
-            RunFiles(run.folder).remove_checkpoints()
-            notify_finished(callbacks, run, result)
-        return Outcome(run, result)
+    notes = [*data_notes]
+    for note in experiment.notes:
+        add_note(notes, note)
+    with warnings_as_notes(notes):
+        setup = prepare_run(experiment, data)
+    measures = dict(experiment.measures or ())
+    if experiment.measures is None:
+        kind, labelled = experiment.model.estimator, setup.data.y is not None
+        measures = dict(default_measures(registry, kind, labelled))
+    run, lock = start_run(task, registry, setup)
+    folder = run_folder_of(experiment.tracking, registry)
+    checkpoint = Checkpoint(
+        RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
+    )
+    with lock:
+        with failures_reported(callbacks, run, lock):
+            callbacks.notify("dbgsom_run_started", run=run)
+            evaluator = _Evaluator(experiment, measures, notes)
+            on_epoch = EpochCallback(callbacks, run, lock.touch)
+            result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
+            begin_phase(callbacks, run, "writing")
+            callbacks.write_results(run, result)
+            own = [one for one in experiment.figures if not one[1].of_sweeps]
+            if own:
+                begin_phase(callbacks, run, "drawing")
+            figures = draw_figures(own, result.view, notes)
+            begin_phase(callbacks, run, "logging")
+            result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
+            callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
+        RunFiles(run.folder).remove_checkpoints()
+        notify_finished(callbacks, run, result)
+    return Outcome(run, result)
 
 
 # ------------------------------------------------------------------- before the run folder
@@ -308,25 +304,19 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
     try:
         yield
     except BaseException as error:
-        cause = shutdown.cause(error)
-        redact_error(cause)
-        with shutdown.deferred():
-            try:
-                callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
-            except Exception as unwritten:
-                log.warning("how it ended could not be written: %s", unwritten)
-            lock.remove_unbegun()
-        callbacks.notify_others("dbgsom_run_failed", run=run, error=cause)
-        if cause is error:
-            raise
-        raise cause from error
+        try:
+            callbacks.notify_required("dbgsom_run_failed", run=run, error=error)
+        except Exception as unwritten:
+            log.warning("how it ended could not be written: %s", unwritten)
+        lock.remove_unbegun()
+        callbacks.notify_others("dbgsom_run_failed", run=run, error=error)
+        raise
 
 
 def notify_finished(callbacks: Callbacks, run: Run, result: RunResult) -> None:
     """Notify the other callbacks of a run that is already finished in its folder."""
     try:
         callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
-        shutdown.check()
     except KeyboardInterrupt:
         log.warning(
             "%s had finished and is complete; 'dbgsom sync' updates the trackers",
@@ -430,7 +420,6 @@ def _cross_validate(
 
     def on_epoch(_: Any) -> None:
         lock.touch()
-        shutdown.check()
 
     experiment = evaluator.experiment
     folds = checkpoint.read_folds(setup.divided)
@@ -519,7 +508,6 @@ class _Evaluator:
                 text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
                 if text not in self.notes:  # a fold more of the same
                     add_note(self.notes, text)
-            shutdown.check()
         return found, some, values
 
     def stability(self, estimator: Any, part: Part) -> Stability | None:
@@ -539,7 +527,6 @@ class _Evaluator:
             level=settings.level,
             random_state=self.experiment.seed,
             n_jobs=-1,
-            callback=lambda _: shutdown.check(),
         )
         return compute_stability(estimator, part.X, part.y, resampling)
 

@@ -31,9 +31,8 @@ from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks, mirror_ended, shutdown
+from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks, mirror_ended
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import Task, run_task
@@ -236,7 +235,7 @@ def _start_worker(pipe: Any, threads: int, level: int) -> None:
     sys.stdout = sys.stderr
     worker = _Worker(pipe)
     _workers.append(worker)
-    logger = private_logger("dbgsom")
+    logger = logging.getLogger("dbgsom")
     logger.addHandler(_LogSender(worker))
     logger.propagate = False
     logger.setLevel(level)
@@ -252,7 +251,7 @@ def _end_with_parent() -> None:
 
 def _run(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
     try:
-        with shutdown.handling():
+        with ended_by_term():
             return _workers[0].run(content)
     except (KeyboardInterrupt, SystemExit) as error:
         raise DbgsomError(str(error)) from None

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dbgsom_core.config import DecideSettings, shortened, with_defaults
+from dbgsom_core.config import DecideSettings, shortened
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
@@ -204,7 +204,7 @@ def _measure_class(name: str, registry: Registry) -> Any:
 
 # Keys that neither change a map nor what it learns from, and those of groups and columns.
 _NOT_OF_VARIANTS = (
-    "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
+    "experiment", "name", "tracking", "figures", "measures", "sweep", "extends",
     "plugins", "tags", "engine", "dataset", "split", "seed", "stability", "report",
 )  # fmt: skip
 _MISSING = object()  # in place of a key that a configuration lacks
@@ -241,15 +241,14 @@ class Group:
     names: Mapping[str, tuple[Tree, str]]  # of each variant its fields by dotted key, and its name
 
 
-def make_entry(run: StoredRun, in_units: bool, registry: Registry) -> Entry:
+def make_entry(run: StoredRun, in_units: bool) -> Entry:
     """Return the entry of a run.
 
     With a measure that is ``in_units`` of distances, other metrics and preparations cannot be
     ranked together. A configuration with references to the environment may have any values: it
     equals that of no run but those of its sweep.
     """
-    full = with_defaults({"model": {}, **run.config}, registry)
-    settings: dict[str, Any] = {k: v for k, v in full.items() if k not in _NOT_OF_VARIANTS}
+    settings = {k: v for k, v in run.config.items() if k not in _NOT_OF_VARIANTS}
     if _has_references(settings):
         settings["run"] = run.parent or run.id
     split = _mapping(run.config.get("split"))
@@ -263,7 +262,7 @@ def make_entry(run: StoredRun, in_units: bool, registry: Registry) -> Entry:
     given = {k: v for k, v in split.items() if v is not None and v is not False}
     comparable_by: dict[str, Any] = {"dataset": dataset, "split": given}
     if in_units:
-        settings["model"] = dict(settings["model"])
+        settings["model"] = dict(settings.get("model") or {})
         comparable_by |= {"metric": settings["model"].pop("metric", None)}
         comparable_by |= {"prepare": settings.pop("prepare", None)}
     seed = run.config.get("seed", 42)

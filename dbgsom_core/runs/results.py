@@ -31,17 +31,15 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
 from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other
 
@@ -96,7 +94,6 @@ def draw_figures(
                 images |= images_of(name, guarded(figure).draw(view))
             except Exception as error:
                 add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
-            shutdown.check()
     return images
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,17 +27,14 @@ from dbgsom_core.config import (
     Experiment,
     Sweep,
     dump_yaml,
-    fill_text,
     is_sweep,
     load_experiment,
     load_sweep,
-    with_defaults,
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
-from dbgsom_core.interfaces.privacy import shell_word
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (
     DATA_FILE,
@@ -71,7 +69,7 @@ _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
 
 def find_folder(name: str, root: Path) -> Path | None:
     """Return the run folder of a path, an id or the end of an id; None: no run."""
-    folder = Path(fill_text(name))
+    folder = Path(name)
     if is_run(folder):
         return folder
     known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
@@ -134,7 +132,7 @@ def shell_name(stored: StoredRun | Path) -> str:
     folder = stored if isinstance(stored, Path) else stored.files.folder
     found = find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shell_word(str(folder))
+    return folder.name if known else shlex.quote(str(folder))
 
 
 # ------------------------------------------------------------------------------ the lock of a run
@@ -309,8 +307,8 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
         if run.kind == kind and run.parent is None and run.config and not run.damage
     ]
     left = [run for run in runs if not is_complete(run, loaded)]
-    same = [run for run in left if _with_all_defaults(run.config) == wanted] or [
-        run for run in runs if _with_all_defaults(run.config) == wanted
+    same = [run for run in left if _normalized(run.config) == wanted] or [
+        run for run in runs if _normalized(run.config) == wanted
     ]
     if same:
         return _checked(mark_killed(same[-1]))
@@ -318,7 +316,7 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun | None:
         return None
     text = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
-        differs = "; ".join(_differences(_with_all_defaults(left[-1].config), wanted))
+        differs = "; ".join(_differences(_normalized(left[-1].config), wanted))
         text += f"; {left[-1].id} differs: {differs}. Give what it was started with"
     raise ConfigError(f"{text}; start it without --resume")
 
@@ -347,7 +345,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
     loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
-    folder = loaded.folder if written is None else Path(fill_text(written))
+    folder = loaded.folder if written is None else Path(written)
     if (rows := stored.kept_data) is not None:
         loaded = with_rows(loaded, rows)
     if isinstance(loaded, Experiment):
@@ -458,7 +456,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
     check_same_data(stored, run.data)
     differences = []
     if stored.config:
-        differences += _differences(_with_all_defaults(stored.config), _normalized(run.config))
+        differences += _differences(_normalized(stored.config), _normalized(run.config))
     if stored.environment:  # else it was killed before it had written that
         differences += _differences(_versions(stored.environment), _versions(run.environment))
     if differences:
@@ -498,10 +496,6 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys((*before, *after))
         if before.get(key, ...) != after.get(key, ...)
     ]
-
-
-def _with_all_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    return _normalized(with_defaults(config, get_registry()))
 
 
 def _normalized(config: Mapping[str, Any]) -> dict[str, Any]:

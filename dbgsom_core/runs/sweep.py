@@ -6,6 +6,7 @@ Runs are named by the parameters that vary; measures of a sweep are those of its
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,12 +21,10 @@ from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import runs_folder, shutdown
+from dbgsom_core.runs.callbacks import runs_folder
 from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
 from dbgsom_core.runs.data import facts_of, load_data, same_data
-from dbgsom_core.runs.explain import BestTwo
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
@@ -60,7 +59,7 @@ from dbgsom_core.runs.stored_runs import (
     wait_for_end,
 )
 
-log = private_logger("dbgsom")
+log = logging.getLogger("dbgsom")
 
 _USUAL_FIGURES = ("sweep_heatmap", "parallel_coordinates")
 _ATTEMPTS = 20  # to find a variant that was not tried yet, where there are numbers between
@@ -147,7 +146,6 @@ class _Children:
                 done = run_task(task, self._callbacks, self._registry, data, notes)
                 ended = ChildResult(task, done.run, RunResult(done.result.measures))
             except Exception as error:
-                shutdown.check()  # it may have failed of that
                 ended = ChildResult(task, error=error)
             touch()
             self._end(ended)
@@ -252,19 +250,13 @@ class _Children:
         named = [one for one in given if one[1].of_sweeps]
         if not rankings or not given:
             return {}
-        runs = {
-            done.run.id: (self._started[name].experiment, done.run)
-            for name, done in self._done.items()
-        }
-        view = SweepView(rankings, title_of(self._parent), BestTwo(runs, data))
+        view = SweepView(rankings, title_of(self._parent))
         if named:
             return draw_figures(named, view, notes)
-        has_explorer = any(name == "explorer" for name, _ in given)
         several = any(len(one.variants) > 1 for one in rankings)
         if not several:
             return {}
-        names = [*_USUAL_FIGURES, *(["side_by_side"] if has_explorer else [])]
-        usual = [(name, self._registry.find("figure", name)()) for name in names]
+        usual = [(name, self._registry.find("figure", name)()) for name in _USUAL_FIGURES]
         return draw_figures(usual, view, [])  # no notes of figures that were not named
 
 
@@ -354,7 +346,7 @@ class Leaderboard:
         in_units = is_in_units(criterion, self._registry)
         for name in names:
             if (name, in_units) not in self._entries:
-                entry = make_entry(self._runs[name], in_units, self._registry)
+                entry = make_entry(self._runs[name], in_units)
                 self._entries[name, in_units] = entry
         return group_runs(self._entries[name, in_units] for name in names)
 

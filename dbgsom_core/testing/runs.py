@@ -160,7 +160,7 @@ def _sweep() -> SweepView:
     ]
     measures = ("test/accuracy", "test/quantization_error")
     ranking = Ranking("trees", measures, "maximize", variants)
-    return SweepView([ranking], "conformance", lambda _: replace(_view(), other=_view()))
+    return SweepView([ranking], "conformance")
 
 
 def _view() -> MapView:

@@ -148,7 +148,6 @@ COMPONENTS = {
         "data_projection": "figures.projections:DataProjection",
         "sweep_heatmap": "figures.sweeps:SweepHeatmap",
         "parallel_coordinates": "figures.sweeps:ParallelCoordinates",
-        "side_by_side": "figures.sweeps:SideBySide",
         "topographic_function_curve": "figures.curves:TopographicFunctionCurve",
     },
     "tracker": {

@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 
 from dbgsom_core.cli import cli
-from dbgsom_core.cli.console import OutputClosedError
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 
 pytestmark = pytest.mark.one_version
@@ -103,7 +101,6 @@ ENDS = [
     (DataError("a wrong column"), 2, "a wrong column\n"),
     (PluginError("it is broken"), 3, "it is broken\n"),
     (KeyboardInterrupt(), 130, "interrupted\n"),
-    (OutputClosedError(), 141, ""),
 ]
 
 
@@ -143,46 +140,6 @@ def test_commands_are_listed_in_the_order_of_work(dbgsom):
 
 
 RUN = "experiment: e\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\ntracking: []\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="has no sh")
-@pytest.mark.parametrize(
-    ("closed", "code", "said"),
-    [
-        (">&-", 141, "standard output is closed: what was to be printed there is lost"),
-        ("2>&- <&-", 0, ""),
-        (">&- 2>&-", 141, ""),
-        ("2>&1 | true", 141, ""),
-    ],
-)
-def test_a_run_whose_streams_are_closed_is_complete(closed, code, said, write, tmp_path):
-    write("run.yaml", RUN)
-    done = typed_in_a_shell(f"run run.yaml {closed}", tmp_path)
-    assert done.returncode == code or (closed.endswith("true") and done.returncode == 0)
-    assert "Traceback" not in done.stderr
-    assert said in done.stderr
-    (status,) = tmp_path.glob("runs/e/*/status.json")
-    assert json.loads(status.read_text())["status"] == "finished"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="has no sh")
-@pytest.mark.parametrize("words", ["run run.yaml", "show e", "compare e"])
-def test_a_working_directory_that_was_deleted_is_told_in_one_sentence(words, tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    done = typed_in_a_shell(words, gone, before=f"rmdir {gone}; ")
-    assert done.returncode == 2
-    assert done.stderr == (
-        "the working directory was deleted: change to a folder that exists, and start the command "
-        "again\n"
-    )
-
-
-def typed_in_a_shell(words, folder, before=""):
-    command = f"{before}{sys.executable} -m dbgsom_core.cli {words}; exit ${{PIPESTATUS[0]}}"
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
-    )
 
 
 BAD = "experiment: bad\ndataset: {dataset}\n{rest}\n"
@@ -241,53 +198,9 @@ def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused
     )
 
 
-USES = {
-    "as an attribute of its importer": "used = sklearn.utils.fixes.scipy.stats.rankdata",
-    "from the package": "from scipy import stats; used = stats.rankdata",
-}
-LAZY = """
-import pickle, sys
-from dbgsom_core.cli.console import lazy_import
-with lazy_import("scipy.stats"):
-    import scipy.stats, sklearn.base
-    from scipy import stats
-assert not [name for name in sys.modules if name.startswith("scipy.stats")]
-{use}
-assert used([3, 1, 2]).tolist() == [3, 1, 2]
-import scipy.stats
-assert pickle.loads(pickle.dumps(scipy.stats.norm(0, 1))).cdf(0) == 0.5
-assert pickle.loads(pickle.dumps(used)) is scipy.stats.rankdata is used
-"""
-PREDICT = """
-import sys
-sys.argv = ["dbgsom", "predict", sys.argv[1], sys.argv[2]]
-from dbgsom_core.cli import main
-try:
-    main()
-except SystemExit as ended:
-    assert not ended.code, ended.code
-assert not [name for name in sys.modules if name.startswith("scipy.stats")]
-"""
-
-
 def run_python(*arguments):
     done = subprocess.run(
         [sys.executable, "-c", *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_module_is_imported_on_its_first_use(use):
-    run_python(LAZY.format(use=use))
-
-
-def test_predict_needs_no_statistics_of_scipy(tmp_path):
-    from dbgsom_core import SomRegressor
-
-    X = np.random.default_rng(0).normal(size=(60, 2))
-    SomRegressor(epochs=3).fit(X, X[:, 0]).save(tmp_path / "map.npz")
-    np.save(tmp_path / "new.npy", X)
-    printed = run_python(PREDICT, str(tmp_path / "map.npz"), str(tmp_path / "new.npy"))
-    assert len(printed.splitlines()) == 61

@@ -27,98 +27,75 @@ def origins(text):
     return {left.strip(): origin for left, origin in pairs}
 
 
-def test_each_value_has_its_origin(dbgsom, write):
+def test_each_value_that_was_written_has_its_place(dbgsom, write):
     write("base.yaml", RUN)
     file = write("run.yaml", "extends: base.yaml\nmodel: {kernel: {end: 0.5}}\n")
-    answer = dbgsom("config", "show", file, "--set", "model.epochs=9", "--set", "name='a # b'")
+    overrides = ["--set", "model.epochs=9", "--set", "name='a # b'"]
+    answer = dbgsom("config", "show", file, "--origins", *overrides)
     assert answer.code == 0, answer.err
     told = origins(answer.out)
-    assert told["start: 2.0"] == "base.yaml:4"
-    assert told["end: 0.5"] == "run.yaml:2"
-    assert told["decay: exponential"] == "default of gaussian"
-    assert told["epochs: 9"] == told["name: 'a # b'"] == "--set"
-    assert told["tol: 0.0001"] == "default"
-    assert told["- name: hit_map"] == "base.yaml:5"
-    assert told["seed: ${env:SOM_SHOWN:-7}"] == "base.yaml:6, environment: SOM_SHOWN (not set)"
-    assert told["uri: http://***@host/"] == "base.yaml:7"
+    assert told["start: 2.0"] == "base.yaml:4:35"
+    assert told["end: 0.5"] == "run.yaml:2:23"
+    assert told["name: iris"] == "base.yaml:2:10"
+    assert told["epochs: 9"] == "--set model.epochs=9"
+    assert told["name: 'a # b'"] == "--set name='a # b'"
+    assert told["- name: hit_map"] == "base.yaml:5:11"
+    assert told["seed: ${env:SOM_SHOWN:-7}"] == "base.yaml:6:7"
+    assert told["uri: http://***@host/"] == "base.yaml:7:31"
+    assert "tol: 0.0001\n" in answer.out  # a default
+    assert "decay: exponential\n" in answer.out
     assert "word" not in answer.out
+    assert "#" not in dbgsom("config", "show", file, "--set", "model.epochs=9").out
 
 
 def test_the_environment_is_told_by_name_alone(dbgsom, write, monkeypatch):
     monkeypatch.setenv("SOM_SHOWN", "123456789")
-    for arguments in ([], ["--json"], ["--plain"], ["--no-defaults"]):
+    for arguments in ([], ["--origins"]):
         answer = dbgsom("config", "show", write("run.yaml", RUN), *arguments)
         assert "SOM_SHOWN" in answer.out
         assert "123456789" not in answer.out
-    told = json.loads(dbgsom("config", "show", "run.yaml", "--json").out)
-    assert told["seed"] == {
-        "value": "${env:SOM_SHOWN:-7}",
-        "origin": "run.yaml:6, environment: SOM_SHOWN",
-    }
 
 
-@pytest.mark.parametrize("options", [[], ["--plain"], ["--no-defaults"]])
+@pytest.mark.parametrize("options", [[], ["--origins"]])
 def test_what_is_shown_is_a_configuration_that_means_the_same(options, dbgsom, write):
     file = write("run.yaml", RUN.replace("me:word@", ""))
     shown = dbgsom("config", "show", file, *options)
-    assert ("#" in shown.out) == (options != ["--plain"])
+    assert ("#" in shown.out) == (options == ["--origins"])
     again = write("again.yaml", shown.out)
-    assert dbgsom("config", "diff", file, again).code == 0
     one, other = load_experiment(file), load_experiment(again)
+    assert one.resolved == other.resolved
     for part in ("dataset", "figures", "tracking", "seed", "engine"):
         assert getattr(one, part) == getattr(other, part)
 
 
 def test_a_sweep_is_shown_without_defaults(dbgsom, write):
     file = write("sweep.yaml", RUN + "sweep: {grid: {model.epochs: [1, 2]}}\n")
-    answer = dbgsom("config", "show", file)
-    assert origins(answer.out)["model.epochs: [1, 2]"] == "sweep.yaml:8"
+    answer = dbgsom("config", "show", file, "--origins")
+    assert origins(answer.out)["model.epochs: [1, 2]"] == "sweep.yaml:8:30"
+    assert "word" not in answer.out
     again = write("again.yaml", answer.out.replace("//***@", "//"))
     assert "a sweep of 2 runs" in dbgsom("validate", again).out
 
 
-def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
-    one = write("one.yaml", RUN)
-    other = write("other.yaml", "extends: one.yaml\nmodel: {epochs: 5}\nfigures: hit_map\n")
-    answer = dbgsom("config", "diff", one, other)
-    assert answer.code == 1
-    assert answer.out.splitlines() == [
-        "--- one.yaml",
-        "+++ other.yaml",
-        "model.epochs",
-        "  - 100  # default",
-        "  + 5  # other.yaml:2",
-        "figures.1.name",
-        "  - u_matrix  # one.yaml:5",
-        "  + (not there)",
-    ]
-    told = json.loads(dbgsom("config", "diff", one, other, "--json").out)
-    assert told["model.epochs"] == [
-        {"value": 100, "origin": "default"},
-        {"value": 5, "origin": "other.yaml:2"},
-    ]
-
-
-def test_a_run_is_compared_with_the_file_that_it_is_from(dbgsom, write, tmp_path):
+def test_the_configuration_of_a_run_is_shown_by_its_name(dbgsom, write, tmp_path):
     small = "model: {epochs: 2, max_neurons: 9}\nmeasures: null\nfigures: null\ntracking: null\n"
     file = write("run.yaml", "experiment: x\ndataset: iris\n" + small)
     assert dbgsom("run", file, "-q").code == 0
     (folder,) = (tmp_path / "runs" / "x").iterdir()
+    of_file = dbgsom("config", "show", file).out
     for name in (folder, folder.name):
-        assert dbgsom("config", "diff", file, name).code == 0
-        assert "config.yaml:" in dbgsom("config", "show", name).out
-    answer = dbgsom("config", "diff", file, "x")
-    assert (answer.code, answer.out) == (0, "")
+        assert dbgsom("config", "show", name).out == of_file
+        assert "config.yaml:" in dbgsom("config", "show", name, "--origins").out
+    answer = dbgsom("config", "show", "x")
     assert answer.err == f"note: {folder.name} is the newest finished run of experiment 'x'\n"
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", "gone", "."])
 def test_what_is_neither_file_nor_run_is_refused(name, dbgsom, write):
     write("run.yaml", RUN)
-    for arguments in (["show", name], ["diff", "run.yaml", name]):
-        answer = dbgsom("config", *arguments)
-        assert answer.code == 2
-        assert name in answer.err
+    answer = dbgsom("config", "show", name)
+    assert answer.code == 2
+    assert name in answer.err
     assert "no run folder and no configuration, and " in dbgsom("config", "show", "gone").err
 
 

@@ -79,18 +79,13 @@ def test_of_what_has_finished_the_result_is_shown_again(dbgsom, write, tmp_path,
     assert {path: path.read_bytes() for path in files} == files
 
 
-def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, tmp_path):
+def test_validate_names_the_variants_of_a_sweep_and_writes_nothing(dbgsom, write, tmp_path):
     file = write("sweep.yaml", CONFIG + GRID)
     before = sorted(tmp_path.rglob("*"))
-    answer = dbgsom("sweep", file, "--dry-run", "-j", "2")
+    answer = dbgsom("validate", file)
     assert answer.code == 0, answer.err
     assert sorted(tmp_path.rglob("*")) == before
-    lines = answer.out.splitlines()
-    assert lines[0] == "sweep     12 runs, 2 beside each other"
-    assert "varies    kernel: gaussian, bubble" in lines
-    assert "data      iris: 150 × 4 float64" in answer.out
-    assert " in all, if each is as the first run; training alone: " in answer.out
-    (writes,) = [line for line in lines if line.startswith("writes")]
-    assert f"{tmp_path}/runs/words/<time>: config.yaml, " in writes
-    assert lines[-1] == "nothing was written"
-    assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
+    first, *names = answer.out.splitlines()
+    assert first.endswith(": ok, a sweep of 12 runs")
+    assert len(names) == len(set(names)) == 12
+    assert "  growth=fixed, rows=2, columns=3, seed=1, kernel=gaussian" in names

@@ -12,7 +12,6 @@ from dbgsom_core.config import (
     dump_yaml,
     load_experiment,
     parse_experiment,
-    with_defaults,
 )
 from dbgsom_core.config.schema import DEFAULT_NAMES, MODEL_COMPONENTS, ModelSettings
 from dbgsom_core.errors import ConfigError
@@ -34,7 +33,6 @@ def test_resolved_holds_everything_with_names_first(bench, small):
         "split",
         "model",
         "seed",
-        "patience",
         "measures",
         "figures",
         "tracking",
@@ -80,15 +78,6 @@ def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth,
     assert again.resolved == made.resolved
     assert {*again.model.params["kernel"].model_fields_set} == {"start", "end", "decay"}
     assert again.model.params["contamination"] == 0.05
-
-
-def test_a_stored_configuration_is_completed(built_ins):
-    values = {"experiment": "e", "dataset": "iris", "model": {"spreading_factor": 0.3}}
-    full = parse_experiment(values, built_ins).resolved
-    assert with_defaults(full, built_ins) == full
-    assert "spreading_factor" not in full["model"]["growth"]
-    given = {**full, "model": {"estimator": "vq", "spreading_factor": 0.3}}
-    assert with_defaults(given, built_ins) == parse_experiment(given, built_ins).resolved
 
 
 def test_resolved_leaves_out_defaults_that_would_be_refused_when_given(bench, small):

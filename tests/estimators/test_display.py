@@ -22,7 +22,7 @@ NEED_SAMPLES = {
     "roc_curve",
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
 }  # fmt: skip
-OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates", "side_by_side"}
+OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates"}
 # All that show a classifier without a run.
 KINDS = sorted({*get_registry().names("figure")} - OF_SWEEPS - {"predicted_actual", "group_shares"})
 

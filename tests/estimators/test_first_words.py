@@ -1,6 +1,7 @@
 """What the estimators say to those who come from another library: errors, warnings, tables."""
 
 import inspect
+import logging
 import subprocess
 import sys
 import warnings
@@ -18,7 +19,8 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 import dbgsom_core
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.errors import ScaleWarning
+from dbgsom_core.errors import DataError, ScaleWarning
+from dbgsom_core.estimators import growing_map
 
 
 @pytest.fixture
@@ -177,3 +179,29 @@ def test_the_names_of_every_frame_are_checked_as_in_scikit_learn(frame, fitted, 
     for other in (frame[frame.columns[::-1]], frame.assign(extra=1.0)):
         with pytest.raises(ValueError, match="feature names should match those that were passed"):
             vq.bmu(kinds[asked](other))
+
+
+def test_a_fit_says_how_much_memory_it_takes_besides_the_data(caplog, capsys):
+    X = np.random.default_rng(0).normal(size=(40_000, 8))
+    with caplog.at_level(logging.INFO, logger="dbgsom"):
+        SomVQ(epochs=1, tol=0, verbose=1).fit(X)
+    text = "training takes about 5 MiB of memory besides the data"  # a copy, bounds, 24 bytes a row
+    assert text in caplog.messages
+    assert capsys.readouterr().out.startswith(text)
+    caplog.clear()
+    engine = {"name": "local", "working_memory": 0}
+    with caplog.at_level(logging.INFO, logger="dbgsom"):
+        SomVQ(epochs=1, tol=0, engine=engine).fit(X)
+    assert text.replace("5", "1") in caplog.messages
+
+
+def test_a_fit_that_does_not_fit_in_memory_is_refused_before_it_begins(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(40_000, 8))
+    monkeypatch.setattr(growing_map, "available_memory", lambda: X.nbytes + 3 * 2**20)
+    epochs = []
+    vq = SomVQ(callbacks=[epochs.append])
+    with pytest.raises(DataError, match=r"about 5 MiB .* and this process may take 5 MiB"):
+        vq.fit(X)
+    assert epochs == []
+    assert not hasattr(vq, "som_map_")
+    vq.set_params(engine={"name": "local", "working_memory": 0}, epochs=1, tol=0).fit(X)

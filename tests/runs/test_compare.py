@@ -123,9 +123,9 @@ def test_no_interval_of_a_difference_is_longer_than_its_measure(store, found):
 def test_variants_are_runs_that_differ_in_their_seed_alone(store, found):
     values = {"gaussian": (0.0, 0.2, 0.4), "bubble": (0.1, 0.3, 0.5)}
     for seed in range(3):
-        store(2 * seed, accuracy(values["gaussian"][seed]), seed=seed)  # the default's fields
+        store(2 * seed, accuracy(values["gaussian"][seed]), seed=seed, model=GAUSSIAN)
         store(2 * seed + 1, accuracy(values["bubble"][seed]), seed=seed, model=BUBBLE)
-    store(6, accuracy(0.4), seed=2, model={**GAUSSIAN, "epochs": 100}, config={"engine": {}})
+    store(6, accuracy(0.4), seed=2, model=GAUSSIAN, config={"engine": {}})
     comparison = found("e")
     rows = {row.variant: row for row in comparison.tables[0].rows}
     assert list(rows) == ["kernel=bubble", "kernel=gaussian"]

@@ -1,5 +1,6 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,14 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 import dbgsom_core
-from dbgsom_core.api import STOP, FigureComponent, Run, TrackerComponent
+from dbgsom_core.api import STOP, FigureComponent, TrackerComponent
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.files import write_atomically
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
+from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import (
     JournalLine,
     Process,
@@ -32,10 +32,9 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
-from dbgsom_core.runs.pipeline import failures_reported, run_experiment
+from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.stored_runs import (
     RunLock,
-    find_run,
     is_locked,
     mark_killed_runs,
 )
@@ -49,7 +48,6 @@ dataset: iris
 model: {{epochs: 5, max_neurons: 9}}
 measures: [quantization_error]
 figures: {figures}
-patience: 0.2
 tracking: {{name: run_folder, path: '{path}/runs'}}
 """
 
@@ -57,9 +55,8 @@ tracking: {{name: run_folder, path: '{path}/runs'}}
 @pytest.fixture
 def sent():
     """Heed signals, and send them to this very thread."""
-    with shutdown.handling():
+    with ended_by_term():
         yield signal.raise_signal
-    shutdown.signal = None
 
 
 @pytest.fixture
@@ -98,53 +95,47 @@ class Swallowing:
         self.failed = error
 
 
-def test_a_signal_is_remembered_though_what_it_raises_is_swallowed(run, sent):
-    observer = Swallowing(lambda: sent(signal.SIGTERM))
-    with pytest.raises(Interrupted, match="asked to end by SIGTERM"):
+class Ending:
+    """An observer that sends a signal after the second epoch."""
+
+    failed = None
+
+    def __init__(self, send):
+        self._send = send
+
+    def dbgsom_epoch_finished(self, run, epoch):
+        if epoch.epoch == 2:
+            self._send()
+
+    def dbgsom_run_failed(self, run, error):
+        self.failed = error
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGTERM, "Interrupted: asked to end by SIGTERM"),
+        (signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+def test_a_run_that_a_signal_ends_says_so(run, sent, number, error):
+    observer = Ending(lambda: sent(number))
+    with pytest.raises(KeyboardInterrupt):
         run(observer)
-    assert isinstance(observer.swallowed, Interrupted)
-    assert isinstance(observer.failed, Interrupted)
+    assert isinstance(observer.failed, KeyboardInterrupt)
     stored = run.stored()
-    assert (stored.status, stored.error) == ("killed", "Interrupted: asked to end by SIGTERM")
+    assert (stored.status, stored.error) == ("killed", error)
     assert [line.epoch for line in stored.epochs()] == [1, 2]
 
 
-def test_signals_that_the_shell_ignores_stay_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_a_signal_that_the_shell_ignores_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with shutdown.handling():
-            signal.raise_signal(signal.SIGHUP)
-        assert shutdown.signal is None
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        with ended_by_term():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.parametrize("number", ["SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
-def test_every_signal_that_would_end_the_process_is_heard(number, sent):
-    with pytest.raises(Interrupted, match=number):
-        sent(getattr(signal, number))
-    with pytest.raises(Interrupted, match=number):
-        shutdown.check()
-
-
-def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
-    class Folder:
-        ended = None
-
-        def dbgsom_run_failed(self, error):
-            sent(signal.SIGINT)  # deferred: only remembered
-            self.ended = error
-
-    class Slow:
-        def dbgsom_run_failed(self):
-            sent(signal.SIGINT)
-
-    folder, run = Folder(), Run("r", "r", "e", "run", tmp_path, {}, {}, {}, {})
-    callbacks = Callbacks([Slow(), Slow()], required=folder)
-    with pytest.raises(Interrupted), failures_reported(callbacks, run, RunLock(tmp_path)):
-        sent(signal.SIGINT)
-    assert isinstance(folder.ended, Interrupted)
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_run_that_has_finished_stays_so(run, sent):
@@ -158,7 +149,7 @@ def test_a_run_that_has_finished_stays_so(run, sent):
             self.failed = True
 
     late = Late()
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         run(late)
     assert run.stored().status == "finished"
     assert not late.failed
@@ -400,13 +391,10 @@ def test_a_full_disk_has_space_for_the_end(tmp_path, monkeypatch):
     assert files.status.stat().st_size <= 4096
 
 
-def test_folders_of_older_versions_are_read_with_defaults(tmp_path):
-    files = RunFiles(tmp_path / "digits" / "1")
-    process = {"host": "h", "pid": 7, "started": "boot/pid:[1]/12"}
-    status = {"status": "failed", "started": STARTED, "ended": None, "process": process}
-    write_json(files.status, status)
-    write_json(files.run, {"id": "1", "name": "one", "parent": None, "params": {"seed": 1}})
-    stored, _ = find_run("digits", tmp_path)
-    assert (stored.status, stored.kind, stored.damage) == ("failed", "run", "")
-    assert (stored.tags, stored.children, stored.experiment) == ({}, (), "digits")
-    assert stored.process == Process(host="h", pid=7)
+def test_a_folder_of_another_format_is_refused_in_a_sentence(run):
+    run()
+    stored = run.stored()
+    known = json.loads(stored.files.run.read_text())
+    assert known["format"] == 1
+    write_json(stored.files.run, {**known, "format": 2})
+    assert run.stored().damage == "run.json: 'format': Input should be 1"

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Data, DataError, DatasetComponent, open_regular
+from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory, open_regular
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.tables import reading
 from dbgsom_core.tables.safe_files import check_written, unpacked_most
@@ -26,7 +26,6 @@ from dbgsom_plugins.datasets._arrays import (
     samples,
     targets,
 )
-from dbgsom_plugins.engines.local import memory
 
 _NPY_START = b"\x93NUMPY"
 _SHOWN = 20  # names that a message lists
@@ -116,7 +115,7 @@ class Npz(DatasetComponent):
             if stream.read(len(_NPY_START)) == _NPY_START:
                 raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
             size = os.fstat(stream.fileno()).st_size
-            if size > memory():
+            if size > available_memory():
                 raise DataError(f"{self.path} has {size} bytes, more than this machine has memory")
             check_written(file, self.path)
             with zipfile.ZipFile(stream) as archive:
@@ -137,7 +136,7 @@ class Npz(DatasetComponent):
                     "save it with numpy.savez, which packs nothing"
                 )
             with reading(where(name), "array"), archive.open(member) as stream:
-                _check_header(stream, member.file_size, where(name), memory())
+                _check_header(stream, member.file_size, where(name), available_memory())
                 return np.asarray(npy.read_array(stream, allow_pickle=False))
 
         def where(name: str) -> str:
@@ -167,9 +166,9 @@ def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:
         if start != _NPY_START:
             raise DataError(f"{path} is no .npy file: save the array with numpy.save")
         check_written(file, path)
-        mapped = size > memory() / 2 if mapped is None else mapped
+        mapped = size > available_memory() / 2 if mapped is None else mapped
         stream.seek(0)
-        _check_header(stream, size, path, math.inf if mapped else memory())
+        _check_header(stream, size, path, math.inf if mapped else available_memory())
         if mapped:
             return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
         return np.asarray(npy.read_array(stream, allow_pickle=False))

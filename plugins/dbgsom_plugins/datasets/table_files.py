@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dbgsom_core.api import Data, DataError, DatasetComponent
+from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory
 from dbgsom_core.errors import callers_level, did_you_mean
 from dbgsom_core.tables import (
     ISO_DATES,
@@ -49,7 +49,6 @@ from dbgsom_plugins.datasets._arrays import (
     text_array,
 )
 from dbgsom_plugins.datasets._parquet_rows import parquet_rows
-from dbgsom_plugins.engines.local import memory
 
 _AS_STORED = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)  # targets
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
@@ -185,7 +184,7 @@ class Table(DatasetComponent):
         roles = self._roles(table)
         size = sum(file.stat().st_size for file in table.files)
         size = max(size, 8 * (table.num_rows or 0) * len(roles.used))
-        if size > memory():
+        if size > available_memory():
             raise DataError(
                 f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
                 "columns, give a part of it, or as Parquet take engine: dask, which reads the rows "

@@ -1,19 +1,17 @@
-"""Figures of sweeps: a heatmap, parallel coordinates, the two best maps side by side."""
+"""Figures of sweeps: a heatmap, parallel coordinates."""
 
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import FigureComponent, Html, as_label
+from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of, text_on
 from dbgsom_plugins.figures._drawing import PLAIN, page, shortened, text_width
 from dbgsom_plugins.figures.component_planes import alike
-from dbgsom_plugins.figures.explorer import Explorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -340,34 +338,3 @@ def shown_value(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-class SideBySide(FigureComponent):
-    """The maps of the best variant of a sweep and of the next best in one explorer.
-
-    Each variant is shown by its first run, with all samples of the data set, and what is lit on one
-    map is lit on the other.
-    """
-
-    of_sweeps: ClassVar[bool] = True
-
-    max_samples: int = Field(
-        default=100_000, ge=1, description="samples in the page; of more it holds a seeded sample"
-    )
-
-    def draw(self, view: SweepView) -> Html | dict[str, Html]:
-        if view.best_two is None:
-            raise ValueError(
-                "side_by_side needs the saved models of the sweep's runs, which are not there"
-            )
-        pages: dict[str, Html] = {}
-        for ranking in view.rankings[:_DATA_SETS]:
-            pair = view.best_two(ranking)
-            if pair is not None:
-                name = re.sub(r"[^a-z0-9]+", "_", ranking.data.lower()).strip("_") or "data"
-                while name in pages:
-                    name += "_2"
-                pages[name] = Explorer(max_samples=self.max_samples).draw(pair)
-        if not pages:
-            raise ValueError("side_by_side needs two variants whose maps have as many features")
-        return pages if len(view.rankings) > 1 else next(iter(pages.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,10 +23,8 @@ from dbgsom_core.api import (
     RunResult,
     TrackerComponent,
     masked,
-    private_logger,
     write_atomically,
 )
-from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -45,7 +44,7 @@ from dbgsom_core.runs.folder import (
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
-_log = private_logger("dbgsom.run_folder")
+_log = logging.getLogger("dbgsom.run_folder")
 
 _MOST_ASSIGNED = 10_000_000  # samples: to write where each of more ended takes longer than to train
 _LEFT_OUT = (
@@ -88,10 +87,6 @@ class RunFolder(TrackerComponent):
         system = SystemMetrics() if self.system_metrics else None
         return RunFolderObserver(system, self.assignments)
 
-    def assigns(self, n_samples: int) -> bool:
-        """Say whether it is written where each of so many samples ended."""
-        return _are_assigned(self.assignments, n_samples)
-
 
 @dataclass
 class _Written:
@@ -101,10 +96,6 @@ class _Written:
     last_epoch: int = 0
     length: int = 0  # of the journal, in bytes
     kept: bool = False
-
-
-def _are_assigned(assignments: bool | None, n_samples: int) -> bool:
-    return n_samples <= _MOST_ASSIGNED if assignments is None else assignments
 
 
 class RunFolderObserver:
@@ -176,7 +167,7 @@ class RunFolderObserver:
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     try:
-                        write_table(str(files.table(name)), batches(), mask=masked)
+                        write_table(str(files.table(name)), batches())
                     except DataError as error:
                         if isinstance(error.__cause__, OSError):  # the disk's fault, not the data's
                             raise error.__cause__ from None
@@ -202,15 +193,16 @@ class RunFolderObserver:
                 )
 
     def _assigns(self, run: Run) -> bool:
-        return _are_assigned(self._assignments, int(run.data.get("samples", 0)))
+        if self._assignments is None:
+            return int(run.data.get("samples", 0)) <= _MOST_ASSIGNED
+        return self._assignments
 
     def _end(self, run: Run, status: State, error: str | None = None) -> None:
         files = RunFiles(run.folder)
-        with shutdown.deferred():  # a status is written whole, and once
-            write_status(files, status, self._runs[run.id].started, now(), error)
-            if status == "finished" and not files.run.exists():  # the status is all there is
-                raise OSError("it was removed by somebody else")
-            del self._runs[run.id]
+        write_status(files, status, self._runs[run.id].started, now(), error)
+        if status == "finished" and not files.run.exists():  # the status is all there is
+            raise OSError("it was removed by somebody else")
+        del self._runs[run.id]
 
 
 @contextmanager
@@ -315,20 +307,10 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
         return "html", figure.text.encode()
     content = BytesIO()
-    _mask_texts(figure)
     figure.savefig(content, format="png", dpi=150)
     return "png", content.getvalue()
 
 
-def _mask_texts(figure: Any) -> None:
-    find = getattr(figure, "findobj", None)
-    # Contours have a get_text, too, which makes the texts that label them.
-    for text in find(lambda artist: hasattr(artist, "set_text")) if find else ():
-        shown = masked(text.get_text())
-        if shown != text.get_text():
-            text.set(text=shown, parse_math=False)  # two references are no formula
-
-
 def _error_text(error: BaseException) -> str:
-    text = str(error).strip()
+    text = masked(str(error).strip())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import re
 import signal
 
@@ -163,9 +162,6 @@ def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypat
     assert err.startswith(f"WARNING: {sentence}")
     assert err.count("teal") == 1
     assert told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "-q")[1] == ""
-    _, err = told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "--log-json")
-    (event,) = (one for one in map(json.loads, err.splitlines()) if "teal" in one["message"])
-    assert event["level"] == "warning"
 
 
 def test_an_encoding_of_the_training_is_that_of_new_rows(shop, fruit, called, described):

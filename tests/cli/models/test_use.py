@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -111,16 +110,6 @@ def integers(packed):
     return np.frombuffer(b64decode(packed["data"]), f"<u{packed['size']}").astype(np.int64)
 
 
-@pytest.fixture(scope="module")
-def smaller(shop, described, called):
-    """Another run on the same table."""
-    described = {**described, "experiment": "few", "figures": []}
-    described["model"] = {"estimator": "vq", "max_neurons": 9, "epochs": 5, "tol": 0.0}
-    (shop / "few.yaml").write_text(yaml.safe_dump(described))
-    code, _, err = called(shop, "run", "few.yaml", "-q")
-    assert code == 0, err
-
-
 def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     out, err = told("explore", "fruit")
     told, link = out.splitlines()
@@ -155,44 +144,15 @@ def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
     assert out.splitlines()[0].endswith(": a-b-explorer.html")
 
 
-def test_two_runs_of_an_experiment_are_named_by_what_differs(shop, told, run_folder):
-    config = yaml.safe_load((run_folder / "config.yaml").read_text())
-    config["model"] |= {"epochs": 3, "tol": 0}
-    (shop / "again.yaml").write_text(yaml.safe_dump(config))
-    told("run", "again.yaml", "-q")
-    newest = max((shop / "runs" / "fruit").iterdir())
-    told("explore", run_folder, newest, "-o", "pair.html")
-    page = parsed(shop / "pair.html")
-    titles = [page["title"], page["other"]["title"]]
-    assert all(title.startswith("fruit: epochs=") for title in titles)
-    assert titles[1].startswith("fruit: epochs=3")
-    assert titles[0] != titles[1]
-    shutil.rmtree(newest)
-
-
-@pytest.mark.usefixtures("smaller")
-def test_two_runs_are_side_by_side_with_the_rows_of_the_first(shop, told, model):
-    out, _ = told("explore", "fruit", "few", "-o", "two.html")
-    assert "beside run" in out
-    page = parsed(shop / "two.html")
-    assert page["title"].startswith("fruit: ")
-    assert page["other"]["title"].startswith("few · ")
-    assert len(integers(page["other"]["samples"]["leaf"])) == 120
-    assert page["other"]["same_units"]
-    assert page["labels"]["what"] == "class"
-
-
-@pytest.mark.usefixtures("smaller")
-def test_rows_of_a_file_are_shown_on_both_maps(shop, told, model, new):
+def test_rows_of_a_file_are_shown_on_the_map(shop, told, model, new, run_folder):
     new.to_csv(shop / "new.csv", sep=";", index=False)
-    told("explore", "fruit", "few", "--data", "new.csv", "-o", "new.html")
+    told("explore", "fruit", "--data", "new.csv", "-o", "new.html")
     page = parsed(shop / "new.html")
     assert page["samples"]["n"] == 50
     nearest = model.estimator.bmu(np.asarray(model.prepare(new)))
     assert np.array_equal(integers(page["samples"]["leaf"]), nearest)
     # A model file knows no data, and shows rows that are given.
-    path = next((shop / "runs" / "few").iterdir()) / "model.npz"
-    (shop / "alone.npz").write_bytes(path.read_bytes())
+    (shop / "alone.npz").write_bytes((run_folder / "model.npz").read_bytes())
     told("explore", "alone.npz", "--data", "new.csv", "-o", "alone.html")
     assert parsed(shop / "alone.html")["samples"]["n"] == 50
 
@@ -200,20 +160,10 @@ def test_rows_of_a_file_are_shown_on_both_maps(shop, told, model, new):
 def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
     assert "must end in .html" in refused("explore", "fruit", "-o", "map.png")
     assert "there is no folder" in refused("explore", "fruit", "-o", "nowhere/map.html")
-    assert "no run and no experiment" in refused("explore", "fruit", "vegetables")
+    assert "no run and no experiment" in refused("explore", "vegetables")
     (shop / "lone.npz").write_bytes((run_folder / "model.npz").read_bytes())
     assert "give rows with --data FILE" in refused("explore", "lone.npz")
     assert "nothing.csv" in refused("explore", "fruit", "--data", "nothing.csv")
-
-
-def test_maps_of_other_data_need_rows_for_both(shop, described, called, refused):
-    frame = pd.read_csv(shop / "fruit.csv", sep=";", dtype=str)
-    frame.iloc[:60].to_csv(shop / "half.csv", sep=";", index=False)
-    described = {**described, "experiment": "half", "figures": []}
-    described["dataset"] = {**described["dataset"], "path": "half.csv"}
-    (shop / "half.yaml").write_text(yaml.safe_dump(described))
-    assert called(shop, "run", "half.yaml", "-q")[0] == 0
-    assert "did not learn from the same data: give the rows" in refused("explore", "fruit", "half")
 
 
 def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
@@ -230,23 +180,15 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
     assert (table["hits"] == estimator.hit_counts_).all()
     assert (table["label"] == estimator.neuron_labels_).all()
 
-    told("export", "fruit", "-o", "map.json")
-    found = json.loads((shop / "map.json").read_text())
-    assert found["metric"] == "euclidean"
-    assert found["maps"][0]["links"] == estimator.som_map_.edges().tolist()
-    assert found["maps"][0]["neurons"][2]["label"] == estimator.neuron_labels_[2]
-
-    told("export", "fruit", "-o", "map-arrays.npz")
-    with np.load(shop / "map-arrays.npz") as arrays:
-        np.testing.assert_allclose(arrays["prototypes"], raw, rtol=1e-12)
-        assert arrays["features"].tolist() == list(model.columns.feature_names)
-        assert arrays["positions"].tolist() == [list(cell) for cell in estimator.neurons_]
+    told("export", "fruit", "-o", "map.csv")
+    assert (shop / "map.csv").read_text() == out
+    assert not (shop / "map.json").exists()
 
 
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.runs.explain import export_as
+    from dbgsom_core.runs.explain import neurons_csv
     from dbgsom_core.runs.models import predict_file
 
     base = {"name": "directed", "spreading_factor": 0.1}
@@ -257,7 +199,7 @@ def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
     down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
     assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
-    table = pd.read_csv(io.BytesIO(export_as(FittedModel((), vq), "csv")), keep_default_na=False)
+    table = pd.read_csv(io.StringIO(neurons_csv(FittedModel((), vq))), keep_default_na=False)
     assert len(table) == sum(map(len, vq._tree.maps))
     for neuron in vq.som_map_.children:
         below = table[table["map"] == str(neuron)]
@@ -281,10 +223,10 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
 
 
 def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
-    assert "csv, json, npz, see --format" in refused("export", "fruit", "-o", "map.xlsx")
-    told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
-    assert (tmp_path / "map.dat").read_text().startswith("map,neuron,x,y,")
-    assert "no text" in refused("export", "fruit", "--format", "npz")
+    for name in ("map.xlsx", "map.json", "map.npz"):
+        assert "neurons are written as CSV" in refused("export", "fruit", "-o", name)
+    told("export", "fruit", "-o", str(tmp_path / "map.txt"))
+    assert (tmp_path / "map.txt").read_text().startswith("map,neuron,x,y,")
     assert "there is no folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
 
 
@@ -385,7 +327,6 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
     from dbgsom_core.experiments.trackers import Page
-    from dbgsom_core.runs.callbacks import Interrupted
 
     ui = import_module("dbgsom_core.cli.trackers")
     port, note = ui._free_port(), tmp_path / "child"
@@ -399,7 +340,7 @@ def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypat
         seen.append(popen(*given, **named))
         return seen[0]
 
-    told = ui.click.echo
+    told = ui.echo
 
     def hear(text, **named):  # once it serves, somebody asks to end
         told(text, **named)
@@ -410,9 +351,9 @@ def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypat
             os.kill(os.getpid(), how)
 
     monkeypatch.setattr(ui.subprocess, "Popen", started)
-    monkeypatch.setattr(ui.click, "echo", hear)
+    monkeypatch.setattr(ui, "echo", hear)
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(KeyboardInterrupt):
             ui._serve(page, in_browser=False)
         assert seen[0].poll() is not None
         until = time.monotonic() + 60

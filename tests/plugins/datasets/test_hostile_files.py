@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dbgsom_core.engine import runtime
 from dbgsom_core.errors import DataError
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
-from dbgsom_plugins.engines import local as machine
 
 KINDS = pytest.mark.parametrize("kind", [Csv, Npy, Npz])
 
@@ -84,14 +84,14 @@ def test_a_file_larger_than_the_memory_is_refused(kind, refused):
     ],
 )
 def test_memory_is_no_more_than_a_control_group_allows(tmp_path, monkeypatch, groups, files, most):
-    whole = machine.memory.__wrapped__()
+    whole = runtime.available_memory.__wrapped__()
     (tmp_path / "cgroup").write_text(groups, "utf-8", "surrogateescape")
     for name, text in files.items():
         (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fs" / name).write_text(f"{text}\n")
-    limits = partial(machine._group_limits, tmp_path / "cgroup", tmp_path / "fs")
-    monkeypatch.setattr(machine, "_group_limits", limits)
-    assert machine.memory.__wrapped__() == (whole if most is None else most)
+    limits = partial(runtime._group_limits, tmp_path / "cgroup", tmp_path / "fs")
+    monkeypatch.setattr(runtime, "_group_limits", limits)
+    assert runtime.available_memory.__wrapped__() == (whole if most is None else most)
 
 
 def test_a_file_of_holes_is_not_mapped(refused):

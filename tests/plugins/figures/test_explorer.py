@@ -1,4 +1,4 @@
-"""What the explorer's page knows of one map, two maps and past epochs, against the samples."""
+"""What the explorer's page knows of a map and past epochs, against the samples."""
 
 import json
 import re

@@ -1,16 +1,11 @@
 """Figures of sweeps: variants beside each other, the best one plain to see."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from sklearn.datasets import load_iris
 
-from dbgsom_core import SomClassifier
-from dbgsom_core.estimators.display import view_of
 from dbgsom_core.experiments.trackers import Ranking, SweepView, Variant
-from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SideBySide, SweepHeatmap
+from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SweepHeatmap
 
 
 def variant(varies, accuracy):
@@ -146,27 +141,3 @@ def test_variants_that_are_all_alike_have_no_colour_bar():
     figure = drawn(ParallelCoordinates().draw(sweep([variant({"a": i}, 0.7) for i in (1, 2)])))
     assert len(figure.axes) == 1
     assert "best" not in texts(figure.axes[0])
-
-
-def test_the_two_best_maps_are_one_page_for_each_data_set():
-    X, y = load_iris(return_X_y=True)
-    maps = [SomClassifier(max_neurons=9, epochs=4, tol=0, kernel=one).fit(X, y)
-            for one in ("gaussian", "bubble")]  # fmt: skip
-
-    def best_two(ranking):
-        if ranking.data == "lone":
-            return None
-        one, two = (view_of(model, model.evaluate(X, y=y), title=ranking.data) for model in maps)
-        return replace(one, other=two)
-
-    rankings = [replace(sweep([variant({}, 1.0)]).rankings[0], data=data)
-                for data in ("Iris (small)", "iris_small", "lone")]  # fmt: skip
-    pages = SideBySide().draw(SweepView(rankings, "", best_two))
-    assert list(pages) == ["iris_small", "iris_small_2"]
-    assert pages["iris_small"].text.count('"title":"Iris (small)"') == 2
-    alone = SideBySide().draw(SweepView(rankings[:1], "", best_two))
-    assert alone == pages["iris_small"]
-    with pytest.raises(ValueError, match="needs two variants whose maps have as many features"):
-        SideBySide().draw(SweepView(rankings[2:], "", best_two))
-    with pytest.raises(ValueError, match="which are not there"):
-        SideBySide().draw(SweepView(rankings))

@@ -39,8 +39,7 @@ class Explorer(FigureComponent):
     """The map as one interactive page: zoom, hover, colours, samples, clusters, child maps, growth.
 
     The page needs no other file, no server and no network. Values are those of the data where the
-    prepare steps can be undone, else those that the map sees; distances are those of the map. Where
-    the view has an ``other`` map, both stand side by side with the same samples.
+    prepare steps can be undone, else those that the map sees; distances are those of the map.
     """
 
     max_samples: int = Field(
@@ -57,15 +56,12 @@ def page(told: dict[str, Any]) -> str:
     """Return the page that shows a payload, whose texts are text whatever they hold."""
     data = _json(told)
     if len(data) > _LARGEST:
-        films = {"film": None}
-        other = {"other": told["other"] | films} if "other" in told else {}
-        data = _json({**told, **films, **other})
+        data = _json({**told, "film": None})
     for letter in _ESCAPED:
         data = data.replace(letter, f"\\u{ord(letter):04x}")
     scripts = "\n".join(_file(f"{name}.js") for name in _SCRIPTS)
-    titles = [one["title"] for one in (told, told.get("other")) if one]
     parts = {
-        "title": escape(" beside ".join(filter(None, titles)) or "Map"),
+        "title": escape(told["title"] or "Map"),
         "style": _file("explorer.css"),
         "data": data,
         "script": scripts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,8 +12,6 @@ from dbgsom_plugins.figures._colours import (
     MAX_CATEGORIES,
     by_prototype,
     categorical,
-    darker,
-    towards_white,
 )
 from dbgsom_plugins.figures._drawing import fold_note
 from dbgsom_plugins.figures.component_planes import names_of
@@ -28,8 +26,6 @@ from dbgsom_plugins.figures.explorer._maps import (
 from dbgsom_plugins.figures.label_map import answers_of, class_name_of, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation, MapView
@@ -45,120 +41,52 @@ _IDS = 1_500_000  # characters of the samples' names
 # Characters of past epochs: a page of 400 neurons with images stays within half a megabyte, and one
 # of 2,000 within five.
 _FILM_CHARS, _FILM_NEURONS, _FILM_CHARS_PER_NEURON_MORE = 110_000, 400, 400
-_COMPARED = 100  # samples by which the values of two maps are compared
 _GREY = (150, 155, 163)
-_TONE = 10  # categories for which there is a second, darker set of colours
-_PALE = 0.45  # strength of the colours of clusters where they or the classes are more than that
-_MATCHED = (
-    "Clusters of the two maps that share most samples have the same colour; their numbers have "
-    "nothing to do with each other."
-)
 
 
 def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     """Return all that the page shows as plain values; the same view gives the same.
 
     Of more than ``max_samples`` samples the page has some, drawn with the evaluation's seed.
-
-    Raises
-    ------
-    ValueError
-        The other map of the view has other samples or features.
     """
     notes: list[str] = []
-    views = [view] if view.other is None else [view, view.other]
-    for what, counts in (
-        ("samples", [one.evaluation.data.n for one in views]),
-        ("features", [one.evaluation.som_map.prototypes.shape[1] for one in views]),
-    ):
-        if len(set(counts)) > 1:
-            raise ValueError(
-                f"maps side by side must show the same {what}, and these have {counts[0]:,} and "
-                f"{counts[1]:,}"
-            )
-    views = _of_one_target(views, notes)
-    view = views[0]
-    tori = [one.evaluation.som_map.grid.torus is not None for one in views]
-    if any(tori):
-        which = "The map is" if all(tori) else f"The {'second' if tori[1] else 'first'} map is"
-        notes.append(f"{which} a torus: left is joined with right, and top with bottom.")
-    notes += dict.fromkeys(note for one in views for note in fold_note(one.evaluation.som_map))
+    som_map = view.evaluation.som_map
+    if som_map.grid.torus is not None:
+        notes.append("The map is a torus: left is joined with right, and top with bottom.")
+    notes += fold_note(som_map)
     rng = np.random.default_rng(view.evaluation.seed)
     classes, codes = _classes(view)
-    columns = _columns(views, notes)
-    size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
-    neurons_more = max(0, _neurons(views) - _FILM_NEURONS)
+    columns = _columns(view, notes)
+    size = 2 if len(columns) * _neurons(view) <= _PRECISE else 1
+    neurons_more = max(0, _neurons(view) - _FILM_NEURONS)
     film_chars = _FILM_CHARS + _FILM_CHARS_PER_NEURON_MORE * neurons_more
     rows = _rows(view, max_samples, rng, notes)
-    labels = labels_of(views, notes)
-    shown = PageOptions(rows, codes, len(classes), columns, size, film_chars // len(views))
-    same_space, same_units = _same(views)
-    told = [
-        tree_data(one, shown, colours, answers)
-        for one, colours, answers in zip(
-            views, _colours(views, joint=same_space), labels, strict=True
-        )
-    ]
-    found = {
+    shown = PageOptions(rows, codes, len(classes), columns, size, film_chars)
+    colours = by_prototype(np.nan_to_num(som_map.prototypes))
+    told = tree_data(view, shown, colours, labels_of(view))
+    return {
         "features": [as_label(names_of(view)[column]) for column in columns.tolist()],
         "telling": _telling(view, columns),
         "image": _image(view, columns),
         "classes": classes,
         "palette": palette(len(classes)),
         "colours": palette(MAX_CATEGORIES),
-        "units": any(one.undo is not None for one in views),
-        **told[0],
-        "samples": told[0]["samples"] | _samples(view, rows, codes, columns, rng, notes),
+        "units": view.undo is not None,
+        **told,
+        "samples": told["samples"] | _samples(view, rows, codes, columns, rng, notes),
         "notes": notes,
     }
-    if len(told) > 1:
-        found["other"] = {**told[1], "same_space": same_space, "same_units": same_units}
-    return found
 
 
-def _same(views: list[MapView]) -> tuple[bool, bool]:
-    """Return whether two maps have the same values of samples, as prepared and in own units."""
-    rows = np.arange(min(_COMPARED, views[0].evaluation.data.n))
-    seen = [_dense(one.evaluation, rows) for one in views]
-    told = [one.in_own_units(X) for one, X in zip(views, seen, strict=True)]
-    return tuple(  # type: ignore[return-value]
-        np.allclose(both[0], both[-1], rtol=1e-4, atol=1e-6, equal_nan=True)
-        for both in (seen, told)
-    )
+def _neurons(view: MapView) -> int:
+    return sum(map(len, view.evaluation.tree.maps))
 
 
-def _colours(views: list[MapView], *, joint: bool) -> list[NDArray[np.float64]]:
-    # Colours of the prototypes of the root maps; joint ones are alike where prototypes are.
-    prototypes = [np.nan_to_num(one.evaluation.som_map.prototypes) for one in views]
-    if not joint:
-        return list(map(by_prototype, prototypes))
-    ends = np.cumsum(list(map(len, prototypes)))[:-1]
-    return np.split(by_prototype(np.concatenate(prototypes)), ends)
-
-
-def _of_one_target(views: list[MapView], notes: list[str]) -> list[MapView]:
-    # Of several targets the first one is shown.
-    found = []
-    for view in views:
-        labels = np.asarray(view.neuron_labels)
-        if labels.ndim > 1:
-            note = f"Answers and values are those of the first of {labels.shape[1]} targets."
-            notes.extend({note} - set(notes))
-            leaves = None if view.leaf_labels is None else np.asarray(view.leaf_labels)[:, 0]
-            view = replace(view, neuron_labels=labels[:, 0], leaf_labels=leaves)
-        found.append(view)
-    return found
-
-
-def _neurons(views: list[MapView]) -> int:
-    return sum(len(som_map) for view in views for som_map in view.evaluation.tree.maps)
-
-
-def _columns(views: list[MapView], notes: list[str]) -> NDArray[np.int64]:
+def _columns(view: MapView, notes: list[str]) -> NDArray[np.int64]:
     """Return the features on the page: those that vary most where they are too many."""
-    prototypes = views[0].evaluation.som_map.prototypes
+    prototypes = view.evaluation.som_map.prototypes
     features = prototypes.shape[1]
-    most = max(1, _PROTOTYPES // _neurons(views))
+    most = max(1, _PROTOTYPES // _neurons(view))
     if features <= most:
         return np.arange(features)
     spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
@@ -301,7 +229,7 @@ class Labels:
     """The labels of the neurons of a map and its child maps."""
 
     kind: Literal["class", "cluster", "value", "neuron"]  # neuron: one each, or too many to colour
-    values: list[Any]  # each once and in order; those of classes are those of both maps of a pair
+    values: list[Any]  # each once and in order
     palette: list[list[int]]  # their colours, [r, g, b]
 
     def data(self, view: MapView) -> dict[str, Any]:
@@ -334,37 +262,11 @@ class Labels:
         return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]
 
 
-def labels_of(views: Sequence[MapView], notes: list[str]) -> list[Labels]:
-    """Return the labels of each view; sentences on what they share go to ``notes``.
-
-    Classes of two maps are the same, and have one palette. Those of a map beside clusters keep
-    theirs, and clusters get another one. Of two maps of clusters, whose numbers have nothing to do
-    with each other, those that share most samples have the same colour.
-    """
-    kinds = [_kind(view) for view in views]
-    of_classes = [view for view, kind in zip(views, kinds, strict=True) if kind == "class"]
-    # Numbers and texts are no classes of one kind.
-    dtypes = {np.asarray(view.neuron_labels).dtype.kind for view in of_classes}
-    joint = distinct(of_classes) if len(dtypes) == 1 else None
-    if joint is not None and len(joint) > MAX_CATEGORIES:  # of both maps together
-        kinds = ["neuron" if kind == "class" else kind for kind in kinds]
-    found = []
-    for view, kind in zip(views, kinds, strict=True):
-        own = [] if kind == "value" else distinct([view])
-        values = joint if kind == "class" and joint is not None else own
-        colours = palette(len(values))
-        if kind == "cluster" and "class" in kinds:
-            # Colours that no class has: of another tone.
-            if max(len(values), len(joint or ())) <= _TONE:
-                colours = _rgb_bytes(darker(len(values)))
-            else:
-                pale = np.full(len(values), _PALE)
-                colours = _rgb_bytes(towards_white(categorical(len(values)), pale))
-        found.append(Labels(kind, values, colours))
-    if kinds == ["cluster", "cluster"]:
-        notes.append(_MATCHED)
-        return _matched(views, found)
-    return found
+def labels_of(view: MapView) -> Labels:
+    """Return the labels of a view with a colour each."""
+    kind = _kind(view)
+    values = [] if kind == "value" else distinct(view)
+    return Labels(kind, values, palette(len(values)))
 
 
 def palette(count: int) -> list[list[int]]:
@@ -373,47 +275,20 @@ def palette(count: int) -> list[list[int]]:
     return [*colours, *[list(_GREY)] * (count - len(colours))]
 
 
-def distinct(views: Sequence[MapView]) -> list[Any]:
-    """Return the labels of the neurons of all maps, each once and in order."""
-    found = [
-        np.asarray(labels)
-        for view in views
-        for labels in (view.neuron_labels, view.leaf_labels)
-        if labels is not None
-    ]
-    return np.unique(np.concatenate(found)).tolist() if found else []
+def distinct(view: MapView) -> list[Any]:
+    """Return the labels of the neurons of the map and its child maps, each once and in order."""
+    known = [one for one in (view.neuron_labels, view.leaf_labels) if one is not None]
+    return np.unique(np.concatenate(list(map(np.asarray, known)))).tolist() if known else []
 
 
 def _kind(view: MapView) -> Literal["class", "cluster", "value", "neuron"]:
     if view.estimator == "regressor":
         return "value"
-    if not 0 < len(distinct([view])) <= MAX_CATEGORIES:
+    if not 0 < len(distinct(view)) <= MAX_CATEGORIES:
         return "neuron"
-    if len(distinct([view])) >= len(view.evaluation.tree):
+    if len(distinct(view)) >= len(view.evaluation.tree):
         return "neuron"
     return "class" if answers_of(view) == "classes" else "cluster"
-
-
-def _matched(views: Sequence[MapView], labels: Sequence[Labels]) -> list[Labels]:
-    from scipy.optimize import linear_sum_assignment
-
-    of_samples = []
-    for view, one in zip(views, labels, strict=True):
-        of_leaves = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
-        answers = np.asarray(of_leaves)[view.evaluation.leaf]
-        of_samples.append(np.searchsorted(np.array(one.values), answers))
-    first, second = of_samples
-    a, b = (len(one.values) for one in labels)
-    shared = np.bincount(first * b + second, minlength=a * b).reshape(a, b)
-    places = np.full(b, -1)
-    for i, j in zip(*linear_sum_assignment(-shared), strict=True):
-        if shared[i, j] > 0:
-            places[j] = i
-    free = places < 0
-    places[free] = a + np.arange(np.count_nonzero(free))
-    colours = palette(max(a, int(places.max()) + 1))
-    of_second = [colours[place] for place in places]
-    return [replace(labels[0], palette=colours[:a]), replace(labels[1], palette=of_second)]
 
 
 def _rgb_bytes(colours: Colours) -> list[list[int]]:

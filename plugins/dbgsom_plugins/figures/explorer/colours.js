@@ -23,7 +23,6 @@ const MEASURES = {
   birth: ["Age", "epoch of birth"],
 };
 if (!maps.some((map) => map.values.novelty)) delete MEASURES.novelty;
-const ALIKE = ["hits", "torn"]; // mean the same whatever a map sees
 const valuesOf = (map, name) => map.values[name] ?? new Float64Array(map.n).fill(NaN);
 
 const ways = new Map();
@@ -66,9 +65,9 @@ if (told.image) add("images", "Map", "Prototype images", { kind: "images" });
 if (told.classes.length) {
   add("pies", "Map", "Class shares", { kind: "pies", names: () => told.classes, palette: () => told.palette });
 }
-add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: `like colours are like prototypes${two && !told.other.same_space ? ", on each map by itself" : ""}` });
+add("similarity", "Map", "Similarity of prototypes", { kind: "rgb", about: "like colours are like prototypes" });
 for (const [name, [text, about]] of Object.entries(MEASURES)) {
-  add(name, "Measures", text, { kind: "number", of: (map) => valuesOf(map, name), about, alike: ALIKE.includes(name) || (two && told.other.same_space && name !== "birth" && name !== "novelty") });
+  add(name, "Measures", text, { kind: "number", of: (map) => valuesOf(map, name), about });
 }
 add("clusters", "Map", "Clusters", {
   kind: "categories", palette: () => told.colours,
@@ -76,12 +75,12 @@ add("clusters", "Map", "Clusters", {
   of: (map) => clustersOf(map, state.clusters), text: (map, k) => String((clustersOf(map, state.clusters)[k] ?? -1) + 1),
 });
 told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", `Share of ${name}`, {
-  kind: "number", low: 0, bounded: true, alike: true,
+  kind: "number", low: 0, bounded: true,
   of: (map) => Float64Array.from({ length: map.n }, (_, k) => (map.values.hits[k] ? map.shares[k * told.classes.length + i] / 255 : NaN)),
   about: `share of class ${name} among its samples`,
 }));
 told.features.forEach((name, i) => add(`feature ${i}`, "Variable", name, {
-  kind: "number", bounded: name.includes("="), of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`, alike: two && told.other.same_units,
+  kind: "number", bounded: name.includes("="), of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`,
 }));
 
 // The colour [r, g, b] of each neuron, null for no value; with the ends of the scale.
@@ -95,9 +94,7 @@ function filled(way, map) {
     const palette = way.palette(map);
     return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : palette[one % palette.length])), values };
   }
-  // What two maps have in the same units has one scale on both.
-  const all = way.alike && two && !map.above ? firstOf.flatMap((first) => Array.from(way.of(maps[first]))) : values;
-  const ends = endsOf(all, way);
+  const ends = endsOf(values, way);
   const { low, high } = ends;
   const span = high - low || 1;
   return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), ...ends, values };

@@ -135,10 +135,9 @@ function drawProfile(map, k) {
   pen.scale(ratio, ratio);
   pen.lineJoin = "round";
   const own = nearestOf(map, samplesOf(map, k).filter((i) => valuedAt.has(i)), MOST.lines);
-  const alike = map.model === 0 || told.other.same_units; // samples are told as the first map has them
   const ends = profiled.map((i) => {
     const { low, high } = rangesOf(map)[i];
-    return alike ? [Math.min(low, samples.table.low[i]), Math.max(high, samples.table.high[i])] : [low, high];
+    return [Math.min(low, samples.table.low[i]), Math.max(high, samples.table.high[i])];
   });
   const tall = h / profiled.length;
   const points = (of, row) => profiled.map((i, at) => {
@@ -160,7 +159,7 @@ function drawProfile(map, k) {
   const every = Math.ceil(map.n / MOST.others);
   const others = Array.from({ length: Math.ceil(map.n / every) }, (_, i) => points(map.prototypes, i * every));
   across(others, paint.muted, 1, 0.45);
-  if (alike) across(own.map((sample) => points(samples.table, valuedAt.get(sample))), paint.link, 1, 0.6);
+  across(own.map((sample) => points(samples.table, valuedAt.get(sample))), paint.link, 1, 0.6);
   const bold = points(map.prototypes, k);
   across([bold], paint.accent, 2.5, 1);
   pen.fillStyle = paint.accent;

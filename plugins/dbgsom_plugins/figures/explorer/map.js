@@ -16,9 +16,7 @@ class Panel {
     this.ground = make("canvas"); // cells and what is lit, drawn anew when they change and not when one is pointed at
     this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": `Legend of map ${number + 1}` });
     const zoom = (text, told, act) => make("button", { type: "button", "aria-label": told, title: told, onclick: act }, text);
-    this.which = make("select", { onchange: () => this.show(maps[firstOf[this.which.value]], this.way.id) },
-      ...shortTitles.map((title, m) => make("option", { value: m, title: titles[m] }, title)));
-    const bar = make("div", { class: "bar" }, ...(two ? [make("label", {}, "Map ", this.which)] : []), make("label", {}, "Colour ", this.colour),
+    const bar = make("div", { class: "bar" }, make("label", {}, "Colour ", this.colour),
       make("span", { class: "tools" }, zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit())));
     this.element = make("section", { class: "panel", "aria-label": `Map ${number + 1}` }, bar, this.trail, this.box, this.key);
     let group = null;
@@ -36,7 +34,6 @@ class Panel {
     this.map = map;
     this.way = ways.get(way);
     this.colour.value = way;
-    this.which.value = map.model;
     this.refill();
     this.canvas.setAttribute("aria-label", `${this.named()}: ${map.n} neurons, coloured by ${this.way.name}`);
     this.lead();
@@ -51,12 +48,12 @@ class Panel {
   }
 
   named() {
-    return (this.map.above ? `Child map of neuron ${this.map.above[1]}` : "Map") + (two ? ` of ${titles[this.map.model]}` : "");
+    return this.map.above ? `Child map of neuron ${this.map.above[1]}` : "Map";
   }
 
   lead() {
     this.trail.replaceChildren();
-    this.trail.hidden = maps.length === models.length; // maps side by side are as high as each other
+    this.trail.hidden = maps.length === 1;
     if (this.trail.hidden) return;
     const steps = [];
     for (let map = this.map; map; map = map.above ? maps[map.above[0]] : null) steps.unshift(map);

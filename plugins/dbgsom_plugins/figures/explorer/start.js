@@ -39,10 +39,10 @@ function rarerShare() {
 }
 
 function begin() {
-  const title = titles.join(" beside ");
+  const { title, summary } = told;
   document.title = `${title || "Map"} · explorer`;
   byId("title").textContent = title || "Map explorer";
-  byId("summary").textContent = models.map(({ summary }, i) => (two ? `${titles[i]}: ${summary}` : summary)).join(" — ");
+  byId("summary").textContent = summary;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   dressUp(dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => dressUp(dark.matches ? "dark" : "light"));
@@ -58,8 +58,7 @@ function begin() {
       changedMap();
     } else {
       const { map, way } = panels[0];
-      if (two) addPanel(maps[firstOf[1 - map.model]], way.id);
-      else addPanel(map, way.id === "height" ? "hits" : "height");
+      addPanel(map, way.id === "height" ? "hits" : "height");
     }
     event.currentTarget.setAttribute("aria-pressed", String(panels.length > 1));
   });
@@ -77,7 +76,6 @@ function begin() {
   if (told.notes.length) byId("notes").open = true;
   const first = [rarerShare(), "label", "images", "similarity"].find((one) => ways.has(one));
   addPanel(maps[0], first);
-  if (two) byId("two").click();
   changedMap();
 }
 

@@ -36,19 +36,7 @@ function table(packed) {
 
 const numbers = (values) => Float64Array.from(values, (one) => (one === null ? NaN : one));
 
-// One run, or two whose maps stand side by side with the same samples.
-const models = [told, told.other].filter(Boolean);
-const two = models.length > 1;
-const firstOf = models.map((_, i) => models.slice(0, i).reduce((all, one) => all + one.maps.length, 0));
-const titles = models.map(({ title }, i) => (two && models[1 - i].title === title ? `${title} (${i + 1})` : title));
-// What a narrow list shows of each: without the parts that both begin or end with.
-const shortTitles = (() => {
-  const parts = titles.map((title) => title.split(/(?<=[:,·]) /));
-  const alike = (at) => two && parts.every((one) => one.length > 1) && parts[0].at(at) === parts[1].at(at);
-  while (alike(0)) parts.forEach((one) => one.shift());
-  while (alike(-1)) parts.forEach((one) => one.pop());
-  return parts.map((one) => one.join(" ").replace(/[:,·]$/, ""));
-})();
+const models = [told]; // those of which maps are shown
 
 const maps = models.flatMap((model, m) => model.maps.map((one) => ({ ...one, model: m }))).map((one) => {
   const pairs = integers(one.edges);
@@ -62,8 +50,6 @@ const maps = models.flatMap((model, m) => model.maps.map((one) => ({ ...one, mod
   }
   return {
     ...one,
-    child: one.child.map((child) => (child < 0 ? child : child + firstOf[one.model])),
-    above: one.above && [one.above[0] + firstOf[one.model], one.above[1]],
     x: numbers(one.x),
     y: numbers(one.y).map((y) => -y), // screens count downwards
     corners: one.corners.map(([x, y]) => [x, -y]),
@@ -171,4 +157,4 @@ function make(tag, attributes = {}, ...within) {
 }
 
 const say = (text) => { byId("live").textContent = text; };
-const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cell(neuron).join(", ")})${two ? ` of ${titles[map.model]}` : ""}`;
+const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cell(neuron).join(", ")})`;

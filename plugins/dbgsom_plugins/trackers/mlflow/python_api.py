@@ -288,7 +288,7 @@ def _log_candidates(store: Store, run_id: str, search: Any) -> None:
     results, now = search.cv_results_, int(time.time() * 1000)
     experiment = store.client.get_run(run_id).info.experiment_id
     for i, params in enumerate(results["params"]):
-        name = masked(", ".join(f"{key}={value}" for key, value in params.items())[:250])
+        name = ", ".join(f"{key}={value}" for key, value in params.items())[:250]
         tags = {"mlflow.parentRunId": run_id}
         child = store.write("create_run", experiment, tags=tags, run_name=name).info.run_id
         scores = {key: one[i] for key, one in results.items() if key.startswith(_SCORES)}

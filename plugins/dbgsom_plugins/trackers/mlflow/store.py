@@ -286,7 +286,7 @@ def key_of(name: str) -> str:
 
 
 class Store:
-    """A tracking store; texts that are logged to it are masked here, and ``writes`` are counted."""
+    """A tracking store; ``writes`` are counted."""
 
     def __init__(self, uri: str) -> None:
         self.uri, self.client, self.writes = uri, open_client(uri), 0
@@ -308,7 +308,7 @@ class Store:
         from mlflow.entities import Param, RunTag
 
         entities: dict[str, list[Any]] = {
-            "params": [Param(key_of(k), masked(str(v))[:6000]) for k, v in (params or {}).items()],
+            "params": [Param(key_of(k), str(v)[:6000]) for k, v in (params or {}).items()],
             "tags": [RunTag(k, v) for k, v in as_tags(tags or {}).items()],
             "metrics": list(metrics),
         }
@@ -354,9 +354,9 @@ class Store:
 
 
 def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags as MLflow takes them, masked, without those that are None."""
+    """Return tags as MLflow takes them, without those that are None."""
     known = {key_of(name): str(value) for name, value in tags.items() if value is not None}
-    return {name: masked(value)[:LONGEST_TAG] for name, value in known.items()}
+    return {name: value[:LONGEST_TAG] for name, value in known.items()}
 
 
 def metrics_of(lines: Iterable[JournalLine]) -> list[Any]:

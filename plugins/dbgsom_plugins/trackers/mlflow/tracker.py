@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shlex
 import shutil
 import sys
 import threading
@@ -30,9 +31,6 @@ from dbgsom_core.api import (
     Run,
     TrackerComponent,
     masked,
-    masked_name,
-    private_logger,
-    shell_word,
 )
 from dbgsom_plugins.trackers.mlflow import pages, store
 
@@ -45,7 +43,7 @@ _SECONDS_FOR_A_FILE = 100.0  # it is only slow where the machine is
 _SECONDS_WHEN_KILLED = 10.0
 _SECONDS_A_CALL = 10  # of a server during a run; MLflow takes whole ones
 _SECONDS_TO_LOOK = 10.0  # for `dbgsom sync`: some servers need seconds
-_log = private_logger("dbgsom.mlflow")
+_log = logging.getLogger("dbgsom.mlflow")
 
 
 class MLflow(TrackerComponent):
@@ -132,14 +130,14 @@ class MLflow(TrackerComponent):
 
     def _shows(self, route: str) -> str:
         if store.is_server(self.uri):
-            return f"open {shell_word(self.uri.rstrip('/') + '/' + route)}"
+            return f"open {shlex.quote(masked(self.uri).rstrip('/') + '/' + route)}"
         command = "mlflow"
         if not shutil.which(command):  # the environment is not activated
             program = Path(sys.executable).with_name("mlflow")
             path = os.path.relpath(program)
-            command = shell_word(path if path[:2] != ".." else str(program))
+            command = shlex.quote(path if path[:2] != ".." else str(program))
         return (
-            f"{command} ui --backend-store-uri {shell_word(self.uri)}\n"
+            f"{command} ui --backend-store-uri {shlex.quote(masked(self.uri))}\n"
             f"then open http://127.0.0.1:5000/{route}"
         )
 
@@ -154,7 +152,7 @@ class MLflow(TrackerComponent):
         with _called(uri):
             from mlflow import MlflowClient
 
-            name = self._named(self.experiment) or experiment
+            name = self.experiment or experiment
             known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
         note = {} if folder is None else store.read_record(folder, self.store_key(folder))
         route = pages.route(known.experiment_id, known.tags, note) if known else pages.EXPERIMENTS
@@ -200,7 +198,7 @@ class MLflow(TrackerComponent):
     def store_key(self, folder: Path) -> str:
         """Return the key of this store in a folder's ``mlflow.json``."""
         uri = self.uri if "***" in self.uri else store.resolve_uri(self.uri, folder)
-        return store.store_key(uri, self._named(self.experiment))
+        return store.store_key(uri, self.experiment)
 
     def uploader(self, uri: str) -> Uploader:
         """Return the uploader of run folders to a store; the first call imports MLflow."""
@@ -208,12 +206,8 @@ class MLflow(TrackerComponent):
 
         ambient_uri, run, parent = self._ambient
         is_ambient = store.absolute_uri(ambient_uri or "") == uri
-        names = self._named(self.experiment), self._named(self.registered_model)
+        names = self.experiment, self.registered_model
         return Uploader(uri, *names, *((run, parent) if is_ambient else ()))
-
-    @staticmethod
-    def _named(name: str | None) -> str | None:
-        return None if name is None else masked_name(name)
 
 
 class MLflowObserver:
@@ -246,7 +240,7 @@ class MLflowObserver:
                 store.import_store(self._settings.uri)
         except Exception as error:  # told when there is a run
             logging.getLogger(__name__).debug("MLflow cannot be imported: %s", error)
-        context = copy_context()  # what is hidden in messages
+        context = copy_context()  # with the registry of the run
         self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
         self._thread.start()
 

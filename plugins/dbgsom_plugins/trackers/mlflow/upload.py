@@ -583,12 +583,12 @@ def dataset_input(
     separate = ("name", "digest", "feature_names", "test")
     profile = {key: value for key, value in facts.items() if key not in separate}
     dataset = Dataset(
-        name=masked(str(facts.get("name", "data")))[:500],
+        name=str(facts.get("name", "data"))[:500],
         digest=str(facts["digest"])[:12],
         source_type=source_type,
-        source=json.dumps(masked(source)),
+        source=json.dumps(source),
         schema=json.dumps(schema),
-        profile=json.dumps({"features_shape": shape, **masked(profile)}),
+        profile=json.dumps({"features_shape": shape, **profile}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
