@@ -226,6 +226,7 @@ def show(display: object, method: str, **event: Any) -> None:
 
 
 _workers: list[_Worker] = []  # that of this process
+_is_orphan = threading.Event()  # the process of the sweep is gone
 
 
 def _start_worker(pipe: Any, threads: int, level: int) -> None:
@@ -246,6 +247,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        _is_orphan.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -257,6 +259,9 @@ def _run(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
         raise DbgsomError(str(error)) from None
     except Exception as error:
         raise portable_error(error) from None
+    finally:
+        if _is_orphan.is_set():  # the pool would wait for another task
+            os._exit(1)
 
 
 class _Worker:
