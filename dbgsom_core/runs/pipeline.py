@@ -22,7 +22,7 @@ from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.sizing import describe_sizes
+from dbgsom_core.estimators.sizing import SizeTried
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
@@ -627,3 +627,14 @@ class Checkpoint:
                 text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
                 warnings.warn(text, stacklevel=2)
         return models
+
+
+def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
+    """Return a sentence on the sizes tried and chosen, or none."""
+    if not tried:
+        return ()
+    sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
+    return (
+        f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
+        f"loss on held-out samples ({sizes})",
+    )
