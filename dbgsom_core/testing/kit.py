@@ -186,7 +186,9 @@ def checks_for(
     kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
     if name is None and kind == STEP:
         source = f"{type(component).__module__}:{type(component).__qualname__}"
-        name = next((step.name for step in get_registry().steps if step.source == source), None)
+        name = next(
+            (step.name for step in get_registry().offered(STEP) if step.source == source), None
+        )
     elif name is None:
         offered = get_registry().offer_of(kind, type(component))
         name = None if offered is None else offered.name
