@@ -19,7 +19,8 @@ from dbgsom_core.cli.console import (
     redacted_terminal,
     show_warnings,
 )
-from dbgsom_core.errors import DataError, DbgsomError, as_text, cut_message
+from dbgsom_core.errors import DataError, DbgsomError, as_text
+from dbgsom_core.experiments.messages import cut_message
 from dbgsom_core.runs.callbacks import shutdown
 
 _CLOSED_PIPE = 128 + 13  # of SIGPIPE, which ends other commands that write to a closed pipe

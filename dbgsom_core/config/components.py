@@ -38,17 +38,19 @@ from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_y
 from dbgsom_core.experiments.datasets import dataset_of_file
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.growth import start_shape
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
+    base_growth,
     component_problem,
     field_problem,
     grid_problem,
     is_suitable_measure,
     kernel_problem,
     measure_problem,
-    start_problem,
+    start_shape_error,
 )
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
@@ -509,3 +511,14 @@ def _with_data(
 
 def fills_gaps(step: str) -> bool:
     return step.endswith("Imputer")
+
+
+def start_problem(init: Any, growth: Any, n_features: int | None = None) -> str | None:
+    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
+    values = getattr(init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return None
+    given = (len(values), len(values[0]))
+    rows, columns = start_shape(base_growth(growth))
+    wanted = (rows * columns, n_features or given[1])
+    return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])

@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.components import fills_gaps
+from dbgsom_core.config.components import fills_gaps, start_problem
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
-from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
@@ -27,6 +26,7 @@ from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.measuring import default_measures, value_of
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -87,7 +87,7 @@ from dbgsom_core.runs.results import (
     warnings_as_notes,
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
-from dbgsom_core.training.parts import fit_metric, start_problem
+from dbgsom_core.training.parts import fit_metric
 from dbgsom_core.training.targets import encode_classes
 
 log = private_logger("dbgsom")
