@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -89,11 +88,6 @@ class Remark(UserWarning):
 
 class ScaleWarning(UserWarning):
     """Columns of very different scale, of which the widest alone decide distances."""
-
-
-def level_of(category: type[Warning]) -> int:
-    """Return the level at which a warning is logged: that of a remark is ``logging.INFO``."""
-    return logging.INFO if issubclass(category, Remark) else logging.WARNING
 
 
 def as_text(told: object) -> str:

@@ -36,6 +36,7 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.datasets import dataset_of_file
+from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry, use_registry
 from dbgsom_core.interfaces.growth import start_shape
@@ -214,7 +215,7 @@ class Builder:
 
     def _step(self, value: Any) -> Built:
         section = _named(STEP, value, None)
-        name, offers = section["name"], self.registry.prepare_steps
+        name, offers = section["name"], prepare_steps(self.registry)
         is_class = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
         where = [""] if is_class else offers.get(name, [])
         if len(where) > 1:
@@ -484,7 +485,7 @@ def _with_data(
     registry, metric, growth = builder.registry, parts.get("metric"), parts.get("growth")
     steps = [_name(value, None) for _, value in items_of(root.get("prepare"))]
     filled = any(
-        fills_gaps(one) for name in steps for one in (name, *registry.prepare_steps.get(name, ()))
+        fills_gaps(one) for name in steps for one in (name, *prepare_steps(registry).get(name, ()))
     )
     gaps = getattr(dataset, "missing", None) == "keep" and not filled
     if gaps and "missing" not in getattr(metric, "handles", ("missing",)):

@@ -46,6 +46,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.experiments.offers import unknown_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
@@ -310,7 +311,11 @@ def _experiment(
         stability=stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
-        notes=(*problems.notes, *builder.notes_on(root), *builder.registry.unknown(disabled)),
+        notes=(
+            *problems.notes,
+            *builder.notes_on(root),
+            *unknown_plugins(builder.registry, disabled),
+        ),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,

@@ -1,6 +1,15 @@
-"""Messages of commands and configurations, cut to a length that a person reads."""
+"""Messages of commands and configurations: their level, and a length that a person reads."""
+
+import logging
+
+from dbgsom_core.errors import Remark
 
 _LONGEST, _MOST_LINES = 500, 100  # characters of a line of a message, and lines
+
+
+def level_of(category: type[Warning]) -> int:
+    """Return the level at which a warning is logged: that of a remark is ``logging.INFO``."""
+    return logging.INFO if issubclass(category, Remark) else logging.WARNING
 
 
 def cut_message(text: str) -> str:

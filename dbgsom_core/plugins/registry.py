@@ -139,11 +139,18 @@ class Registry:
 
     Broken plugins are kept as records and never raise here; a component that cannot be loaded
     raises when it is looked up by name.
+
+    Attributes
+    ----------
+    records : list of PluginRecord
+        What became of each entry point.
+    entries : list of PluginEntry
+        What plugins offer, in the order in which they were loaded.
     """
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self._offers: list[PluginEntry] = []
+        self.entries: list[PluginEntry] = []
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
@@ -172,20 +179,6 @@ class Registry:
             registry.records.append(record)
         return registry
 
-    def unknown(self, names: Iterable[str]) -> list[str]:
-        """Return a sentence for each name of a plugin to disable that no plugin has."""
-        known: set[str] = set()
-        for record in self.records:
-            known |= {record.name, record.distribution}
-        for registered, _ in self._manager.list_name_plugin():  # also without an entry point
-            known.update(registered.split(":"))
-        sentences = []
-        for name in names:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                sentences.append(f"no plugin is called '{name}', so none was disabled{hint}")
-        return sentences
-
     def without(self, names: Iterable[str]) -> Registry:
         """Return a registry that leaves out plugins by entry point or distribution.
 
@@ -194,14 +187,14 @@ class Registry:
         """
         off = set(names)
         rest = copy(self)
-        rest.records, rest._offers = [], []
+        rest.records, rest.entries = [], []
         for record in self.records:
             if record.is_among(off):
                 record = replace(record, status="disabled")
             rest.records.append(record)
-        for entry in self._offers:
+        for entry in self.entries:
             if off.isdisjoint((entry.plugin, entry.distribution)):
-                rest._offers.append(entry)
+                rest.entries.append(entry)
         return rest
 
     def register(
@@ -229,7 +222,7 @@ class Registry:
         except (ValueError, pluggy.PluginValidationError) as error:
             reason = str(error).strip().splitlines()[-1]  # the lines before say where the hook is
             raise PluginError(f"{name} cannot be registered: {reason}") from error
-        taken = {(one.distribution, one.kind, one.name) for one in self._offers}
+        taken = {(one.distribution, one.kind, one.name) for one in self.entries}
         offers = []
         try:
             hooks = _hooks_of(plugin, self._manager)
@@ -246,28 +239,17 @@ class Registry:
             raise
         if not hooks.isdisjoint(LIFECYCLE_HOOKS):
             offers.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
-        self._offers += offers
+        self.entries += offers
+
+    @property
+    def registered(self) -> list[str]:
+        """All plugins as ``distribution:name``, also those that `without` leaves out."""
+        return [name for name, _ in self._manager.list_name_plugin()]
 
     @property
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
-        return [one.offer for one in self._offers if one.kind == OBSERVER]
-
-    def components(self) -> list[PluginEntry]:
-        """Return the entries of all components, by kind, and of prepare steps."""
-        found = []
-        for kind in (*KINDS, STEP):
-            found += self.offered(kind)
-        return found
-
-    @property
-    def prepare_steps(self) -> dict[str, list[str]]:
-        """Names of prepare steps, each with the classes that it may mean."""
-        found: dict[str, list[str]] = {name: [] for name in self.names(STEP)}
-        for one in self._offers:
-            if one.kind == STEP:
-                found[one.name].append(one.source)
-        return found
+        return [one.offer for one in self.entries if one.kind == OBSERVER]
 
     @property
     def stored_types(self) -> dict[str, StoredType]:
@@ -283,7 +265,7 @@ class Registry:
 
     def offered(self, kind: str) -> list[PluginEntry]:
         """Return all entries of a kind, by name and distribution."""
-        found = [one for one in self._offers if one.kind == kind]
+        found = [one for one in self.entries if one.kind == kind]
         return sorted(found, key=attrgetter("name", "distribution"))
 
     def lookup(self, kind: str, name: str) -> PluginEntry:
@@ -371,7 +353,7 @@ class Registry:
         names = self.names(kind)
         hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
         distribution = name.rpartition(":")[0]
-        loaded = {one.distribution for one in self._offers}
+        loaded = {one.distribution for one in self.entries}
         if distribution and distribution not in loaded:
             hint = f"; no plugin of {distribution} is loaded here"
         if self.broken:

@@ -17,9 +17,20 @@ from sklearn.base import clone
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.components import fills_gaps, start_problem
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
+from dbgsom_core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DbgsomError,
+    ScaleWarning,
+)
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
-from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
+from dbgsom_core.estimators.checkpoints import (
+    Checkpoints,
+    Facts,
+    GrowthFilm,
+    read_checkpoint,
+)
 from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.sizing import SizeTried
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
@@ -88,7 +99,9 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
 from dbgsom_core.training.parts import fit_metric
+from dbgsom_core.training.state import Checkpointer, TrainingState
 from dbgsom_core.training.targets import encode_classes
+from dbgsom_core.training.train import BY_CALLBACK
 
 log = private_logger("dbgsom")
 
@@ -627,6 +640,33 @@ class Checkpoint:
                 text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
                 warnings.warn(text, stacklevel=2)
         return models
+
+
+@dataclass(frozen=True)
+class Snapshot(Checkpoints):
+    """A finished checkpoint: a fit with it has the map of its epoch, without training.
+
+    Labels, novelty and all other attributes are computed for this map. The caller must give the
+    samples and parameters of the training: they are not checked.
+    """
+
+    stays: bool = True
+    history: Sequence[EpochRecord] = ()  # the epochs up to this one
+
+    def keep(self, epoch: EpochRecord) -> None:
+        """Write the map of an epoch; to be called in a callback."""
+        state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write({}, {(): state}, None)
+
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        stored = read_checkpoint(self.path)
+        if stored is None:
+            raise CheckpointError(f"there is no {self.path}")
+        state = stored.states[()]
+        if self.history:
+            state = replace(state, history=list(self.history))
+        return Checkpointer({(): state})
 
 
 def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:

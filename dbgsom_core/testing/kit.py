@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
@@ -406,7 +407,7 @@ def check_plugins(registry: Registry, distribution: str | None) -> Report:
             keys = ("name", "distribution", "error")
             report.broken.append({key: getattr(record, key) for key in keys})
     with stdout_to_stderr():  # of what components print
-        for offered in registry.components():
+        for offered in all_components(registry):
             if offered.distribution in wanted:
                 with TemporaryDirectory() as folder:
                     report.components.append(check_offer(offered, Path(folder)))
