@@ -40,6 +40,7 @@ from dbgsom_core.cli.show import (
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
+from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
@@ -141,10 +142,10 @@ def _run_file(
     from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
     if isinstance(loaded, Sweep):
-        enabled = registry.without(loaded.children[0].experiment.disabled)
+        enabled = without_plugins(registry, loaded.children[0].experiment.disabled)
         lines = forecast_sweep(loaded, enabled, how["jobs"])
     else:
-        lines, _ = forecast(loaded, registry.without(loaded.disabled))
+        lines, _ = forecast(loaded, without_plugins(registry, loaded.disabled))
     for name, text in lines:
         click.echo(f"{name:<9} {text}")
     click.echo("nothing was written")

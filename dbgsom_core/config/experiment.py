@@ -46,7 +46,7 @@ from dbgsom_core.config.sections import (
     with_references,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.experiments.offers import unknown_plugins
+from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
@@ -196,7 +196,7 @@ class Builders:
             with suppress(ValidationError):  # found again with the rest
                 disabled = tuple(checked(PluginSettings, section.without()).disable)
         if disabled not in self._known:
-            self._known[disabled] = Builder(self.registry.without(disabled))
+            self._known[disabled] = Builder(without_plugins(self.registry, disabled))
         return self._known[disabled]
 
 

@@ -9,7 +9,6 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -70,10 +69,6 @@ class PluginRecord:
     status: Literal["ok", "broken", "disabled"] = "ok"
     error: str = ""
     details: str = ""
-
-    def is_among(self, names: set[str]) -> bool:
-        """Return whether the plugin or its distribution is named."""
-        return self.name in names or self.distribution in names
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ class Registry:
             found.append((PluginRecord(point.name, home.name, home.version), point))
         for record, point in sorted(found, key=_built_ins_first):
             is_foreign = record.distribution != OWN_DISTRIBUTION
-            if (own_only and is_foreign) or record.is_among(off):
+            if (own_only and is_foreign) or off & {record.name, record.distribution}:
                 registry.records.append(replace(record, status="disabled"))
                 continue
             try:
@@ -178,24 +173,6 @@ class Registry:
                 record = replace(record, status="broken", error=cause, details=details)
             registry.records.append(record)
         return registry
-
-    def without(self, names: Iterable[str]) -> Registry:
-        """Return a registry that leaves out plugins by entry point or distribution.
-
-        Unlike ``discover(disabled=...)`` it does not prevent their import; their components and
-        observers are removed all the same.
-        """
-        off = set(names)
-        rest = copy(self)
-        rest.records, rest.entries = [], []
-        for record in self.records:
-            if record.is_among(off):
-                record = replace(record, status="disabled")
-            rest.records.append(record)
-        for entry in self.entries:
-            if off.isdisjoint((entry.plugin, entry.distribution)):
-                rest.entries.append(entry)
-        return rest
 
     def register(
         self, plugin: Any, name: str, distribution: str = "unregistered", version: str = "0"
@@ -243,7 +220,7 @@ class Registry:
 
     @property
     def registered(self) -> list[str]:
-        """All plugins as ``distribution:name``, also those that `without` leaves out."""
+        """All plugins as ``distribution:name``, also those left out by `without_plugins`."""
         return [name for name, _ in self._manager.list_name_plugin()]
 
     @property
