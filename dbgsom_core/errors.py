@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ from typing import Any
 # Packages whose frames are skipped to find the line of the user that a warning is about.
 _BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
 _TELLING = 4  # letters of a part of a word that say which one is meant
-_LONGEST, _MOST_LINES = 500, 100  # characters of a line of a message, and lines
 _STEERING = (
     "Cc",
     "Cf",
@@ -92,11 +90,6 @@ class ScaleWarning(UserWarning):
     """Columns of very different scale, of which the widest alone decide distances."""
 
 
-def level_of(category: type[Warning]) -> int:
-    """Return the level at which a warning is logged: that of a remark is ``logging.INFO``."""
-    return logging.INFO if issubclass(category, Remark) else logging.WARNING
-
-
 def as_text(told: object) -> str:
     """Return a text with control characters written out, as they could steer a terminal.
 
@@ -136,17 +129,6 @@ def _escaped_if_alike(name: str, word: str) -> str:
 
     same = name != word and seen(name) == seen(word)
     return name.encode("unicode_escape").decode() if same else name
-
-
-def cut_message(text: str) -> str:
-    """Return a message of at most 100 lines of at most 500 characters; the middle is left out."""
-    lines, half = text.split("\n"), _LONGEST // 2 - 2
-    shown = [
-        one if len(one) <= _LONGEST else f"{one[:half]} … {one[-half:]}"
-        for one in lines[:_MOST_LINES]
-    ]
-    more = len(lines) - len(shown)
-    return "\n".join([*shown, *([f"and {more} more"] if more else [])])
 
 
 def callers_level() -> int:

@@ -1,5 +1,5 @@
 """Measures of fitted maps, from Python."""
 
-from dbgsom_core.estimators.answers import MeasureTable, evaluate
+from dbgsom_core.experiments.measuring import MeasureTable, evaluate
 
 __all__ = ["MeasureTable", "evaluate"]

@@ -1,7 +1,7 @@
 """Save, load and use fitted models: one file, without pickle; nothing in it is run.
 
-The file of a run's model is the map's file with the columns of the run's tables, whose class is
-added to the allow-list here.
+The file of a run's model is the map's file with the run's scalers and the columns of its tables,
+whose classes are added to the allow-list here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
-from dbgsom_core.estimators.answers import Table, columns_of_answers, select_columns
 from dbgsom_core.estimators.archive import STORED_CLASSES
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
+from dbgsom_core.experiments.answer_columns import Table, columns_of_answers, select_columns
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import __version__
@@ -46,6 +46,10 @@ STORED_CLASSES["columns"] = StoredType(
         "annotations?": "tuple of text",
     },
     fits=_are_columns,
+)
+STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.scalers:RangeScaler", None)
+STORED_CLASSES["standardize_joint"] = StoredType(
+    "dbgsom_core.experiments.scalers:JointScaler", None
 )
 
 

@@ -17,7 +17,8 @@ from dbgsom_core.cli.console import (
     say,
     show_warnings,
 )
-from dbgsom_core.errors import DbgsomError, as_text, cut_message
+from dbgsom_core.errors import DbgsomError, as_text
+from dbgsom_core.experiments.messages import cut_message
 from dbgsom_core.runs.callbacks import Interrupted
 
 

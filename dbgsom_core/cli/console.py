@@ -16,8 +16,10 @@ from typing import Any
 
 import click
 
-from dbgsom_core.errors import DataError, PluginError, as_text, level_of
+from dbgsom_core.errors import DataError, PluginError, as_text
 from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.messages import level_of
+from dbgsom_core.experiments.offers import unknown_plugins
 from dbgsom_core.plugins.registry import Registry, disabled_plugins, get_registry
 from dbgsom_core.runs.folder import RunFiles, is_run
 from dbgsom_core.tables.safe_files import exists
@@ -194,7 +196,7 @@ def open_registry(*, warn: bool = False) -> Registry:
                 for record in registry.broken
             )
         )
-    for sentence in registry.unknown(disabled_plugins()) if warn else ():
+    for sentence in unknown_plugins(registry, disabled_plugins()) if warn else ():
         logging.getLogger("dbgsom").warning("%s", sentence)
     for record in registry.broken if warn else ():
         logging.getLogger("dbgsom").warning(

@@ -21,6 +21,7 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
@@ -60,7 +61,7 @@ def list_plugins(as_json: bool) -> int:
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     """Return facts of every component, which is imported for its docstring."""
-    offers = registry.components()
+    offers = all_components(registry)
     found = []
     for offered in offers:
         rivals = [
@@ -135,7 +136,7 @@ def show_component(name: str, as_json: bool) -> None:
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
     distribution, _, bare = name.rpartition(":")
-    offers = registry.components()
+    offers = all_components(registry)
     found = [
         offered
         for offered in offers

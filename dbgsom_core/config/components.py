@@ -36,19 +36,22 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.datasets import dataset_of_file
+from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.growth import start_shape
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
+    base_growth,
     component_problem,
     field_problem,
     grid_problem,
     is_suitable_measure,
     kernel_problem,
     measure_problem,
-    start_problem,
+    start_shape_error,
 )
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
@@ -212,7 +215,7 @@ class Builder:
 
     def _step(self, value: Any) -> Built:
         section = _named(STEP, value, None)
-        name, offers = section["name"], self.registry.prepare_steps
+        name, offers = section["name"], prepare_steps(self.registry)
         is_class = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
         where = [""] if is_class else offers.get(name, [])
         if len(where) > 1:
@@ -482,7 +485,7 @@ def _with_data(
     registry, metric, growth = builder.registry, parts.get("metric"), parts.get("growth")
     steps = [_name(value, None) for _, value in items_of(root.get("prepare"))]
     filled = any(
-        fills_gaps(one) for name in steps for one in (name, *registry.prepare_steps.get(name, ()))
+        fills_gaps(one) for name in steps for one in (name, *prepare_steps(registry).get(name, ()))
     )
     gaps = getattr(dataset, "missing", None) == "keep" and not filled
     if gaps and "missing" not in getattr(metric, "handles", ("missing",)):
@@ -509,3 +512,14 @@ def _with_data(
 
 def fills_gaps(step: str) -> bool:
     return step.endswith("Imputer")
+
+
+def start_problem(init: Any, growth: Any, n_features: int | None = None) -> str | None:
+    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
+    values = getattr(init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return None
+    given = (len(values), len(values[0]))
+    rows, columns = start_shape(base_growth(growth))
+    wanted = (rows * columns, n_features or given[1])
+    return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])

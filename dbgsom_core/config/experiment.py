@@ -47,6 +47,7 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -188,7 +189,7 @@ class Builders:
             with suppress(ValidationError):  # found again with the rest
                 disabled = tuple(checked(PluginSettings, section.without()).disable)
         if disabled not in self._known:
-            self._known[disabled] = Builder(self.registry.without(disabled))
+            self._known[disabled] = Builder(without_plugins(self.registry, disabled))
         return self._known[disabled]
 
 
@@ -299,7 +300,11 @@ def _experiment(
         stability=stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
-        notes=(*problems.notes, *builder.notes_on(root), *builder.registry.unknown(disabled)),
+        notes=(
+            *problems.notes,
+            *builder.notes_on(root),
+            *unknown_plugins(builder.registry, disabled),
+        ),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,

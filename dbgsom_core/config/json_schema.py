@@ -18,6 +18,7 @@ from dbgsom_core.config import schema as schema_models
 from dbgsom_core.config.components import BUILT_IN_STEPS
 from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
+from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, PluginEntry, Registry
 
@@ -99,7 +100,7 @@ class _Writer:
     def _kind(self, kind: str) -> str:
         defs = self.definitions
         if kind == STEP and kind not in defs:
-            names = [*BUILT_IN_STEPS, *self._registry.prepare_steps]
+            names = [*BUILT_IN_STEPS, *prepare_steps(self._registry)]
             name: list[JsonSchema] = [{"enum": names}, {"type": "string", "pattern": _ANY_CLASS}]
             properties = {"name": {"anyOf": name}}
             section = {"type": "object", "properties": properties, "required": ["name"]}

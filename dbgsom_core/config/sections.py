@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dbgsom_core.errors import ConfigError, cut_message
+from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.messages import cut_message
 from dbgsom_core.interfaces.component import parse
 from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
 

@@ -145,8 +145,6 @@ STORED_CLASSES = {
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
     ),
-    "range_scale": StoredType("dbgsom_core.estimators.samples:RangeScaler", None),
-    "standardize_joint": StoredType("dbgsom_core.estimators.samples:JointScaler", None),
 }
 
 

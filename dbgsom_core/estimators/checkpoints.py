@@ -12,9 +12,9 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,11 +42,9 @@ from dbgsom_core.training.state import (
     Checkpointer,
     FitTask,
     States,
-    TrainingState,
     read_state,
     write_state,
 )
-from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
@@ -174,33 +172,6 @@ class Checkpoints:
                     f"checkpoint {self.path} cannot be written ({error}); training goes on without",
                     stacklevel=callers_level(),
                 )
-
-
-@dataclass(frozen=True)
-class Snapshot(Checkpoints):
-    """A finished checkpoint: a fit with it has the map of its epoch, without training.
-
-    Labels, novelty and all other attributes are computed for this map. The caller must give the
-    samples and parameters of the training: they are not checked.
-    """
-
-    stays: bool = True
-    history: Sequence[EpochRecord] = ()  # the epochs up to this one
-
-    def keep(self, epoch: EpochRecord) -> None:
-        """Write the map of an epoch; to be called in a callback."""
-        state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._write({}, {(): state}, None)
-
-    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        stored = read_checkpoint(self.path)
-        if stored is None:
-            raise CheckpointError(f"there is no {self.path}")
-        state = stored.states[()]
-        if self.history:
-            state = replace(state, history=list(self.history))
-        return Checkpointer({(): state})
 
 
 # ------------------------------------------------------------------------ identity of a fit

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -86,8 +85,10 @@ def build(kind: str, spec: Any, where: str = "") -> Any:
     """Build one component; messages name it by ``where``; raises as `build_param`."""
     if isinstance(spec, Mapping) and kind in _UNNAMED:
         spec = {"name": _UNNAMED[kind], **spec}
-    with _validation_errors(where or kind, lambda: component_class(kind, spec), spec):
+    try:
         return get_registry().build(kind, spec)
+    except ValidationError as error:
+        raise _in_words(error, component_class(kind, spec), spec, where or kind) from None
 
 
 def engine_for(engine: Any, X: Any) -> Any:
@@ -172,20 +173,14 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     else:
         chosen_later = False
         values["base"] = _fill(growth.base, field, value)
-    with _validation_errors("growth", lambda: strategy, values):
+    try:
         filled = strategy.model_validate(values)
+    except ValidationError as error:
+        raise _in_words(error, strategy, values, "growth") from None
     return growth if chosen_later else filled
 
 
-@contextmanager
-def _validation_errors(
-    where: str, component: Callable[[], type[Any] | None], spec: Any
-) -> Iterator[None]:
+def _in_words(error: ValidationError, cls: Any, spec: Any, where: str) -> ValueError:
     # Errors of pydantic as sentences that name fields by ``where``.
-    try:
-        yield
-    except ValidationError as error:
-        cls = component()
-        given = given_fields(spec) if isinstance(spec, Component) else spec
-        assert cls is not None  # otherwise there was nothing to validate
-        raise ValueError("; ".join(format_errors(error, cls, given, where))) from None
+    given = given_fields(spec) if isinstance(spec, Component) else spec
+    return ValueError("; ".join(format_errors(error, cls, given, where)))

@@ -171,18 +171,7 @@ def as_row(x: Any) -> Any:
     return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
 
 
-def nearest_rows(
-    estimator: Any, x: Any, X: Any, count: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
-    sample = estimator._samples(x)
-    point = sample.completed(estimator._tree.weights) if sample.incomplete else _dense(sample)
-    distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
-    rows = np.argsort(distances, kind="stable")[:count]
-    return rows, np.asarray(distances[rows], dtype=np.float64)
-
-
-def _dense(samples: Any) -> NDArray[Any]:
+def first_dense(samples: Any) -> NDArray[Any]:
     """Return the first of the prepared samples, (D,)."""
     row = samples.X[0]
     return np.ravel(row.toarray() if hasattr(row, "toarray") else row)
@@ -196,7 +185,7 @@ def _differences(
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None,
 ) -> Iterator[Difference]:
     """Yield the differences of a sample and a leaf's prototype, the largest first."""
-    pair = np.array([_dense(samples), estimator._tree.weights[leaf]], dtype=np.float64)
+    pair = np.array([first_dense(samples), estimator._tree.weights[leaf]], dtype=np.float64)
     difference, deviations = pair[0] - pair[1], estimator._deviations
     # Any difference in a feature that was constant in training is infinitely many deviations.
     differs = abs(difference) > _ROUNDING * abs(pair).max(axis=0)

@@ -437,15 +437,22 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         matplotlib Axes
         """
-        options: dict[str, Any] = {"color": color, "pointsize": pointsize}
-        options |= {"layout": layout, "palette": palette}
+        draw = functools.partial(
+            SomDisplay.from_estimator,
+            self,
+            kind="dots",
+            color=color,
+            pointsize=pointsize,
+            layout=layout,
+            palette=palette,
+        )
         if ax is not None:
-            return SomDisplay.from_estimator(self, kind="dots", ax=ax, **options).ax_
+            return draw(ax=ax).ax_
         import matplotlib.pyplot as plt  # so that a notebook shows the figure
 
         figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
         try:
-            return SomDisplay.from_estimator(self, kind="dots", ax=ax, **options).ax_
+            return draw(ax=ax).ax_
         except BaseException:
             plt.close(figure)
             raise

@@ -268,10 +268,13 @@ class GrowingMap(FittedMap, BaseEstimator):
         trained = rows.where(kept)
         if continues or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            self._check_continues(parts, rows.X)
+            trained_metric, n_features = self._metric.metric, rows.X.shape[1]
+            check_continues(start, n_features, trained_metric, parts, self.grid)
         else:
             start = None
-            parts = self._choose_size(parts, trained)
+            self.sizes_tried_ = SizesTried()
+            if self._sizes_itself:
+                self.sizes_tried_, parts = choose_size(self, parts, trained)
             self._metric = fit_metric(parts.metric, trained.X, trained.weights)
         task = self._task(parts, trained, start, rows.observed(validation), continues)
         self._check_memory(task.samples)
@@ -320,22 +323,6 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     def _over(self, parts: Parts, rows: Rows) -> Samples:
         return parts.over(rows.X, self._metric.calls, rows.weights)
-
-    def _check_continues(self, parts: Parts, X: Any) -> None:
-        columns = self.som_map_.prototypes.shape[1]
-        if columns != X.shape[1]:
-            raise ValueError(
-                f"warm_start continues a map of {columns} features, and X has {X.shape[1]}; "
-                "fit a new estimator, or set warm_start=False"
-            )
-        check_continues(self.som_map_, self._metric.metric, parts, self.grid)
-
-    def _choose_size(self, parts: Parts, rows: Rows) -> Parts:
-        """Return the components with the spreading factor that ``"auto"`` chooses."""
-        self.sizes_tried_ = SizesTried()
-        if self._sizes_itself:
-            self.sizes_tried_, parts = choose_size(self, parts, rows)
-        return parts
 
     def _task(
         self, parts: Parts, rows: Rows, start: Any, validation: Rows | None, continues: bool

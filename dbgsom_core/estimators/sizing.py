@@ -122,17 +122,6 @@ def _held_out_fifth(rows: Rows) -> Flags | None:
     return held
 
 
-def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
-    """Return a sentence on the sizes tried and chosen, or none."""
-    if not tried:
-        return ()
-    sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
-    return (
-        f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
-        f"loss on held-out samples ({sizes})",
-    )
-
-
 def _losses(estimator: Any, X: Any, target: Any) -> Floats:
     """Return the loss of each sample, (n,); of any value where its target is unknown."""
     if estimator._kind == "vq":

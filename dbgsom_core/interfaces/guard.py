@@ -160,11 +160,16 @@ def error_names(component: Any, method: str = "") -> Iterator[None]:
         raise
     except RAISED as error:
         # The line that raised, or that on which the method begins.
-        lines = [] if isinstance(error, UnfitError) else _lines(component, error)
-        code = getattr(inspect.unwrap(getattr(type(component), method, who)), "__code__", None)
-        if not lines and code is not None and code is not who.__code__:
+        lines = []
+        code = getattr(inspect.unwrap(getattr(type(component), method, object)), "__code__", None)
+        if code is not None:
             lines = [(code.co_filename, code.co_firstlineno)]
-        place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+        if not isinstance(error, UnfitError):
+            lines += _lines(component, error)
+        place = ""
+        if lines:
+            file, line = lines[-1]
+            place = f" ({Path(file).name}:{line})"
         raise ComponentError(f"{who(component)}{place}: {error_line(error, method)}") from error
 
 

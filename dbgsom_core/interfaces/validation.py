@@ -116,10 +116,9 @@ def numbers(
 
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return distances of this shape: finite and, but for rounding, not negative."""
-    array = numbers(answer, shape, "float distances", kinds="f")
-    if array.size and array.min() < 0:
-        numbers(array, shape, "distances", least=-_ROUNDING * max(1.0, float(array.max())))
-    return array
+    array = shaped(answer, shape, "float distances", "f")
+    scale = max(1.0, float(array.max(initial=0.0)))
+    return numbers(array, shape, "distances", -_ROUNDING * scale)
 
 
 def shares(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -170,8 +169,9 @@ def _prepared(metric: Any, answer: Any, X: Any, *state: Any) -> Any:
 
 
 def _centred(metric: Any, answer: Any, means: NDArray[Any]) -> NDArray[Any]:
-    gaps = np.isnan(means).any()  # of features that no sample has
-    return (shaped if gaps else numbers)(answer, means.shape, "prototypes")
+    if np.isnan(means).any():  # of features that no sample has
+        return shaped(answer, means.shape, "prototypes")
+    return numbers(answer, means.shape, "prototypes")
 
 
 def _formed(metric: Any, answer: Any, *given: Any) -> NDArray[Any]:
@@ -216,27 +216,26 @@ def check_promises(metric: Any, X: NDArray[Any]) -> None:
         expected["geometry is 'euclidean'"] = np.sqrt(squares.sum(axis=2))
     rounding = 1e-6 * (1.0 + found.max(initial=0.0))  # a float32 metric is no other
     for promise, true in expected.items():
-        off = np.abs(found - true)
-        if off.max(initial=0.0) > rounding:
-            worst = off.argmax()
-            raise UnfitError(
-                f"returned the distance {found.flat[worst]:g} between two samples; expected "
-                f"{true.ravel()[worst]:g}, as its {promise}"
-            )
+        for wrong, right in zip(found.flat, true.flat, strict=True):
+            if abs(wrong - right) > rounding:
+                raise UnfitError(
+                    f"returned the distance {wrong:g} between two samples; expected {right:g}, "
+                    f"as its {promise}"
+                )
 
 
 def _between(metric: Any, X: NDArray[Any], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances (m, K), as the level that the engine calls gives them."""
     if metric.level == "pairwise":
         return np.asarray(metric.pairwise(X, others), np.float64)
-    found = np.zeros((len(X), len(others)))
-    params = np.asarray(metric.scalar_params(), np.float64)
-    for row, column in np.ndindex(found.shape):
-        x, other = X[row], others[column]
+    found = np.empty((len(X), len(others)))
+    for column, other in enumerate(others):
         if metric.level == "assign":
-            found[row, column] = metric.assign(x[None], other[None])[1][0]
-        else:  # uncompiled, as its loop over pairs may never be compiled
-            found[row, column] = metric.scalar.py_func(x.astype(np.float64), other, params)
+            found[:, column] = metric.assign(X, other[None])[1]
+            continue
+        params = np.asarray(metric.scalar_params(), np.float64)
+        # Uncompiled, as its loop over pairs may never be compiled.
+        found[:, column] = [metric.scalar.py_func(x, other, params) for x in others]
     return found
 
 
@@ -405,9 +404,9 @@ CHECKS.update(
     grid={"lattice": _lattice, "in_rows": _lattice},
     schedule={"width": _width},
     stopping={
-        "stop": returns(bool, np.bool_),
+        "stop": _flag,
         "watch": _number,
-        "is_best": returns(bool, np.bool_),
+        "is_best": _flag,
     },
     labeller={
         "label": _labels,

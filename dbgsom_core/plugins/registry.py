@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from operator import attrgetter
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -98,10 +99,8 @@ class PluginEntry:
 
     def means(self, cls: type[Component]) -> bool:
         """Return whether this is the class ``cls``, which is imported already."""
-        if not isinstance(self.offer, str):
-            return self.offer is cls
-        module, _, name = self.offer.partition(":")
-        return getattr(sys.modules.get(module), name, None) is cls
+        module, _, name = self.source.partition(":")
+        return self.offer is cls or getattr(sys.modules.get(module), name, None) is cls
 
     def load(self) -> type[Component]:
         """Return the class, imported; raise `PluginError` with the cause where it is none."""
@@ -135,65 +134,45 @@ class Registry:
 
     Broken plugins are kept as records and never raise here; a component that cannot be loaded
     raises when it is looked up by name.
+
+    Attributes
+    ----------
+    records : list of PluginRecord
+        What became of each entry point.
+    entries : list of PluginEntry
+        What plugins offer, in the order in which they were loaded.
     """
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self._offers: list[PluginEntry] = []
+        self.entries: list[PluginEntry] = []
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
         """Load every entry point but the disabled ones, named by themselves or distributions."""
-        registry, off = cls(), set(disabled)
-        for point, distribution, version in installed_points():
-            record = PluginRecord(point.name, distribution, version)
-            is_foreign = own_only and distribution != OWN_DISTRIBUTION
-            if is_foreign or off & {point.name, distribution}:
-                record = replace(record, status="disabled")
-            else:
-                record = registry._load(point, record)
+        registry = cls()
+        off = set(disabled)
+        found = []
+        for point in entry_points(group=GROUP):
+            home: Any = point.dist
+            found.append((PluginRecord(point.name, home.name, home.version), point))
+        for record, point in sorted(found, key=_built_ins_first):
+            is_foreign = record.distribution != OWN_DISTRIBUTION
+            if (own_only and is_foreign) or off & {record.name, record.distribution}:
+                registry.records.append(replace(record, status="disabled"))
+                continue
+            try:
+                with stdout_to_stderr():
+                    plugin = point.load()
+                    registry.register(plugin, record.name, record.distribution, record.version)
+            except RAISED as error:
+                cause = str(error) if isinstance(error, PluginError) else error_line(error)
+                details = traceback.format_exc()
+                record = replace(record, status="broken", error=cause, details=details)
             registry.records.append(record)
         return registry
-
-    def _load(self, point: EntryPoint, record: PluginRecord) -> PluginRecord:
-        try:
-            with stdout_to_stderr():
-                plugin = point.load()
-                self.register(plugin, record.name, record.distribution, record.version)
-        except RAISED as error:
-            cause = str(error) if isinstance(error, PluginError) else error_line(error)
-            details = traceback.format_exc()
-            return replace(record, status="broken", error=cause, details=details)
-        return record
-
-    def unknown(self, names: Iterable[str]) -> list[str]:
-        """Return a sentence for each name of a plugin to disable that no plugin has."""
-        known = {name for one in self.records for name in (one.name, one.distribution)}
-        for registered, _ in self._manager.list_name_plugin():  # also without an entry point
-            known.update(registered.split(":"))
-        return [
-            f"no plugin is called '{name}', so none was disabled{did_you_mean(name, known)}"
-            for name in names
-            if name not in known
-        ]
-
-    def without(self, names: Iterable[str]) -> Registry:
-        """Return a registry that leaves out plugins by entry point or distribution.
-
-        Unlike ``discover(disabled=...)`` it does not prevent their import; their components and
-        observers are removed all the same.
-        """
-        off = set(names)
-        rest = Registry()
-        rest.records = [
-            replace(one, status="disabled") if off & {one.name, one.distribution} else one
-            for one in self.records
-        ]
-        rest._offers = [one for one in self._offers if not off & {one.plugin, one.distribution}]
-        rest._manager = self._manager
-        return rest
 
     def register(
         self, plugin: Any, name: str, distribution: str = "unregistered", version: str = "0"
@@ -220,57 +199,39 @@ class Registry:
         except (ValueError, pluggy.PluginValidationError) as error:
             reason = str(error).strip().splitlines()[-1]  # the lines before say where the hook is
             raise PluginError(f"{name} cannot be registered: {reason}") from error
+        taken = {(one.distribution, one.kind, one.name) for one in self.entries}
+        offers = []
         try:
-            offers = list(self._entries(plugin, name, distribution, version))
+            hooks = _hooks_of(plugin, self._manager)
+            for kind, hook in _OFFER_HOOKS.items():
+                if hook not in hooks:
+                    continue
+                for key, offer in _offers_of(plugin, kind, hook, distribution).items():
+                    if (distribution, kind, key) in taken:
+                        twice = f"{kind} '{key}' is offered twice by {distribution}; rename one"
+                        raise PluginError(twice)
+                    offers.append(PluginEntry(kind, key, offer, distribution, version, name))
         except RAISED:
             self._manager.unregister(plugin)  # a plugin is there as a whole or not at all
             raise
-        self._offers += offers
-
-    def _entries(
-        self, plugin: Any, name: str, distribution: str, version: str
-    ) -> Iterator[PluginEntry]:
-        """Yield what a plugin offers; raise `PluginError` where one of its hooks is wrong."""
-        hooks = _hooks_of(plugin, self._manager)
-        for kind, hook in _OFFER_HOOKS.items():
-            known = {one.name for one in self._of_kind(kind) if one.distribution == distribution}
-            for key, offer in _offers_of(plugin, kind, hook, distribution) if hook in hooks else ():
-                if key in known:
-                    raise PluginError(
-                        f"{kind} '{key}' is offered twice by {distribution}; rename one"
-                    )
-                yield PluginEntry(kind, key, offer, distribution, version, name)
         if not hooks.isdisjoint(LIFECYCLE_HOOKS):
-            yield PluginEntry(OBSERVER, name, plugin, distribution, version, name)
+            offers.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
+        self.entries += offers
 
-    def _of_kind(self, kind: str) -> list[PluginEntry]:
-        return [one for one in self._offers if one.kind == kind]
+    @property
+    def registered(self) -> list[str]:
+        """All plugins as ``distribution:name``, also those left out by `without_plugins`."""
+        return [name for name, _ in self._manager.list_name_plugin()]
 
     @property
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
-        return [one.offer for one in self._of_kind(OBSERVER)]
-
-    @property
-    def steps(self) -> list[PluginEntry]:
-        """Prepare steps, whose classes are no components."""
-        return self._of_kind(STEP)
-
-    def components(self) -> list[PluginEntry]:
-        """Return the entries of all components, by kind, and of prepare steps."""
-        found = [one for kind in KINDS for one in self.offered(kind)]
-        return [*found, *self.offered(STEP)]
-
-    @property
-    def prepare_steps(self) -> dict[str, list[str]]:
-        """Names of prepare steps, each with the classes that it may mean."""
-        names = sorted({one.name for one in self.steps})
-        return {name: [one.source for one in self.steps if one.name == name] for name in names}
+        return [one.offer for one in self.entries if one.kind == OBSERVER]
 
     @property
     def stored_types(self) -> dict[str, StoredType]:
         """The transformers that plugins list for model files, as ``distribution:name``."""
-        return {one.full_name: one.offer for one in self._of_kind(TRANSFORMER)}
+        return {one.full_name: one.offer for one in self.offered(TRANSFORMER)}
 
     @property
     def broken(self) -> list[PluginRecord]:
@@ -281,7 +242,8 @@ class Registry:
 
     def offered(self, kind: str) -> list[PluginEntry]:
         """Return all entries of a kind, by name and distribution."""
-        return sorted(self._of_kind(kind), key=lambda one: (one.name, one.distribution))
+        found = [one for one in self.entries if one.kind == kind]
+        return sorted(found, key=attrgetter("name", "distribution"))
 
     def lookup(self, kind: str, name: str) -> PluginEntry:
         """Return the entry that a bare name or ``distribution:name`` means.
@@ -290,21 +252,20 @@ class Registry:
         `PluginError` where two third parties do.
         """
         distribution, _, bare = name.rpartition(":")
-        candidates = [
-            one
-            for one in self._of_kind(kind)
-            if one.name == bare and distribution in ("", one.distribution)
-        ]
-        if not candidates:
+        found = {}
+        for one in self.offered(kind):
+            if one.name == bare and distribution in ("", one.distribution):
+                found[one.distribution] = one
+        if not found:
             raise UnknownNameError(self._unknown_message(kind, name))
-        own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
-        if len(candidates) > 1 and not own:
+        if OWN_DISTRIBUTION in found:
+            return found[OWN_DISTRIBUTION]
+        if len(found) > 1:
+            written = " or ".join(f"'{one.full_name}'" for one in found.values())
             raise PluginError(
-                f"{kind} '{bare}' is offered by "
-                f"{' and '.join(one.distribution for one in candidates)}; write "
-                + " or ".join(f"'{one.full_name}'" for one in candidates)
+                f"{kind} '{bare}' is offered by {' and '.join(found)}; write {written}"
             )
-        return (own or candidates)[0]
+        return found.popitem()[1]
 
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
@@ -328,12 +289,12 @@ class Registry:
                     return parse(cls, params)
                 raise error from None
         if not isinstance(spec, Component):
-            given = dict(spec) if isinstance(spec, Mapping) else spec
             raise ValueError(
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
-                f"got {given!r}"
+                f"got {spec!r}"
             )
-        if problem := problem_of(kind, type(spec)):
+        problem = problem_of(kind, type(spec))
+        if problem:
             raise ValueError(f"{type(spec).__name__} is no {kind}: it {problem}")
         return type(spec).model_validate(given_fields(spec))
 
@@ -350,41 +311,32 @@ class Registry:
 
     def offer_of(self, kind: str, cls: type[Component]) -> PluginEntry | None:
         """Return the entry of a class, or None where no plugin offers it."""
-        return next((one for one in self.offered(kind) if one.means(cls)), None)
+        for one in self.offered(kind):
+            if one.means(cls):
+                return one
+        return None
 
     def identify(self, kind: str, component: Component) -> PluginEntry:
         """Return the entry of a component's class; `PluginError` where there is none."""
         offered = self.offer_of(kind, type(component))
         if offered is None:
             raise PluginError(
-                f"no installed plugin offers {self.name_of(kind, component)} as "
-                f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, so it cannot be written down by "
-                f"name; offer it through the entry-point group '{GROUP}'"
+                f"no installed plugin offers the {kind} {self.name_of(kind, component)}, so it "
+                f"cannot be written down by name; offer it through the entry-point group '{GROUP}'"
             )
         return offered
 
     def _unknown_message(self, kind: str, name: str) -> str:
-        names, distribution = self.names(kind), name.rpartition(":")[0]
-        loaded = {one.distribution for one in self.records if one.status == "ok"}
-        hint = did_you_mean(name, names)
+        names = self.names(kind)
+        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
+        distribution = name.rpartition(":")[0]
+        loaded = {one.distribution for one in self.entries}
         if distribution and distribution not in loaded:
             hint = f"; no plugin of {distribution} is loaded here"
-        elif not hint:
-            hint = f"; known: {', '.join(names)}"
-        broken = ", ".join(sorted({record.distribution for record in self.broken}))
-        suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
-        return f"unknown {kind} '{name}'{hint}{suspects}"
-
-
-def installed_points() -> list[tuple[EntryPoint, str, str]]:
-    """Return the entry points of all plugins with distribution and version, built-ins first."""
-    found = []
-    for point in entry_points(group=GROUP):
-        if point.dist is None:
-            found.append((point, "unknown", "0"))
-        else:
-            found.append((point, point.dist.name, point.dist.version))
-    return sorted(found, key=lambda one: (one[1] != OWN_DISTRIBUTION, one[1], one[0].name))
+        if self.broken:
+            broken = ", ".join(sorted({record.distribution for record in self.broken}))
+            hint += f" (these plugins could not be loaded: {broken})"
+        return f"unknown {kind} '{name}'{hint}"
 
 
 def disabled_plugins() -> list[str]:
@@ -393,18 +345,22 @@ def disabled_plugins() -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def only_own_plugins() -> bool:
-    """Return whether ``DBGSOM_NO_PLUGINS`` disables all third parties."""
-    return os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0")
-
-
 @lru_cache(maxsize=1)
 def get_registry() -> Registry:
-    """Return the registry of this process, made on first use."""
-    return Registry.discover(disabled_plugins(), own_only=only_own_plugins())
+    """Return the registry of this process, made on first use.
+
+    ``DBGSOM_NO_PLUGINS`` disables all third parties.
+    """
+    own_only = os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0")
+    return Registry.discover(disabled_plugins(), own_only)
 
 
 # -------------------------------------------------------------------- checks of a single plugin
+
+
+def _built_ins_first(found: tuple[PluginRecord, Any]) -> tuple[bool, str, str]:
+    record = found[0]
+    return record.distribution != OWN_DISTRIBUTION, record.distribution, record.name
 
 
 def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> set[str]:
@@ -418,19 +374,21 @@ def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> set[str]:
     return hooks
 
 
-def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Iterator[tuple[str, Any]]:
+def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Mapping[str, Any]:
+    """Return what a plugin offers of a kind, by name, checked."""
     types: Any = str
     what = "'module:Class'"
     if kind in KINDS:
-        types, what = (str, type), "classes or 'module:Class'"
+        types = (str, type)
+        what = "classes or 'module:Class'"
     elif kind == TRANSFORMER:
-        types, what = StoredType, "StoredType"
+        types = StoredType
+        what = "StoredType"
     who = f"{hook} of {distribution}"
     offers = getattr(plugin, hook)()
     if not isinstance(offers, Mapping):
-        raise PluginError(
-            f"{who} must return a mapping of names to {what}, not {type(offers).__name__}"
-        )
+        got = type(offers).__name__
+        raise PluginError(f"{who} must return a mapping of names to {what}, not {got}")
     for name, offer in offers.items():
         if not isinstance(name, str) or ":" in name or not name.strip():
             raise PluginError(
@@ -439,4 +397,4 @@ def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Iterator
         is_half = isinstance(offer, str) and not all(offer.partition(":"))
         if is_half or not isinstance(offer, types):
             raise PluginError(f"{who} must map names to {what}, not {name!r} to {offer!r}")
-        yield name, offer
+    return offers

@@ -34,6 +34,7 @@ from dbgsom_core.config.load import merged
 from dbgsom_core.config.sections import Problems, plain
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
+from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -213,7 +214,7 @@ def execute(
 ) -> Any:
     """Run an experiment, or a sweep as `run_sweep` does; or resume a ``stored`` run of it."""
     first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
-    registry = registry.without(first.disabled)
+    registry = without_plugins(registry, first.disabled)
     with session(first, registry, extra) as callbacks:
         if isinstance(loaded, Sweep):
             from dbgsom_core.runs.sweep import run_sweep

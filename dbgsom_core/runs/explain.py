@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.explanations import Explanation, nearest_rows
+from dbgsom_core.estimators.explanations import Explanation, first_dense
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.figures import Html, MapView
@@ -77,7 +77,7 @@ def explain_row(
     like: list[dict[str, Any]] = []
     if data is not None and is_same:
         one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
-        rows, distances = nearest_rows(model.estimator, one, X, nearest)
+        rows, distances = _nearest_rows(model.estimator, one, X, nearest)
         known = {**(data.ids or {}), **data.annotations}
         for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
             own = {name: values[place] for name, values in known.items()}
@@ -85,6 +85,17 @@ def explain_row(
             like.append({"row": place, "ids": own, "target": y, "distance": distance})
     target = (model.columns and model.columns.target) or "target"
     return RowExplanation(explanation, like, notes, target, ids)
+
+
+def _nearest_rows(
+    estimator: Any, x: Any, X: Any, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
+    sample = estimator._samples(x)
+    point = sample.completed(estimator._tree.weights) if sample.incomplete else first_dense(sample)
+    distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
+    rows = np.argsort(distances, kind="stable")[:count]
+    return rows, np.asarray(distances[rows], dtype=np.float64)
 
 
 def explore(

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
-from dbgsom_core.estimators.answers import column_names, columns_of_answers, select_columns
+from dbgsom_core.experiments.answer_columns import (
+    column_names,
+    columns_of_answers,
+    select_columns,
+)
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.guard import guarded

@@ -16,18 +16,29 @@ from typing import Any, ClassVar
 from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.components import fills_gaps
+from dbgsom_core.config.components import fills_gaps, start_problem
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
-from dbgsom_core.estimators.answers import default_measures, value_of
+from dbgsom_core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DbgsomError,
+    ScaleWarning,
+)
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
-from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
+from dbgsom_core.estimators.checkpoints import (
+    Checkpoints,
+    Facts,
+    GrowthFilm,
+    read_checkpoint,
+)
 from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.sizing import describe_sizes
+from dbgsom_core.estimators.sizing import SizeTried
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.measuring import default_measures, value_of
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -86,8 +97,10 @@ from dbgsom_core.runs.results import (
     warnings_as_notes,
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
-from dbgsom_core.training.parts import fit_metric, start_problem
+from dbgsom_core.training.parts import fit_metric
+from dbgsom_core.training.state import Checkpointer, TrainingState
 from dbgsom_core.training.targets import encode_classes
+from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
@@ -614,3 +627,41 @@ class Checkpoint:
                 text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
                 warnings.warn(text, stacklevel=2)
         return models
+
+
+@dataclass(frozen=True)
+class Snapshot(Checkpoints):
+    """A finished checkpoint: a fit with it has the map of its epoch, without training.
+
+    Labels, novelty and all other attributes are computed for this map. The caller must give the
+    samples and parameters of the training: they are not checked.
+    """
+
+    stays: bool = True
+    history: Sequence[EpochRecord] = ()  # the epochs up to this one
+
+    def keep(self, epoch: EpochRecord) -> None:
+        """Write the map of an epoch; to be called in a callback."""
+        state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write({}, {(): state}, None)
+
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        stored = read_checkpoint(self.path)
+        if stored is None:
+            raise CheckpointError(f"there is no {self.path}")
+        state = stored.states[()]
+        if self.history:
+            state = replace(state, history=list(self.history))
+        return Checkpointer({(): state})
+
+
+def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
+    """Return a sentence on the sizes tried and chosen, or none."""
+    if not tried:
+        return ()
+    sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
+    return (
+        f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
+        f"loss on held-out samples ({sizes})",
+    )

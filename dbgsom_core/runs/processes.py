@@ -29,6 +29,7 @@ from dbgsom_core.engine.runtime import MOST_THREADS, available_threads, compile_
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.registry import get_registry
@@ -287,7 +288,7 @@ class _Worker:
                 f"its components cannot be read in another process ({error}): sweep with -j 1"
             ) from None
         experiment = task.experiment
-        registry = get_registry().without(experiment.disabled)
+        registry = without_plugins(get_registry(), experiment.disabled)
         if self._callbacks is None:  # trackers do not vary within a sweep
             self._callbacks = make_callbacks(experiment.tracking, registry, [self])
         with compile_clock(lambda text: self.send("say", text=text)):

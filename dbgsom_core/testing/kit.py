@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
+from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
@@ -186,7 +187,9 @@ def checks_for(
     kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
     if name is None and kind == STEP:
         source = f"{type(component).__module__}:{type(component).__qualname__}"
-        name = next((step.name for step in get_registry().steps if step.source == source), None)
+        name = next(
+            (step.name for step in get_registry().offered(STEP) if step.source == source), None
+        )
     elif name is None:
         offered = get_registry().offer_of(kind, type(component))
         name = None if offered is None else offered.name
@@ -404,7 +407,7 @@ def check_plugins(registry: Registry, distribution: str | None) -> Report:
             keys = ("name", "distribution", "error")
             report.broken.append({key: getattr(record, key) for key in keys})
     with stdout_to_stderr():  # of what components print
-        for offered in registry.components():
+        for offered in all_components(registry):
             if offered.distribution in wanted:
                 with TemporaryDirectory() as folder:
                     report.components.append(check_offer(offered, Path(folder)))

@@ -294,9 +294,14 @@ def horizontal_parts(parts: Parts) -> Parts:
     return parts if base is None else replace(parts, growth=base)
 
 
-def check_continues(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
-    """Raise ValueError where training of a map cannot continue with these parts."""
-    trained, n_features = som_map.grid, som_map.prototypes.shape[1]
+def check_continues(som_map: SomMap, n_features: int, metric: Any, parts: Parts, grid: Any) -> None:
+    """Raise ValueError where training of a map cannot continue with such samples and parts."""
+    trained, columns = som_map.grid, som_map.prototypes.shape[1]
+    if columns != n_features:
+        raise ValueError(
+            f"warm_start continues a map of {columns} features, and X has {n_features}; "
+            "fit a new estimator, or set warm_start=False"
+        )
     if trained.flat != start_grid(horizontal_parts(parts).growing, parts.grid, n_features).flat:
         raise ValueError(
             f"the map was trained on a {trained.name} grid and cannot go on with "

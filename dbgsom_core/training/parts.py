@@ -11,7 +11,7 @@ from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.engine import EngineComponent
-from dbgsom_core.interfaces.growth import GrowthComponent, start_grid, start_shape
+from dbgsom_core.interfaces.growth import GrowthComponent, start_grid
 from dbgsom_core.interfaces.guard import MetricWithState, check_promises, guarded
 from dbgsom_core.interfaces.initialisations import GridComponent
 from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
@@ -72,14 +72,14 @@ class Parts:
     @property
     def spreading_factor(self) -> float | None:
         """The spreading factor of growth; None where the strategy has none."""
-        factor = _base_growth(self.growth).spreading_factor
+        factor = base_growth(self.growth).spreading_factor
         return None if factor is None else float(factor)
 
 
-def _base_growth(growth: GrowthComponent) -> GrowthComponent:
+def base_growth(growth: GrowthComponent) -> GrowthComponent:
     """Return the innermost strategy, which grows a single map, as the core calls it."""
     growing: GrowthComponent = guarded(growth)
-    return growing if growing.base is None else _base_growth(growing.base)
+    return growing if growing.base is None else base_growth(growing.base)
 
 
 # ------------------------------------------------------------------------- the fitted metric
@@ -178,7 +178,7 @@ def measure_problem(rule: Any, estimator: str) -> str | None:
 
 def grid_problem(growth: Any, grid: Any) -> str | None:
     """Return why a growth strategy cannot use a grid component, or None."""
-    growing = _base_growth(growth)
+    growing = base_growth(growth)
     try:
         start_grid(growing, grid)
     except ComponentError:
@@ -212,17 +212,6 @@ def field_problem(growth: Any, field: str, value: Any) -> str | None:
     if field in given and given[field] != value:
         return f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
     return None
-
-
-def start_problem(init: Any, growth: Any, n_features: int | None = None) -> str | None:
-    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
-    values = getattr(init, "values", None)
-    if not values or not isinstance(values[0], tuple):
-        return None
-    given = (len(values), len(values[0]))
-    rows, columns = start_shape(_base_growth(growth))
-    wanted = (rows * columns, n_features or given[1])
-    return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
 
 def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from dbgsom_core import SomVQ
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.estimators.answers import MeasureFacts
+from dbgsom_core.experiments.measuring import MeasureFacts
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.datasets.table_files import Csv
 

@@ -138,7 +138,7 @@ def test_third_parties_are_included(registry):
     fresh = Registry()
     fresh.register(next(iter(registry._manager.get_plugins())), "fakes", "fakes", "1")
     # But for a fake that cannot be imported.
-    fresh._offers = [one for one in fresh._offers if one.name != "lost"]
+    fresh.entries = [one for one in fresh.entries if one.name != "lost"]
     schema = experiment_schema(fresh)
     assert "power" in json.dumps(schema["$defs"]["metric"])
     assert schema["$defs"]["growth.nested.Gauss"]["properties"]["start"]

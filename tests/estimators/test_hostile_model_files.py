@@ -56,7 +56,7 @@ HOSTILE = {
     "a function": obj("sklearn.preprocessing:FunctionTransformer", func="os:system"),
     "something that scikit-learn imports": obj("sklearn.utils._joblib:parallel_backend"),
     "a tag that nobody knows": {"$state": SCALER, "state": {}},
-    "ours by its module": obj("dbgsom_core.estimators.samples:RangeScaler"),
+    "ours by its module": obj("dbgsom_core.experiments.scalers:RangeScaler"),
 }
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, describe_sizes
+from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried
+from dbgsom_core.runs.pipeline import describe_sizes
 
 FEW = {"epochs": 24, "tol": 0}
 

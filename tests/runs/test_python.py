@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on(folder):
 
     registry = dbgsom_core.plugins.registry.get_registry()
     ends = Ends()
-    registry._offers.append(PluginEntry("observer", "ends", ends, "test", "1"))
+    registry.entries.append(PluginEntry("observer", "ends", ends, "test", "1"))
     try:
         with pytest.raises(KeyboardInterrupt):
             dbgsom_core.run("run.yaml")
@@ -141,7 +141,7 @@ def test_an_interrupted_run_goes_on(folder):
         assert read_run(left).status == "killed"
         found = dbgsom_core.run("run.yaml", resume=True)
     finally:
-        registry._offers.pop()
+        registry.entries.pop()
     assert found.folder == left
     assert read_run(left).status == "finished"
     whole = dbgsom_core.run("run.yaml")

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
 from dbgsom_core.api import MeasureComponent, NotedValue
 from dbgsom_core.errors import UnknownNameError
-from dbgsom_core.estimators.answers import MeasureFacts
+from dbgsom_core.experiments.measuring import MeasureFacts
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.measures.pairs import Trustworthiness

@@ -1,0 +1,200 @@
+"""Measures of fitted models on samples, and their table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from dbgsom_core.errors import as_text
+from dbgsom_core.estimators.answers import data_frame
+from dbgsom_core.estimators.display import unwrap
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, NotedValue
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
+from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
+
+_COLUMNS = ("value", "best", "range", "what", "reference", "note")  # of measures
+
+
+def evaluate(
+    model: Any, X: Any, y: Any = None, measures: Any = "default", *, seed: int = 0
+) -> MeasureTable:
+    """Measure a fitted map on samples.
+
+    ``purity`` is of the samples given alone, and flatters: the most frequent class of each neuron
+    is found among the samples that it judges. In a run ``test/purity`` takes it from the training.
+
+    Parameters
+    ----------
+    model : SomVQ, SomClassifier, SomRegressor, Pipeline or FittedModel
+        A fitted estimator, a scikit-learn pipeline that ends in one, or the model of a run.
+    X : array-like (n, D)
+        Samples as the model takes them.
+    y : array-like (n,), optional
+        Targets; without them measures that need targets are skipped.
+    measures : "default", or a name, mapping with ``name`` or instance, or a list of these
+        As under ``measures:`` in YAML. ``"default"``: all built-in ones that suit the estimator.
+    seed : int
+        For measures that draw a sample.
+
+    Returns
+    -------
+    MeasureTable
+        A mapping of names to numbers; ``to_frame()`` adds which values are better, range,
+        definition and source. A measure that cannot be computed has no value, and a reason in
+        ``notes``.
+
+    Raises
+    ------
+    ValueError
+        The model is none of these or not fitted, X or y cannot be used, or a measure is unsuitable.
+    UnknownNameError, PluginError
+        There is no measure of this name, or its plugin is broken.
+
+    Examples
+    --------
+    >>> from dbgsom_core import SomVQ
+    >>> from dbgsom_core.measures import evaluate
+    >>> found = evaluate(SomVQ().fit(X), X, measures=["trustworthiness", "topographic_error"])
+    >>> found["trustworthiness"]  # doctest: +SKIP
+    """
+    return measured(model, X, y, measures, seed)[2]
+
+
+def measured(
+    model: Any, X: Any, y: Any, measures: Any, seed: int = 0
+) -> tuple[Any, Evaluation, MeasureTable]:
+    """Return the estimator in a model, the evaluation on samples, and the measures' values."""
+    inner, samples = model, X
+    if isinstance(model, Pipeline):
+        inner = model.steps[-1][1]
+        samples = model[:-1].transform(X) if len(model.steps) > 1 else X
+    estimator, with_steps = unwrap(inner)
+    if with_steps is not None:
+        samples = with_steps.prepare(samples)
+    registry, kind = get_registry(), estimator._kind
+    if isinstance(measures, str) and measures == "default":
+        chosen = default_measures(registry, kind, y is not None)
+    else:
+        chosen = _named_measures(registry, kind, measures)
+    found = estimator.evaluate(samples, y=y, seed=seed)
+    evaluation = LazyEvaluation(
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+        predictions_of=lambda _: np.asarray(estimator._point(estimator.predict(samples))),
+    )
+    return estimator, evaluation, _measure_all(chosen, evaluation)
+
+
+def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
+    """Return the built-in measures that suit a kind of estimator, by name."""
+    chosen = {}
+    for offered in registry.offered("measure"):
+        if offered.distribution != OWN_DISTRIBUTION:  # measured only when named
+            continue
+        measure: Any = offered.load()()
+        lacks_target = measure.needs_target and not has_targets
+        if is_default_measure(measure, estimator) and not lacks_target:
+            chosen[offered.name] = measure
+    return chosen
+
+
+def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
+    """Return measures given as names, mappings with ``name``, or instances, by that name."""
+    if isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence):
+        measures = [measures]
+    chosen: dict[str, Any] = {}
+    for spec in measures:
+        measure = registry.build("measure", spec)
+        name = spec["name"] if isinstance(spec, Mapping) else spec
+        if not isinstance(name, str):  # an instance
+            name = registry.name_of("measure", measure)
+        if name in chosen:
+            raise ValueError(f"measure {name} appears twice")
+        if not is_suitable_measure(measure, estimator):
+            raise ValueError(f"measure {name} is not for a {estimator}")
+        chosen[name] = measure
+    return chosen
+
+
+def value_of(measure: Any, evaluation: Evaluation) -> NotedValue:
+    found = guarded(measure).compute(evaluation)
+    return found if isinstance(found, NotedValue) else NotedValue(found)
+
+
+class MeasureFacts(NamedTuple):
+    """Description of a measure, for tables."""
+
+    best: str  # ``"greater"``, ``"less"`` or ``"0"``: which values are better
+    bounds: tuple[float, float]
+    what: str  # the first line of its docstring
+    reference: str  # authors and year
+
+    @classmethod
+    def of(cls, measure: Any) -> MeasureFacts:
+        best = "greater" if measure.greater_is_better else "less"
+        if measure.zero_is_best:
+            best = "0"
+        what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
+        return cls(best, measure.bounds, what, measure.reference)
+
+    @property
+    def range(self) -> str:
+        low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in self.bounds)
+        return f"{low} … {high}"
+
+
+class MeasureTable(dict[str, float]):
+    """Values of measures: a mapping of names to numbers, which notebooks show as a table.
+
+    Attributes
+    ----------
+    notes : dict of str to str
+        Remarks on values: a subsample, or why a measure has none.
+    facts : dict of str to MeasureFacts
+    """
+
+    def __init__(
+        self, values: Mapping[str, float], notes: Mapping[str, str], facts: Mapping[str, Any]
+    ) -> None:
+        super().__init__(values)
+        self.notes, self.facts = dict(notes), dict(facts)
+
+    def to_frame(self) -> Any:
+        """Return a data frame with value, best end, range and definition of each measure."""
+        rows = {}
+        for name, facts in self.facts.items():
+            value, note = self.get(name, math.nan), as_text(self.notes.get(name, ""))
+            rows[name] = [
+                value,
+                facts.best,
+                facts.range,
+                as_text(facts.what),
+                facts.reference,
+                note,
+            ]
+        return data_frame("measure", _COLUMNS, rows)
+
+    def __repr__(self) -> str:
+        shown = self.to_frame()[["value", "note"]]
+        text: str = shown.to_string(float_format="{:.4g}".format, na_rep="–")
+        return text
+
+
+def _measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
+    """Compute measures; one that fails has no value, and a note with the reason."""
+    values, notes, facts = {}, {}, {}
+    for name, measure in measures.items():
+        facts[name] = MeasureFacts.of(measure)
+        try:
+            found = value_of(measure, evaluation)
+            values[name], note = float(found), found.note
+        except Exception as error:
+            note = f"could not be measured: {error}"
+        if note:
+            notes[name] = note
+    return MeasureTable(values, notes, facts)
