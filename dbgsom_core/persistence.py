@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -77,12 +77,11 @@ def distributions(model: Any) -> dict[str, str]:
         offered = registry.identify(kind, part)
         if offered.distribution != OWN_DISTRIBUTION:
             needed[offered.distribution] = offered.version
-    modules = {type(step).__module__.partition(".")[0] for _, step in model.steps}
-    modules -= {"dbgsom_core", "dbgsom_plugins", "sklearn"}
-    packages = packages_distributions() if modules else {}  # which reads all that is installed
-    for module in sorted(modules):
-        for name in packages.get(module, ())[:1]:
-            needed.setdefault(name, version(name))
+    versions = {record.distribution: record.version for record in registry.records}
+    for name, stored in registry.stored_types.items():
+        if any(stored.means(type(step)) for _, step in model.steps):
+            distribution = name.partition(":")[0]
+            needed[distribution] = versions[distribution]
     return needed
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 
 _KINDS = "biufSUMm"  # numbers, text and dates, in numpy's letters
-_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 _MOST_POLYNOMIALS = 10**6  # columns of a prepare step, each of which takes memory
 
 
@@ -211,10 +209,9 @@ def to_plain(
         return _plain_array(value, arrays, where)
     if isinstance(value, np.generic):
         return {**_plain_array(np.asarray(value), arrays, where), "$scalar": True}
-    if isinstance(value, np.dtype):
-        return {"$dtype": value.str}
-    if isinstance(value, type) and issubclass(value, np.generic):
-        return {"$dtype": np.dtype(value).str, "$type": True}
+    is_type = isinstance(value, type) and issubclass(value, np.generic)
+    if is_type or isinstance(value, np.dtype):
+        return {"$dtype": np.dtype(value).str}
     if isinstance(value, (list, tuple)):
         items = [to_plain(item, arrays, where, types) for item in value]
         return items if isinstance(value, list) else {"$tuple": items}
@@ -265,7 +262,10 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
     if "$objects" in value:
         return take(value["$objects"]).astype(str).astype(object)
     if "$dtype" in value:
-        return _dtype(value, where)
+        dtype = np.dtype(value["$dtype"])
+        if dtype.kind not in "biuf":
+            raise ArchiveError(f"holds {where}: a dtype that is not numeric")
+        return dtype
     if "$tuple" in value:
         return tuple(from_plain(value["$tuple"], take, types, where))
     name = str(value.get("$object"))
@@ -285,10 +285,3 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
     if problem:
         raise ArchiveError(f"holds {where}: {problem}")
     return made
-
-
-def _dtype(value: Mapping[str, Any], where: str) -> Any:
-    if not _DTYPE.fullmatch(value["$dtype"]):
-        raise ArchiveError(f"holds {where}: a dtype that is not numeric")
-    dtype = np.dtype(value["$dtype"])
-    return dtype.type if "$type" in value else dtype

@@ -243,7 +243,9 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
     if columns is None and not steps:
         return estimator
     model = FittedModel(tuple(steps), estimator, columns)
-    _try_steps(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _try_steps(model)
     return model
 
 
@@ -269,19 +271,12 @@ def _try_steps(model: FittedModel) -> None:
             if hasattr(step, "categories_"):  # which may know no 1
                 row = np.array([[categories[0] for categories in step.categories_]])
             if row is not None:
-                row = _transformed(step, row)
+                row = np.asarray(step.transform(row), dtype=np.float64)
         except Exception as error:
             problem = f"cannot be used: {error}"
             raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
     if row is not None and row.shape != (1, model.estimator.n_features_in_):
-        columns = model.estimator.n_features_in_
-        raise ArchiveError(f"holds steps that make {shown(row)} for a map of {columns} columns")
-
-
-def _transformed(step: Any, row: NDArray[Any]) -> NDArray[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(prepared([("", step)], row), dtype=np.float64)
+        raise ArchiveError(f"holds steps that make {shown(row)}, unlike its map's samples")
 
 
 # ------------------------------------------------------------------------- estimators: writing
@@ -426,9 +421,7 @@ def _try_estimator(estimator: Any, sizes: Sizes) -> None:
         if calls.prepare is not None:
             row = np.array(calls.prepare(row), dtype=np.float64)
         if row.shape != (1, sizes["D"]):
-            raise ArchiveError(
-                f"holds prototypes of {sizes['D']} columns for samples of {sizes['F']}"
-            )
+            raise ArchiveError("holds prototypes of other columns than its samples")
         answer = labeller or estimator._predictor.labels
         answers = answer(Samples(row, calls))
     shape = estimator.leaf_labels_.shape[1:]
@@ -484,13 +477,10 @@ def _read_map(stored: Mapping[str, Any], read: Read) -> SomMap:
     arrays = {name: read(stored[name], where=name) for name in _names(MAP_ARRAYS)}
     _check("a map's arrays", arrays, MAP_ARRAYS, sizes)
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
-    if not (0 < n < _MOST_NEURONS and sizes["D"]):
-        raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns: impossible sizes")
     ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
-    if not ordered.all():
-        raise ArchiveError("holds a map with births out of order")
-    if np.abs(positions.astype(np.float64)).max() > _MOST_NEURONS:
-        raise ArchiveError("holds a map with neurons that are not linked")
+    cells = np.abs(positions.astype(np.float64))
+    if not (0 < n < _MOST_NEURONS and ordered.all() and (cells < _MOST_NEURONS).all()):
+        raise ArchiveError("holds a map with births out of order, or of an impossible size")
     som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
     if som_map.is_apart != stored["apart"]:
         raise ArchiveError("holds a map with neurons that are not linked")

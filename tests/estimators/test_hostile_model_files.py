@@ -321,7 +321,7 @@ def test_samples_have_the_columns_of_the_prototypes(metric, features, tmp_path, 
         header["estimator"]["fitted"]["n_features_in_"] = features
 
     rewrite(tmp_path / "m.npz", change)
-    with pytest.raises(ModelFileError, match=r"prototypes of 4 columns|must be size\[F\]"):
+    with pytest.raises(ModelFileError, match=r"prototypes of other columns|must be size\[F\]"):
         persistence.load(tmp_path / "m.npz")
 
 
