@@ -186,24 +186,20 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
-    return _load(path)
+    return load_estimator(path, object)
 
 
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
-    loaded = _load(path, columns=None)  # those of a run's tables are not part of an estimator
-    if not isinstance(loaded, cls):
-        raise ModelFileError(
-            f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
-            "dbgsom_core.persistence.load reads either"
-        )
-    return loaded
-
-
-def _load(path: str | PathLike[str], **others: None) -> Any:
     try:
         with open_archive(Path(path)) as archive:
-            return _read({**archive.header, **others}, archive.take)
+            if cls is not object:  # the columns of a run's tables are not part of an estimator
+                archive.header["columns"] = None
+            loaded = _read(archive.header, archive.take)
+            if not isinstance(loaded, cls):
+                name = type(loaded).__name__
+                raise ArchiveError(f"holds a {name}, not a {cls.__name__}; use persistence.load")
+            return loaded
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
     except (PluginError, UnknownNameError) as error:
@@ -234,7 +230,7 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
             "dbgsom-core, or fit and save the model again"
         )
     read: Read = partial(from_plain, take=take, types=stored_types())
-    columns = read(header.get("columns"), where="columns")
+    columns = read(header["columns"], where="columns")
     _check("columns", {"class": columns}, {"class": "Columns | none"}, {})
     steps = []
     for name, plain in header["steps"]:
