@@ -7,10 +7,12 @@ whose classes are added to the allow-list here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import packages_distributions, version
+from dataclasses import fields
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.archive import STORED_CLASSES
@@ -20,32 +22,30 @@ from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
-from dbgsom_core.tables import is_unit
+from dbgsom_core.tables import Columns, is_unit
 from dbgsom_core.training.parts import PARTS
 
 __all__ = ["FORMAT", "FittedModel", "answer_table", "distributions", "load", "save"]
 
 
-def _are_columns(columns: Any) -> bool:
+_COLUMNS = TypeAdapter(Columns)
+
+
+def _are_columns(columns: Columns) -> bool:
+    # Pydantic looks at the fields of a new object only, and makes tuples of lists.
+    if _COLUMNS.validate_python(vars(columns)) != columns:
+        return False
     names = set(columns.names)
     unique = 0 < len(names) == len(columns.names)
     known = {*columns.categories, *columns.dates} <= names
-    return unique and known and all(is_unit(unit) for unit in (columns.units or {}).values())
+    units = (columns.units or {}).values()
+    written = columns.decimal in ".," and columns.dtype in ("float64", "float32")
+    return unique and known and written and all(map(is_unit, units))
 
 
+_FIELDS = " ".join(field.name for field in fields(Columns))
 STORED_CLASSES["columns"] = StoredType(
-    "dbgsom_core.tables.columns:Columns",
-    {
-        "names ids dropped na_values": "tuple of text",
-        "categories dates": "mapping of tuple of text",
-        "target": "text | none",
-        "decimal": "'.' | ','",
-        "dtype": "'float64' | 'float32'",
-        "thousands?": "text",
-        "units?": "mapping of text | none",
-        "annotations?": "tuple of text",
-    },
-    fits=_are_columns,
+    "dbgsom_core.tables.columns:Columns", {_FIELDS: "plain"}, fits=_are_columns
 )
 STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.scalers:RangeScaler", None)
 STORED_CLASSES["standardize_joint"] = StoredType(
@@ -81,12 +81,11 @@ def distributions(model: Any) -> dict[str, str]:
         offered = registry.identify(kind, part)
         if offered.distribution != OWN_DISTRIBUTION:
             needed[offered.distribution] = offered.version
-    modules = {type(step).__module__.partition(".")[0] for _, step in model.steps}
-    modules -= {"dbgsom_core", "dbgsom_plugins", "sklearn"}
-    packages = packages_distributions() if modules else {}  # which reads all that is installed
-    for module in sorted(modules):
-        for name in packages.get(module, ())[:1]:
-            needed.setdefault(name, version(name))
+    versions = {record.distribution: record.version for record in registry.records}
+    for name, stored in registry.stored_types.items():
+        if any(stored.means(type(step)) for _, step in model.steps):
+            distribution = name.partition(":")[0]
+            needed[distribution] = versions[distribution]
     return needed
 
 

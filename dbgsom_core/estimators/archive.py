@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 
 _KINDS = "biufSUMm"  # numbers, text and dates, in numpy's letters
-_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 _MOST_POLYNOMIALS = 10**6  # columns of a prepare step, each of which takes memory
 
 
@@ -39,8 +37,8 @@ class ArchiveError(ValueError):
     """A file cannot be used; the message is a sentence without its subject, the file's name."""
 
 
-class NotPlainError(TypeError):
-    """A value has no plain form, or a plain form is of a value that files may not hold."""
+class NotPlainError(ArchiveError):
+    """A value has no plain form."""
 
 
 # ----------------------------------------------------------------------------------- files
@@ -89,8 +87,6 @@ class Archive:
         size = math.prod(shape) * dtype.itemsize
         if dtype.kind not in _KINDS or not dtype.itemsize or size != len(content):
             raise ArchiveError(f"says that {name!r} is {dtype}, shape {shape}, unlike its bytes")
-        if dtype.kind == "b":  # numpy counts on bytes that are 0 or 1
-            content = bytearray(np.frombuffer(content, np.uint8) != 0)
         array = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
         return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -110,7 +106,7 @@ def raise_archive_errors() -> Iterator[None]:
     except (ArchiveError, DbgsomError, Warning):
         raise
     except Exception as error:
-        why = printable_line(f"{type(error).__name__}: {error}")
+        why = f"{type(error).__name__}: {error}"
         raise ArchiveError(
             f"is damaged, cut short, or of a format that this version cannot read ({why})"
         ) from error
@@ -135,8 +131,8 @@ STORED_CLASSES = {
             "scatter": "number[M]",
             "labels": "any[M] | none",
             "labelled": "flag[M] | none",
-            "units?": "int[M] | none",
-            "limits?": "finite[2] | none",
+            "units": "int[M]",
+            "limits": "finite[2] | none",
         },
         fits=lambda clusters: bool((clusters.weights > 0).all()),
     ),
@@ -148,30 +144,20 @@ STORED_CLASSES = {
 }
 
 
-def _bounds_polynomials(step: Any) -> bool:  # limits memory, which grows with the degrees
-    if not 0 <= step._min_degree <= step._max_degree <= 99:
-        return False
-    shape = {
-        "n_features": step.n_features_in_,
-        "max_degree": step._max_degree,
-        "interaction_only": step.interaction_only,
-        "include_bias": step.include_bias,
-    }
-    full = step._num_combinations(min_degree=0, **shape)
-    output = step._num_combinations(min_degree=step._min_degree, **shape)
-    stored = step._n_out_full, step.n_output_features_
-    return full <= _MOST_POLYNOMIALS and stored == (full, output)
+def _bounds_polynomials(step: Any) -> bool:  # which take time and memory
+    return bool(step._max_degree <= 99 and step._n_out_full <= _MOST_POLYNOMIALS)
 
 
 def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops do not check indices
+    if step._infrequent_enabled or step._drop_idx_after_grouping is not None:
+        return False
+    lengths = []
     for categories in step.categories_:
-        is_text = categories.dtype.kind in "OUS"
+        is_text = categories.dtype.kind in "OUS"  # numbers are looked up by bisection
         if not (is_text or np.array_equal(categories, np.unique(categories), equal_nan=True)):
             return False
-    lengths = [len(categories) for categories in step.categories_]
-    fits = lengths == list(step._n_features_outs) and len(lengths) == step.n_features_in_
-    is_whole = step.drop is step.drop_idx_ is step._drop_idx_after_grouping is None
-    return fits and is_whole and not step._infrequent_enabled
+        lengths.append(len(categories))
+    return lengths == list(step._n_features_outs) and len(lengths) == step.n_features_in_
 
 
 # Transformers that only do arithmetic with their attributes: these are no functions, estimators,
@@ -215,80 +201,85 @@ def to_plain(
     value: Any, arrays: dict[str, NDArray[Any]], where: str = "state", types: Types = NO_OBJECTS
 ) -> Any:
     """Return ``value`` as JSON data; arrays are moved to ``arrays`` and referred to by name."""
-
-    def inner(item: Any, end: str) -> Any:
-        return to_plain(item, arrays, where + end, types)
-
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, np.generic):
-        return inner(np.asarray(value), "") | {"$scalar": True}
     if isinstance(value, np.ndarray):
-        form = "$array"
-        if value.dtype == object and all(isinstance(item, str) for item in value.ravel()):
-            form, value = "$objects", value.astype(str)
-        if value.dtype.kind not in _KINDS:
-            raise NotPlainError(f"{where} is an array of other objects than numbers, text or dates")
-        key = f"a{len(arrays)}"
-        arrays[key] = value
-        return {form: key}
-    if isinstance(value, np.dtype):
-        return {"$dtype": value.str}
-    if isinstance(value, type) and issubclass(value, np.generic):
-        return {"$dtype": np.dtype(value).str, "$type": True}
-    if isinstance(value, list):
-        return [inner(item, "[]") for item in value]
-    if isinstance(value, tuple):
-        return {"$tuple": inner([*value], "")}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"$map": {key: inner(item, f".{key}") for key, item in value.items()}}
-    for name, stored in types.items():
-        if stored.means(type(value)):
-            problem = stored.mismatch(value, types)
-            if problem:
-                raise NotPlainError(f"{where}{problem}")
-            return {"$object": name, "state": inner(vars(value), "")["$map"]}
+        return _plain_array(value, arrays, where)
+    if isinstance(value, np.generic):
+        return {**_plain_array(np.asarray(value), arrays, where), "$scalar": True}
+    is_type = isinstance(value, type) and issubclass(value, np.generic)
+    if is_type or isinstance(value, np.dtype):
+        return {"$dtype": np.dtype(value).str}
+    if isinstance(value, (list, tuple)):
+        items = [to_plain(item, arrays, where, types) for item in value]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, Mapping):
+        return {"$map": _plain_items(value, arrays, where, types)}
     cls = type(value)
+    for name, stored in types.items():
+        if stored.means(cls):
+            return {"$object": name, "state": _plain_items(vars(value), arrays, where, types)}
     raise NotPlainError(
-        f"{where} is a {cls.__module__}.{cls.__qualname__}, which is not on the list of what model "
-        "files hold; use a class on the list, prepare the data before, or add the class in a "
+        f"holds {where}, a {cls.__module__}.{cls.__qualname__}, which is not on the list of what "
+        "model files hold; use a class on the list, prepare the data before, or add the class in a "
         "plugin's dbgsom_transformers"
     )
 
 
+def _plain_array(value: NDArray[Any], arrays: dict[str, NDArray[Any]], where: str) -> Any:
+    form = "$array"
+    if value.dtype == object and all(isinstance(item, str) for item in value.flat):
+        form, value = "$objects", value.astype(str)
+    if value.dtype.kind not in _KINDS:
+        raise NotPlainError(f"holds {where}, an array not of numbers, text or dates")
+    key = f"a{len(arrays)}"
+    arrays[key] = value
+    return {form: key}
+
+
+def _plain_items(
+    items: Mapping[Any, Any], arrays: dict[str, NDArray[Any]], where: str, types: Types
+) -> dict[str, Any]:
+    plain = {}
+    for key, item in items.items():
+        if not isinstance(key, str):
+            raise NotPlainError(f"holds {where}, a mapping with a key that is no text: {key!r}")
+        plain[key] = to_plain(item, arrays, f"{where}.{key}", types)
+    return plain
+
+
 def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
-    """Return the value of `to_plain`; raises `NotPlainError` where files may not hold it."""
-
-    def inner(item: Any, end: str) -> Any:
-        return from_plain(item, take, types, where + end)
-
+    """Return the value of `to_plain`; raises `ArchiveError` where files may not hold it."""
     if isinstance(value, list):
-        return [inner(item, "[]") for item in value]
+        return [from_plain(item, take, types, where) for item in value]
     if not isinstance(value, dict):
         return value
     if "$array" in value:
         array = take(value["$array"])
-        return array[()] if value.get("$scalar") else array
+        return array[()] if "$scalar" in value else array
     if "$objects" in value:
         return take(value["$objects"]).astype(str).astype(object)
     if "$dtype" in value:
-        if not _DTYPE.fullmatch(value["$dtype"]):
-            raise NotPlainError(f"the file has a dtype that is not numeric: {value}")
         dtype = np.dtype(value["$dtype"])
-        return dtype.type if value.get("$type") else dtype
+        if dtype.kind not in "biuf":
+            raise ArchiveError(f"holds {where}: a dtype that is not numeric")
+        return dtype
     if "$tuple" in value:
-        return tuple(inner(value["$tuple"], ""))
-    if "$map" in value:
-        return {key: inner(item, f".{key}") for key, item in value["$map"].items()}
+        return tuple(from_plain(value["$tuple"], take, types, where))
     name = str(value.get("$object"))
-    if name not in types:
-        raise NotPlainError(
-            f"the file holds a '{name}', which is not on the list of what model files hold"
+    if "$map" not in value and name not in types:
+        raise ArchiveError(
+            f"holds {where}: a {name!r}, which is not on the list of what model files hold"
             f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
         )
+    items = {}
+    for key, item in value["$map" if "$map" in value else "state"].items():
+        items[key] = from_plain(item, take, types, f"{where}.{key}")
+    if "$map" in value:
+        return items
     made: Any = object.__new__(types[name].load())
-    vars(made).update(inner({"$map": value["state"]}, ""))
-    problem = types[name].mismatch(made, types)
+    vars(made).update(items)
+    problem = types[name].problem(made)
     if problem:
-        raise NotPlainError(f"the file holds a '{name}' that is wrong: {where}{problem}")
+        raise ArchiveError(f"holds {where}: {problem}")
     return made

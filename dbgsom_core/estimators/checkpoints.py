@@ -95,7 +95,7 @@ def write_checkpoint(path: Path, facts: Facts, states: States, random: Any = Non
         }
     except NotPlainError as error:
         raise PluginError(
-            f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
+            f"no checkpoint can be written, as it {error}; the state of a growth strategy may hold "
             "plain values and arrays of numbers"
         ) from error
     write_archive(path, header, arrays)

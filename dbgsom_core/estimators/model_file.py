@@ -5,7 +5,7 @@ number, the estimator's class and parameters, and for each component its name, d
 version and fields. Reading imports installed plugins and listed transformers, and nothing else.
 
 `FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new array needs a field of
-`training.fit.FittedState`, a line in `FITTED`, and a new number of the format.
+`training.fit.FittedState`, a line in `FITTED` and `PLACES`, and a new number of the format.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
@@ -39,7 +40,6 @@ from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.archive import (
     NO_OBJECTS,
     ArchiveError,
-    NotPlainError,
     Take,
     from_plain,
     open_archive,
@@ -57,7 +57,7 @@ from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.stored_types import mismatch, shown
+from dbgsom_core.interfaces.stored_types import problem_of, shown
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import format_errors
@@ -73,50 +73,66 @@ from dbgsom_core.training.state import parse_record
 Model = TypeVar("Model")
 Write = Callable[..., Any]  # `to_plain` of a value, and ``where`` it stands
 Read = Callable[..., Any]  # `from_plain`, in the same way
+Sizes = dict[str, int]  # lengths by their letters
 
 FORMAT = 3
 
-# Fitted attributes: their path in `FittedState` ("": the estimator sets them), and their type in
-# files (see `StoredType`), with K neurons, L leaves, D columns of prototypes and F of samples, C
-# classes, Q numbers of a labeller. Those with a ``?`` are optional.
-FITTED: Mapping[str, tuple[str, str]] = {
-    "weights_": ("weights", "finite[K, D]"),
-    "labels_?": ("", "any[*] | finite[*, Q]"),
-    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, Q]"),
-    "hit_counts_": ("labelled.neurons.hits", "finite[K]"),
-    "errors_": ("errors", "number[K]"),
-    "n_iter_": ("", "integer"),
-    "converged_": ("training.converged", "flag"),
-    "stopped_by_": ("training.stopped", "text"),
-    "kept_epoch_": ("training.kept", "integer"),
-    "growing_threshold_": ("training.threshold", "number"),
-    "spreading_factor_": ("", "number | none"),
-    "quantization_error_": ("quantization_error", "number"),
-    "topographic_error_": ("topographic_error", "number"),
-    "n_features_in_": ("", "size[F]"),
-    "feature_names_in_?": ("", "text[F]"),
-    "classes_?": ("", "any[C]"),
-    "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
-    "_memory": ("labelled.clusters", "summaries"),
-    "_novelty": ("calibration", "calibration"),
-    "_deviations": ("deviations", "number[D]"),
-    "_residuals?": ("", "number[E]"),
-    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, Q]"),
-    "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
-    "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
+# Fitted attributes and what they hold (see `StoredType`; those with a ``?`` may be missing), with K
+# neurons, L leaves, D columns of prototypes and F of samples, C classes, Q numbers of a labeller.
+FITTED = {
+    "weights_": "finite[K, D]",
+    "labels_?": "any[*] | finite[*, Q]",
+    "neuron_labels_": "any[K] | finite[K, Q]",
+    "hit_counts_": "finite[K]",
+    "errors_": "number[K]",
+    "n_iter_ kept_epoch_": "integer",
+    "converged_": "flag",
+    "stopped_by_": "text",
+    "growing_threshold_ quantization_error_ topographic_error_": "number",
+    "spreading_factor_": "number | none",
+    "n_features_in_": "size[F]",
+    "feature_names_in_?": "text[F]",
+    "classes_?": "any[C]",
+    "_probabilities": "number[K, C] | none",
+    "_memory": "MicroClusters",
+    "_novelty": "Calibration",
+    "_deviations": "number[D]",
+    "_residuals?": "number[E]",
+    "leaf_labels_": "any[L] | finite[L, Q]",
+    "leaf_hit_counts_": "finite[L]",
+    "_leaf_probabilities": "number[L, C] | none",
+}
+# Where `FittedState` has them; an estimator sets the others.
+PLACES = {
+    "weights_": "weights",
+    "neuron_labels_": "labelled.neurons.labels",
+    "hit_counts_": "labelled.neurons.hits",
+    "errors_": "errors",
+    "converged_": "training.converged",
+    "stopped_by_": "training.stopped",
+    "kept_epoch_": "training.kept",
+    "growing_threshold_": "training.threshold",
+    "quantization_error_": "quantization_error",
+    "topographic_error_": "topographic_error",
+    "_probabilities": "labelled.neurons.probabilities",
+    "_memory": "labelled.clusters",
+    "_novelty": "calibration",
+    "_deviations": "deviations",
+    "leaf_labels_": "labelled.leaves.labels",
+    "leaf_hit_counts_": "labelled.leaves.hits",
+    "_leaf_probabilities": "labelled.leaves.probabilities",
+    "_density": "density",
+    "_answering": "labelled.labeller",
 }
 MAP_ARRAYS = {
     "positions": "int[K, 2]",
     "prototypes": "finite[K, D]",
-    "parents": "int[K]",
-    "birth_epochs": "int[K]",
+    "parents birth_epochs": "int[K]",
 }
 # Parameters of the estimator that set fields of the growth strategy.
 _FILLING = ("spreading_factor", "max_neurons")
 _NOT_STORED = (*PARTS, "callbacks", "checkpoint")
 _MOST_NEURONS = 1 << 16  # hops are uint16
-_WIDEST = 1 << 15  # columns plus rows, the hops between disconnected parts of a map
-_MOST_COLUMNS = 1 << 22
 _ESTIMATORS: dict[str, type[Any]] = {}  # by their names in files
 
 
@@ -143,29 +159,17 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
-    arrays: dict[str, NDArray[Any]] = {}
-    write = partial(to_plain, arrays=arrays, types=stored_types())
-    try:
-        header = {
-            "format": FORMAT,
-            "version": __version__,
-            "columns": write(model.columns, where="columns"),
-            "steps": [[name, write(step, where=name)] for name, step in model.steps],
-            "estimator": _write_estimator(model.estimator, write),
-        }
-        header = json.loads(json.dumps(header))
-    except (NotPlainError, RecursionError) as error:
-        raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
-    try:
-        with raise_archive_errors():
-            _read(header, dict(arrays).pop)
-    except ArchiveError as error:
-        raise ModelFileError(
-            f"the model cannot be saved, as it could not be loaded: it {printable_line(error)}"
-        ) from error
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with raise_archive_errors():
+            header = json.loads(json.dumps(_write(model, arrays)))
+            _read(header, dict(arrays).pop)
+    except ArchiveError as error:
+        text = printable_line(error)
+        raise ModelFileError(f"the model cannot be saved without pickle: it {text}") from error
     write_archive(target, header, arrays)
 
 
@@ -182,37 +186,40 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
-    return _load(path, _read)
+    return load_estimator(path, object)
 
 
-def _load(path: str | PathLike[str], read: Callable[..., Any]) -> Any:
+def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
+    """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
     try:
         with open_archive(Path(path)) as archive:
-            return read(archive.header, archive.take)
+            if cls is not object:  # the columns of a run's tables are not part of an estimator
+                archive.header["columns"] = None
+            loaded = _read(archive.header, archive.take)
+            if not isinstance(loaded, cls):
+                name = type(loaded).__name__
+                raise ArchiveError(f"holds a {name}, not a {cls.__name__}; use persistence.load")
+            return loaded
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
-    except UnknownNameError as error:
-        raise PluginError(f"{path} cannot be loaded here: {error!s:.1000}") from error
+    except (PluginError, UnknownNameError) as error:
+        raise PluginError(f"{path} cannot be loaded here: {printable_line(error)}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
-    """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
-
-    def read(header: Mapping[str, Any], take: Take) -> Any:
-        # The columns of a run's tables are not part of an estimator.
-        return _read({**header, "columns": None}, take)
-
-    loaded = _load(path, read)
-    if not isinstance(loaded, cls):
-        raise ModelFileError(
-            f"{path} holds a {type(loaded).__name__}, not a {cls.__name__}; "
-            "dbgsom_core.persistence.load reads either"
-        )
-    return loaded
+def _write(model: FittedModel, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    write = partial(to_plain, arrays=arrays, types=stored_types())
+    steps = [[name, write(step, where=f"the step {name!r}")] for name, step in model.steps]
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "columns": write(model.columns, where="columns"),
+        "steps": steps,
+        "estimator": _write_estimator(model.estimator, write),
+    }
 
 
 def _read(header: Mapping[str, Any], take: Take) -> Any:
@@ -223,63 +230,49 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
             "dbgsom-core, or fit and save the model again"
         )
     read: Read = partial(from_plain, take=take, types=stored_types())
-    columns = read(header.get("columns"), where="columns")
-    _check_fits("columns", columns, "columns | none", {})
-    row = None
-    if columns is not None:
-        row = np.ones((1, len(columns.feature_names)))
+    columns = read(header["columns"], where="columns")
+    _check("columns", {"class": columns}, {"class": "Columns | none"}, {})
     steps = []
     for name, plain in header["steps"]:
-        step = read(plain, where=_checked_name(name))
-        row = _transformed(row, name, step)
-        steps.append((name, step))
+        steps.append((str(name), read(plain, where=f"the step {name!r}")))
     estimator = _read_estimator(header["estimator"], read)
-    if row is not None and row.shape[1] != estimator.n_features_in_:
-        raise ArchiveError(
-            f"holds a map of {estimator.n_features_in_} columns and steps that make {row.shape[1]}"
-        )
     if columns is None and not steps:
         return estimator
-    return FittedModel(tuple(steps), estimator, columns)
+    model = FittedModel(tuple(steps), estimator, columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _try_steps(model)
+    return model
 
 
-def _check_fits(name: str, value: Any, holds: str, sizes: dict[str, int]) -> None:
-    problem = mismatch(value, holds, sizes, stored_types())
+def _check(where: str, held: Mapping[str, Any], table: Mapping[str, str], sizes: Sizes) -> None:
+    problem = problem_of(held, table, sizes)
     if problem:
-        raise ArchiveError(f"holds values that do not fit each other: {name}{problem}")
+        raise ArchiveError(f"holds {where} that do not fit: {problem}")
 
 
-def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
-    """Return a trial row after a prepare step; None where its width is unknown."""
-    width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
-    ours = type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
-    if not hasattr(step, "transform") or (ours and not width):
-        raise ArchiveError(f"has a prepare step '{name}' that is no fitted transformer")
-    if not width:
-        return None
-    if width > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {width} columns")
-    row = np.ones((1, width))
-    try:
-        if hasattr(step, "categories_"):
-            row = np.array([[categories[0] for categories in step.categories_]])
-        elif type(step).__name__.endswith("Imputer"):
-            row = np.full((1, width), step.missing_values, dtype=np.float64)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            row = np.asarray(prepared([(name, step)], row), dtype=np.float64)
-        if row.ndim != 2 or len(row) != 1:
-            raise ValueError(f"it turns a sample into {shown(row)}")
-    except Exception as error:
-        raise ArchiveError(f"has a prepare step '{name}' that cannot be used: {error}") from error
-    return row
+def _try_steps(model: FittedModel) -> None:
+    """Let a row of ones pass the steps, up to the columns that the map has been fitted on.
 
-
-def _checked_name(text: Any) -> str:
-    """Return a name of the file that is safe to print."""
-    if not (isinstance(text, str) and len(text) <= 200 and text.isprintable()):
-        raise ArchiveError(f"names something by {shown(text)}, which is no name")
-    return text
+    It begins at the first step that says how many columns it takes; those of plugins need not.
+    """
+    row: NDArray[Any] | None = None
+    if model.columns is not None:
+        row = np.ones((1, len(model.columns.feature_names)))
+    for name, step in model.steps:
+        try:
+            check_is_fitted(step)
+            if row is None and hasattr(step, "n_features_in_"):
+                row = np.ones((1, step.n_features_in_))
+            if hasattr(step, "categories_"):  # which may know no 1
+                row = np.array([[categories[0] for categories in step.categories_]])
+            if row is not None:
+                row = np.asarray(step.transform(row), dtype=np.float64)
+        except Exception as error:
+            problem = f"cannot be used: {error}"
+            raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
+    if row is not None and row.shape != (1, model.estimator.n_features_in_):
+        raise ArchiveError(f"holds steps that make {shown(row)}, unlike its map's samples")
 
 
 # ------------------------------------------------------------------------- estimators: writing
@@ -287,10 +280,8 @@ def _checked_name(text: Any) -> str:
 
 def take_state(estimator: Any, state: FittedState) -> None:
     """Set an estimator's attributes from the result of a fit."""
-    for name, (place, _) in FITTED.items():
-        if place:
-            setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
-    estimator._density, estimator._answering = state.density, state.labelled.labeller
+    for name, place in PLACES.items():
+        setattr(estimator, name, attrgetter(place)(state))
     _take_map(estimator, state.training.som_map, state.tree, state.training.history)
 
 
@@ -322,8 +313,7 @@ def _write_estimator(estimator: Any, write: Write) -> dict[str, Any]:
             fields.pop(name, None)
             fields.get("base", {}).pop(name, None)
     fitted = {}
-    for entry in FITTED:
-        name = entry.removesuffix("?")
+    for name in _names(FITTED):
         if name in vars(estimator):  # not labels_ of samples read in blocks, which are computed
             fitted[name] = write(getattr(estimator, name), where=name)
     labeller = estimator._answering
@@ -369,7 +359,7 @@ def _write_part(kind: str, part: Component) -> dict[str, Any]:
 
 
 def _write_map(som_map: SomMap, write: Write) -> dict[str, Any]:
-    arrays = {name: write(getattr(som_map, name), where=name) for name in MAP_ARRAYS}
+    arrays = {name: write(getattr(som_map, name), where=name) for name in _names(MAP_ARRAYS)}
     children = [[row, _write_map(child, write)] for row, child in sorted(som_map.children.items())]
     return {**arrays, **som_map.grid.plain(), "apart": som_map.is_apart, "children": children}
 
@@ -391,79 +381,75 @@ def _read_estimator(stored: Mapping[str, Any], read: Read) -> Any:
         )
     som_map = _read_map(stored["map"], read)
     tree = Tree.of(som_map)
-    params: dict[str, Any] = {kind: _read_part(kind, stored["parts"][kind]) for kind in PARTS}
-    for name, plain in stored["params"].items():
-        if name not in _NOT_STORED:
-            params[name] = read(plain, where=name, types=NO_OBJECTS)
-    if isinstance(params.get("class_weight"), list):
-        params["class_weight"] = dict(params["class_weight"])
-    estimator = cls(**params)
+    estimator = cls(**_read_params(stored, read))
     sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
-    for entry, (_, holds) in FITTED.items():
-        name = entry.removesuffix("?")
-        if name in stored["fitted"] or name == entry:
-            value = read(stored["fitted"][name], where=name)
-            _check_fits(name, value, holds, sizes)
-            setattr(estimator, name, value)
-    hits = estimator.leaf_hit_counts_
-    if (hits < 0).any() or not all(map(len, tree.live(hits))):
-        raise ArchiveError("holds a map without a neuron that has samples")
-    if sizes["F"] > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {sizes['F']} columns")
+    fitted = {}
+    for name in _names(FITTED):
+        if name in stored["fitted"]:
+            fitted[name] = read(stored["fitted"][name], where=name)
+    _check("fitted attributes", fitted, FITTED, sizes)
+    vars(estimator).update(fitted)
     estimator.sizes_tried_ = ()
     _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
-    estimator._parts = estimator.check_parts(())
-    metric = _read_state(stored, "metric", read)
-    estimator._metric = restore_metric(estimator._parts.metric, metric)
-    calls, clusters = estimator._metric.calls, estimator._memory
-    units = clusters.units
-    if units is None or not ((units >= 0) & (units < len(tree))).all():
+    hits, clusters = estimator.leaf_hit_counts_, estimator._memory
+    if (hits < 0).any() or not all(map(len, tree.live(hits))):
+        raise ArchiveError("holds a map without a neuron that has samples")
+    _check("summaries", vars(clusters), {"X": "number[M, D]"}, sizes)
+    if not ((clusters.units >= 0) & (clusters.units < len(tree))).all():
         raise ArchiveError("holds summaries of leaves that do not exist")
-    if clusters.X.shape[1] != sizes["D"]:
-        raise ArchiveError("holds summaries of other columns than its prototypes")
+    estimator._parts = estimator.check_parts(())
+    metric_state = read(stored["metric_state"], where="metric")
+    estimator._metric = restore_metric(estimator._parts.metric, metric_state)
+    calls = estimator._metric.calls
     estimator._density = Density.from_clusters(clusters, tree.weights, calls)
     estimator._answering = None  # of a labeller that labels neurons only
-    answers_shape = estimator.leaf_labels_.shape[1:]
-    labeller = _read_state(stored, "labeller", read)
-    if labeller is not None:
-        estimator._answering = _fitted_labeller(estimator, labeller)
-        if "C" in sizes:
-            answers_shape = (sizes["C"],)
+    labeller_state = read(stored["labeller_state"], where="labeller")
+    if labeller_state is not None:
+        estimator._answering = _fitted_labeller(estimator, labeller_state)
+    _try_estimator(estimator, sizes)
+    return estimator
+
+
+def _try_estimator(estimator: Any, sizes: Sizes) -> None:
+    calls, labeller = estimator._metric.calls, estimator._answering
     row: NDArray[np.float64] = np.arange(1.0, sizes["F"] + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
         if calls.prepare is not None:
             row = np.array(calls.prepare(row), dtype=np.float64)
         if row.shape != (1, sizes["D"]):
-            raise ArchiveError(
-                f"holds prototypes of {sizes['D']} columns for samples of {sizes['F']}"
-            )
-        answer = estimator._answering or estimator._predictor.labels
+            raise ArchiveError("holds prototypes of other columns than its samples")
+        answer = labeller or estimator._predictor.labels
         answers = answer(Samples(row, calls))
-    if answers.shape != (1, *answers_shape):
+    shape = estimator.leaf_labels_.shape[1:]
+    if labeller is not None and "C" in sizes:
+        shape = (sizes["C"],)
+    if answers.shape != (1, *shape):
         raise ArchiveError("holds a labeller's state of another map")
-    return estimator
 
 
-def _read_state(stored: Mapping[str, Any], kind: str, read: Read) -> dict[str, Any] | None:
-    state: dict[str, Any] | None = read(stored.get(f"{kind}_state"), where=kind)
-    items = state.values() if isinstance(state, dict) else [state]
-    if state is not None and not all(isinstance(item, np.ndarray) for item in items):
-        raise ArchiveError(f"holds a {kind}'s state that must be arrays by name")
-    return state
+def _read_params(stored: Mapping[str, Any], read: Read) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for kind in PARTS:
+        params[kind] = _read_part(kind, stored["parts"][kind])
+    for name, plain in stored["params"].items():
+        if name not in _NOT_STORED:
+            params[name] = read(plain, where=name, types=NO_OBJECTS)
+    if isinstance(params.get("class_weight"), list):
+        params["class_weight"] = dict(params["class_weight"])
+    return params
 
 
 def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
-    keys = ("distribution", "name", "version")
-    distribution, name, version = (_checked_name(part[key]) for key in keys)
+    name, distribution = part["name"], part["distribution"]
     try:
         cls = get_registry().find(kind, f"{distribution}:{name}")
         params = _fields(cls, part["params"])
     except DbgsomError as error:
         near = did_you_mean(name, get_registry().names(kind))
         raise PluginError(
-            f"the model needs {kind} '{name}', which is not available ({error}){near}; the file "
-            f"claims that it is from {distribution} {version}, which may be a forgery: install it "
-            "only if you trust the source of the file"
+            f"the model needs {kind} '{name}', which is not available{near}; the file claims that "
+            f"it is from {distribution} {part['version']}, which may be a forgery: install it only "
+            f"if you trust the source of the file ({error})"
         ) from error
     try:
         return parse(cls, params)
@@ -477,41 +463,35 @@ def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in params.items() if name not in cls.of_this_machine}
     for field, kind in nested_fields(cls).items():
         if field in kept:
-            inner = dict(kept[field])
-            name = _checked_name(inner.pop("name"))
-            kept[field] = _fields(get_registry().find(kind, name), inner) | {"name": name}
+            inner = get_registry().find(kind, kept[field]["name"])
+            kept[field] = _fields(inner, kept[field])
     return kept
 
 
 def _read_map(stored: Mapping[str, Any], read: Read) -> SomMap:
-    sizes: dict[str, int] = {}
-    arrays = {}
-    for name, holds in MAP_ARRAYS.items():
-        arrays[name] = read(stored[name], where=name)
-        _check_fits(name, arrays[name], holds, sizes)
+    sizes: Sizes = {}
+    arrays = {name: read(stored[name], where=name) for name in _names(MAP_ARRAYS)}
+    _check("a map's arrays", arrays, MAP_ARRAYS, sizes)
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
-    if not (0 < n < _MOST_NEURONS and sizes["D"]):
-        raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns: impossible sizes")
     ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
-    if not ordered.all():
-        raise ArchiveError("holds a map with births out of order")
-    # Connected maps are at most as wide as their number of neurons; disconnected ones say so.
-    is_apart = stored.get("apart", False) is True
-    span = np.ptp(positions.astype(np.float64), axis=0)
-    fits = span.sum() <= _WIDEST if is_apart else span.max() < n
-    som_map = None
-    if fits and np.abs(positions).max() <= 2**31:
-        som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
-    if som_map is None or som_map.is_apart != is_apart:
+    cells = np.abs(positions.astype(np.float64))
+    if not (0 < n < _MOST_NEURONS and ordered.all() and (cells < _MOST_NEURONS).all()):
+        raise ArchiveError("holds a map with births out of order, or of an impossible size")
+    som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
+    if som_map.is_apart != stored["apart"]:
         raise ArchiveError("holds a map with neurons that are not linked")
     for neuron, plain in stored["children"]:
         child = _read_map(plain, read)
-        fits = 0 <= neuron < n and neuron not in som_map.children
+        fits = neuron in range(n) and neuron not in som_map.children
         fits &= child.prototypes.shape[1] == sizes["D"] and child.grid.flat == som_map.grid.flat
         if not fits:
             raise ArchiveError(f"holds a child map of neuron {shown(neuron)} that does not fit it")
         som_map.children[int(neuron)] = child
     return som_map
+
+
+def _names(table: Mapping[str, str]) -> list[str]:
+    return " ".join(table).replace("?", "").split()
 
 
 def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLabeller:

@@ -1,8 +1,7 @@
-"""The allow-list of classes in model files, and the types of their attributes."""
+"""The allow-list of classes in model files, and what their attributes hold."""
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,14 +14,14 @@ from dbgsom_core.errors import PluginError, described
 
 _ARRAYS = {  # in numpy's letters
     "float": "f", "finite": "biuf", "number": "biuf", "int": "iu", "flag": "b", "text": "UO",
-    "any": "biufSUMmO", "size": "",
+    "any": "biufSUMmO",
 }  # fmt: skip
-_ARRAY = re.compile(rf"({'|'.join(_ARRAYS)})\[([\w*, ]+)\]")
 _SCALARS: dict[str, type[Any]] = {
     "none": type(None), "flag": bool, "integer": Integral, "number": Real, "text": str,
+    "plain": object,
 }  # fmt: skip
-_MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
-_NAME = re.compile(r"'[^|]*'|[\w.:-]+")  # a word, a scalar or a stored type
+_LONGEST = 1 << 22  # as a trial row of ones takes memory
+_LISTED = {"n_features_in_": "size[D]"}  # of every transformer whose attributes are not named
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,22 @@ class StoredType:
         another class. Objects are made attribute by attribute, without a call of the class; then a
         row of ones shows whether a transformer works with them.
     attributes : mapping of str to str, or None
-        The type of each attribute. One key may name several, ``"mean_ scale_"``; with ``?`` at
-        its end an attribute may be missing, and one that is not named may not be there. None: any
-        plain attributes, where a row of ones shows all that can be wrong with them.
+        What each attribute holds. One key may name several, ``"mean_ scale_"``; with ``?`` at its
+        end an attribute may be missing, and one that is not named may not be there. None:
+        ``n_features_in_`` and any plain attributes.
     fits : callable, optional
         Gets an object whose attributes are as described; False where they do not fit each other.
         What nobody checks later is checked here, above all positions in other arrays.
 
-    Raises
-    ------
-    ValueError
-        The type of an attribute is not in this notation.
-
     Notes
     -----
-    The types of attributes, alternatives separated by ``|``:
+    What an attribute holds, alternatives separated by ``|``:
 
-    * ``none``, ``flag``, ``integer``, ``number``, ``text``, and ``'word'`` for this text alone
+    * ``none``, ``flag``, ``integer``, ``number``, ``text``
+    * ``plain``: whatever files may hold, as lists, tuples and mappings of such values
     * ``float[C, D]``: an array of float32 or float64; also ``finite`` (numbers without nan and
       infinity), ``number``, ``int``, ``flag``, ``text``, and ``any`` for numbers, text or dates
     * ``size[D]``: an integer that is the length called D
-    * ``list of any[*]``, ``tuple of text``, ``mapping of number``: such values, also of such, as in
-      ``mapping of tuple of text``; what a mapping has as keys is text
-    * ``acme-som:scaler``: an object of the stored type of this name
 
     Lengths of one name are equal in the whole object; ``*`` is any length.
     """
@@ -67,27 +59,13 @@ class StoredType:
     attributes: Mapping[str, str] | None
     fits: Callable[[Any], bool] | None = None
 
-    def __post_init__(self) -> None:
-        if not all(self.where.partition(":")):
-            raise ValueError(f"where is {self.where!r}; write 'module:Class'")
-        for names, holds in (self.attributes or {}).items():
-            for kind in holds.split("|"):
-                item = re.sub("(list|tuple|mapping) of ", "", kind.strip())
-                if not (_ARRAY.fullmatch(item) or _NAME.fullmatch(item)):
-                    message = f"{self.where} may hold {kind.strip()!r} as {names}"
-                    raise ValueError(f"{message}, which means nothing; see StoredType")
-
     def load(self) -> type[Any]:
         """Import and return the class; raise `PluginError` when that fails."""
         try:
-            cls = resolve_name(self.where)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module may end itself
+            cls: type[Any] = resolve_name(self.where)
+        except (Exception, SystemExit) as error:  # a module may end itself
             message = f"{type(error).__name__}: {error}"
             raise PluginError(f"{self.where} cannot be imported ({message})") from error
-        if not isinstance(cls, type):
-            raise PluginError(f"{self.where} is no class")
         return cls
 
     def means(self, cls: type[Any]) -> bool:
@@ -98,39 +76,36 @@ class StoredType:
             return self.load() is cls
         return False
 
-    def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
-        """Return why an object of the class cannot be held, as `mismatch` does."""
-        given = dict(vars(value))
-        sizes: dict[str, int] = {}
-        for names, holds in (self.attributes or {}).items():
-            for entry in names.split():
-                name = entry.removesuffix("?")
-                if name not in given and name == entry:
-                    return f" lacks {name}"
-                if name in given:
-                    problem = mismatch(given.pop(name), holds, sizes, types)
-                    if problem:
-                        return f".{name}{problem}"
-        if given and self.attributes is not None:
-            return f".{min(given)} is an attribute that model files do not hold"
-        if self.fits is not None and not self.fits(value):
-            return " has attributes that do not fit each other"
-        return ""
+    def problem(self, value: Any) -> str:
+        """Return what is wrong with an object of the class; empty where nothing is."""
+        held = vars(value)
+        found = problem_of(held, self.attributes or _LISTED, {})
+        if self.attributes is not None:
+            names = " ".join(self.attributes).replace("?", "")
+            more = held.keys() - names.split()
+            if more:
+                return f"{min(more)} is an attribute that model files do not hold"
+        if not found and self.fits is not None and not self.fits(value):
+            return "its attributes do not fit each other"
+        return found
 
 
-def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> str:
-    """Return why a value cannot be held, as the end of a sentence; empty where it can.
+def problem_of(held: Mapping[str, Any], table: Mapping[str, str], sizes: dict[str, int]) -> str:
+    """Return which of the values held is not as its table says; empty where all are.
 
-    ``holds`` is written as in `StoredType`; lengths of the value are added to ``sizes``.
+    The table is that of a `StoredType`; lengths of the values are added to ``sizes``.
     """
-    for kind in holds.split("|"):
-        known = dict(sizes)
-        if _holds(value, kind.strip(), known, types):
-            sizes.update(known)
-            return ""
-    named = {name: sizes[name] for name in re.findall(r"\w+", holds) if name in sizes}
-    where = " where " + ", ".join(f"{name} is {n}" for name, n in named.items())
-    return f" must be {holds}{where if named else ''}, not {shown(value)}"
+    for names, holds in table.items():
+        for entry in names.split():
+            name = entry.removesuffix("?")
+            if name in held:
+                value = held[name]
+                if not any(_holds(value, kind.strip(), sizes) for kind in holds.split("|")):
+                    lengths = ", ".join(f"{letter} is {n}" for letter, n in sizes.items())
+                    return f"{name} must be {holds} where {lengths}, not {shown(value)}"
+            elif name == entry:
+                return f"{name} is missing"
+    return ""
 
 
 def shown(value: Any) -> str:
@@ -139,46 +114,35 @@ def shown(value: Any) -> str:
     return reprlib.repr(value) if plain else described(value)
 
 
-def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> bool:
-    for prefix, container in _MANY.items():
-        if kind.startswith(prefix):
-            items = value.values() if isinstance(value, dict) else value
-            inner = kind.removeprefix(prefix)
-            return isinstance(value, container) and all(
-                _holds(item, inner, sizes, types) for item in items
-            )
-    if kind.startswith("'"):
-        return isinstance(value, str) and value == kind[1:-1]
-    if kind in _SCALARS:
-        kind_of_array = getattr(getattr(value, "dtype", None), "kind", "")
-        is_flag = isinstance(value, bool) or kind_of_array == "b"
-        return is_flag if kind == "flag" else isinstance(value, _SCALARS[kind]) and not is_flag
-    array = _ARRAY.fullmatch(kind)
-    if array is None:  # an object, which was looked at when it was made
-        return kind in types and types[kind].means(type(value))
-    if array[1] == "size" and isinstance(value, Integral):
-        shape: tuple[int, ...] = (int(value),)
-    elif _is_array(value, array[1]):
-        shape = value.shape
-    else:
+def _holds(value: Any, kind: str, sizes: dict[str, int]) -> bool:
+    word, bracket, dimensions = kind.removesuffix("]").partition("[")
+    if not bracket:
+        named = type(value).__name__ == word  # of our own classes, which the allow-list made
+        return named or isinstance(value, _SCALARS.get(word, ()))
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    if word == "size":
+        if not isinstance(value, Integral) or not 0 <= int(value) <= _LONGEST:
+            return False
+        shape = (int(value),)
+    elif not _is_array(value, word):
         return False
-    names = array[2].replace(" ", "").split(",")
+    names = dimensions.replace(" ", "").split(",")
     if len(names) != len(shape):
         return False
     for name, length in zip(names, shape, strict=True):
+        if name == "*":
+            continue
         expected = int(name) if name.isdigit() else sizes.setdefault(name, length)
-        if length != expected and name != "*":
+        if length != expected:
             return False
     return True
 
 
-def _is_array(value: Any, kind: str) -> bool:
+def _is_array(value: Any, word: str) -> bool:
     import numpy as np  # is slow to import, and an author's types need none
 
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in _ARRAYS[kind]:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in _ARRAYS.get(word, ""):
         return False
-    if value.dtype == object:
-        return all(isinstance(item, str) for item in value.ravel())
     if value.dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
         return False
-    return kind != "finite" or bool(np.isfinite(value).all())
+    return word != "finite" or bool(np.isfinite(value).all())

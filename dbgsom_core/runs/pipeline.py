@@ -228,7 +228,7 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         try:
             to_plain(step, {}, name, stored_types())
         except NotPlainError as error:
-            text = f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            text = f"prepare step '{name}' cannot be saved with the model: it {error}"
             raise ConfigError(text) from error
     return Setup(data, test, fold, divided, estimator)
 

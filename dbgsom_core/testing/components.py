@@ -198,7 +198,7 @@ def check_growth_resumes(component: Any, subject: Subject) -> None:
     try:
         plain = to_plain(first.remembered(), arrays, "what it remembers")
     except NotPlainError as error:
-        raise AssertionError(f"no checkpoint can hold what it remembers: {error}") from error
+        raise AssertionError(f"no checkpoint can hold what it remembers: it {error}") from error
     kept = from_plain(json.loads(json.dumps(plain)), arrays.pop)
     wanted += _run_growth(_restart(component, kept), som_map, _SPLIT + 1, _EPOCHS)[0]
     lacks = type(first).remembered is GrowthComponent.remembered

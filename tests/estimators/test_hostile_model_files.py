@@ -76,11 +76,12 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
     [
         ("transform", "os:system", "cannot be used"),
         ("mean_", "x", "cannot be used"),
-        ("mean_", obj(SCALER, with_mean=True), "cannot be used"),
+        ("mean_", obj(SCALER, with_mean=True), "n_features_in_ is missing"),
+        ("mean_", obj(SCALER, n_features_in_=4), "cannot be used"),
         ("scale_", {"$array": "a0"}, "refers to it twice"),
         ("mean_", {"$array": "x" * 5000}, "has no array 'xxx"),
         ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
-        ("n_features_in_", 10**9, "claims to be of samples of 1000000000 columns"),
+        ("n_features_in_", 10**9, r"n_features_in_ must be size\[D\] .*not 1000000000"),
     ],
 )
 def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message, forged):
@@ -98,11 +99,11 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
         ("params.init", obj(SCALER, with_mean=True), "not on the list"),
         ("params.epochs", -1, "must be an int in the range"),
         ("class", "Popen", "unknown estimator: 'Popen'"),
-        ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
-        ("fitted._novelty", obj(SCALER), r"_novelty must be calibration, not Stand"),
-        ("metric_state", {"$map": {"mean": 1}}, "must be arrays by name"),
+        ("fitted._memory", {"$map": {}}, "_memory must be MicroClusters"),
+        ("fitted._novelty", obj(SCALER, n_features_in_=4), "_novelty must be Calib.*not Standard"),
+        ("metric_state", {"$map": {"mean": 1}}, "is damaged.*'int' object"),
         ("parts.engine.params.threads", 10**9, "threads"),
-        ("parts.kernel.name", "\x1b[31mred", r"'\\x1b\[31mred', which is no name"),
+        ("parts.kernel.name", "\x1b[31mred", r"kernel '.*31mred', which is not available"),
     ],
 )
 def test_a_header_holds_what_is_expected_and_nothing_else(place, value, message, forged):
@@ -113,7 +114,7 @@ def test_a_header_holds_what_is_expected_and_nothing_else(place, value, message,
             inner = inner[key]
         inner[last] = value
 
-    with pytest.raises(ModelFileError, match=message) as caught:
+    with pytest.raises((ModelFileError, PluginError), match=message) as caught:
         persistence.load(forged(change))
     assert str(caught.value).isprintable()
 
@@ -135,7 +136,9 @@ def test_a_file_gives_no_callback_checkpoint_or_tracker(forged, tmp_path):
 
 @pytest.mark.parametrize("plain", ["x", None, [], {"$map": {}}, obj(SCALER)])
 def test_a_step_is_a_fitted_transformer(plain, forged):
-    with pytest.raises(ModelFileError, match="step 'x' that is no fitted transformer"):
+    with pytest.raises(
+        ModelFileError, match=r"step 'x'(, which cannot|: n_features_in_ is missing)"
+    ):
         persistence.load(forged(step(plain)))
 
 
@@ -161,7 +164,7 @@ def test_a_name_from_a_file_is_nothing_to_install(forged):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("prototypes", lambda a: a[:-1], r"K.*prototypes must be finite\[K, D\]|do not fit"),
+        ("prototypes", lambda a: a[:-1], r"prototypes must be finite\[K, D\] where K is"),
         ("prototypes", lambda a: a * np.nan, "prototypes must be finite"),
         ("positions", lambda a: a * 1000, "not linked"),
         ("positions", lambda a: a * 0, "share the cell"),
@@ -204,12 +207,6 @@ def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
 def test_what_an_array_says_of_itself_is_checked_before_it_is_made(member, message, forged):
     path = replaced(forged(), "a0.npy", member)
     assert peak_of_refusal(path, message) < 2**21
-
-
-def test_flags_of_a_file_are_0_or_1(forged):
-    """Loops and numpy itself count on it."""
-    path = replaced(forged(), "a0.npy", npy(descr="|b1", content=b"\7" * 4))
-    assert persistence.load(path).steps[0][1].mean_.view(np.uint8).tolist() == [1, 1, 1, 1]
 
 
 def replaced(path, name, content, twice=False, packed=zipfile.ZIP_STORED):
@@ -267,7 +264,7 @@ def test_a_member_that_is_longer_than_the_file_is_not_made(forged):
 def test_a_header_that_nests_too_deep_is_refused(levels, forged):
     deep = b'{"format": 3, "steps": ' + b"[" * levels + b"]" * levels + b"}"
     member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
-    with pytest.raises(ModelFileError, match=r"damaged|no model that"):
+    with pytest.raises(ModelFileError, match="damaged"):
         persistence.load(replaced(forged(), "header.npy", member))
 
 
@@ -324,7 +321,7 @@ def test_samples_have_the_columns_of_the_prototypes(metric, features, tmp_path, 
         header["estimator"]["fitted"]["n_features_in_"] = features
 
     rewrite(tmp_path / "m.npz", change)
-    with pytest.raises(ModelFileError, match=r"prototypes of 4 columns|claims to be of"):
+    with pytest.raises(ModelFileError, match=r"prototypes of other columns|must be size\[F\]"):
         persistence.load(tmp_path / "m.npz")
 
 

@@ -10,7 +10,7 @@ _ARCSINH = "dbgsom_cyto.arcsinh:Arcsinh"
 _STORED = StoredType(
     _ARCSINH,
     {
-        "cofactor": "number | list of number | tuple of number | finite[D]",
+        "cofactor": "plain",
         "cofactors_": "finite[D]",
         "n_features_in_": "size[D]",
         "feature_names_in_?": "text[D]",

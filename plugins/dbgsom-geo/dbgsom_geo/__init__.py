@@ -7,8 +7,7 @@ from dbgsom_core.api import StoredType, hookimpl
 DBGSOM_API_VERSION = 1
 
 _STEPS = {"area_weights": "dbgsom_geo.steps:AreaWeights", "eof": "dbgsom_geo.steps:Eof"}
-_LATITUDES = "none | list of number | tuple of number"
-_WEIGHTS = {"n_features_in_": "size[D]", "weights_": "finite[D]", "latitudes": _LATITUDES}
+_WEIGHTS = {"n_features_in_": "size[D]", "weights_": "finite[D]", "latitudes": "plain"}
 _FUNCTIONS = {
     "components": "integer | number",
     "n_features_in_": "size[D]",
