@@ -272,7 +272,7 @@ def _try_steps(model: FittedModel) -> None:
             problem = f"cannot be used: {error}"
             raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
     if row is not None and row.shape != (1, model.estimator.n_features_in_):
-        raise ArchiveError(f"holds steps that make {shown(row)}, unlike its map's samples")
+        raise ArchiveError(f"holds a map of other columns than it gets: {shown(row)}")
 
 
 # ------------------------------------------------------------------------- estimators: writing

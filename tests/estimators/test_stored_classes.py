@@ -105,7 +105,7 @@ def test_attributes_that_do_not_fit_each_other_are_refused(
 ):
     step = make_step(f"sklearn.{name}", params).fit(iris[0])
     vars(step).update(change)
-    with pytest.raises(ModelFileError, match=r"do not fit|be used|steps that make|is not on"):
+    with pytest.raises(ModelFileError, match=r"do not fit|be used|other columns than|is not on"):
         FittedModel((("step", step),), vq).save(tmp_path / "m.npz")
 
 
