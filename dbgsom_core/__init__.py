@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from dbgsom_core import presets as presets
     from dbgsom_core.estimators.checkpoints import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
-    from dbgsom_core.estimators.pipelines import explain as explain
     from dbgsom_core.estimators.som import SomClassifier as SomClassifier
     from dbgsom_core.estimators.som import SomRegressor as SomRegressor
     from dbgsom_core.estimators.som import SomVQ as SomVQ
+    from dbgsom_core.experiments.models import explain as explain
     from dbgsom_core.runs.api import init as init
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
@@ -46,7 +46,7 @@ _HOMES = {
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare",
-    "explain": "estimators.pipelines",
+    "explain": "experiments.models",
     "init": "runs.api",
     "run": "runs.api",
     "sweep": "runs.api",

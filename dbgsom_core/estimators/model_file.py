@@ -1,4 +1,4 @@
-"""Model files: content, writing and reading, and models with prepare steps.
+"""Model files of estimators: content, writing and reading.
 
 A model file is a zip of .npy arrays and a JSON header, without pickle. The header has the format's
 number, the estimator's class and parameters, and for each component its name, distribution,
@@ -11,9 +11,8 @@ version and fields. Reading imports installed plugins and listed transformers, a
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from os import PathLike
@@ -23,10 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import (
@@ -36,7 +32,6 @@ from dbgsom_core.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.archive import (
     NO_OBJECTS,
     ArchiveError,
@@ -50,12 +45,8 @@ from dbgsom_core.estimators.archive import (
     write_archive,
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
-from dbgsom_core.estimators.display import explorer_page as explored_page
-from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
-from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.stored_types import problem_of, shown
 from dbgsom_core.interfaces.version import __version__
@@ -145,61 +136,68 @@ def storable(cls: type[Model]) -> type[Model]:
 # ------------------------------------------------------------------------------------- files
 
 
-def save(model: Any, path: str | PathLike[str]) -> None:
-    """Write a fitted estimator or `FittedModel` to ``path``, replacing an older file atomically.
+def save(estimator: Any, path: str | PathLike[str]) -> None:
+    """Write a fitted estimator to ``path``, replacing an older file atomically.
 
-    Raises
-    ------
-    PluginError
-        A part's class is in no plugin, so that it could not be loaded.
-    ModelFileError
-        The folder does not exist, or the file could not be loaded again: the class of a prepare
-        step or of the estimator is not on the allow-list (subclasses are not), or an attribute has
-        a value that files may not hold.
+    Raises as `dbgsom_core.persistence.save`, which writes the models of runs as well.
     """
-    if not isinstance(model, FittedModel):
-        model = FittedModel((), model)
+    write_file(path, estimator, lambda write: {"columns": None, "steps": []}, read_estimator)
+
+
+def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
+    """Read an estimator of class ``cls``; raises as `dbgsom_core.persistence.load`.
+
+    The columns of a run's tables are no part of it; a file with prepare steps is refused.
+    """
+
+    def read_alone(header: Mapping[str, Any], read: Read) -> Any:
+        if header["steps"]:
+            raise ArchiveError(
+                f"holds a model with prepare steps, not a {cls.__name__}; use persistence.load"
+            )
+        estimator = read_estimator(header, read)
+        if not isinstance(estimator, cls):
+            name = type(estimator).__name__
+            raise ArchiveError(f"holds a {name}, not a {cls.__name__}; use persistence.load")
+        return estimator
+
+    return read_file(path, read_alone)
+
+
+def write_file(
+    path: str | PathLike[str],
+    estimator: Any,
+    more: Callable[[Write], Mapping[str, Any]],
+    read_header: Callable[[Mapping[str, Any], Read], Any],
+) -> None:
+    """Write a file of an estimator and of what ``more`` adds to its header.
+
+    It is written where ``read_header`` can read it.
+    """
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
     arrays: dict[str, NDArray[Any]] = {}
+    write = partial(to_plain, arrays=arrays, types=stored_types())
     try:
         with raise_archive_errors():
-            header = json.loads(json.dumps(_write(model, arrays)))
-            _read(header, dict(arrays).pop)
+            header = {"format": FORMAT, "version": __version__, **more(write)}
+            header["estimator"] = _write_estimator(estimator, write)
+            header = json.loads(json.dumps(header))
+            _read(header, dict(arrays).pop, read_header)
     except ArchiveError as error:
         text = printable_line(error)
         raise ModelFileError(f"the model cannot be saved without pickle: it {text}") from error
     write_archive(target, header, arrays)
 
 
-def load(path: str | PathLike[str]) -> Any:
-    """Read a file of `save`: a `FittedModel`, or an estimator that was saved without steps.
-
-    No code of the file is run, and only classes on the allow-list are built. The file's author
-    still determines the model's predictions.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, from a newer version, or no model.
-    PluginError
-        A part's plugin is not installed; the message says what the file claims about it.
-    """
-    return load_estimator(path, object)
-
-
-def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
-    """Read an estimator of class ``cls``; raises as `load`, and when the file holds another."""
+def read_file(
+    path: str | PathLike[str], read_header: Callable[[Mapping[str, Any], Read], Any]
+) -> Any:
+    """Return what ``read_header`` makes of the header of a file."""
     try:
         with open_archive(Path(path)) as archive:
-            if cls is not object:  # the columns of a run's tables are not part of an estimator
-                archive.header["columns"] = None
-            loaded = _read(archive.header, archive.take)
-            if not isinstance(loaded, cls):
-                name = type(loaded).__name__
-                raise ArchiveError(f"holds a {name}, not a {cls.__name__}; use persistence.load")
-            return loaded
+            return _read(archive.header, archive.take, read_header)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
     except (PluginError, UnknownNameError) as error:
@@ -210,69 +208,24 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _write(model: FittedModel, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    write = partial(to_plain, arrays=arrays, types=stored_types())
-    steps = [[name, write(step, where=f"the step {name!r}")] for name, step in model.steps]
-    return {
-        "format": FORMAT,
-        "version": __version__,
-        "columns": write(model.columns, where="columns"),
-        "steps": steps,
-        "estimator": _write_estimator(model.estimator, write),
-    }
-
-
-def _read(header: Mapping[str, Any], take: Take) -> Any:
+def _read(
+    header: Mapping[str, Any], take: Take, read_header: Callable[[Mapping[str, Any], Read], Any]
+) -> Any:
     if header["format"] != FORMAT:
         raise ArchiveError(
             f"is of format {shown(header['format'])}, by dbgsom-core "
             f"{str(header.get('version'))[:40]}, and {__version__} reads format {FORMAT}: upgrade "
             "dbgsom-core, or fit and save the model again"
         )
-    read: Read = partial(from_plain, take=take, types=stored_types())
-    columns = read(header["columns"], where="columns")
-    _check("columns", {"class": columns}, {"class": "Columns | none"}, {})
-    steps = []
-    for name, plain in header["steps"]:
-        steps.append((str(name), read(plain, where=f"the step {name!r}")))
-    estimator = _read_estimator(header["estimator"], read)
-    if columns is None and not steps:
-        return estimator
-    model = FittedModel(tuple(steps), estimator, columns)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _try_steps(model)
-    return model
+    return read_header(header, partial(from_plain, take=take, types=stored_types()))
 
 
-def _check(where: str, held: Mapping[str, Any], table: Mapping[str, str], sizes: Sizes) -> None:
+def check_values(
+    where: str, held: Mapping[str, Any], table: Mapping[str, str], sizes: Sizes
+) -> None:
     problem = problem_of(held, table, sizes)
     if problem:
         raise ArchiveError(f"holds {where} that do not fit: {problem}")
-
-
-def _try_steps(model: FittedModel) -> None:
-    """Let a row of ones pass the steps, up to the columns that the map has been fitted on.
-
-    It begins at the first step that says how many columns it takes; those of plugins need not.
-    """
-    row: NDArray[Any] | None = None
-    if model.columns is not None:
-        row = np.ones((1, len(model.columns.feature_names)))
-    for name, step in model.steps:
-        try:
-            check_is_fitted(step)
-            if row is None and hasattr(step, "n_features_in_"):
-                row = np.ones((1, step.n_features_in_))
-            if hasattr(step, "categories_"):  # which may know no 1
-                row = np.array([[categories[0] for categories in step.categories_]])
-            if row is not None:
-                row = np.asarray(step.transform(row), dtype=np.float64)
-        except Exception as error:
-            problem = f"cannot be used: {error}"
-            raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
-    if row is not None and row.shape != (1, model.estimator.n_features_in_):
-        raise ArchiveError(f"holds a map of other columns than it gets: {shown(row)}")
 
 
 # ------------------------------------------------------------------------- estimators: writing
@@ -367,12 +320,13 @@ def _write_map(som_map: SomMap, write: Write) -> dict[str, Any]:
 # ------------------------------------------------------------------------- estimators: reading
 
 
-def _read_estimator(stored: Mapping[str, Any], read: Read) -> Any:
-    """Return a fitted estimator that passed a trial prediction.
+def read_estimator(header: Mapping[str, Any], read: Read) -> Any:
+    """Return the fitted estimator of a header, which passed a trial prediction.
 
     Shapes are checked first, as compiled loops do not check bounds; other inconsistencies show in
     the trial prediction.
     """
+    stored = header["estimator"]
     cls = _ESTIMATORS.get(stored["class"])
     if cls is None:
         raise ArchiveError(
@@ -387,14 +341,14 @@ def _read_estimator(stored: Mapping[str, Any], read: Read) -> Any:
     for name in _names(FITTED):
         if name in stored["fitted"]:
             fitted[name] = read(stored["fitted"][name], where=name)
-    _check("fitted attributes", fitted, FITTED, sizes)
+    check_values("fitted attributes", fitted, FITTED, sizes)
     vars(estimator).update(fitted)
     estimator.sizes_tried_ = ()
     _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
     hits, clusters = estimator.leaf_hit_counts_, estimator._memory
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise ArchiveError("holds a map without a neuron that has samples")
-    _check("summaries", vars(clusters), {"X": "number[M, D]"}, sizes)
+    check_values("summaries", vars(clusters), {"X": "number[M, D]"}, sizes)
     if not ((clusters.units >= 0) & (clusters.units < len(tree))).all():
         raise ArchiveError("holds summaries of leaves that do not exist")
     estimator._parts = estimator.check_parts(())
@@ -471,7 +425,7 @@ def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
 def _read_map(stored: Mapping[str, Any], read: Read) -> SomMap:
     sizes: Sizes = {}
     arrays = {name: read(stored[name], where=name) for name in _names(MAP_ARRAYS)}
-    _check("a map's arrays", arrays, MAP_ARRAYS, sizes)
+    check_values("a map's arrays", arrays, MAP_ARRAYS, sizes)
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
     ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
     cells = np.abs(positions.astype(np.float64))
@@ -505,161 +459,3 @@ def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLa
         if codes.max() >= len(classes) or (classes[codes] != labels).any():
             raise ArchiveError("holds summaries of unknown classes")
     return fitted
-
-
-# ------------------------------------------------------------------------- models with steps
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """The model of a run: prepare steps and estimator, from raw samples to predictions.
-
-    Raw samples X are an array of features (n, D), or a data frame of pandas, polars, pyarrow or
-    whatever exports Arrow. A model with ``columns`` finds them by name and ignores others, see
-    `Columns.read`; of another one the first step, or the estimator, checks names as in
-    scikit-learn.
-
-    Attributes
-    ----------
-    steps : sequence of (name, fitted transformer)
-    estimator : SomVQ, SomClassifier or SomRegressor
-        Fitted on prepared samples.
-    columns : Columns or None
-        The columns of the raw samples' table, which experiments add to the map's file.
-    """
-
-    steps: Sequence[tuple[str, Any]]
-    estimator: Any
-    columns: Any = None
-
-    def prepare(self, X: Any) -> Any:
-        """Return prepared samples (n, D') of raw samples X (n, D), an array or a table in blocks.
-
-        Raises
-        ------
-        DataError
-            X is a table without some columns, or with unreadable or missing cells.
-        """
-        if self.columns is not None:
-            takes_gaps = self.fills_gaps or "missing" in self.estimator._metric.calls.handles
-            X = self.columns.read(X, takes_gaps)
-        elif hasattr(X, "to_pandas"):  # of polars or pyarrow
-            X = X.to_pandas()
-        if not self.steps:
-            return X
-        with warnings.catch_warnings():
-            # An array's columns are taken in their order.
-            warnings.filterwarnings("ignore", "X does not have valid feature names")
-            X = prepared(self.steps, X)
-        return X if isinstance(X, Partitions) else np.asarray(X)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the predictions for raw samples X (n, D), shape (n,)."""
-        return np.asarray(self.estimator.predict(self.prepare(X)))
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities (n, C) for raw samples X (n, D)."""
-        return np.asarray(self.estimator.predict_proba(self.prepare(X)))
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Return coordinates (n, L) of raw samples X (n, D), see `SomVQ.transform`."""
-        return np.asarray(self.estimator.transform(self.prepare(X)))
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
-        return np.asarray(self.estimator.score_samples(self.prepare(X)))
-
-    def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
-        """Return intervals (n, 2) of raw samples X (n, D), see `SomRegressor.predict_interval`."""
-        return np.asarray(self.estimator.predict_interval(self.prepare(X), level))
-
-    def answers(self, X: Any) -> Answers:
-        """Return label, unit, novelty and more of raw samples X (n, D), see `SomVQ.answers`."""
-        return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]
-
-    def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
-        """Return an explanation of the prediction for one raw sample (D,), see `SomVQ.explain`.
-
-        ``names`` (D,) are feature names for a model without ``columns``. Values are raw ones where
-        the steps can be inverted, otherwise prepared ones.
-        """
-        called = self.names_prepared(names)
-        return explain_sample(self.estimator, self.prepare(as_row(x)), called, self.undone)
-
-    @property
-    def first(self) -> Any:
-        """The first step, or the estimator without steps."""
-        return self.steps[0][1] if self.steps else self.estimator
-
-    @property
-    def feature_names(self) -> list[str] | None:
-        """Names of the features of raw samples, or None where the model has none."""
-        if self.columns is not None:
-            return [*self.columns.feature_names]
-        names = getattr(self.first, "feature_names_in_", None)
-        return None if names is None else [str(name) for name in names]
-
-    @property
-    def fills_gaps(self) -> bool:
-        """Whether a step imputes missing values."""
-        return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
-
-    def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """Return the column names of prepared samples, or None where they are unknown.
-
-        ``names`` are the raw feature names for a model without ``columns``.
-        """
-        raw = self.feature_names if names is None or self.columns is not None else names
-        found = names_after(self.steps, raw)
-        known = found is not None and len(found) == self.estimator.n_features_in_
-        return found if known else None
-
-    def undo(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
-        for _, step in reversed(self.steps):
-            X = step.inverse_transform(X)
-        return np.asarray(X)
-
-    @property
-    def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-        """`undo` where steps are inverted column by column and the metric prepares nothing."""
-        able = all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps)
-        return self.restored if able else None
-
-    @property
-    def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-        """`undo` where all steps can be inverted and the metric prepares nothing."""
-        able = self.estimator._metric.calls.prepare is None and all(
-            hasattr(step, "inverse_transform") for _, step in self.steps
-        )
-        return self.undo if able else None
-
-    def explore(
-        self,
-        X: Any,
-        y: Any = None,
-        names: Any = None,
-        path: Any = None,
-        *,
-        feature_names: Any = None,
-        **options: Any,
-    ) -> Html:
-        """Return the map with raw samples X (n, D) as an interactive page, see `SomVQ.explore`.
-
-        Values are raw ones where the steps can be inverted, otherwise prepared ones.
-        """
-        names = feature_names if names is None else names
-        names = self.names_prepared() if names is None else names
-        return explored_page(self, X, y, names, path, **options)
-
-    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
-        """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""
-        return np.asarray(self.estimator.bmu(self.prepare(X), k))
-
-    def bmu_path(self, X: Any) -> NDArray[np.int64]:
-        """Return the path of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
-        return np.asarray(self.estimator.bmu_path(self.prepare(X)))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write columns, steps and map to one file, without pickle; `persistence.load` reads it."""
-        save(self, path)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -206,32 +205,3 @@ def _random_mask(free: Mask, share: float, least: int, seed: int) -> Mask | None
     mask = np.zeros(len(free), dtype=bool)
     mask[rows[:count]] = True
     return mask
-
-
-def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
-    """Apply fitted steps to samples X (n, D); `Partitions` are transformed where they are.
-
-    X is not changed, also by steps that work in place (``copy=False``).
-    """
-    for _, step in steps:
-        if isinstance(X, Partitions):
-            X = X.map(step.transform)
-        else:
-            in_place = getattr(step, "copy", True) is False
-            X = np.asarray(step.transform(np.array(X) if in_place else X))
-    return X
-
-
-def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
-    """Return the column names after fitted steps, from ``names`` before; None: unknown."""
-    found = None
-    if names is not None:
-        found = [str(name) for name in names]
-    for _, step in steps:
-        if isinstance(step, OneToOneFeatureMixin):
-            continue
-        try:
-            found = [str(name) for name in step.get_feature_names_out(found)]
-        except Exception:  # third-party classes may lack the method or raise anything
-            return None
-    return found

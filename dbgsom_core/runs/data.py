@@ -24,8 +24,8 @@ from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
-from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.models import prepared
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry

@@ -17,11 +17,11 @@ from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.samples import names_after
 from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import MeasureTable, measured
 from dbgsom_core.experiments.messages import level_of
+from dbgsom_core.experiments.models import names_after
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded

@@ -19,9 +19,9 @@ from sklearn.utils import Tags, TargetTags, get_tags
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.experiments.trackers import (
     ARTIFACTS,

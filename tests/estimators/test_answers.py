@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ, presets
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.tables import Columns
 
 DEEP = {

@@ -154,7 +154,7 @@ def test_a_wrong_argument_is_named(model, given, message):
 
 
 def test_the_model_of_a_run_is_drawn_with_raw_samples_in_their_units(model):
-    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.persistence import FittedModel
 
     steps = [("scale", MinMaxScaler().fit(X))]
     fitted = FittedModel(steps, SomVQ(max_neurons=9, epochs=5).fit(steps[0][1].transform(X)))

@@ -12,7 +12,7 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import ModelFileError, PluginError
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
 
 SCALER = "sklearn.preprocessing:StandardScaler"

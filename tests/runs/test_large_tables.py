@@ -14,7 +14,7 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.errors import DataError
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.data import Part, subsample

@@ -9,7 +9,7 @@ import pytest
 
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.tables import Columns
 
 COLUMNS = Columns(

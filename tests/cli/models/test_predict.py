@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dbgsom_core import SomVQ
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs import models as samples
 from dbgsom_core.tables import Columns
 

@@ -187,7 +187,7 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
 
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
-    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.persistence import FittedModel
     from dbgsom_core.runs.explain import neurons_csv
     from dbgsom_core.runs.models import predict_file
 

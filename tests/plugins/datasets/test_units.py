@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError, ModelFileError
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.tables import Columns, is_unit
 from dbgsom_plugins.datasets.table_files import Csv, Parquet
 

@@ -20,9 +20,9 @@ from dbgsom_core import GrowthFilm, SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Death, EpochRecord, Html
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer

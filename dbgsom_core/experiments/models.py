@@ -1,0 +1,416 @@
+"""Models of runs: prepare steps, columns of tables and an estimator, saved in one file.
+
+The file of a run's model is the map's file with the run's scalers and the columns of its tables,
+whose classes are added to the allow-list here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from dbgsom_core.engine.partitions import Partitions
+from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
+from dbgsom_core.estimators.answers import Answers
+from dbgsom_core.estimators.archive import STORED_CLASSES, ArchiveError
+from dbgsom_core.estimators.display import explorer_page as explored_page
+from dbgsom_core.estimators.display import unwrap
+from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
+from dbgsom_core.estimators.model_file import check_values, read_estimator, read_file, write_file
+from dbgsom_core.experiments.answer_columns import Table, columns_of_answers, select_columns
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.stored_types import StoredType, shown
+from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.tables import Columns, is_unit
+from dbgsom_core.training.parts import PARTS
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The model of a run: prepare steps and estimator, from raw samples to predictions.
+
+    Raw samples X are an array of features (n, D), or a data frame of pandas, polars, pyarrow or
+    whatever exports Arrow. A model with ``columns`` finds them by name and ignores others, see
+    `Columns.read`; of another one the first step, or the estimator, checks names as in
+    scikit-learn.
+
+    Attributes
+    ----------
+    steps : sequence of (name, fitted transformer)
+    estimator : SomVQ, SomClassifier or SomRegressor
+        Fitted on prepared samples.
+    columns : Columns or None
+        The columns of the raw samples' table, which experiments add to the map's file.
+    """
+
+    steps: Sequence[tuple[str, Any]]
+    estimator: Any
+    columns: Any = None
+
+    def prepare(self, X: Any) -> Any:
+        """Return prepared samples (n, D') of raw samples X (n, D), an array or a table in blocks.
+
+        Raises
+        ------
+        DataError
+            X is a table without some columns, or with unreadable or missing cells.
+        """
+        if self.columns is not None:
+            takes_gaps = self.fills_gaps or "missing" in self.estimator._metric.calls.handles
+            X = self.columns.read(X, takes_gaps)
+        elif hasattr(X, "to_pandas"):  # of polars or pyarrow
+            X = X.to_pandas()
+        if not self.steps:
+            return X
+        with warnings.catch_warnings():
+            # An array's columns are taken in their order.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            X = prepared(self.steps, X)
+        return X if isinstance(X, Partitions) else np.asarray(X)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the predictions for raw samples X (n, D), shape (n,)."""
+        return np.asarray(self.estimator.predict(self.prepare(X)))
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return class probabilities (n, C) for raw samples X (n, D)."""
+        return np.asarray(self.estimator.predict_proba(self.prepare(X)))
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return coordinates (n, L) of raw samples X (n, D), see `SomVQ.transform`."""
+        return np.asarray(self.estimator.transform(self.prepare(X)))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
+        return np.asarray(self.estimator.score_samples(self.prepare(X)))
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
+        """Return intervals (n, 2) of raw samples X (n, D), see `SomRegressor.predict_interval`."""
+        return np.asarray(self.estimator.predict_interval(self.prepare(X), level))
+
+    def answers(self, X: Any) -> Answers:
+        """Return label, unit, novelty and more of raw samples X (n, D), see `SomVQ.answers`."""
+        return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]
+
+    def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
+        """Return an explanation of the prediction for one raw sample (D,), see `SomVQ.explain`.
+
+        ``names`` (D,) are feature names for a model without ``columns``. Values are raw ones where
+        the steps can be inverted, otherwise prepared ones.
+        """
+        called = self.names_prepared(names)
+        return explain_sample(self.estimator, self.prepare(as_row(x)), called, self.undone)
+
+    @property
+    def first(self) -> Any:
+        """The first step, or the estimator without steps."""
+        return self.steps[0][1] if self.steps else self.estimator
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the features of raw samples, or None where the model has none."""
+        if self.columns is not None:
+            return [*self.columns.feature_names]
+        names = getattr(self.first, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether a step imputes missing values."""
+        return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
+
+    def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
+        """Return the column names of prepared samples, or None where they are unknown.
+
+        ``names`` are the raw feature names for a model without ``columns``.
+        """
+        raw = self.feature_names if names is None or self.columns is not None else names
+        found = names_after(self.steps, raw)
+        known = found is not None and len(found) == self.estimator.n_features_in_
+        return found if known else None
+
+    def undo(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
+        for _, step in reversed(self.steps):
+            X = step.inverse_transform(X)
+        return np.asarray(X)
+
+    @property
+    def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """`undo` where steps are inverted column by column and the metric prepares nothing."""
+        able = all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps)
+        return self.restored if able else None
+
+    @property
+    def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """`undo` where all steps can be inverted and the metric prepares nothing."""
+        able = self.estimator._metric.calls.prepare is None and all(
+            hasattr(step, "inverse_transform") for _, step in self.steps
+        )
+        return self.undo if able else None
+
+    def explore(
+        self,
+        X: Any,
+        y: Any = None,
+        names: Any = None,
+        path: Any = None,
+        *,
+        feature_names: Any = None,
+        **options: Any,
+    ) -> Html:
+        """Return the map with raw samples X (n, D) as an interactive page, see `SomVQ.explore`.
+
+        Values are raw ones where the steps can be inverted, otherwise prepared ones.
+        """
+        names = feature_names if names is None else names
+        names = self.names_prepared() if names is None else names
+        return explored_page(self, X, y, names, path, **options)
+
+    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
+        """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""
+        return np.asarray(self.estimator.bmu(self.prepare(X), k))
+
+    def bmu_path(self, X: Any) -> NDArray[np.int64]:
+        """Return the path of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
+        return np.asarray(self.estimator.bmu_path(self.prepare(X)))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write columns, steps and map to one file, without pickle; `persistence.load` reads it."""
+        save(self, path)
+
+
+def explain(model: Any, x: Any, names: Sequence[str] | None = None) -> Explanation:
+    """Return an explanation of a model's prediction for one raw sample.
+
+    Parameters
+    ----------
+    model : SomVQ, SomClassifier, SomRegressor, Pipeline, or a run or its model
+        Fitted; of a scikit-learn pipeline the last step is the map. Values are raw ones where the
+        steps before it can be undone, as those of a StandardScaler.
+    x : array-like (D,) or (1, D), or row of a data frame
+    names : sequence of D str, optional
+        Feature names; default: those of the data frame that the model was fitted to.
+    """
+    found = getattr(model, "model", model)  # of a run
+    if isinstance(found, Pipeline):
+        steps = [one for one in found.steps[:-1] if one[1] not in (None, "passthrough")]
+        estimator, _ = unwrap(found.steps[-1][1])
+        found = FittedModel(steps, estimator)
+    else:
+        unwrap(found)
+    explanation: Explanation = found.explain(x, names)
+    return explanation
+
+
+def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
+    """Apply fitted steps to samples X (n, D); `Partitions` are transformed where they are.
+
+    X is not changed, also by steps that work in place (``copy=False``).
+    """
+    for _, step in steps:
+        if isinstance(X, Partitions):
+            X = X.map(step.transform)
+        else:
+            in_place = getattr(step, "copy", True) is False
+            X = np.asarray(step.transform(np.array(X) if in_place else X))
+    return X
+
+
+def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
+    """Return the column names after fitted steps, from ``names`` before; None: unknown."""
+    found = None
+    if names is not None:
+        found = [str(name) for name in names]
+    for _, step in steps:
+        if isinstance(step, OneToOneFeatureMixin):
+            continue
+        try:
+            found = [str(name) for name in step.get_feature_names_out(found)]
+        except Exception:  # third-party classes may lack the method or raise anything
+            return None
+    return found
+
+
+# ------------------------------------------------------------------------------------- files
+
+
+def save(model: Any, path: str | PathLike[str]) -> None:
+    """Write a fitted estimator or `FittedModel` to ``path``, replacing an older file atomically.
+
+    Raises
+    ------
+    PluginError
+        A part's class is in no plugin, so that it could not be loaded.
+    ModelFileError
+        The folder does not exist, or the file could not be loaded again: the class of a prepare
+        step or of the estimator is not on the allow-list (subclasses are not), or an attribute has
+        a value that files may not hold.
+    """
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+
+    def more(write: Callable[..., Any]) -> dict[str, Any]:
+        steps = [[name, write(step, where=f"the step {name!r}")] for name, step in known.steps]
+        return {"columns": write(known.columns, where="columns"), "steps": steps}
+
+    write_file(path, known.estimator, more, _read_model)
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Read a file of `save`: a `FittedModel`, or an estimator that was saved without steps.
+
+    No code of the file is run, and only classes on the allow-list are built. The file's author
+    still determines the model's predictions.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, from a newer version, or no model.
+    PluginError
+        A part's plugin is not installed; the message says what the file claims about it.
+    """
+    return read_file(path, _read_model)
+
+
+def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
+    columns = read(header["columns"], where="columns")
+    check_values("columns", {"class": columns}, {"class": "Columns | none"}, {})
+    steps = []
+    for name, plain in header["steps"]:
+        steps.append((str(name), read(plain, where=f"the step {name!r}")))
+    estimator = read_estimator(header, read)
+    if columns is None and not steps:
+        return estimator
+    model = FittedModel(tuple(steps), estimator, columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _try_steps(model)
+    return model
+
+
+def _try_steps(model: FittedModel) -> None:
+    """Let a row of ones pass the steps, up to the columns that the map has been fitted on.
+
+    It begins at the first step that says how many columns it takes; those of plugins need not.
+    """
+    row: NDArray[Any] | None = None
+    if model.columns is not None:
+        row = np.ones((1, len(model.columns.feature_names)))
+    for name, step in model.steps:
+        try:
+            check_is_fitted(step)
+            if row is None and hasattr(step, "n_features_in_"):
+                row = np.ones((1, step.n_features_in_))
+            if hasattr(step, "categories_"):  # which may know no 1
+                row = np.array([[categories[0] for categories in step.categories_]])
+            if row is not None:
+                row = np.asarray(step.transform(row), dtype=np.float64)
+        except Exception as error:
+            problem = f"cannot be used: {error}"
+            raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
+    if row is not None and row.shape != (1, model.estimator.n_features_in_):
+        raise ArchiveError(f"holds a map of other columns than it gets: {shown(row)}")
+
+
+_COLUMNS = TypeAdapter(Columns)
+
+
+def _are_columns(columns: Columns) -> bool:
+    # Pydantic looks at the fields of a new object only, and makes tuples of lists.
+    if _COLUMNS.validate_python(vars(columns)) != columns:
+        return False
+    names = set(columns.names)
+    unique = 0 < len(names) == len(columns.names)
+    known = {*columns.categories, *columns.dates} <= names
+    units = (columns.units or {}).values()
+    written = columns.decimal in ".," and columns.dtype in ("float64", "float32")
+    return unique and known and written and all(map(is_unit, units))
+
+
+_FIELDS = " ".join(field.name for field in fields(Columns))
+STORED_CLASSES["columns"] = StoredType(
+    "dbgsom_core.tables.columns:Columns", {_FIELDS: "plain"}, fits=_are_columns
+)
+STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.scalers:RangeScaler", None)
+STORED_CLASSES["standardize_joint"] = StoredType(
+    "dbgsom_core.experiments.scalers:JointScaler", None
+)
+
+
+def distributions(model: Any) -> dict[str, str]:
+    """Return the name and version of each distribution that a fitted model needs.
+
+    dbgsom-core, the libraries that its answers come from, and the packages of the plugins and
+    prepare steps that the model is made of: other installed plugins are not among them.
+
+    Parameters
+    ----------
+    model : FittedModel, SomVQ, SomClassifier or SomRegressor
+
+    Raises
+    ------
+    PluginError
+        A part's class is offered by no plugin.
+    """
+    if not isinstance(model, FittedModel):
+        model = FittedModel((), model)
+    libraries = ["numpy", "numba", "scipy", "scikit-learn"] + ["pandas"] * bool(model.columns)
+    needed = {OWN_DISTRIBUTION: __version__} | {name: version(name) for name in libraries}
+    registry, built = get_registry(), model.estimator._parts
+    parts = [(kind, getattr(built, kind)) for kind in PARTS]
+    for kind, part in parts:
+        parts += [
+            (inner, getattr(part, field)) for field, inner in nested_fields(type(part)).items()
+        ]
+        offered = registry.identify(kind, part)
+        if offered.distribution != OWN_DISTRIBUTION:
+            needed[offered.distribution] = offered.version
+    versions = {record.distribution: record.version for record in registry.records}
+    for name, stored in registry.stored_types.items():
+        if any(stored.means(type(step)) for _, step in model.steps):
+            distribution = name.partition(":")[0]
+            needed[distribution] = versions[distribution]
+    return needed
+
+
+def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
+    """Return the answers of a fitted model to raw samples, column by column.
+
+    Parameters
+    ----------
+    model : FittedModel, SomVQ, SomClassifier or SomRegressor
+    X : array-like, sparse matrix or DataFrame (n, …)
+        Numbers of any type; a table where the model knows the columns of one. Where it was fitted
+        with names of features, those of a data frame are checked, and else taken in their order.
+    columns : sequence of str
+        Which of ``label``, ``unit``, ``x``, ``y``, ``path`` (of child maps), ``distance``,
+        ``novelty``, ``pvalue``, ``outlier`` and ``probabilities``, in this order; all that the
+        model has without it. ``probabilities`` becomes a column ``probability_CLASS`` each.
+
+    Returns
+    -------
+    dict of str to array (n,)
+
+    Raises
+    ------
+    DataError
+        There is no such column, the model has it not, or the samples cannot be used.
+    """
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    names = select_columns(known, columns)
+    if known.feature_names is None and hasattr(X, "columns"):  # MLflow names what has no names
+        X = np.asarray(X)
+    return columns_of_answers(known, known.answers(X), names)
