@@ -94,7 +94,7 @@ def check_samples(
         estimator,
         X,
         reset=reset,
-        dtype=_DTYPES,
+        dtype=_wanted_dtypes(X),
         order="C",
         accept_sparse="csr" if "sparse" in handles else False,
         ensure_all_finite="allow-nan" if may_miss else True,
@@ -115,6 +115,12 @@ def check_samples(
                 "leave such samples out"
             )
     return np.asarray(X)
+
+
+def _wanted_dtypes(X: Any) -> Any:
+    """Return the dtypes that samples may have: nullable columns of float32 stay float32."""
+    columns = {getattr(dtype, "numpy_dtype", dtype) for dtype in getattr(X, "dtypes", ())}
+    return np.float32 if columns == {np.dtype(np.float32)} else _DTYPES
 
 
 def _check_partitions(
