@@ -144,7 +144,7 @@ class MeasureFacts(NamedTuple):
 
     @property
     def range(self) -> str:
-        low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in self.bounds)
+        low, high = (f"{end:g}".replace("-inf", "−∞").replace("inf", "∞") for end in self.bounds)
         return f"{low} … {high}"
 
 
