@@ -83,6 +83,7 @@ def all_or_nothing(method: _Method) -> _Method:
 _log = logging.getLogger("dbgsom")
 _COPY = 1.5  # sizes of dense data: a packed copy, and bounds that take half of it
 _ROW_BYTES = 24  # unit, error and label of a row
+_TOLD_FROM = 1 << 19  # bytes: what rounds to 0 MiB is not worth a line
 
 _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
 
@@ -317,6 +318,8 @@ class GrowingMap(FittedMap, BaseEstimator):
                 f"{text}, and this process may take {most / 2**20:,.0f} MiB: let the data stay in "
                 "a file (engine: dask), or use float32"
             )
+        if needed < _TOLD_FROM:
+            return
         _log.info("%s", text)
         if self.verbose:
             print(text)

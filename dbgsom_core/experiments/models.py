@@ -73,13 +73,21 @@ class FittedModel:
             X = self.columns.read(X, takes_gaps)
         elif hasattr(X, "to_pandas"):  # of polars or pyarrow
             X = X.to_pandas()
+        else:
+            X = self._with_names(X)
         if not self.steps:
             return X
-        with warnings.catch_warnings():
-            # An array's columns are taken in their order.
-            warnings.filterwarnings("ignore", "X does not have valid feature names")
-            X = prepared(self.steps, X)
+        X = prepared(self.steps, X)
         return X if isinstance(X, Partitions) else np.asarray(X)
+
+    def _with_names(self, X: Any) -> Any:
+        """Return an array (n, D) as a data frame, where the first step would miss its names."""
+        names = self.feature_names
+        if names is None or not isinstance(X, np.ndarray) or X.shape[1:] != (len(names),):
+            return X
+        import pandas as pd  # is slow to import
+
+        return pd.DataFrame(X, columns=names)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predictions for raw samples X (n, D), shape (n,)."""

@@ -85,7 +85,7 @@ def test_transform_is_that_of_k_means(digits):
     assert vq.transform(X).min(axis=1).mean() == pytest.approx(vq.quantization_error_)
     names = vq.set_output(transform="pandas").transform(X).columns
     assert list(names) == list(vq.get_feature_names_out())
-    with pytest.raises(ValueError, match="transform_algorithm must be"):
+    with pytest.raises(ValueError, match="'transform_algorithm' parameter of SomVQ must be"):
         SomVQ(transform_algorithm="pca").fit(X)
     with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
         vq.transform(X, "pca")

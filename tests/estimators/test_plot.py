@@ -38,7 +38,7 @@ def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
     ("options", "hint"),
     [
         ({"color": "densty"}, "did you mean 'density'"),
-        ({"layout": "circle"}, "one of 'grid', 'pca'"),
+        ({"layout": "circle"}, "must be 'grid' or 'pca'"),
         ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
         ({"pointsize": "nothing"}, "known: label"),
     ],
