@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +89,12 @@ class Archive:
         if dtype.kind not in _KINDS or not dtype.itemsize or size != len(content):
             raise ArchiveError(f"says that {name!r} is {dtype}, shape {shape}, unlike its bytes")
         array = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
-        return array.astype(dtype.newbyteorder("="), copy=False)
+        array = array.astype(dtype.newbyteorder("="), copy=False)
+        if dtype.kind == "U":  # numpy itself fails at characters beyond Unicode's
+            codes = array.ravel(order="K").view(np.uint32)
+            if codes.max(initial=0) > sys.maxunicode:
+                raise ArchiveError(f"says that {name!r} is text, which cannot be used")
+        return array
 
 
 @contextmanager

@@ -7,8 +7,14 @@ import sys
 CODE = """
 import sys
 
-for name in ("yaml", "pyarrow", "pandas", "click", "rich", "jinja2", "mlflow", "matplotlib"):
-    sys.modules[name] = None
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("yaml", "pyarrow", "pandas", "click", "rich", "jinja2", "mlflow", "matplotlib"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Absent())
 
 import numpy as np
 from dbgsom_core import SomClassifier
