@@ -119,6 +119,7 @@ def _group_limits(
                         yield float((folder / name).read_text())
 
 
+@cache  # to look through the libraries of a process takes milliseconds
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController  # slow to import
 
