@@ -147,7 +147,7 @@ class GrowthComponent(Component):
     def growing_threshold(self, summary: DataSummary) -> float:
         """Return the threshold that stands in ``growing_threshold_`` and in each `GrowthState`.
 
-        Called once, before training; nan: there is none.
+        Called once, before training. A finite number; this one is nan: there is no threshold.
         """
         return math.nan
 

@@ -215,6 +215,8 @@ def kind_of(component: Component) -> str:
     if is_step(component):
         return STEP
     kind = getattr(type(component), "KIND", None)
+    if isinstance(component, type):
+        raise ValueError(f"give an instance: {component.__name__}(), not the class")
     if kind is None:
         raise ValueError(f"{type(component).__name__} derives from the base of no kind")
     return str(kind)

@@ -27,8 +27,9 @@ def train(
 ) -> tuple[Search, SearchResult]:
     """Train the map of ``state`` to its last epoch; return the last search and its result.
 
-    All that changes from epoch to epoch is in ``state``: a training that goes on from a stored one
-    gives the same bits. ``notify`` gets the record of each epoch, ``save`` the state after it.
+    All that changes from epoch to epoch is in ``state``, or follows from it as the schedule does:
+    a training that goes on from a stored one gives the same bits. ``notify`` gets the record of
+    each epoch, ``save`` the state after it.
     """
     begin = time.perf_counter()
     if state.history:
