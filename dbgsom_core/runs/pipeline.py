@@ -16,14 +16,13 @@ from typing import Any, ClassVar
 from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.experiment import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.errors import (
     CheckpointError,
     ConfigError,
     DataError,
     DbgsomError,
-    ParameterError,
     ScaleWarning,
 )
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
@@ -222,9 +221,6 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
-        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
-        if misfit is not None:
-            raise ParameterError(misfit, "init")
     for name, step in fold.steps:
         try:
             to_plain(step, {}, name, stored_types())
