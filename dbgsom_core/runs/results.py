@@ -28,10 +28,11 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
+from dbgsom_core.runs.data import Fold, Part, Rows, n_classes
 from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
+from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import numbered
 
 log = logging.getLogger("dbgsom")
@@ -306,7 +307,7 @@ def digest_of(X: Any, y: Any) -> str:
 
         return str(tokenize(X, y))
     array = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return digest(Data(array, None if y is None else np.asarray(y)))
+    return digest(array, None if y is None else np.asarray(y))
 
 
 def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
