@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +35,7 @@ from dbgsom_core.runs.ranking import (
 )
 from dbgsom_core.runs.stats import LEVEL
 from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
-from dbgsom_core.runs.text import as_markdown, number, p_value, plural, to_digits, value_of
+from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural, to_digits, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +116,7 @@ def compare_runs(
     if criterion.reason:
         notes.insert(0, criterion.reason)
     tables = sorted(rank_runs(finished, criterion), key=lambda table: table.name)
-    repeats = len(finished) - sum(len(ids.split()) for table in tables for ids in table.rows["runs"])
+    repeats = len(finished) - sum(len(ids) for table in tables for ids in table.rows["runs"])
     if repeats:
         notes.append(f"{repeats} older run(s) repeat another, and are left out")
     ends = {name: best_end(name, registry) for name in names}
@@ -218,9 +217,11 @@ class Comparison:
         """Return what `compare` does."""
         import pandas as pd
 
-        frames = []
+        frames: list[pd.DataFrame] = []
         for table in self.tables:
-            frame = pd.concat([table.rows, table.measures], axis=1).reset_index(drop=True)
+            frame: pd.DataFrame = pd.concat([table.rows, table.measures], axis=1)
+            frame = frame.reset_index(drop=True)
+            frame["runs"] = frame["runs"].map(" ".join)
             frame.insert(0, "data", table.name)
             frame.insert(1, "rank", frame.index + 1)
             fields = pd.DataFrame(list(table.fields))
@@ -367,7 +368,8 @@ def _always(data: Mapping[str, Any]) -> str:
 def run_baseline(data: Mapping[str, Any]) -> str:
     """Return what an answer that learns nothing measures beside a run; empty: not known."""
     known = data.get("baseline")
-    for part in PARTS if isinstance(known, Mapping) else ():
+    known = known if isinstance(known, Mapping) else {}
+    for part in PARTS:
         values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
         if values:
             listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
@@ -465,12 +467,20 @@ def columns_of(
     return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]
 
 
-def _values(means: Iterable[float], spreads: Iterable[float] = repeat(math.nan)) -> list[str]:
-    return ["" if mean != mean else value_of(mean, std) for mean, std in zip(means, spreads)]
+def _values(means: Any, spreads: Any = None) -> list[str]:
+    texts = []
+    for place, mean in enumerate(means):
+        spread = None if spreads is None else spreads.iloc[place]
+        texts.append("" if math.isnan(mean) else value_of(mean, spread))
+    return texts
 
 
-def _p_cells(values: Iterable[float]) -> list[str]:
-    return ["" if math.isnan(p) else p_value(p).removeprefix("p ").removeprefix("= ") for p in values]
+def _p_cells(values: Any) -> list[str]:
+    texts = []
+    for p in values:
+        text = f"{p:.2g}" if p >= LEAST_P else f"<{LEAST_P}"
+        texts.append("" if math.isnan(p) else text)
+    return texts
 
 
 def table_title(table: VariantTable) -> str:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from dbgsom_core.config import DecideSettings, shortened
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
@@ -31,9 +31,6 @@ from dbgsom_core.runs.stats import (
     without_rounding,
 )
 from dbgsom_core.tables import numbered
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
@@ -56,6 +53,7 @@ _NOT_OF_VARIANTS = {
 }  # fmt: skip
 
 Tree = Mapping[str, Any]
+Frame = Any  # a data frame or a column of pandas, whose types do not know names of columns
 
 
 # ---------------------------------------------------------------------------------- what ranks
@@ -132,9 +130,11 @@ def find_criterion(
     if found is None and settings.measure is None:
         return None
     if found is None:
-        near = did_you_mean(wanted[0], [*known, *(name.partition("/")[2] for name in known)])
+        others = [name.partition("/")[2] for name in known]
+        near = did_you_mean(wanted[0], [*known, *others])
+        part = "" if settings.split is None else f" on the {settings.split} part"
         raise DataError(
-            f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
+            f"no finished run has the measure '{wanted[0]}'{part}{near}; available: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
     part, _, measure = found.rpartition("/")
@@ -196,15 +196,15 @@ def with_arrow(name: str, best: str) -> str:
 # ------------------------------------------------------------------------- runs as a data frame
 
 
-def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> pd.DataFrame:
+def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Frame:
     """Return a row for each held-out value: of a fold, or of a run as a whole.
 
     Its columns are the number of the ``run``; ``group``, equal in runs that are ranked together,
-    and ``variant``, equal in runs that differ in nothing but their seed, both as JSON; ``seed``;
-    ``division``, which names how the data was divided; ``is_fold``; ``ratio``, samples to test on
-    over samples to train on; ``baseline`` and ``right``, the measure and the accuracy of an answer
-    that learns nothing; ``value``, what ranks; and all measures. Older runs of the same
-    configuration and seed are left out: they have the same result.
+    with ``comparable_by``, the same as a mapping; ``variant``, equal in runs that differ in nothing
+    but their seed; ``seed``; ``division``, which names how the data was divided; ``is_fold``;
+    ``ratio``, samples to test on over samples to train on; ``baseline`` and ``right``, the measure
+    and the accuracy of an answer that learns nothing; ``value``, what ranks; and all measures.
+    Older runs of the same configuration and seed are left out: they have the same result.
     """
     import pandas as pd
 
@@ -214,18 +214,21 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> pd.D
         seed = str(run.config.get("seed", 42))
         if is_reference(seed):
             seed += f" of {run.parent or run.id}"
-        facts = {"run": number, "group": _json(group), "variant": _json(settings), "seed": seed}
+        known = group if group["digest"][0] is None else {**group, "dataset": None, "test": None}
+        facts = {"run": number, "group": _json(known), "comparable_by": group}
+        facts |= {"variant": _json(settings), "seed": seed}
         facts["baseline"] = _baseline(run, criterion.name)
         facts["right"] = _baseline(run, f"{criterion.split or PARTS[0]}/accuracy")
         of_folds = {name for fold in run.folds for name in fold.measures}
         whole = {name: value for name, value in run.measures.items() if name not in of_folds}
         sizes = _mapping(run.data.get("parts")) if "test_size" in group else {}
-        divisions = [(f"seed {seed}", False, sizes.get("test"), sizes.get("train"), whole)]
+        divisions: list[tuple[str, bool, Tree, Tree]] = [(f"seed {seed}", False, sizes, whole)]
         for fold in run.folds:
-            counts = fold.test_samples, fold.train_samples
-            divisions.append((fold.split_digest, True, *counts, fold.measures))
-        for division, is_fold, test, train, measures in divisions:
-            ratio = test / train if test and train else None
+            counts = {"train": fold.train_samples, "test": fold.test_samples}
+            divisions.append((fold.split_digest, True, counts, fold.measures))
+        for division, is_fold, counts, measures in divisions:
+            known_sizes = counts.get("test") and counts.get("train")
+            ratio = counts["test"] / counts["train"] if known_sizes else None
             values = {"division": division, "is_fold": is_fold, "ratio": ratio}
             values["value"] = criterion.value(measures)
             rows.append({**measures, **facts, **values})
@@ -255,14 +258,6 @@ def _split_config(run: StoredRun, in_units: bool) -> tuple[dict[str, Any], dict[
     return group, settings
 
 
-def _identity(group: str) -> str:
-    """Return the content of the data in place of where it is from, where that is known."""
-    tree = json.loads(group)
-    if tree["digest"][0] is not None:
-        tree["dataset"] = tree["test"] = None
-    return _json(tree)
-
-
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
@@ -275,10 +270,11 @@ def _json(value: Any) -> str:
 
 
 def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:
-    """Return for each configuration the dotted keys and values that tell it from the others.
+    """Return for each configuration the keys and values that tell it from the others.
 
     Components appear by name. A field stands below the name of its component, so that it is
-    compared with those of the same component only: ``growth.fixed.rows``.
+    compared with those of the same component only: ``growth.fixed.rows``. Keys are shortened to
+    their last part where that is unique.
     """
     top = dict.fromkeys(chain.from_iterable(trees))
     each = [_fields({key: tree.get(key, ...) for key in top}) for tree in trees]
@@ -288,7 +284,8 @@ def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:
             differing.append(key)
     found = []
     for fields in each:
-        found.append({key: fields[key] for key in differing if fields.get(key, ...) is not ...})
+        own = {short: fields.get(key, ...) for key, short in shortened(differing).items()}
+        found.append({key: value for key, value in own.items() if value is not ...})
     return found
 
 
@@ -321,17 +318,15 @@ def _text(value: Any) -> Any:
 def fields_text(fields: Tree) -> str:
     """Return fields as ``kernel=bubble, rows=5``."""
     texts = []
-    for key, short in shortened(list(fields)).items():
-        value = fields[key]
+    for key, value in fields.items():
         if value is None or isinstance(value, bool):
             value = json.dumps(value)
-        texts.append(f"{short}={value:g}" if isinstance(value, float) else f"{short}={value}")
+        texts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return ", ".join(texts)
 
 
-def _group_names(groups: Sequence[str]) -> list[str]:
+def _group_names(trees: Sequence[Tree]) -> list[str]:
     """Return the name of the data of each group, with what tells it from groups of the same."""
-    trees = [json.loads(group) for group in groups]
     names = []
     for tree in trees:
         name, same = tree["data"], [other for other in trees if other["data"] == tree["data"]]
@@ -362,10 +357,10 @@ class VariantTable:
     divided_by: str  # equal in tables whose data is divided in the same way
     data: Tree  # name, samples, features
     criterion: RankingCriterion
-    rows: pd.DataFrame
+    rows: Frame
     fields: Sequence[Tree]
-    measures: pd.DataFrame
-    spreads: pd.DataFrame
+    measures: Frame
+    spreads: Frame
     tests: int  # pairs of variants that were tested
     ratio: float  # what the variance was corrected by
     baseline: float  # what an answer that learns nothing would measure; NaN: not known
@@ -407,9 +402,9 @@ def rank_runs(
         texts = [runs[-1].name]
     names = dict(zip(variants, numbered(texts), strict=True))
     told_apart = dict(zip(variants, fields, strict=True))
-    groups = [group for _, group in frame.groupby(frame["group"].map(_identity), sort=False)]
+    groups = [group for _, group in frame.groupby("group", sort=False)]
     tables = []
-    titles = _group_names([group["group"].iloc[0] for group in groups])
+    titles = _group_names([group["comparable_by"].iloc[0] for group in groups])
     for title, group in zip(titles, groups, strict=True):
         rows, values = _statistics(group, names, runs, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
@@ -419,7 +414,7 @@ def rank_runs(
         means = each.mean().loc[rows.index]
         constant = group.drop_duplicates("seed")[["baseline", "right"]].mean(skipna=False)
         of_data = {"data", "dataset", "digest", "test"}
-        tree = json.loads(group["group"].iloc[0])
+        tree = group["comparable_by"].iloc[0]
         table = VariantTable(
             name=title,
             divided_by=_json({key: tree[key] for key in tree if key not in of_data}),
@@ -438,17 +433,19 @@ def rank_runs(
     return tables
 
 
-def _measures_in(frame: pd.DataFrame) -> list[str]:
+def _measures_in(frame: Frame) -> list[str]:
     return [name for name in frame if "/" in name]
 
 
 def _statistics(
-    group: pd.DataFrame,
+    group: Frame,
     names: Mapping[str, str],
     runs: Sequence[StoredRun],
     criterion: RankingCriterion,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[Frame, Frame]:
     """Return the statistics of variants, best first, and the values of those that have any."""
+    import pandas as pd
+
     valued = group.dropna(subset="value")
     variants = group["variant"].unique()
     values = valued.pivot(index="variant", columns=["seed", "division"], values="value")
@@ -461,21 +458,21 @@ def _statistics(
     rows["mean"], rows["std"] = values.mean(axis=1), deviations(values)
     rows["adjusted"] = adjusted_means(values.to_numpy())
     ids = group["run"].map(lambda number: runs[number].id).groupby(group["variant"]).unique()
-    rows["runs"] = ids.map(" ".join)
+    rows["runs"] = ids.map(tuple)
     rows["order"] = rows["adjusted"].map(criterion.sort_key)
     rows = rows.sort_values(["order", "variant"]).drop(columns="order")
     return rows, values.loc[rows.index].dropna(how="all")
 
 
-def _test_pairs(
-    values: pd.DataFrame, ratio: float, span: float, interim: bool
-) -> pd.DataFrame:
+def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Frame:
     """Test each variant, best first, against each after it; interim: none.
 
     All pairs are tested, as the best was chosen for what it measured.
     """
+    import pandas as pd
+
     tests = [paired_t(values[:0])]
-    largest = values.abs().to_numpy().max(initial=0.0, where=values.notna())
+    largest = values.abs().max().max() if values.size else 0.0
     for place in range(0 if interim else len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
         apart = apart.T.groupby(level="division").mean().T  # seeds may divide the data alike
@@ -488,14 +485,11 @@ def _test_pairs(
 
 def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking:
     """Return a table of a sweep's runs as its record."""
-    criterion = table.criterion
-    short = shortened(list(dict.fromkeys(chain.from_iterable(table.fields))))
-    variants = []
+    criterion, variants = table.criterion, []
     for row, fields in zip(table.rows.itertuples(), table.fields, strict=True):
-        means, spread = table.measures.loc[row.Index].dropna(), table.spreads.loc[row.Index].dropna()
-        varies = {short[key]: value for key, value in fields.items()}
-        ids = row.runs.split()
-        variants.append(Variant(row.variant, varies, means.to_dict(), spread.to_dict(), ids))
+        means = table.measures.loc[row.Index].dropna().to_dict()
+        spreads = table.spreads.loc[row.Index].dropna().to_dict()
+        variants.append(Variant(row.variant, fields, means, spreads, row.runs))
     names = [criterion.name]
     for name in SECONDARY:
         full = f"{criterion.split}/{name}".strip("/")
@@ -516,11 +510,11 @@ class MeanRanks:
     """Variants over several data sets, the least mean rank first."""
 
     name: str  # what the tables have in common, where there are several of these
-    ranks: pd.DataFrame  # (variants, data sets)
+    ranks: Frame  # (variants, data sets)
     test: RankTest | None  # None: there are too few data sets
 
     @property
-    def means(self) -> pd.Series[float]:
+    def means(self) -> Frame:
         return self.ranks.mean(axis=1)
 
 

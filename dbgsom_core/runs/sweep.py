@@ -10,6 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,9 @@ from dbgsom_core.runs.pipeline import (
 )
 from dbgsom_core.runs.processes import ChildResult, Processes, show
 from dbgsom_core.runs.ranking import (
-    Entry,
-    Group,
     RankingCriterion,
     find_criterion,
-    group_runs,
-    is_in_units,
-    largest_class,
-    make_entry,
-    rank,
+    rank_runs,
     ranking_of,
 )
 from dbgsom_core.runs.results import draw_figures, warnings_as_notes
@@ -299,7 +294,6 @@ class Leaderboard:
     def __init__(self, sweep: Sweep, registry: Registry) -> None:
         self._sweep, self._registry = sweep, registry
         self._runs: dict[str, StoredRun] = {}
-        self._entries: dict[tuple[str, bool], Entry] = {}
         self.criterion: RankingCriterion | None = None  # known once a run has what ranks
 
     def add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
@@ -307,27 +301,21 @@ class Leaderboard:
         known |= {"config": child.experiment.resolved, "measures": measures}
         self._runs[child.name] = read_run(run.folder).model_copy(update=known)
         if self.criterion is None or self.criterion.name not in measures:
-            try:
+            with suppress(DataError):  # the measure may have failed here, and not in the next run
                 self.criterion = self._find_criterion()
-            except DataError:  # the measure may have failed here, and not in the next run
-                self.criterion = None
 
     def _find_criterion(self) -> RankingCriterion | None:
-        names = dict.fromkeys(name for run in self._runs.values() for name in run.measures)
-        kinds = {run.config["model"]["estimator"] for run in self._runs.values()}
-        largest = largest_class(self._runs.values())
-        return find_criterion(self._sweep.decide, kinds, names, self._registry, largest)
+        return find_criterion(self._sweep.decide, self._runs.values(), self._registry)
 
     def leader(self, child: Child) -> str:
-        criterion = self.criterion
-        if criterion is None:
+        if self.criterion is None:
             return ""
-        groups, id = self._groups(criterion, self._runs), self._runs[child.name].id
-        group = next(one for one in groups if any(entry.run.id == id for entry in one.entries))
-        table = rank(group, criterion, self._registry, interim=True)
+        tables = rank_runs([*self._runs.values()], self.criterion, interim=True)
+        id = self._runs[child.name].id
+        table = next(one for one in tables if any(id in ids for ids in one.rows["runs"]))
         if not table.ranked:
             return ""
-        where = f" on {group.name}" if len(groups) > 1 else ""
+        where = f" on {table.name}" if len(tables) > 1 else ""
         return f"best so far{where}: {leader_text(table)}"
 
     def rankings(self, order: Iterable[str]) -> list[Ranking]:
@@ -335,20 +323,11 @@ class Leaderboard:
         if criterion is None:
             return []
         found = []
-        for group in self._groups(criterion, order):
-            table = rank(group, criterion, self._registry)
-            sentences = [winner_sentence(table)] if table.test or table.is_adjusted else []
-            sentences += [adjustment_sentence(table)] if table.is_adjusted else []
-            found.append(ranking_of(table, group, " ".join(sentences), self._registry))
+        for table in rank_runs([self._runs[name] for name in order], criterion):
+            sentences = [winner_sentence(table)] if table.tests or table.is_adjusted else []
+            sentences += [adjustment_sentence()] if table.is_adjusted else []
+            found.append(ranking_of(table, " ".join(sentences), self._registry))
         return found
-
-    def _groups(self, criterion: RankingCriterion, names: Iterable[str]) -> list[Group]:
-        in_units = is_in_units(criterion, self._registry)
-        for name in names:
-            if (name, in_units) not in self._entries:
-                entry = make_entry(self._runs[name], in_units)
-                self._entries[name, in_units] = entry
-        return group_runs(self._entries[name, in_units] for name in names)
 
 
 def optuna() -> Any:

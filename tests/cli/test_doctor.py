@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.folder import (
     RunFiles,
     write_json,
@@ -89,7 +89,7 @@ def test_a_damaged_folder_is_a_row_of_compare(what, root):
     name, damage, message = DAMAGE[what]
     files = finished(root, "broken")
     damage(files.folder / name)
-    found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
+    found = compare_runs(["digits"], root, get_registry(), by="quantization_error")
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
     assert message in found.damaged["broken"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.folder import (
     FoldMeasures,
     RunFiles,
@@ -45,6 +45,9 @@ def _store(
     write_status(files, status, started, started)
     facts = {"name": data, "samples": 150, "features": 4, "digest": data * 8}
     facts |= {} if baseline is None else {"baseline": baseline}
+    if size := (split or {}).get("test_size"):
+        test = round(size * 150) if isinstance(size, float) else size
+        facts["parts"] = {"train": 150 - test, "test": test}
     write_json(
         files.run,
         {
@@ -101,6 +104,6 @@ def registry():
 @pytest.fixture
 def found(store, registry):
     def call(*targets, **options):
-        return compare(*targets, runs=store.root, registry=registry, **options)
+        return compare_runs(targets, store.root, registry, **options)
 
     return call
