@@ -234,7 +234,7 @@ def _print_result(
     show_all: bool | None,
 ) -> None:
     if show_all:
-        print_measures(measures, view, registry, run.data)
+        print_measures(measures, registry, run.data)
     else:
         name = stored_runs.shell_name(run.folder)
         print_headline(measures, run.config, run.data, name, registry)
