@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.tables.reader import TableReader
 
+FRAME = "the data frame"  # what messages call a table that is in no file
 _FEW = 5  # names in a message
+
+
+@dataclass
+class FrameReader(TableReader):
+    """The rows of a table in memory, as a Parquet file of them would give them."""
+
+    table: Any = None
+
+    @classmethod
+    def open(cls, table: pa.Table) -> FrameReader:
+        names = [name.strip() for name in table.column_names]
+        types = []
+        for kind in table.schema.types:
+            if pa.types.is_dictionary(kind):
+                kind = kind.value_type
+            types.append(pa.string() if pa.types.is_null(kind) else kind)
+        return cls(FRAME, "parquet", names, types, table.num_rows, table=table)
+
+    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        columns = [self.table.column(place).cast(self.types[place]) for place in places]
+        chosen = pa.table(columns, names=[*map(str, places)])
+        yield from chosen.to_batches(max_chunksize=rows)
 
 
 def is_pandas(data: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory
 from dbgsom_core.errors import callers_level, did_you_mean
@@ -37,6 +37,7 @@ from dbgsom_core.tables import (
     parse_numbers,
     write_table,
 )
+from dbgsom_core.tables.frames import FRAME, FrameReader
 from dbgsom_plugins.datasets._arrays import (
     CURE,
     IMAGE_SHAPE,
@@ -564,13 +565,25 @@ class Parquet(Table):
     """
 
     format: ClassVar[str] = "parquet"
+    _table: pa.Table | None = PrivateAttr(default=None)
+
+    def with_table(self, table: pa.Table) -> Self:
+        """Return a data set of a table in memory, as `table_of_frame` makes it of a data frame."""
+        copied = self.model_copy(update={"path": FRAME})
+        copied._table = table
+        return copied
+
+    def _open(self) -> TableReader:
+        return super()._open() if self._table is None else FrameReader.open(self._table)
 
     def opened(self) -> Data | None:
         """Return the table with its features where they are; None where some are no quantities.
 
         Target, ids and extra columns are read. Raises as `load`.
         """
-        if self.missing == "keep" or Columns((), na_values=self.na_values).codes:
+        if self._table is not None or self.missing == "keep":
+            return None
+        if Columns((), na_values=self.na_values).codes:
             return None
         table = self._open()
         roles = self._roles(table)

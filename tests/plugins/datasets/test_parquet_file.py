@@ -1,5 +1,6 @@
 """Tables in Parquet files: the columns' language is that of CSV files."""
 
+import pickle
 from datetime import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.tables import open_table
+from dbgsom_core.tables.frames import table_of_frame
 from dbgsom_plugins.datasets.table_files import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(
@@ -36,7 +38,7 @@ FIELDS = {
 def load(tmp_path):
     def load(frame=FRAME, **fields):
         frame.to_parquet(tmp_path / "t.parquet")
-        return Parquet(path=str(tmp_path / "t.parquet"), **FIELDS | fields).load()
+        return Parquet(**FIELDS | fields | {"path": str(tmp_path / "t.parquet")}).load()
 
     return load
 
@@ -51,6 +53,19 @@ def test_the_same_table_as_csv_and_parquet_is_the_same_data(load, tmp_path):
     assert data.ids["nr"].tolist() == again.ids["nr"].tolist()
     assert data.columns == again.columns
     np.testing.assert_array_equal(data.columns.samples(FRAME), data.X)
+
+
+def test_a_table_in_memory_is_read_as_its_file(load):
+    frame = FRAME.assign(text=pd.array(["1", "x", "1", None], dtype="string"), nothing=None)
+    fields = FIELDS | {"path": "t.parquet", "categorical": ["region", "text"], "drop": "nothing"}
+    table, _ = table_of_frame(frame)
+    dataset = pickle.loads(pickle.dumps(Parquet(**fields).with_table(table)))
+    data, of_file = dataset.load(), load(frame, **fields)
+    np.testing.assert_array_equal(data.X, of_file.X)
+    assert (data.columns, data.y.tolist()) == (of_file.columns, of_file.y.tolist())
+    assert data.ids["nr"].tolist() == of_file.ids["nr"].tolist()
+    with pytest.raises(DataError, match=r"^the data frame: target column 'z' does not exist"):
+        Parquet(path="t.parquet", target="z").with_table(table).load()
 
 
 def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, tmp_path):
