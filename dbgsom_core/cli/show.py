@@ -24,11 +24,10 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.errors import DataError, DbgsomError, as_text
 from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage, read_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run
 from dbgsom_core.runs.stored_runs import (
     SHORTEST_ID,
     find_run,
-    mark_killed,
     newest_folders,
     shell_name,
 )
@@ -103,7 +102,7 @@ def _list_runs(root: Path, most: int | None) -> None:
     folders, children = newest_folders(root)
     if not folders:
         say(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
-    found = [mark_killed(read_run(folder)) for folder in folders[:most]]
+    found = [read_run(folder) for folder in folders[:most]]
     ends = Counter(folder.name.rpartition("-")[2] for folder in folders)
     rows = []
     for run in found:
@@ -174,8 +173,8 @@ def _print_state(found: StoredRun) -> None:
     echo(f"{found.status}{took}{since}")
     if found.error:
         say(f"because: {found.error}")
-    if damage := found.damage or journal_damage(found):
-        say(f"damaged: {damage}")
+    if found.damage:
+        say(f"damaged: {found.damage}")
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
         from dbgsom_core.runs.ranking import data_name
