@@ -30,8 +30,9 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import DataError
+from dbgsom_core.experiments.journal import plain
 from dbgsom_core.runs.callbacks import ended_by_term
-from dbgsom_core.runs.folder import plain, write_text
+from dbgsom_core.runs.folder import write_text
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:

@@ -24,11 +24,10 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.errors import DataError, DbgsomError, as_text
 from dbgsom_core.experiments.trackers import Ranking
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage, read_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run
 from dbgsom_core.runs.stored_runs import (
     SHORTEST_ID,
     find_run,
-    mark_killed,
     newest_folders,
     shell_name,
 )
@@ -99,7 +98,7 @@ def _list_runs(root: Path, most: int | None) -> None:
     if not folders:
         say(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
         return
-    found = [mark_killed(read_run(folder)) for folder in folders[:most]]
+    found = [read_run(folder) for folder in folders[:most]]
     ends = Counter(folder.name.rpartition("-")[2] for folder in folders)
     rows = []
     for run in found:
@@ -151,8 +150,8 @@ def _print_state(run: StoredRun) -> None:
     echo(state)
     if run.error:
         say(f"because: {run.error}")
-    if damage := run.damage or journal_damage(run):
-        say(f"damaged: {damage}")
+    if run.damage:
+        say(f"damaged: {run.damage}")
     if {"name", "samples", "features"} <= run.data.keys():
         from dbgsom_core.runs.manifest import data_title
 

@@ -31,7 +31,7 @@ from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
-from dbgsom_core.runs.stored_runs import find_run, has_died, load, mark_killed_runs
+from dbgsom_core.runs.stored_runs import find_run, load
 from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
@@ -46,17 +46,17 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
 
     A RUN is a folder, an id or the end of one; a sweep stands for its runs, too. What a tracker has
-    already is not sent twice. Runs whose process died without a word are closed as killed, runs
-    that still go on are left to their process.
+    already is not sent twice. Runs whose process died without a word are killed, runs that still go
+    on are left to their process.
     """
     registry = open_registry()
     sent = complete = failed = running = 0
-    for stored in _runs_to_sync(what, Path(runs), dry_run):
+    for stored in _runs_to_sync(what, Path(runs)):
         if stored.damage:
             failed += 1
             echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
             continue
-        goes_on = stored.status == "running" and not has_died(stored)
+        goes_on = stored.status == "running"
         running += goes_on
         if goes_on or not stored.files.config.exists():
             continue  # a run that was killed at its very start has nothing to send
@@ -74,14 +74,12 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     return 1 if failed else 0
 
 
-def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[StoredRun]:
-    """Return the named runs, each once, a sweep before its runs; dead ones are closed."""
+def _runs_to_sync(what: Sequence[str], root: Path) -> list[StoredRun]:
+    """Return the named runs, each once, a sweep before its runs."""
     experiments = find_experiments(root)
     found: list[StoredRun] = []
     for name in what or experiments:
         if name in experiments:
-            if not dry_run:
-                mark_killed_runs(root, name)
             found += find_runs(root, name)
             continue
         stored, _ = find_run(name, root)

@@ -13,9 +13,9 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ from dbgsom_core.training.state import (
 
 log = logging.getLogger("dbgsom")
 
-FORMAT = 3
+FORMAT = 4
 Facts = Mapping[str, str]
 
 
@@ -58,6 +58,7 @@ class Stored(NamedTuple):
     facts: Facts
     states: States
     random: Any  # the state of the estimator's generator, if it has one
+    extra: Mapping[str, Any]  # plain values and arrays of the caller
 
 
 def read_checkpoint(path: Path) -> Stored | None:
@@ -71,7 +72,8 @@ def read_checkpoint(path: Path) -> Stored | None:
             for neurons, plain in header["states"]:
                 states[tuple(map(int, neurons))] = read_state(from_plain(plain, archive.take))
             random = from_plain(header["random"], archive.take)
-            return Stored(dict(header["facts"]), states, random)
+            extra = from_plain(header["extra"], archive.take)
+            return Stored(dict(header["facts"]), states, random, extra)
     except FileNotFoundError:
         return None
     except (ArchiveError, OSError) as error:
@@ -80,14 +82,21 @@ def read_checkpoint(path: Path) -> Stored | None:
         ) from error
 
 
-def write_checkpoint(path: Path, facts: Facts, states: States, random: Any = None) -> None:
-    """Write facts and states, and the state of a generator, for `read_checkpoint`."""
+def write_checkpoint(
+    path: Path,
+    facts: Facts,
+    states: States,
+    random: Any = None,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write facts and states, the state of a generator, and ``extra``, for `read_checkpoint`."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
         header = {
             "checkpoint": FORMAT,
             "facts": dict(facts),
             "random": to_plain(random, arrays),
+            "extra": to_plain(extra, arrays),
             "states": [
                 [list(neurons), to_plain(write_state(state), arrays, "what growth remembers")]
                 for neurons, state in states.items()
@@ -108,7 +117,7 @@ class Checkpoints:
     path: Path
     seconds: float = 1.0  # see `Checkpointer`
     stays: bool = False  # whether the file is kept after the fit
-    first: Callable[[], object] | None = None  # called before each write
+    extra: Callable[[], Mapping[str, Any]] | None = None  # what the file holds besides
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -133,7 +142,7 @@ class Checkpoints:
         generator = random_state if isinstance(random_state, np.random.RandomState) else None
         states: States = {}
         stored = read_checkpoint(self.path)
-        if stored is not None:
+        if stored is not None and stored.states:
             self._check_same(stored.facts, facts)
             states = stored.states
             if generator is not None and stored.random is not None:
@@ -162,9 +171,8 @@ class Checkpoints:
     def _write(self, facts: Facts, states: States, generator: np.random.RandomState | None) -> None:
         random = None if generator is None else generator.get_state()
         try:
-            if self.first is not None:
-                self.first()
-            write_checkpoint(self.path, facts, states, random)
+            extra = {} if self.extra is None else self.extra()
+            write_checkpoint(self.path, facts, states, random, extra)
         except OSError as error:
             if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))
@@ -259,8 +267,8 @@ class GrowthFilm:
 
     Parameters
     ----------
-    folder : Path, optional
-        Folder of copies of the frames, for a training that is interrupted and resumed.
+    frames : mapping of int to array (k, D), optional
+        Frames of an interrupted training that is resumed.
 
     Attributes
     ----------
@@ -268,13 +276,8 @@ class GrowthFilm:
         By the number of the epoch, in order.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder, self._last = folder, 0
-        frames = {}
-        for path in () if folder is None else folder.glob("*.npy"):
-            with suppress(OSError, ValueError, EOFError):  # a process died while it was written
-                frames[int(path.stem)] = np.load(path, allow_pickle=False)
-        self._frames: dict[int, NDArray[np.float32]] = dict(sorted(frames.items()))
+    def __init__(self, frames: Mapping[int, NDArray[np.float32]] = MappingProxyType({})) -> None:
+        self._frames, self._last = dict(frames), 0
 
     def __call__(self, epoch: EpochRecord) -> None:
         """Record the prototypes of an epoch, as a callback of the estimator."""
@@ -284,17 +287,13 @@ class GrowthFilm:
         interval = math.ceil(epoch.epochs / _FRAMES)
         if epoch.epoch > 1 and epoch.epoch % interval:
             return
-        frame = epoch.prototypes.astype(np.float32)
-        self._frames[epoch.epoch] = frame
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            np.save(self._folder / f"{epoch.epoch}.npy", frame)
+        self._frames[epoch.epoch] = epoch.prototypes.astype(np.float32)
         while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
             self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
 
     @property
     def frames(self) -> dict[int, NDArray[np.float32]]:
-        """The prototypes of each recorded epoch, also of an interrupted process."""
+        """The prototypes of each recorded epoch."""
         return dict(self._frames)
 
 

@@ -34,7 +34,7 @@ from dbgsom_core.runs.ranking import (
     with_arrow,
 )
 from dbgsom_core.runs.stats import LEVEL
-from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
+from dbgsom_core.runs.stored_runs import find_run
 from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural, to_digits, value_of
 
 if TYPE_CHECKING:
@@ -169,13 +169,11 @@ def _select_runs(
 def _runs_of(target: str, root: Path, known: Sequence[str]) -> list[StoredRun]:
     name = target.strip("/")
     if name in known:
-        mark_killed_runs(root, name)
         return find_runs(root, name)
     run, _ = find_run(target, root, besides=", no sweep")
     if run.kind == "run" or run.damage:
         return [run]
     group = run.files.folder.parent
-    mark_killed_runs(group.parent, group.name)
     return [one for one in find_runs(group.parent, group.name) if run.id in (one.id, one.parent)]
 
 

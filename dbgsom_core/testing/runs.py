@@ -21,11 +21,11 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.journal import JOURNAL
 from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.experiments.trackers import (
     ARTIFACTS,
-    SCALARS,
     Ranking,
     Run,
     RunResult,
@@ -211,7 +211,7 @@ def check_runs(component: Any, subject: Subject) -> None:
             _drive(component, folder / name, 3, "dbgsom_run_finished", result=result)
         same = (result.measures, result.notes) == kept[:2] and np.array_equal(example, kept[2])
         assert same, "it changes the result, which others get as well: change a copy"
-        written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
+        written = {one.name for one in (folder / "second").iterdir()} - {JOURNAL, ARTIFACTS}
         cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
         own = is_own(component)
         assert own or not written, f"it writes {sorted(written)} into the run folder: {cure}"

