@@ -49,13 +49,6 @@ def fitted(metric: Any) -> Any:
     return found if state is None else MetricWithState(found, state)
 
 
-def metric_inputs(metric: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
-    X = np.ascontiguousarray(metric.prepared(samples_for(metric)))
-    means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
-    return X, np.ascontiguousarray(metric.centred(means), dtype=np.float64)
-
-
 def classes() -> NDArray[np.str_]:
     return np.array(["ash", "beech", "cedar"])[np.arange(SAMPLES) % 3]
 
