@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NEED_SAMPLES = (
-    "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+    "class_pies", "data_projection", "child_maps",
     "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ from dbgsom_core.runs.stored_runs import (
 
 log = logging.getLogger("dbgsom")
 
-_USUAL_FIGURES = ("sweep_heatmap", "parallel_coordinates")
+_USUAL_FIGURES = ("sweep_heatmap",)
 _ATTEMPTS = 20  # to find a variant that was not tried yet, where there are numbers between
 
 Chosen = Mapping[str, int | float]
