@@ -1,4 +1,4 @@
-"""Checkpoint files, from which a fit resumes to the same bits, and prototypes of past epochs.
+"""Checkpoint files, from which a fit resumes to the same bits.
 
 A checkpoint is an archive without code, as model files are. It identifies its fit by all facts on
 which the map depends.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +32,6 @@ from dbgsom_core.estimators.archive import (
     write_archive,
 )
 from dbgsom_core.interfaces.component import flat
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import FittedMetric
@@ -248,58 +245,3 @@ def _digest_of_rows(X: Any) -> bytes:  # also on workers
 
 _FRAMES = 16
 _MOST_VALUES = 4_000_000  # of 4 bytes
-
-
-class GrowthFilm:
-    """Record the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
-
-    ``explore`` finds it there, and its growth film then also shows the changes of variables, images
-    and distances. It keeps those of the first epoch and of 16 more, spread evenly; beyond 4 million
-    values every second frame is dropped. A new fit clears it.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Folder of copies of the frames, for a training that is interrupted and resumed.
-
-    Attributes
-    ----------
-    frames : dict of int to float32 array (k, D)
-        By the number of the epoch, in order.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder, self._last = folder, 0
-        frames = {}
-        for path in () if folder is None else folder.glob("*.npy"):
-            with suppress(OSError, ValueError, EOFError):  # a process died while it was written
-                frames[int(path.stem)] = np.load(path, allow_pickle=False)
-        self._frames: dict[int, NDArray[np.float32]] = dict(sorted(frames.items()))
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        """Record the prototypes of an epoch, as a callback of the estimator."""
-        if epoch.epoch <= self._last or epoch.epoch == 1:  # of another fit
-            self._frames.clear()
-        self._last = epoch.epoch
-        interval = math.ceil(epoch.epochs / _FRAMES)
-        if epoch.epoch > 1 and epoch.epoch % interval:
-            return
-        frame = epoch.prototypes.astype(np.float32)
-        self._frames[epoch.epoch] = frame
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            np.save(self._folder / f"{epoch.epoch}.npy", frame)
-        while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
-            self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
-
-    @property
-    def frames(self) -> dict[int, NDArray[np.float32]]:
-        """The prototypes of each recorded epoch, also of an interrupted process."""
-        return dict(self._frames)
-
-
-def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:
-    """Return the frames of a film among the callbacks of an estimator, none without one."""
-    callbacks = getattr(estimator, "callbacks", None)
-    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return next((one.frames for one in several if isinstance(one, GrowthFilm)), {})

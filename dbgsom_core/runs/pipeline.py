@@ -29,7 +29,6 @@ from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import (
     Checkpoints,
     Facts,
-    GrowthFilm,
     read_checkpoint,
 )
 from dbgsom_core.estimators.fitted_map import LEAVES
@@ -355,9 +354,7 @@ def _fit_and_evaluate(
         if experiment.prepare:  # scales are as they are wanted
             warnings.simplefilter("ignore", ScaleWarning)
         folds, held = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
-        has_explorer = any(name == "explorer" for name, _ in experiment.figures)
-        film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None
-        after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
+        after_epoch = [on_epoch, checkpoint.keep_epoch]
         estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
@@ -390,7 +387,6 @@ def _fit_and_evaluate(
         undo = model.undone if fold.steps else None
         view = replace(view, stability=stability, undo=undo, scored=scored)
         view = replace(view, restore=model.restored, raw_names=data.feature_names or ())
-        view = replace(view, film=film.frames) if film else view
         if not guarded(estimator._parts.labeller).needs_target:
             assert trained.predictions is not None
             profile = profile_clusters(model, data, some.rows, some.X, trained.predictions)
