@@ -239,9 +239,3 @@ def _digest_of_rows(X: Any) -> bytes:  # also on workers
     part = np.ascontiguousarray(X)
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
-
-
-# ---------------------------------------------------------------- prototypes of past epochs
-
-_FRAMES = 16
-_MOST_VALUES = 4_000_000  # of 4 bytes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.errors import DataError
-from dbgsom_core.estimators.archive import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.estimators.som import SomClassifier, SomVQ
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -34,7 +35,6 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import MODEL_PART, call_twice, check, kind_of
-from dbgsom_core.training.growth import apply_growth, split_changes
 from dbgsom_core.training.parts import is_suitable_measure
 
 # -------------------------------------------------------------------------------- kernels
@@ -87,112 +87,55 @@ def check_weights_fall(component: Any) -> None:
 
 # -------------------------------------------------------------------------------- growth
 
-_EPOCHS, _SPLIT, _ROOM = 12, 5, 3  # epochs, those before an interruption; births an epoch
+_INTERRUPTED = 7  # epoch after which a training is interrupted: no multiple of a usual period
 _LONG, _MOST = 400, 4  # epochs of a whole fit, and neurons for each of its samples
 
 
-def _requests(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
-    growing = Guarded(growth)
-    threshold = growing.growing_threshold(fixtures.summary())
-    state = replace(fixtures.growth_state(som_map, threshold, room), **changed)
-    wanted: list[Any] = growing.grow(som_map, state)
-    return wanted
+def _train(growth: Any, **params: Any) -> Any:
+    """Return a classifier that grew by a copy of a strategy on `fixtures.data`."""
+    copy = type(growth).model_validate(given_fields(growth))
+    params = {"epochs": 20, "tol": 0, "random_state": 0, **params}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return SomClassifier(growth=copy, **params).fit(fixtures.data(), fixtures.classes())
 
 
-def _apply(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int = 20) -> SomMap:
-    # Apply requested changes to the map and renumber the strategy; raises for an invalid birth.
-    growing = Guarded(growth)
-    grown = apply_growth(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
-    if grown.births or grown.changes:
-        growing.renumber(grown.rows)
-    return grown.som_map
-
-
-def _restart(growth: Any, remembered: Any = None) -> Any:
-    # A copy of the strategy as at the start of a training, or resumed with its stored state.
-    fresh = type(growth).model_validate(given_fields(growth))
-    fresh.remember(remembered)
-    return fresh
-
-
-def _run_growth(
-    growth: Any, som_map: SomMap, first: int, last: int, epochs: int = 50, idle: int = 0
-) -> tuple[list[Any], SomMap]:
-    # The changes requested in some epochs, with a few births in each, and the map that results.
-    # The first ``idle`` neurons win no samples.
-    requested = []
-    for epoch in range(first, last + 1):
-        hits = fixtures.growth_state(som_map, 1.0).hits
-        hits = np.where(np.arange(len(som_map)) < idle, 0, hits)
-        changes, births = split_changes(
-            _requests(growth, som_map, _ROOM, epoch=epoch, epochs=epochs, hits=hits)
-        )
-        wanted = [*changes, *births[:_ROOM]]
-        som_map = _apply(growth, som_map, wanted, epoch)
-        requested += wanted
-    return requested, som_map
-
-
-def _assert_same_growth(first: list[Any], second: list[Any], message: str) -> None:
-    (changes, births), (others, again) = split_changes(first), split_changes(second)
-    assert changes == others and len(births) == len(again), message
-    for birth, other in zip(births, again, strict=True):
-        same = (birth.position, birth.parent) == (other.position, other.parent)
-        assert same and np.array_equal(birth.prototype, other.prototype), message
+def _assert_same_map(first: Any, second: Any, message: str) -> None:
+    same = np.array_equal(first.neurons_, second.neurons_)
+    assert same and np.array_equal(first.weights_, second.weights_), message
 
 
 @check("growth")
 def check_births(component: Any) -> None:
-    """It starts with at least two neurons; every birth takes a free linked cell, has a finite
-    prototype and a living parent: among squares, hexagons and, unless its ``grows_in_line`` is
-    False, on a line; it answers the same when asked again, whatever room there is.
+    """It starts with at least two neurons; births and deaths leave a map that can be, of squares
+    and of hexagons; a second training is the same.
     """
     growing: Any = Guarded(component)
     rows, columns = start_shape(growing)
     assert rows * columns >= 2, f"starts with {rows} × {columns} neurons"
-    maps = [fixtures.ring(), fixtures.ring(HEXAGONAL)]
-    if growing.grows_in_line:
-        maps.append(SomMap.rectangle(1, 5, fixtures.generator().standard_normal((5, 4)), LINE))
-    for som_map in maps:
-        growth = _restart(component)
-        _apply(growth, som_map, _requests(growth, som_map))
-    for room in (0, 1, 100):
-        _requests(_restart(component), fixtures.ring(), room)
-    first, second = (_requests(_restart(component), fixtures.ring()) for _ in range(2))
-    _assert_same_growth(first, second, "two calls differ")
-
-
-@check("growth")
-def check_changes(component: Any) -> None:
-    """Neurons without hits or with: what dies or is put between leaves a map that can be."""
-    for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
-        start = SomMap.rectangle(4, 5, fixtures.generator().standard_normal((20, 4)), grid)
-        grown = _run_growth(_restart(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
-        split = grown.is_apart and not Guarded(component).may_disconnect
-        assert len(grown) and not split, "its deaths take the map apart"
+    for grid in ("square", "hexagonal"):
+        first, second = _train(component, grid=grid), _train(component, grid=grid)
+        _assert_same_map(first, second, "a second training differs from the first")
 
 
 @check("growth")
 def check_growth_resumes(component: Any) -> None:
-    """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
-    whole = _run_growth(_restart(component), fixtures.ring(), 1, _EPOCHS)[0]
-    again = _run_growth(_restart(component), fixtures.ring(), 1, _EPOCHS)[0]
-    message = "a second training differs from the first: it keeps something"
-    _assert_same_growth(whole, again, message)
-    first = _restart(component)
-    wanted, som_map = _run_growth(first, fixtures.ring(), 1, _SPLIT)
-    arrays: dict[str, Any] = {}  # as a checkpoint holds them
-    try:
-        plain = to_plain(first.remembered(), arrays, "what it remembers")
-    except NotPlainError as error:
-        raise AssertionError(f"no checkpoint can hold what it remembers: it {error}") from error
-    kept = from_plain(json.loads(json.dumps(plain)), arrays.pop)
-    wanted += _run_growth(_restart(component, kept), som_map, _SPLIT + 1, _EPOCHS)[0]
+    """A training that was interrupted goes on to the same map: `remembered` is all it keeps."""
+
+    def interrupt(epoch: EpochRecord) -> None:
+        if epoch.epoch == _INTERRUPTED:
+            raise KeyboardInterrupt  # another error would be a warning
+
+    with TemporaryDirectory() as folder:
+        checkpoint = Checkpoints(Path(folder, "growth.npz"), seconds=0.0)
+        with suppress(KeyboardInterrupt):
+            _train(component, checkpoint=checkpoint, callbacks=interrupt)
+        resumed = _train(component, checkpoint=checkpoint)
     lost = "does not remember all of it"
-    if type(first).remembered is GrowthComponent.remembered:
+    if type(component).remembered is GrowthComponent.remembered:
         lost = "has no remembered() that gives it"
-    message = f"births differ after an interruption: it keeps something and {lost}"
-    _assert_same_growth(whole, wanted, message)
+    message = f"the map differs after an interruption: it keeps something and {lost}"
+    _assert_same_map(_train(component), resumed, message)
 
 
 @check("growth", lambda component: Guarded(component).max_neurons is None)
@@ -203,11 +146,7 @@ def check_growth_ends(component: Any) -> None:
     def stop(epoch: EpochRecord) -> Stop | None:
         return STOP if epoch.neurons > most else None
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        growth = _restart(component)
-        som = SomClassifier(growth=growth, epochs=_LONG, tol=0, random_state=0, callbacks=stop)
-        som.fit(fixtures.data(), fixtures.classes())
+    som = _train(component, epochs=_LONG, callbacks=stop)
     n = len(som.leaf_weights_)
     assert n <= most, (
         f"after {len(som.history_)} epochs the map of {fixtures.SAMPLES} samples has {n} neurons: "

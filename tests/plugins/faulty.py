@@ -232,7 +232,7 @@ fault(Growth, "births", "returned more than", grow=endless)
 fault(Growth, "births", "no neuron is beside it|is taken", grow=north)
 fault(Counting, "growth_resumes", r"has no remembered\(\) that gives it")
 fault(Counting, "growth_resumes", "does not remember all of it", remembered=lambda self: 1)
-fault(Counting, "growth_resumes", "no checkpoint can hold what it remembers",
+fault(Counting, "growth_resumes", "no checkpoint can be written",
       remembered=lambda self: {1, 2}, remember=lambda self, value: None)  # fmt: skip
 fault(Growth, "growth_ends", "neurons: births must end", {"max_neurons": None},
       grow=lambda self, som_map, state: [
