@@ -77,28 +77,23 @@ def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
 @check("measure")
 def check_value(component: Any) -> None:
     """It says which way is better, and gives one finite number within its bounds, the same when
-    asked twice, however many rows are looked at together.
+    asked twice, however many rows are looked at together, and without targets unless it needs them.
     """
     able, better = Guarded(component), type(component).greater_is_better
     assert isinstance(better, bool), "greater_is_better must be a bool"
     assert not (able.zero_is_best and better), "what is best at 0 has greater_is_better = False"
-    first, second, parts = (
-        Guarded(component).compute(_evaluation(component, rows)) for rows in (4096, 4096, 7)
-    )
-    assert first == second, "two calls differ"
-    assert math.isclose(first, parts, rel_tol=1e-9, abs_tol=1e-12), f"{first}, in chunks {parts}"
-    low, high = able.bounds
-    assert low <= first <= high, f"{first:g} is not within its bounds {low:g} to {high:g}"
-
-
-@check("measure", lambda component: not Guarded(component).needs_target)
-def check_measure_without_targets(component: Any) -> None:
-    """It looks at no targets, unless it says so: there may be none."""
     seen = _evaluation(component)
-    value, without = (Guarded(component).compute(replace(seen, y=y)) for y in (seen.y, None))
-    assert math.isclose(value, without, rel_tol=1e-9, abs_tol=1e-12), (
-        f"the value is {value} with targets and {without} without; say needs_target = True"
-    )
+    value = able.compute(seen)
+    assert value == able.compute(_evaluation(component)), "two calls differ"
+    low, high = able.bounds
+    assert low <= value <= high, f"{value:g} is not within its bounds {low:g} to {high:g}"
+    others = {"in chunks": able.compute(_evaluation(component, chunk_rows=7))}
+    if not able.needs_target:  # it may look at none
+        others["without targets, so say needs_target = True,"] = able.compute(replace(seen, y=None))
+    for how, other in others.items():
+        assert math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12), (
+            f"{how} {other}, not {value}"
+        )
 
 
 @check("figure")
@@ -110,7 +105,8 @@ def check_draw(component: Any) -> None:
     from matplotlib.figure import Figure
 
     view: Any = _view()
-    if Guarded(component).of_sweeps:
+    of_sweeps = Guarded(component).of_sweeps
+    if of_sweeps:
         view = _sweep()
     elif fixtures.only_regresses(component):
         view = replace(view, estimator="regressor", evaluation=_evaluation(component))
@@ -125,15 +121,14 @@ def check_draw(component: Any) -> None:
         figure.savefig(io.BytesIO(), format="png", dpi=40)
         holds = any(axes.has_data() or axes.texts for axes in figure.axes) or figure.texts
         assert holds, "its figure holds nothing"
-    page = Figure(figsize=(4, 2))
-    other, mine = page.subplots(1, 2)
-    if not Guarded(component).of_sweeps:
+    if not of_sweeps:
+        page = Figure(figsize=(4, 2))
+        other, mine = page.subplots(1, 2)
         bare = len(mine.get_children())
         figures = images_of("", Guarded(component).draw(replace(view, axes=mine))).values()
         untouched = page.axes[:2] == [other, mine] and not other.has_data()
-        assert untouched, "it draws on another's axes beside those that it is given"
         taken = page not in figures or len(mine.get_children()) > bare
-        assert taken, "it draws on the page, and not on the axes that it is given"
+        assert untouched and taken, "it draws beside the axes that it is given"
     cure = "use matplotlib.figure.Figure"
     assert plt.get_fignums() == opened, f"it opens or closes a figure of pyplot; {cure}"
     assert plt.rcParams == settings, "it changes matplotlib's rcParams: use rc_context"
@@ -247,8 +242,9 @@ def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) ->
 
 
 def _tags(step: Any) -> Any:
-    own = hasattr(step, "__sklearn_tags__")
-    return get_tags(step) if own else Tags(None, TargetTags(required=False))
+    if hasattr(step, "__sklearn_tags__"):
+        return get_tags(step)
+    return Tags(None, TargetTags(required=False))
 
 
 def _data(step: Any) -> NDArray[np.float64]:
@@ -264,26 +260,21 @@ def _fitted(step: Any, X: NDArray[Any]) -> Any:
 def check_step_rows(component: Any) -> None:
     """It makes a row of finite numbers of each sample, of float32 too, whatever samples are beside
     it, the same when asked or fitted twice, and learns without targets unless its tags say that it
-    needs them; its class has a docstring.
+    needs them.
     """
-    own = type(component).__dict__.get("__doc__")
-    assert own and own.strip(), "the class has no docstring of its own"
     X = _data(component)
     for given in (X, X.astype(np.float32)):
         step = _fitted(component, given)
-        first, second = (np.asarray(step.transform(given)) for _ in range(2))
-        assert first.ndim == 2 and first.dtype.kind in "fiub", "transform gives no table of numbers"
-        assert len(first) == len(given), f"{len(given)} samples become {len(first)}"
-        assert np.isfinite(first).all(), "of finite samples it makes nan or infinity"
-        assert np.array_equal(first, second), "two calls differ"
+        made = np.asarray(step.transform(given))
+        assert made.ndim == 2 and made.dtype.kind in "fiub", "transform gives no table of numbers"
+        assert len(made) == len(given), f"{len(given)} samples become {len(made)}"
+        assert np.isfinite(made).all(), "of finite samples it makes nan or infinity"
+        assert np.array_equal(made, np.asarray(step.transform(given))), "two calls differ"
         again = np.asarray(_fitted(component, given).transform(given))
-        assert np.array_equal(first, again), "fitted twice it makes other rows; give it a seed"
-    step = _fitted(component, X)
-    whole = np.asarray(step.transform(X.copy()))
-    for rows in (1, 7):  # as `predict` asks
-        parts = [step.transform(X[i : i + rows].copy()) for i in range(0, len(X), rows)]
-        same = np.allclose(np.concatenate(parts), whole, rtol=1e-9, atol=1e-12)
-        assert same, f"blocks of {rows} become other rows than all samples together"
+        assert np.array_equal(made, again), "fitted twice it makes other rows; give it a seed"
+        alone = np.vstack([step.transform(given[i : i + 1].copy()) for i in range(len(given))])
+        same = np.allclose(alone, made, rtol=1e-6, atol=1e-6)  # as `predict` asks, in blocks
+        assert same, "a sample alone becomes another row than beside others"
     if not _tags(component).target_tags.required:
         assert len(np.asarray(clone(component).fit(X, None).transform(X))) == len(X)
 
@@ -293,25 +284,25 @@ def check_step_reads_only(component: Any) -> None:
     """It changes neither samples, unless its ``copy`` is False, nor what it learnt from others."""
     X, kept = _data(component), _data(component)
     step = _fitted(component, X)
-    assert np.array_equal(X, kept), "fit changes the samples"
     before = np.array(prepared([("step", step)], X))
-    assert np.array_equal(X, kept), "transform changes the samples"
+    assert np.array_equal(X, kept), "it changes the samples"
     step.transform(X[:5] * 3 + 1)
     assert np.array_equal(before, prepared([("step", step)], X)), "transform changes what it learnt"
 
 
 @check(STEP)
 def check_step_columns(component: Any) -> None:
-    """Its ``inverse_transform`` undoes it where it makes a column of each, and where it has
-    ``get_feature_names_out`` each column has a name of its own.
+    """Its class has a docstring; ``inverse_transform`` undoes it where it makes a column of each,
+    and ``get_feature_names_out``, where it has that, names each column once.
     """
+    own = type(component).__dict__.get("__doc__")
+    assert own and own.strip(), "the class has no docstring of its own"
     X = _data(component)
     step = _fitted(component, X)
     made = np.asarray(step.transform(X.copy()))
     if isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform"):
         back = np.asarray(step.inverse_transform(made.copy()))
-        close = np.allclose(back, X, rtol=1e-6, atol=1e-9)
-        assert close, "inverse_transform gives other samples"
+        assert np.allclose(back, X, rtol=1e-6, atol=1e-9), "inverse_transform gives other samples"
     if hasattr(step, "get_feature_names_out"):
         names = names_after([("step", step)], [f"x{i}" for i in range(X.shape[1])])
         assert names is not None, "get_feature_names_out fails on the names of the features"

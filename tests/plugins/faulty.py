@@ -290,7 +290,7 @@ class Answering(Labeller):
     answer = vote
 
 
-fault(Answering, "answers", "answer and label disagree",
+fault(Answering, "answers", "it answers with another one",
       answer=lambda *given: vote(*given)[:, ::-1])  # fmt: skip
 fault(Answering, "answers", "learns other arrays from the same samples",
       learn=lambda *given: {"some": np.random.default_rng().random(3)})  # fmt: skip
@@ -407,11 +407,11 @@ fault(Draws, "draw", "two calls give the same figure",
       draw=lambda *given: KEPT_FIGURE.append(new_figure([1, 2])) or KEPT_FIGURE[0])  # fmt: skip
 fault(Draws, "draw", "its figure holds nothing", draw=lambda *given: new_figure())
 fault(Draws, "draw", "figure of pyplot", draw=draws_on_pyplot)
-fault(Draws, "draw", "on another's axes beside those",
+fault(Draws, "draw", "beside the axes",
       draw=draws_beside(lambda axes: axes.figure.axes[0].plot([1, 2])))  # fmt: skip
-fault(Draws, "draw", "on another's axes beside those",
+fault(Draws, "draw", "beside the axes",
       draw=draws_beside(lambda axes: axes.figure.clear()))  # fmt: skip
-fault(Draws, "draw", "and not on the axes that it is given",
+fault(Draws, "draw", "beside the axes",
       draw=draws_beside(lambda axes: axes.figure.add_axes((0, 0, 1, 1)).plot([1])))  # fmt: skip
 fault(Draws, "draw", "changes matplotlib's rcParams", draw=changes_settings)
 fault(Draws, "draw", "draws from numpy's global generator",
@@ -421,7 +421,7 @@ KEPT = Loads().load()
 fault(Loads, "load", "share their arrays", load=lambda self: KEPT)
 fault(Loads, "load", "no rows", load=lambda self: Data(np.zeros((0, 3))))
 fault(Loads, "load", "no sample has a value", load=lambda self: Data(np.full((9, 3), np.nan)))
-fault(Measure, "measure_without_targets", "say needs_target = True",
+fault(Measure, "value", "say needs_target = True",
       compute=lambda self, seen: float(np.mean(seen.y == seen.predictions)))  # fmt: skip
 fault(Measure, "value", "returned str; expected one number", compute=lambda *given: "0.5")
 fault(Draws, "draw", "read-only", draw=lambda self, view: view.evaluation.som_map.prototypes.sort())
@@ -517,10 +517,10 @@ def infinite(self, X):
         return 1.0 / np.round(X - self.low_)
 
 
-fault(Step, "step_rows", "blocks of 1", transform=lambda self, X: X - X.min(axis=0))
+fault(Step, "step_rows", "alone becomes another", transform=lambda self, X: X - X.min(axis=0))
 fault(Step, "step_rows", "two calls differ",
       transform=lambda self, X: X + np.random.default_rng().random())  # fmt: skip
-fault(Step, "step_reads_only", "fit changes the samples", fit=writing)
+fault(Step, "step_reads_only", "it changes the samples", fit=writing)
 fault(Step, "step_reads_only", "changes what it learnt", transform=learning)
 fault(Step, "step_rows", "40 samples become 39", transform=lambda self, X: (X - self.low_)[1:])
 fault(Step, "step_rows", "nan or infinity", transform=infinite)
