@@ -42,7 +42,6 @@ from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import (
     Loaded,
-    check_not_running,
     interrupted_run,
     is_complete,
     with_rows,
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dbgsom_core.persistence import FittedModel
-    from dbgsom_core.runs.pipeline import Outcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
@@ -342,7 +340,7 @@ def sweep(
             return found, tuple(child.experiment for child in found.children)
 
         stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
-        outcome = execute(
+        result = execute(
             loaded,
             registry,
             [_EpochDisplay(verbose), *source.keepers(keep_data)],
@@ -351,11 +349,12 @@ def sweep(
             fail_fast=fail_fast,
             display=SimpleNamespace(say=_say) if verbose else None,
         )
-    rankings = outcome.result.rankings
+    rankings = result.rankings
+    children = [RunResult(measures, run=run) for run, measures in result.children]
     return FinishedSweep(
-        **_identity(outcome.run, outcome.result),
-        runs=tuple(map(_finished, outcome.children)),
-        failed=tuple(outcome.failed),
+        **_identity(result),
+        runs=tuple(map(_finished, children)),
+        failed=tuple(result.failed),
         _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
     )
 
@@ -537,13 +536,11 @@ def _json(value: Any) -> str:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
-def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun | None, Any]:
-    stored, (loaded, _) = interrupted_run(load, registry)
-    if stored is None:
-        return None, loaded
+def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
+    loaded, _ = load()
+    stored = interrupted_run(loaded, registry)
     if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
-    check_not_running(stored)
     return stored, loaded
 
 
@@ -580,18 +577,21 @@ class _EpochDisplay:
         self.dbgsom_run_finished()
 
 
-def _finished(outcome: Outcome) -> FinishedRun:
-    run, result = outcome.run, outcome.result
+def _finished(result: RunResult) -> FinishedRun:
+    run = result.run
+    assert run is not None
     known: dict[str, Any] = {
         "params": dict(run.params),
         "notes": tuple(result.notes),
         "_model": result.model,
     }
     known |= {"_config": run.config, "_data": run.data}
-    return FinishedRun(**_identity(run, result), **known)
+    return FinishedRun(**_identity(result), **known)
 
 
-def _identity(run: Run, result: RunResult) -> dict[str, Any]:
+def _identity(result: RunResult) -> dict[str, Any]:
+    run = result.run
+    assert run is not None
     names = {"id": run.id, "name": run.name, "experiment": run.experiment}
     return {**names, "folder": run.folder.absolute(), "measures": dict(result.measures)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,12 @@ class EpochCallback:
 
     vital = True
 
-    def __init__(self, callbacks: Callbacks, run: Run, touch: Callable[[], None]) -> None:
-        self._callbacks, self._run, self._touch = callbacks, run, touch
+    def __init__(self, callbacks: Callbacks, run: Run) -> None:
+        self._callbacks, self._run = callbacks, run
         self.stopped_by = ""  # the callback that ended the training
 
     def __call__(self, epoch: EpochRecord) -> Stop | None:
         self.stopped_by = self._callbacks.on_epoch(self._run, epoch)
-        self._touch()
         return STOP if self.stopped_by else None
 
     def begin(self, phase: str) -> None:

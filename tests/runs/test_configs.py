@@ -99,4 +99,4 @@ def test_sweeps_run_in_reduced_size(name, changes, runs, tmp_path, monkeypatch):
     done = run_sweep(sweep, make_callbacks((), registry), registry)
     assert len(done.children) == runs == sweep.runs
     assert not done.failed
-    assert done.result.rankings
+    assert done.rankings
