@@ -28,8 +28,7 @@ from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.config.show import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.files import write_atomically
-from dbgsom_core.runs.folder import RunFiles, find_experiments
-from dbgsom_core.runs.stored_runs import find_folder, find_run
+from dbgsom_core.runs.stored_runs import find_run
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
@@ -87,16 +86,10 @@ def schema(output: str | None) -> None:
 
 def _find_config(name: str, runs: str) -> str:
     """Return the path of the configuration that a file, folder, id or name means."""
-    if exists(name) and not Path(name).is_dir():
+    is_file = exists(name) and not Path(name).is_dir()
+    if is_file or name.endswith((".yaml", ".yml")):
         return name
-    root = Path(runs)
-    folder = find_folder(name, root)
-    if folder is not None:
-        return str(RunFiles(folder).config)
-    experiments = find_experiments(root) if root.is_dir() else []
-    if name not in experiments and (exists(name) or name.endswith((".yaml", ".yml"))):
-        return name  # what is none of these is read, which says what is wrong with it
-    run, notes = find_run(name, root, besides=" and no configuration")
+    run, notes = find_run(name, Path(runs), besides=" and no configuration")
     print_notes(notes)
     return str(run.files.config)
 

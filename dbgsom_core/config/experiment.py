@@ -37,7 +37,7 @@ from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import use_registry
+from dbgsom_core.interfaces.current import active_registry, use_registry
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
@@ -272,6 +272,11 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
     if estimator == "regressor" and settings.report is not None:
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield ("report", "by"), message
+    for key in settings.tags:
+        tracker = key.partition(".")[0]
+        if "." in key and tracker in active_registry().names("tracker"):
+            message = f"'{key}' is no key of a tag: choose one not starting with '{tracker}.'"
+            yield ("tags", key), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
             yield ("figures", i), _suits("figure", name, figure, estimator)
