@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
-from dbgsom_core.config.components import fills_gaps
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
