@@ -322,8 +322,6 @@ def fit(
     """Fit the estimator of the final model, and note why it ended early or how large it is."""
     estimator, train = prepared.estimator, prepared.fold.train
     after_epoch: list[Any] = [on_epoch, checkpoint.keep_epoch]
-    if any(name == "explorer" for name, _ in prepared.experiment.figures):
-        after_epoch.append(checkpoint.film)
     estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit())
     estimator.fit(train.X, train.y)
     estimator.set_params(callbacks=None, checkpoint=None)
@@ -382,7 +380,6 @@ def evaluate(
         "scored": scored,
         "restore": model.restored,
         "raw_names": data.feature_names or (),
-        "film": checkpoint.film.frames,
     }
     if not guarded(estimator._parts.labeller).needs_target:
         assert trained.predictions is not None
