@@ -177,9 +177,9 @@ def _print_state(found: StoredRun) -> None:
         say(f"damaged: {found.damage}")
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
-        from dbgsom_core.runs.ranking import data_name
+        from dbgsom_core.runs.manifest import data_title
 
-        name = data_name(found.config, data)
+        name = data_title(found.config.get("dataset"), data["name"])
         echo(f"data {name}: {data['samples']} × {data['features']}")
     if found.status == "running" and found.kind == "run":
         epochs = found.epochs()
@@ -299,38 +299,28 @@ def compare(
     Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
     meant.
     """
-    from dbgsom_core.runs import compare as comparing
+    from dbgsom_core.runs.compare import check_ending, compare_runs
 
     if output is not None:
-        comparing.check_ending(Path(output))
+        check_ending(Path(output))
         check_output(output)
-    found = comparing.compare(*targets, runs=runs, registry=open_registry(), **criteria)
+    comparison = compare_runs(targets, runs, open_registry(), **criteria)
     if output is not None:
-        found.save(output)
-        echo(f"{output}: {len(found.tables)} table(s)")
+        comparison.save(Path(output))
+        echo(f"{output}: {len(comparison.tables)} table(s)")
         return
-    for number, table in enumerate(found.tables):
-        others = comparing.extra_measures(table)
-        if show_all:
-            names = dict.fromkeys(name for row in table.rows for name in row.measures)
-            others = [name for name in names if name != table.criterion.name]
-        header, rows = comparing.columns_of(table, others)
-        echo("\n" * bool(number) + comparing.table_title(table))
-        print_table(header, rows[:top])
-        if top is not None and len(rows) > top:
-            echo(f"and {len(rows) - top} more")
-        sentences = (comparing.baseline_text, comparing.winner_sentence, comparing.method_sentence)
-        for text in filter(None, (describe(table) for describe in sentences)):
+    for section in comparison.sections(show_all):
+        echo(section.title)
+        print_table(section.header, section.rows[:top])
+        if top is not None and len(section.rows) > top:
+            echo(f"and {len(section.rows) - top} more")
+        for text in (section.lead, *section.notes):
             say(text)
-    for ranking in found.rankings:
         echo()
-        header, rows = comparing.rank_columns(ranking)
-        print_table(header, rows[:top])
-        say(comparing.rank_sentence(ranking))
-    for note in found.notes:
+    for note in comparison.notes:
         say(f"note: {note}")
-    if found.damaged:
-        rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
+    if comparison.damaged:
+        rows = [[name, f"damaged: {why}"] for name, why in comparison.damaged.items()]
         print_table(["run", "state"], rows)
 
 

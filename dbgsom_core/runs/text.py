@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.component import flat
 
+LEAST_P = 0.001  # below it a p-value is no number in a text
 _LARGEST_INTEGER = 1e15  # above it a float has no more digits before the point
+_MARKS = re.compile(r"[\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w)")  # an underscore within a word is a letter
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _BLOCK = 1 << 22  # bytes of an array that are read together
 
 
@@ -47,7 +52,7 @@ def value_of(mean: float, deviation: float | None) -> str:
 
 
 def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return f"p < {LEAST_P}" if p < LEAST_P else f"p = {p:.2g}"
 
 
 def plural(n: int, noun: str) -> str:
@@ -90,3 +95,9 @@ def _add_array(sha: Any, array: Any) -> None:
         ends = [*range(0, len(array), step), None]
     for start, stop in pairwise(ends):
         sha.update(np.ascontiguousarray(array[start:stop]).data.cast("B"))
+
+
+def as_markdown(text: object) -> str:
+    """Return markdown that shows a text: no mark, tag, line break or control in it counts."""
+    line = as_text(" ".join(str(text).split()))
+    return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun, write_json, write_run, write_yaml
 
 pytestmark = pytest.mark.one_version
@@ -39,7 +39,7 @@ def text(content):
 
 DAMAGE = {
     "a pipe as run": ("run.json", pipe, "run.json cannot be read: it is no regular file"),
-    "a link to itself": ("run.json", link, "run.json cannot be read"),
+    "a link to itself": ("measures.json", link, "measures.json cannot be read"),
     "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
     "nesting that JSON reads": (
         "run.json",
@@ -83,7 +83,7 @@ def test_a_damaged_folder_is_a_row_of_compare(what, root):
     name, damage, message = DAMAGE[what]
     files = finished(root, "broken")
     damage(files.folder / name)
-    found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
+    found = compare_runs(["digits"], root, get_registry(), by="quantization_error")
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
     assert message in found.damaged["broken"]

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun, write_measures, write_run, write_yaml
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
@@ -37,6 +37,9 @@ def _store(
     started = STARTED.format(number // 1000 % 60, number % 1000)
     facts = {"name": data, "samples": 150, "features": 4, "digest": data * 8}
     facts |= {} if baseline is None else {"baseline": baseline}
+    if size := (split or {}).get("test_size"):
+        test = round(size * 150) if isinstance(size, float) else size
+        facts["parts"] = {"train": 150 - test, "test": test}
     stored = {
         "id": files.folder.name,
         "name": f"name of {number}",
@@ -92,6 +95,6 @@ def registry():
 @pytest.fixture
 def found(store, registry):
     def call(*targets, **options):
-        return compare(*targets, runs=store.root, registry=registry, **options)
+        return compare_runs(targets, store.root, registry, **options)
 
     return call

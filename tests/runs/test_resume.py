@@ -259,7 +259,7 @@ def test_what_tests_on_a_file_goes_on_with_the_same_file_only(room):
     room.interrupted("run", "run.yaml", "-q", at=5)
     (room.path / "test.csv").write_text(table.replace("5.1", "5.2", 1))
     told = room.dbgsom("run", "--resume", "run.yaml", code=2)
-    assert "data to test on.digest was" in told
+    assert "data.test.digest was" in told
 
 
 def test_folds_of_other_rows_are_not_gone_on_with(room):

@@ -18,8 +18,7 @@ from dbgsom_core.api import Evaluation, Html, MapView, Ranking, Run, RunResult, 
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
 from dbgsom_core.runs.profile import group_rows, read_clusters
-from dbgsom_core.runs.text import to_digits, value_of
-from dbgsom_plugins.trackers.markdown import as_code, as_markdown
+from dbgsom_core.runs.text import as_markdown, to_digits, value_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -410,6 +409,12 @@ def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, 
 
 
 # ------------------------------------------------------------------------------- the templates
+
+
+def as_code(text: object) -> str:
+    """Return markdown that shows a text as code, in a table, too; one with backticks as text."""
+    line = as_label(text, sys.maxsize - 1)
+    return as_markdown(line) if "`" in line else "`{}`".format(line.replace("|", "\\|"))
 
 
 @cache
