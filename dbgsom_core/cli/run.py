@@ -228,7 +228,7 @@ def _print_result(
             echo(f"how sure that is: dbgsom compare {name}")
     else:
         if show_all:
-            print_measures(result.measures, result.view, registry, run.data)
+            print_measures(result.measures, registry, run.data)
         else:
             print_headline(result.measures, run.config, run.data, name, registry)
         print_clusters(RunFiles(run.folder), run.config)

@@ -35,7 +35,6 @@ from dbgsom_core.runs.stored_runs import find_run, load
 from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
-_SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 10.0
 
 
@@ -196,6 +195,8 @@ def _free_port() -> int:
 
 def _serve(page: Page, in_browser: bool) -> int:
     """Run the server until it ends or a signal comes; none of its processes survives."""
+    from urllib.request import urlopen
+
     with ended_by_term(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
@@ -207,13 +208,16 @@ def _serve(page: Page, in_browser: bool) -> int:
         )
         try:
             echo("starting the page …", err=True)
-            _wait_until_it_answers(page, server)
-            if server.poll() is None:
-                echo(f"open {page.address}\nCtrl-C ends it")
-                if in_browser:
-                    click.launch(page.address)
-                while server.poll() is None:
-                    time.sleep(0.2)
+            answers = False
+            while server.poll() is None:
+                if not answers:
+                    with suppress(OSError):
+                        urlopen(f"{page.address.partition('#')[0]}health", timeout=1).close()
+                        answers = True
+                        echo(f"open {page.address}\nCtrl-C ends it")
+                        if in_browser:
+                            click.launch(page.address)
+                time.sleep(0.2)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
             raise DbgsomError(f"the page ended by itself, with exit code {server.poll()}: {last}")
@@ -221,24 +225,12 @@ def _serve(page: Page, in_browser: bool) -> int:
             _end(server)
 
 
-def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
-    from urllib.request import urlopen
-
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with urlopen(f"{page.address.partition('#')[0]}health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
-
-
 def _end(server: subprocess.Popen[bytes]) -> None:
-    for name in ("SIGTERM", "SIGKILL"):
-        if sys.platform == "win32":
-            server.terminate()
-        else:
-            with suppress(ProcessLookupError):  # the whole group, of which the server is the first
-                os.killpg(server.pid, getattr(signal, name))
+    if sys.platform == "win32":
+        server.terminate()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # the whole group, of which the server is the first
+            os.killpg(server.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            server.wait(_SECONDS_TO_END if name == "SIGTERM" else None)
+            server.wait(_SECONDS_TO_END)

@@ -1,4 +1,4 @@
-"""Checkpoint files, from which a fit resumes to the same bits, and prototypes of past epochs.
+"""Checkpoint files, from which a fit resumes to the same bits.
 
 A checkpoint is an archive without code, as model files are. It identifies its fit by all facts on
 which the map depends.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -34,7 +33,6 @@ from dbgsom_core.estimators.archive import (
     write_archive,
 )
 from dbgsom_core.interfaces.component import flat
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import FittedMetric
@@ -250,55 +248,3 @@ def _digest_of_rows(X: Any) -> bytes:  # also on workers
     part = np.ascontiguousarray(X)
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
-
-
-# ---------------------------------------------------------------- prototypes of past epochs
-
-_FRAMES = 16
-_MOST_VALUES = 4_000_000  # of 4 bytes
-
-
-class GrowthFilm:
-    """Record the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
-
-    ``explore`` finds it there, and its growth film then also shows the changes of variables, images
-    and distances. It keeps those of the first epoch and of 16 more, spread evenly; beyond 4 million
-    values every second frame is dropped. A new fit clears it.
-
-    Parameters
-    ----------
-    frames : mapping of int to array (k, D), optional
-        Frames of an interrupted training that is resumed.
-
-    Attributes
-    ----------
-    frames : dict of int to float32 array (k, D)
-        By the number of the epoch, in order.
-    """
-
-    def __init__(self, frames: Mapping[int, NDArray[np.float32]] = MappingProxyType({})) -> None:
-        self._frames, self._last = dict(frames), 0
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        """Record the prototypes of an epoch, as a callback of the estimator."""
-        if epoch.epoch <= self._last or epoch.epoch == 1:  # of another fit
-            self._frames.clear()
-        self._last = epoch.epoch
-        interval = math.ceil(epoch.epochs / _FRAMES)
-        if epoch.epoch > 1 and epoch.epoch % interval:
-            return
-        self._frames[epoch.epoch] = epoch.prototypes.astype(np.float32)
-        while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
-            self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
-
-    @property
-    def frames(self) -> dict[int, NDArray[np.float32]]:
-        """The prototypes of each recorded epoch."""
-        return dict(self._frames)
-
-
-def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:
-    """Return the frames of a film among the callbacks of an estimator, none without one."""
-    callbacks = getattr(estimator, "callbacks", None)
-    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return next((one.frames for one in several if isinstance(one, GrowthFilm)), {})

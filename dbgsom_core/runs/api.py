@@ -29,9 +29,9 @@ from dbgsom_core.config import (
     parse_experiment,
     parse_sweep,
 )
-from dbgsom_core.config.experiment import root_of
-from dbgsom_core.config.load import merged
-from dbgsom_core.config.sections import Problems, plain
+from dbgsom_core.config.document import Problems
+from dbgsom_core.config.experiment import document_of
+from dbgsom_core.config.load import read_config
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.offers import without_plugins
@@ -502,9 +502,10 @@ def _source(
 def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
     is_mapping = isinstance(config, Mapping)
-    root = (root_of if is_mapping else merged)(config, overrides, Problems())
-    given, fields = root.get("dataset"), get_registry().find("dataset", "parquet").model_fields
-    known = plain(given) if isinstance(given, Mapping) else {}
+    document = (document_of if is_mapping else read_config)(config, overrides, Problems())
+    given = document.values.get("dataset")
+    fields = get_registry().find("dataset", "parquet").model_fields
+    known = given if isinstance(given, Mapping) else {}
     kept = {key: value for key, value in known.items() if key in fields}
     return {**kept, "name": "parquet", "path": DATA_FILE}
 

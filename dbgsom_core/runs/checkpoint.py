@@ -13,7 +13,6 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import (
     Checkpoints,
     Facts,
-    GrowthFilm,
     read_checkpoint,
     write_checkpoint,
 )
@@ -31,7 +30,7 @@ class RunCheckpoint:
     """State of an unfinished run in ``checkpoint.npz`` of its folder.
 
     It holds the measures and answers of finished folds, the maps of every ``every``-th epoch (None:
-    none), frames for the explorer, and the state of the training, which is saved every ``seconds``.
+    none), and the state of the training, which is saved every ``seconds``.
     """
 
     def __init__(self, files: RunFiles, seconds: float = 1.0, every: int | None = None) -> None:
@@ -40,7 +39,6 @@ class RunCheckpoint:
         known = {} if stored is None else stored.extra
         self.folds = [FoldMeasures(**fold) for fold in known.get("folds", [])]
         self.answers: list[Answers] = list(known.get("answers", []))
-        self.film = GrowthFilm({int(n): frame for n, frame in known.get("film", {}).items()})
         self._maps = {int(n): read_state(state) for n, state in known.get("maps", {}).items()}
 
     def of_fit(self) -> Checkpoints:
@@ -52,7 +50,6 @@ class RunCheckpoint:
         return {
             "folds": [asdict(fold) for fold in self.folds],
             "answers": self.answers,
-            "film": {str(epoch): frame for epoch, frame in self.film.frames.items()},
             "maps": {str(epoch): write_state(state) for epoch, state in self._maps.items()},
         }
 

@@ -304,8 +304,8 @@ def winner_sentence(table: VariantTable) -> str:
         more = "folds of more data" if table.ratio else "seeds"
         text = (
             f"No clear difference yet: {best.variant} is best, {what}, but the test does not tell "
-            f"it from {len(unsure)} of the other {len(others)}; it is {_lead(table, unsure[0])}. "
-            f"More {more} would tell more."
+            f"it from {plural(len(unsure), 'other')}; it is {_lead(table, unsure[0])}. More {more} "
+            "would tell more."
         )
     else:
         text = f"{best.variant} wins: {what}, {_lead(table, others[0])}."
@@ -399,8 +399,8 @@ def method_sentence(table: VariantTable) -> str:
         source = " (Nadeau & Bengio 2003)" if table.ratio else ""
         text.append(
             "Difference: from the best variant, paired by seeds and folds. p: two-sided "
-            f"{table.test}{source}, which takes differences as normal; corrected p: for "
-            f"{table.tests} pairs of variants, of which some differ by chance (Holm 1979)."
+            f"{table.test}{source}, which takes differences as normal; corrected p: for all pairs "
+            "of variants, of which some differ by chance (Holm 1979)."
         )
         if not table.ratio:
             text.append("All models learned from the same samples: other data may say otherwise.")

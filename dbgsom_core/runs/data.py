@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
-from dbgsom_core.config.components import fills_gaps
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
@@ -31,6 +31,7 @@ from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
 from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import parse_numbers
+from dbgsom_core.tables.frames import FRAME
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
 
@@ -95,7 +96,8 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 def _load(experiment: Experiment, dataset: Any) -> Data:
     # A relative path is relative to the working directory, or to the configuration's folder.
     beside, absent = {}, False
-    for field in dataset.file_fields:
+    in_memory = getattr(dataset, "path", None) == FRAME
+    for field in () if in_memory else dataset.file_fields:
         given = getattr(dataset, field, None)
         several = given if isinstance(given, tuple) else (given,)
         found = [*several]

@@ -28,7 +28,7 @@ from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_d
 from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run, without_noise
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
+from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def explain_row(
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
     x = batch.X[0]
-    carried = {**batch.ids, **batch.annotations}
-    texts = {name: as_texts(values)[0].as_py() for name, values in carried.items()}
+    texts = {name: as_texts(values)[0].as_py() for name, values in batch.carried.items()}
     ids = {name: text for name, text in texts.items() if text is not None}
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
     if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
@@ -134,30 +133,18 @@ def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> D
 
 
 def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
-    samples, faults = FileSamples(source, found.model, dialect, found.dialect), Faults()
+    """Return the rows of a file; what is carried along identifies them."""
+    samples = FileSamples(source, found.model, dialect, found.dialect)
     batches = list(samples.batches())
-    for batch in batches:
-        faults.merge(batch.faults)
-    if faults:
-        raise DataError(samples.message(faults))
     notes.extend(samples.notes)
-    if not sum(len(batch.X) for batch in batches):
+    if not batches:
         raise DataError(f"{source} has no rows to show")
-
-    def joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
-        # Columns as text, nothing where a cell is empty.
-        texts = {
-            name: pa.chunked_array([as_texts(one[name]) for one in parts]) for name in parts[0]
-        }
-        return {name: column.fill_null("").to_numpy() for name, column in texts.items()}
-
-    columns = found.model.columns
-    return Data(
-        np.concatenate([batch.X for batch in batches]),
-        feature_names=None if columns is None else columns.feature_names,
-        ids=joined([batch.ids for batch in batches]) or None,
-        annotations=joined([batch.annotations for batch in batches]),
-    )
+    ids = {}
+    for name in samples.carried:
+        texts = pa.chunked_array([as_texts(batch.carried[name]) for batch in batches])
+        ids[name] = texts.fill_null("").to_numpy()
+    X = np.concatenate([batch.X for batch in batches])
+    return Data(X, feature_names=samples.columns.feature_names, ids=ids or None)
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:

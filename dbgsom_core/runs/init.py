@@ -26,6 +26,7 @@ from dbgsom_core.runs.ranking import UNEVEN
 from dbgsom_core.tables import (
     NA_VALUES,
     CsvDialect,
+    TableReader,
     as_array,
     as_texts,
     date_forms,
@@ -38,6 +39,7 @@ from dbgsom_core.tables import (
     without_unit,
 )
 from dbgsom_core.tables.formats import FORMATS, format_of
+from dbgsom_core.tables.frames import FRAME, FrameReader
 from dbgsom_core.tables.safe_files import exists
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
@@ -286,13 +288,14 @@ def profile_data(given: str, registry: Any) -> TableProfile:
         data = registry.build("dataset", given).load()
         return _array("name", given, data.X, data.y)
     if path.is_dir():
-        return _columnar(given)
+        return _columnar(given, open_table(given))
     if (found := format_of(path.suffix.lower())) is not None:
         _check_built_in(given, found.name)
     with reading(given, "file"), open_regular(path) as file:
         start = file.read(8)
     if start.startswith((b"PAR1", b"ARROW1")):
-        return _columnar(given, "parquet" if start.startswith(b"PAR1") else "feather")
+        format = "parquet" if start.startswith(b"PAR1") else "feather"
+        return _columnar(given, open_table(given, format=format))
     if start.startswith(b"\x93NUMPY") or (start.startswith(b"PK") and path.suffix == ".npz"):
         return _arrays(given, path)
     return _csv(given, path)
@@ -343,8 +346,12 @@ def _check_built_in(given: str, format: str) -> None:
         )
 
 
-def _columnar(given: str, format: str | None = None) -> TableProfile:
-    reader = open_table(given, format=format)
+def profile_table(table: pa.Table) -> TableProfile:
+    """Return the profile of a table in memory, as `table_of_frame` makes it of a data frame."""
+    return _columnar(FRAME, FrameReader.open(table))
+
+
+def _columnar(given: str, reader: TableReader) -> TableProfile:
     _check_built_in(given, reader.format)
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // max(1, len(reader.names))))
     batch = next(reader.batches(rows=most), None)

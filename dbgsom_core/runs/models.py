@@ -6,6 +6,7 @@ import logging
 import re
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
@@ -37,7 +39,6 @@ from dbgsom_core.tables import (
     Columns,
     CsvDialect,
     Faults,
-    Unseen,
     check_target,
     is_text,
     number,
@@ -47,6 +48,7 @@ from dbgsom_core.tables import (
     unseen_sentences,
     write_table,
 )
+from dbgsom_core.tables.formats import as_column
 from dbgsom_core.tables.safe_files import exists
 
 log = logging.getLogger("dbgsom")
@@ -55,7 +57,6 @@ UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
 _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
-_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 # The characters that OWASP's page on CSV injection lists; a text may be many joined by line feeds.
 _FORMULA = re.compile(r"^(?:[\t\r]|[^\S\n]*[-=+@＝＋－＠])", re.MULTILINE)
 
@@ -135,28 +136,38 @@ def model_of(path: Path) -> FittedModel:
 
 
 class SampleBatch(NamedTuple):
-    """Some rows: the number of the first one, samples X (n, D), and columns to carry along.
-
-    ``ids`` are those that were named to be kept, and those that identify a row; ``annotations``
-    what the model's columns have beside the features. Cells at fault are 0 or infinite in X.
-    """
+    """Some rows: the number of the first one, samples X (n, D), and columns to carry along."""
 
     first: int
     X: NDArray[Any]
-    ids: dict[str, pa.Array]
-    annotations: dict[str, pa.Array]
-    faults: Faults
+    carried: dict[str, pa.Array]
 
 
 class FileSamples:
     """The rows of a file as a model's samples, in batches.
 
-    Columns are found by name where the model has names, otherwise by position. ``dialect`` is the
-    user's for a CSV file, ``trained`` that of the training's, ``keep`` columns to carry along (None
-    where the command has no such option).
+    Columns are found by name where the model has names, otherwise by position.
 
-    ``ids`` are the positions of columns to carry along, by name, ``notes`` remarks on the file,
-    ``unseen`` the categories that did not occur in the training.
+    Parameters
+    ----------
+    path : str
+    model : FittedModel
+    dialect, trained : CsvDialect
+        Of a CSV file: that of the user, and of the training's.
+    keep : sequence of str
+        Columns to carry along, besides ids and dates of the model's columns.
+
+    Attributes
+    ----------
+    table : TableReader
+    columns : Columns
+        Those of the samples.
+    carried : mapping of str to int
+        The places of columns to carry along.
+    notes : list of str
+        Remarks on the file.
+    unseen : dict
+        The categories that did not occur in the training.
     """
 
     def __init__(
@@ -165,129 +176,84 @@ class FileSamples:
         model: FittedModel,
         dialect: CsvDialect = UNKNOWN,
         trained: CsvDialect = UNKNOWN,
-        keep: Sequence[str] | None = None,
+        keep: Sequence[str] = (),
     ) -> None:
-        columns: Columns | None = model.columns
-        mark = dialect.decimal or (columns.decimal if columns else ".")
-        thousands = dialect.thousands
-        if thousands is None:
-            thousands = (columns.thousands if columns else "").replace(mark, "")
+        known = model.columns or Columns(())
+        mark, thousands = dialect.decimal or known.decimal, dialect.thousands
+        if thousands is None and known.thousands != mark:
+            thousands = known.thousands
         if thousands == mark:
             both = f"'{mark}' is the decimal mark and cannot stand between thousands, too"
             raise DataError(f"{path}: {both}: say with --decimal which other one it is")
-        written = replace(dialect, decimal=mark, thousands=thousands)
-        self.path, self.unseen = path, Unseen()
-        known = () if columns is None else columns.names
-        self._reader = open_table(path, written, trained=trained, known=known)
-        self.notes = [*self._reader.notes]
-        names = numbered(self._reader.names)
-        self.ids, self._annotations = self._carried(names, columns, keep or ())
-        if columns is None or self._reader.format == "npy":
-            columns, self._places = self._by_order(names, model, keep)
-        else:
-            self._places, strange = columns.places(self._reader.names, path)
-            ignored = [f"'{short(name)}'" for name in strange if name not in self.ids]
+        written = replace(dialect, decimal=mark)
+        self.table = open_table(path, written, trained=trained, known=known.names)
+        self.unseen: dict[str, Counter[str]] = {}
+        self.notes = [*self.table.notes]
+        names = numbered(self.table.names)
+        for name in keep:
+            if name not in names:
+                near = did_you_mean(name, names)
+                raise DataError(f"{path} has no column '{name}' to carry along{near}")
+        beside = [name for name in (*known.ids, *known.annotations) if name in names]
+        self.carried = {name: names.index(name) for name in (*keep, *beside)}
+        carried = self.carried.values()
+        self._places = [place for place in range(len(names)) if place not in carried]
+        if known.names and self.table.format != "npy":
+            self._places, strange = known.places(self.table.names, path)
+            ignored = [f"'{short(name)}'" for name in strange if name not in self.carried]
             if ignored:
-                self.notes.append(
-                    f"{path}: {len(ignored)} column(s) that the model does not know are ignored: "
-                    f"{', '.join(ignored[:_LISTED])}{', …' if len(ignored) > _LISTED else ''}"
-                )
-        self._columns = replace(columns, decimal=mark, thousands=thousands)
-        self.feature_names = self._columns.feature_names
-
-    @property
-    def num_rows(self) -> int | None:
-        """The number of rows, where it is known before they are read."""
-        return self._reader.num_rows
+                listed = ", ".join(ignored[:_LISTED]) + ", …" * (len(ignored) > _LISTED)
+                text = f"{len(ignored)} column(s) that the model does not know are ignored"
+                self.notes.append(f"{path}: {text}: {listed}")
+        else:
+            known = self._by_order(names, model)
+        self.columns = replace(known, decimal=mark, thousands=thousands or "")
 
     def batches(self) -> Iterator[SampleBatch]:
+        """Yield the rows in batches; raises `DataError` for cells that cannot be used."""
         first = 0
         for batch in self._read():
             yield self._samples(batch, first)
             first += batch.num_rows
 
     def row(self, number: int) -> SampleBatch:
+        """Return one row, counted from 0."""
         first = 0
         for batch in self._read():
             if number < first + batch.num_rows:
-                found = self._samples(batch.slice(number - first, 1), number)
-                if found.faults:
-                    raise DataError(self.message(found.faults))
-                return found
+                return self._samples(batch.slice(number - first, 1), number)
             first += batch.num_rows
-        raise DataError(f"{self.path} has {first} rows, counted from 0: there is no row {number}")
-
-    def message(self, faults: Faults) -> str:
-        """Return a message on faults by lines of the file."""
-        return faults.message(self.path, self.lines(faults.rows()))
-
-    def gaps(self, X: NDArray[Any], cure: str, first: int) -> Faults:
-        """Return which values of samples X (n, D) are missing, of rows from ``first`` on."""
-        return self._columns.gaps(X, cure).shift(first)
-
-    def lines(self, rows: Sequence[int]) -> dict[int, int]:
-        """Return the line of each row, where rows stand on lines that can be counted."""
-        return self._reader.lines(rows)
+        raise DataError(
+            f"{self.table.path} has {first} rows, counted from 0: there is no row {number}"
+        )
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
-        carried = {*self.ids.values(), *self._annotations.values()}
-        used = sorted({*self._places, *carried})
-        yield from self._reader.batches(used, rows)
+        rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.columns.feature_names)))
+        return self.table.batches(sorted({*self._places, *self.carried.values()}), rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         columns, faults = [batch.column(str(place)) for place in self._places], Faults()
-        X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
-        ids, annotations = (
-            {name: batch.column(str(place)) for name, place in places.items()}
-            for places in (self.ids, self._annotations)
-        )
-        for name, column in annotations.items():
-            if is_text(column):
-                annotations[name] = self._columns.texts(column)
-        return SampleBatch(first, X, ids, annotations, faults.shift(first))
+        X = self.columns.features(columns, self.unseen, faults)
+        faults.check(self.table, first)
+        carried = {name: batch.column(str(place)) for name, place in self.carried.items()}
+        return SampleBatch(first, X, carried)
 
-    def _carried(
-        self, names: Sequence[str], columns: Columns | None, keep: Sequence[str]
-    ) -> tuple[dict[str, int], dict[str, int]]:
-        if self._reader.format == "npy":
-            if keep:
-                raise DataError(f"{self.path} has no columns by name: leave out --keep")
-            return {}, {}
-        for name in keep:
-            if name not in names:
-                near = did_you_mean(name, names)
-                raise DataError(f"{self.path} has no column '{name}' to carry along{near}")
-        places = {name: place for place, name in enumerate(names)}
-        own, beside = ((), ()) if columns is None else (columns.ids, columns.annotations)
-        ids = [*keep, *(name for name in own if name in places)]
-        rest = [name for name in beside if name in places and name not in ids]
-        return {name: places[name] for name in ids}, {name: places[name] for name in rest}
-
-    def _by_order(
-        self, names: Sequence[str], model: FittedModel, keep: Sequence[str] | None
-    ) -> tuple[Columns, list[int]]:
-        width = int(getattr(model.first, "n_features_in_", model.estimator.n_features_in_))
+    def _by_order(self, names: Sequence[str], model: FittedModel) -> Columns:
+        """Return what is known of columns without names, which are in the order of features."""
+        called = [names[place] for place in self._places]
         if model.columns is not None:
             width = len(model.columns.feature_names)
-        places = [place for place in range(len(names)) if place not in self.ids.values()]
-        if len(places) != width:
-            cure = "leave others out of the file"
-            cure += "" if keep is None else ", or carry them along with --keep"
-            lacking = width - len(places)
-            cure = f"give the {lacking} that it lacks, in their order" if lacking > 0 else cure
+        else:
+            width = int(getattr(model.first, "n_features_in_", model.estimator.n_features_in_))
+        if len(called) != width:
             raise DataError(
-                f"{self.path} has {len(places)} columns for the model, which was trained on "
-                f"{width} without knowing their names: {cure}"
+                f"{self.table.path} has {len(called)} columns for the model, which was trained on "
+                f"{width} without knowing their names: give these, in their order, and carry "
+                "others along with --keep"
             )
-        called = [names[place] for place in places]
-        if model.columns is not None:
-            called = [*model.columns.feature_names]
-        if len({*called}) < width:  # a name was taken by one that was numbered
-            called = [str(place) for place in places]
-        types = [self._reader.types[place] for place in places]
-        single = self._reader.format == "npy" and all(one == pa.float32() for one in types)
-        return Columns(tuple(called), dtype="float32" if single else "float64"), places
+        types = {self.table.types[place] for place in self._places}
+        single = self.table.format == "npy" and types == {pa.float32()}
+        return Columns(tuple(called), dtype="float32" if single else "float64")
 
 
 def predict_file(
@@ -309,39 +275,66 @@ def predict_file(
     among them, and notes.
     """
     check_target(target)
-    try:
-        names = select_columns(model, columns)
-    except DataError as error:
-        raise DataError(f"--columns: {error}") from None
+    names = select_columns(model, columns)
     samples = FileSamples(source, model, dialect, trained, keep)
-    written = column_names(model, names)
-    for name in samples.ids:
-        if name in written:
+    for name in column_names(model, names):
+        if name in samples.carried:
             both = f"the column '{name}' is carried along and written as well"
             raise DataError(f"{both}: leave one out with --columns or --keep")
-    answering = _Answering(model, samples, names)
-    with closing(answering.tables()) as tables:
-        mask = quote_formula if for_spreadsheets else None
+    empty, outliers = list[int](), 0
+
+    def tables() -> Generator[dict[str, Any], None, None]:
+        nonlocal outliers
+        for batch in samples.batches():
+            answered, table = _answers(model, samples, batch, names)
+            empty.extend((batch.first + np.flatnonzero(~answered)).tolist())
+            if "outlier" in table:
+                outliers += pc.sum(table["outlier"]).as_py() or 0
+            table = {**batch.carried, **table}
+            if for_spreadsheets:
+                table = {quote_formula(name): _quoted(cells) for name, cells in table.items()}
+            yield table
+
+    with closing(tables()) as answers:
         rows = write_table(
             target,
-            tables,
-            progress=lambda rows: progress(rows, samples.num_rows),
-            mask=mask,
+            answers,
+            progress=lambda rows: progress(rows, samples.table.num_rows),
             beside=source,
         )
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
     notes = [*samples.notes]
-    if answering.empty:
-        line = "".join(f" (line {n})" for n in samples.lines([answering.first_empty]).values())
-        more = " (whole numbers there are -1)" if target.lower().endswith(".npy") else ""
-        notes.append(
-            f"{answering.empty} row(s) have no value and are not answered, first row "
-            f"{answering.first_empty}{line}{more}"
-        )
+    if empty:
+        line = "".join(f" (line {n})" for n in samples.table.lines(empty[:1]).values())
+        text = f"{len(empty)} row(s) have no value and are not answered"
+        notes.append(f"{text}, first row {empty[0]}{line}")
     if not rows:
         notes.append(f"{source} has no rows")
-    return rows - answering.empty, answering.outliers, notes
+    return rows - len(empty), outliers, notes
+
+
+def _answers(
+    model: FittedModel, samples: FileSamples, batch: SampleBatch, names: Sequence[str]
+) -> tuple[NDArray[np.bool_], dict[str, pa.Array]]:
+    """Return which rows have a value and are answered, and the answers, null for others."""
+    X = batch.X
+    answered = np.full(len(X), model.fills_gaps) | ~np.isnan(X).all(axis=1)
+    if not (model.fills_gaps or "missing" in model.estimator._metric.calls.handles):
+        faults = Faults()
+        samples.columns.gaps(X, faults, "the model's metric takes none", answered)
+        faults.check(samples.table, batch.first)
+    if not answered.all():
+        X = X[answered] if answered.any() else np.ones_like(X[:1])  # for the types of answers
+    try:
+        table = columns_of_answers(model, model.answers(X), names)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"{samples.table.path}, rows from {batch.first} on: {why}") from error
+    places = pa.array(np.cumsum(answered) - 1, mask=~answered)
+    return answered, {name: as_column(cells).take(places) for name, cells in table.items()}
 
 
 def quote_formula(text: str) -> str:
@@ -350,79 +343,8 @@ def quote_formula(text: str) -> str:
     return f"'{text}" if _FORMULA.search(text) and not is_number else text
 
 
-class _Answering:
-    """Predictions for batches of samples, with counts of outliers and of empty rows.
-
-    After the first unusable cell, batches are only searched for more of them.
-    """
-
-    def __init__(self, model: FittedModel, samples: FileSamples, names: Sequence[str]) -> None:
-        self._model, self._samples, self._names = model, samples, names
-        self._refusal: str | None = None  # of missing values, once that is known
-        self.outliers = self.empty = self.first_empty = 0
-
-    def tables(self) -> Generator[dict[str, Any], None, None]:
-        """Yield the columns of answers, batch by batch; raise all faults at the end."""
-        faults = Faults()
-        try:
-            for batch in self._samples.batches():
-                empty = self._empty(batch)
-                faults.merge(batch.faults)
-                faults.merge(self._gaps(batch, empty))
-                if not faults:
-                    table = {**batch.ids, **self._answers(batch, empty)}
-                    yield table | {n: a for n, a in batch.annotations.items() if n not in table}
-        except DataError as error:
-            if not faults:
-                raise
-            raise DataError(f"{self._samples.message(faults)}\n{error}") from error
-        if faults:
-            raise DataError(self._samples.message(faults))
-
-    def _empty(self, batch: SampleBatch) -> NDArray[np.bool_]:
-        """Return which rows have no value at all and are left without an answer."""
-        X = batch.X
-        empty = np.zeros(len(X), dtype=bool)
-        if X.dtype.kind == "f" and not self._model.fills_gaps:
-            some = np.flatnonzero(np.isnan(X[:, 0]))  # seldom any: to look at all takes long
-            empty[some] = np.isnan(X[some]).all(axis=1)
-        if empty.any() and not self.empty:
-            self.first_empty = batch.first + int(empty.argmax())
-        self.empty += int(empty.sum())
-        return empty
-
-    def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:
-        """Return the missing values, where the model takes none."""
-        X = np.where(empty[:, np.newaxis], 0, batch.X) if empty.any() else batch.X
-        rows = np.flatnonzero(np.isnan(X).any(axis=1))
-        if len(rows) and self._refusal is None:
-            some = X[rows[:1]]
-            try:
-                self._model.answers(np.where(np.isinf(some), 0, some))
-                self._refusal = ""
-            except DbgsomError:
-                raise
-            except ValueError as error:
-                self._refusal = str(error).splitlines()[0]
-        if not len(rows) or not self._refusal:
-            return Faults()
-        return self._samples.gaps(X, f"this model cannot take that ({self._refusal})", batch.first)
-
-    def _answers(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> dict[str, Any]:
-        X = batch.X
-        if empty.any():
-            X = X[~empty] if not empty.all() else np.ones_like(X[:1])
-        try:
-            answers = self._model.answers(X)
-            table = columns_of_answers(self._model, answers, self._names)
-        except DbgsomError:
-            raise
-        except ValueError as error:
-            why = str(error).splitlines()[0]
-            raise DataError(f"{self._samples.path}, rows from {batch.first} on: {why}") from error
-        if not (_OF_NOVELTY.isdisjoint(self._names) or empty.all()):
-            self.outliers += int(np.count_nonzero(np.asarray(answers.outlier)))
-        if empty.any():
-            places = pa.array(np.cumsum(~empty) - 1, mask=empty)
-            table = {name: pa.array(column).take(places) for name, column in table.items()}
-        return table
+def _quoted(column: pa.Array) -> pa.Array:
+    if not is_text(column):
+        return column
+    cells = [None if cell is None else quote_formula(cell) for cell in column.to_pylist()]
+    return pa.array(cells, pa.string())

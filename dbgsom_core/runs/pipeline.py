@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.components import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps, start_problem
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DbgsomError, ParameterError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
@@ -198,7 +198,7 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         samples.check_varies()
         misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
-            raise ValueError(misfit)
+            raise ParameterError(misfit, "init")
     for name, step in fold.steps:
         try:
             to_plain(step, {}, name, stored_types())
@@ -318,8 +318,6 @@ def fit(
     """Fit the estimator of the final model, and note why it ended early or how large it is."""
     estimator, train = prepared.estimator, prepared.fold.train
     after_epoch: list[Any] = [on_epoch, checkpoint.keep_epoch]
-    if any(name == "explorer" for name, _ in prepared.experiment.figures):
-        after_epoch.append(checkpoint.film)
     estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit())
     estimator.fit(train.X, train.y)
     estimator.set_params(callbacks=None, checkpoint=None)
@@ -378,7 +376,6 @@ def evaluate(
         "scored": scored,
         "restore": model.restored,
         "raw_names": data.feature_names or (),
-        "film": checkpoint.film.frames,
     }
     if not guarded(estimator._parts.labeller).needs_target:
         assert trained.predictions is not None

@@ -201,10 +201,11 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
 
     Its columns are the number of the ``run``; ``group``, equal in runs that are ranked together,
     with ``comparable_by``, the same as a mapping; ``variant``, equal in runs that differ in nothing
-    but their seed; ``seed``; ``division``, which names how the data was divided; ``is_fold``;
-    ``ratio``, samples to test on over samples to train on; ``baseline`` and ``right``, the measure
-    and the accuracy of an answer that learns nothing; ``value``, what ranks; and all measures.
-    Older runs of the same configuration and seed are left out: they have the same result.
+    but their seed, with their ``settings``; ``seed``; ``division``, which names how the data was
+    divided; ``is_fold``; ``ratio``, samples to test on over samples to train on; ``baseline`` and
+    ``right``, the measure and the accuracy of an answer that learns nothing; ``value``, what ranks;
+    and all measures. Older runs of the same configuration and seed are left out: they have the same
+    result.
     """
     import pandas as pd
 
@@ -216,19 +217,18 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
             seed += f" of {run.parent or run.id}"
         known = group if group["digest"][0] is None else {**group, "dataset": None, "test": None}
         facts = {"run": number, "group": _json(known), "comparable_by": group}
-        facts |= {"variant": _json(settings), "seed": seed}
+        facts |= {"variant": _json(settings), "settings": settings, "seed": seed}
         facts["baseline"] = _baseline(run, criterion.name)
         facts["right"] = _baseline(run, f"{criterion.split or PARTS[0]}/accuracy")
         of_folds = {name for fold in run.folds for name in fold.measures}
         whole = {name: value for name, value in run.measures.items() if name not in of_folds}
-        sizes = _mapping(run.data.get("parts")) if "test_size" in group else {}
+        sizes: Tree = _mapping(run.data.get("parts")) if "test_size" in group else {}
         divisions: list[tuple[str, bool, Tree, Tree]] = [(f"seed {seed}", False, sizes, whole)]
         for fold in run.folds:
-            sizes = {"train": fold.train_samples, "test": fold.test_samples}
+            sizes = {"train": max(1, fold.train_samples), "test": fold.test_samples}
             divisions.append((fold.split_digest, True, sizes, fold.measures))
-        for division, is_fold, counts, measures in divisions:
-            known_sizes = counts.get("test") and counts.get("train")
-            ratio = counts["test"] / counts["train"] if known_sizes else None
+        for division, is_fold, sizes, measures in divisions:
+            ratio = sizes.get("test", math.nan) / sizes.get("train", math.nan)
             values = {"division": division, "is_fold": is_fold, "ratio": ratio}
             values["value"] = criterion.value(measures)
             rows.append({**measures, **facts, **values})
@@ -396,7 +396,7 @@ def rank_runs(
     """
     frame = observations(runs, criterion)
     variants = frame["variant"].unique().tolist()
-    fields = differences([json.loads(variant) for variant in variants])
+    fields = differences(frame.drop_duplicates("variant")["settings"].tolist())
     texts = [fields_text(own) or "as it is" for own in fields]
     if len(variants) == 1:
         texts = [runs[-1].name]

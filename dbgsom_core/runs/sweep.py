@@ -238,7 +238,7 @@ class _Children:
     def _figures(self, rankings: list[Ranking], notes: list[str]) -> dict[str, Any]:
         """Draw the figures of sweeps that are named, else the usual one where any are wanted."""
         given = self._sweep.children[0].experiment.figures
-        figures = [figure for figure in given if figure[1].of_sweeps]
+        figures: list[Any] = [figure for figure in given if figure[1].of_sweeps]
         several = any(len(ranking.variants) > 1 for ranking in rankings)
         if given and several and not figures:
             figures = [(_USUAL_FIGURE, self._registry.build("figure", _USUAL_FIGURE))]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import io
-import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -18,11 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.files import open_regular, write_atomically
-from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
@@ -30,8 +24,13 @@ from dbgsom_core.tables.csv import (
     CsvWriter,
     csv_writer,
 )
-from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
-from dbgsom_core.tables.safe_files import check_written, reading
+from dbgsom_core.tables.reader import (
+    CsvDialect,
+    TableFormat,
+    TableReader,
+    is_number,
+)
+from dbgsom_core.tables.safe_files import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 
@@ -70,16 +69,12 @@ def open_table(
         It cannot be read, is empty, or no table.
     """
     suffix = Path(path).suffix.lower()
-    if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
-        with reading(path, "folder of tables"):
-            endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
-        kinds = [kind for kind in map(format_of, sorted(endings)) if kind is not None]
-        names = [kind.name for kind in kinds]
-        plugins = [kind for kind in kinds if kind.name not in FORMATS]
-        if plugins and not {"parquet", "feather"}.intersection(names):
-            return plugins[0].open(path)
-        format = "feather" if "feather" in names else "parquet"
-    found = FORMATS[format] if format else format_of(suffix)
+    if format is not None:
+        found: TableFormat | None = FORMATS[format]
+    elif os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
+        found = _format_of_folder(path)
+    else:
+        found = format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
     if found is None or found.name == "csv" or path == STANDARD_STREAM:
@@ -108,6 +103,18 @@ def format_of(suffix: str) -> TableFormat | None:
     return None
 
 
+def _format_of_folder(path: str) -> TableFormat:
+    """Return the format of the files in a folder: Feather, a plugin's, or else Parquet."""
+    with reading(path, "folder of tables"):
+        suffixes = sorted({file.suffix.lower() for file in Path(path).iterdir()})
+    formats = {found.name: found for suffix in suffixes if (found := format_of(suffix))}
+    if "parquet" in formats:
+        return formats["parquet"]
+    formats.pop("csv", None)
+    formats.pop("npy", None)
+    return next(iter(formats.values()), FORMATS["parquet"])
+
+
 def parquet_file(stream: Any) -> Any:
     """Return a `pyarrow.parquet.ParquetFile` that is read a page of a column at a time."""
     from pyarrow import parquet
@@ -118,20 +125,19 @@ def parquet_file(stream: Any) -> Any:
 def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a table: itself, or those of a folder, part.2 before part.10."""
     file = Path(path).expanduser()
-    try:
-        found = [*file.iterdir()]
-    except (OSError, ValueError):
+    if not os.path.isdir(file):  # noqa: PTH112
         return [file]
-    found = [one for one in found if one.suffix.lower() in suffixes and one.name[0] not in "._"]
-    if not found:
-        suffix = next(iter(suffixes))
-        raise DataError(f"{path} is a folder without a {suffix} file: give another path")
 
     def in_order(one: Path) -> list[tuple[int, str]]:
         parts = re.split(r"(\d+)", one.name)
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
-    return sorted(found, key=in_order)
+    files = [one for one in file.iterdir() if one.suffix.lower() in suffixes]
+    files = sorted((one for one in files if one.name[0] not in "._"), key=in_order)
+    if not files:
+        suffix = next(iter(suffixes))
+        raise DataError(f"{path} is a folder without a {suffix} file: give another path")
+    return files
 
 
 @dataclass
@@ -140,47 +146,44 @@ class _FilesReader(TableReader):
 
     @classmethod
     def open(cls, path: str, format: str) -> _FilesReader:
-        files = _files_of(path, FORMATS[format].suffixes)
         schema: Any = None
-        names: list[str] = []
         rows = 0
-        for file in files:
-            with reading(path, f"{format.capitalize()} file"), open_regular(file) as stream:
-                if format == "parquet":
-                    opened = parquet_file(stream)
-                    rows += opened.metadata.num_rows
-                    other = opened.schema_arrow
-                else:
-                    other = pa.ipc.open_file(stream).schema
-                names = [name.strip() for name in other.names]
-            schema = schema or other
-            if not other.equals(schema, check_metadata=False):
-                raise DataError(
-                    f"{path}: {file.name} has other columns, or of other types, than "
-                    f"{files[0].name}: give each file the same"
-                )
+        with reading(path, f"{format} file"):
+            files = _files_of(path, FORMATS[format].suffixes)
+            for file in files:
+                with open_regular(file) as stream:
+                    if format == "parquet":
+                        opened = parquet_file(stream)
+                        rows += opened.metadata.num_rows
+                        other = opened.schema_arrow
+                    else:
+                        other = pa.ipc.open_file(stream).schema
+                schema = schema or other
+                if not other.equals(schema, check_metadata=False):
+                    raise DataError(
+                        f"{path}: {file.name} has other columns, or of other types, than "
+                        f"{files[0].name}: give each file the same"
+                    )
+        if len({*schema.names}) < len(schema.names):
+            raise DataError(f"{path} has several columns of one name: rename all but one")
+        names = [name.strip() for name in schema.names]
         known = rows if format == "parquet" else None
         return cls(path, format, names, list(schema.types), known, files=files)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
         for file in self.files:
-            kind = f"{self.format.capitalize()} file"
-            with reading(self.path, kind), open_regular(file) as stream:
+            with open_regular(file) as stream:
                 if self.format == "parquet":
                     opened = parquet_file(stream)
-                    names = opened.schema_arrow.names
-                    chosen = [*dict.fromkeys(names[place] for place in places)]
-                    batches: Any = opened.iter_batches(rows, columns=chosen)
+                    names = [opened.schema_arrow.names[place] for place in places]
+                    batches = opened.iter_batches(rows, columns=names)
                 else:
                     opened = pa.ipc.open_file(stream)
-                    names = opened.schema.names
+                    names = [opened.schema.names[place] for place in places]
                     batches = map(opened.get_batch, range(opened.num_record_batches))
-                labels = numbered(names)
                 for batch in batches:
                     batch.validate(full=self.format != "parquet")  # whose reader validates
-                    at = {label: i for i, label in enumerate(numbered(batch.schema.names))}
-                    columns = [batch.column(at[labels[place]]) for place in places]
-                    yield pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
+                    yield batch.select(names)
 
 
 @dataclass
@@ -192,39 +195,21 @@ class _NpyReader(TableReader):
     @classmethod
     def open(cls, path: str) -> _NpyReader:
         file = Path(path).expanduser()
-        with reading(path, ".npy file"):
-            with open_regular(file):
-                check_written(file, path)
+        with reading(path, "npy file"):
+            open_regular(file).close()
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         if array.ndim != 2 or array.dtype.kind not in "fiub":
             raise DataError(f"{path} holds no table of numbers: {array.dtype}, shape {array.shape}")
-        names = [*map(str, range(array.shape[1]))]
+        names = [str(place) for place in range(array.shape[1])]
         types = [pa.from_numpy_dtype(array.dtype.newbyteorder("="))] * len(names)
         return cls(path, "npy", names, types, len(array), array=array)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        for part in self._parts(rows):
-            part = part.astype(part.dtype.newbyteorder("="), copy=False)
+        kind = self.array.dtype.newbyteorder("=")
+        for start in range(0, len(self.array), rows):
+            part = np.asarray(self.array[start : start + rows], kind)
             columns = [pa.array(np.ascontiguousarray(part[:, place])) for place in places]
             yield pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
-
-    def _parts(self, rows: int) -> Iterator[NDArray[Any]]:
-        array, n = self.array, len(self.array)
-        if not array.flags.c_contiguous:
-            yield from (array[start : start + rows] for start in range(0, n, rows))
-            return
-        # Read, not mapped: the system ends a process that looks at what was cut off a file.
-        with reading(self.path, ".npy file"), open_regular(Path(self.path).expanduser()) as stream:
-            stream.seek(array.offset)
-            for start in range(0, n, rows):
-                shape = min(rows, n - start), array.shape[1]
-                size = math.prod(shape) * array.dtype.itemsize
-                found = stream.read(size)
-                if len(found) < size:
-                    raise DataError(
-                        f"{self.path} ends before its last row: it is cut short, write it again"
-                    )
-                yield np.frombuffer(found, array.dtype).reshape(shape)
 
 
 def check_target(path: str) -> None:
@@ -246,8 +231,6 @@ def write_table(
     path: str | Path,
     batches: Iterable[pa.RecordBatch | pa.Table | Mapping[str, Any]],
     *,
-    stream: Any = None,
-    mask: Callable[[str], str] | None = None,
     progress: Callable[[int], object] = lambda rows: None,
     beside: str | None = None,
 ) -> int:
@@ -261,10 +244,6 @@ def write_table(
         Its suffix says the format; ``-`` is CSV on standard output.
     batches : iterable of RecordBatch, Table, or mapping of str to arrays (n,)
         Of the same columns each.
-    stream : text stream, optional
-        In place of standard output.
-    mask : callable, optional
-        Gets texts and names of columns and returns what is written of them.
     progress : callable
         Gets the number of rows so far.
     beside : str, optional
@@ -276,133 +255,81 @@ def write_table(
     DataError
         The path will not do, the file cannot be written, or what ``batches`` raise.
     """
-    path = str(path)
+    path, rows = str(path), 0
     check_target(path)
-    if mask is not None:
-        batches = (_masked(as_batch(some), mask) for some in batches)
-    if path == STANDARD_STREAM:
-        out = sys.stdout if stream is None else stream
-        try:
-            rows = _write(batches, lambda schema: CsvWriter(_Utf8(out), schema), progress)
-            out.flush()
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise  # the reader closed the pipe
-            reason = error.strerror or error
-            raise DataError(f"standard output cannot be written: {reason}") from error
-        return rows
     target = Path(path).expanduser()
     format: Any = format_of(target.suffix.lower())
-    if beside is not None and format.add and os.path.isdir(beside):  # noqa: PTH112
-        into = f"write all of it to a .csv, or file by file to {format.suffixes[0]}"
-        raise DataError(f"{beside} is a folder: {into}")
-    adds = format.add and beside is not None and Path(beside).suffix.lower() in format.suffixes
-    rows = 0
+    adds = False
+    if beside is not None and path != STANDARD_STREAM and format.add:
+        adds = Path(beside).suffix.lower() in format.suffixes
+        if os.path.isdir(beside):  # noqa: PTH112
+            into = f"write all of it to a .csv, or file by file to {format.suffixes[0]}"
+            raise DataError(f"{beside} is a folder: {into}")
 
     def write(partial: Path) -> None:
         nonlocal rows
-
-        def open_writer(schema: pa.Schema) -> Any:
-            return format.add(partial, schema, beside) if adds else format.write(partial, schema)
-
-        rows = _write(batches, open_writer, progress)
+        writer: Any = None
+        schema: Any = None
+        try:
+            for batch in _record_batches(batches):
+                if writer is None:
+                    schema = batch.schema
+                    if path == STANDARD_STREAM:
+                        writer = CsvWriter(sys.stdout, schema)
+                    elif adds:
+                        writer = format.add(partial, schema, beside)
+                    else:
+                        writer = format.write(partial, schema)
+                writer.write_batch(batch if batch.schema.equals(schema) else batch.cast(schema))
+                rows += batch.num_rows
+                progress(rows)
+        finally:
+            if path == STANDARD_STREAM:
+                sys.stdout.flush()
+            elif writer is not None:
+                writer.close()
 
     try:
-        write_atomically(target, write)
+        if path == STANDARD_STREAM:
+            write(target)
+        else:
+            write_atomically(target, write)
+    except BrokenPipeError:
+        raise  # the reader closed the pipe
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        what = "standard output" if path == STANDARD_STREAM else path
+        raise DataError(f"{what} cannot be written: {error.strerror or error}") from error
     return rows
 
 
-def _write(
-    batches: Iterable[Any],
-    open_writer: Callable[[pa.Schema], Any],
-    progress: Callable[[int], object],
-) -> int:
-    """Write batches of the schema of the first one, and return how many rows they have."""
-    rows = 0
-    schema: Any = None
-    writer: Any = None
+def _record_batches(tables: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of plain columns; what is masked or nan in arrays is null."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            columns = [as_column(values) for values in table.values()]
+            table = pa.table(columns, names=[*table])
+        batches = [table] if isinstance(table, pa.RecordBatch) else table.to_batches()
+        for batch in batches:
+            columns = []
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                is_null = pa.types.is_null(column.type)
+                columns.append(column.cast(pa.string()) if is_null else column)
+            yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def as_column(values: Any) -> Any:
+    """Return cells of an array, or of pyarrow, as a column of pyarrow."""
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=True)
     try:
-        for some in batches:
-            batch = as_batch(some)
-            if writer is None:
-                schema = pa.schema([_stored(field) for field in batch.schema])
-                writer = open_writer(schema)
-            if not batch.schema.equals(schema):
-                columns = [
-                    as_array(column).cast(kind)
-                    for column, kind in zip(batch.columns, schema.types, strict=True)
-                ]
-                batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            writer.write_batch(batch)
-            rows += batch.num_rows
-            progress(rows)
-    finally:
-        if writer is not None:
-            writer.close()
-    return rows
-
-
-def _stored(field: pa.Field) -> pa.Field:
-    """Return a column as it is written: categories as their values, no known value as text."""
-    kind = field.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
-        kind = pa.string()
-    return pa.field(field.name, kind)
-
-
-class _Utf8(io.RawIOBase):
-    """A text stream to which UTF-8 is written; closing it leaves the stream open."""
-
-    def __init__(self, out: Any) -> None:
-        self._out = out
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._out.write(self._decoder.decode(bytes(data)))
-        return len(data)
-
-
-def as_batch(some: pa.RecordBatch | pa.Table | Mapping[str, Any]) -> pa.RecordBatch:
-    """Return columns as a batch; cells that are masked or nan are null."""
-    if isinstance(some, pa.RecordBatch):
-        return some
-    if isinstance(some, pa.Table):
-        names, columns = some.column_names, some.columns
-    else:
-        names, columns = [*some], [*some.values()]
-    arrays = []
-    for column in columns:
-        if isinstance(column, np.ma.MaskedArray):
-            column = pa.array(column.data, mask=np.ma.getmaskarray(column), from_pandas=True)
-        elif not isinstance(column, (pa.Array, pa.ChunkedArray)):
-            try:
-                column = pa.array(column, from_pandas=True)
-            except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several kinds
-                cells = [None if one is None or one != one else str(one) for one in column]
-                column = pa.array(cells, pa.string())
-        arrays.append(as_array(column) if isinstance(column, pa.ChunkedArray) else column)
-    return pa.RecordBatch.from_arrays(arrays, names=names)
-
-
-def _masked(batch: pa.RecordBatch, mask: Callable[[str], str]) -> pa.RecordBatch:
-    columns = []
-    for column in map(as_array, batch.columns):
-        if is_text(column):
-            encoded = column.dictionary_encode()
-            cells = encoded.dictionary.to_pylist()
-            text = "\n".join(cells)
-            if mask(text) != text:
-                cells = pa.array([mask(cell) for cell in cells], column.type)
-                column = cells.take(encoded.indices)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, names=[mask(name) for name in batch.schema.names])
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several kinds
+        cells = [None if one is None or one != one else str(one) for one in values]
+        return pa.array(cells, pa.string())
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
@@ -414,90 +341,52 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
 
 
 class _NpyWriter:
-    """Writer of an array of one column, or of records.
+    """Writer of an array of one column, or of records; nulls become nan, -1, False or empty text.
 
-    Nulls become nan, -1, False or empty text; each text takes the space of the longest. How many
-    rows there are, and how long texts, is known at the end: until then they lie in a nameless file.
+    It holds all rows until they are written: how long texts are is known at the end.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._rows = path, 0
-        kinds = [kind if is_number(kind) else pa.string() for kind in schema.types]
-        self._schema = pa.schema(list(zip(schema.names, kinds, strict=True)))
-        self._longest = dict.fromkeys(schema.names, 1)
-        self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115
-        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._path, self._names = path, schema.names
+        self._batches: list[pa.RecordBatch] = []
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        columns = []
-        for name, kind, column in zip(
-            self._schema.names, self._schema.types, batch.columns, strict=True
-        ):
-            column = pc.fill_null(column.cast(kind), self._empty(kind))
-            if is_text(column) and len(column):
-                longest = pc.max(pc.utf8_length(column)).as_py()
-                self._longest[name] = max(self._longest[name], longest)
-            columns.append(column)
-        self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
-        self._rows += len(batch)
-
-    def _empty(self, kind: pa.DataType) -> Any:
-        if pa.types.is_string(kind):
-            return ""
-        if pa.types.is_boolean(kind):
-            return False
-        return math.nan if pa.types.is_floating(kind) else -1
+        self._batches.append(batch)
 
     def close(self) -> None:
-        fields = []
-        for name, kind in zip(self._schema.names, self._schema.types, strict=True):
+        columns = []
+        for column in pa.Table.from_batches(self._batches).columns:
+            kind: Any = column.type
+            if not is_number(kind):
+                kind = pa.string()
+            empty: Any = -1
             if pa.types.is_string(kind):
-                fields.append((name, np.dtype(f"U{self._longest[name]}")))
-            else:
-                fields.append((name, np.dtype(kind.to_pandas_dtype())))
-        dtype = np.dtype(fields if len(fields) > 1 else fields[0][1])
-        with self._file:
-            self._stream.close()
-            self._file.seek(0)
-            np.save(self._path, np.empty(0, dtype))
-            if not self._rows:
-                return
-            # The map writes the head; its pages are not touched, as the disk may be full.
-            start = np.lib.format.open_memmap(self._path, "w+", dtype, (self._rows,)).offset
-            with self._path.open("r+b") as out:
-                out.seek(start)
-                for batch in pa.ipc.open_stream(self._file):
-                    out.write(self._records(batch, dtype))
-
-    def _records(self, batch: pa.RecordBatch, dtype: np.dtype[Any]) -> bytes:
-        found = np.empty(len(batch), dtype)
-        for name, column in zip(self._schema.names, batch.columns, strict=True):
-            into = found if dtype.names is None else found[name]
-            into[:] = column.to_numpy(zero_copy_only=False)
-        return found.tobytes()
-
-
-def is_number(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+                empty = ""
+            elif pa.types.is_boolean(kind):
+                empty = False
+            elif pa.types.is_floating(kind):
+                empty = np.nan
+            values = pc.fill_null(column.cast(kind), empty).to_numpy()
+            columns.append(values.astype(np.str_) if empty == "" else values)
+        if len(columns) > 1:
+            np.save(self._path, np.rec.fromarrays(columns, names=self._names))
+        else:
+            np.save(self._path, columns[0])
 
 
 FORMATS: dict[str, TableFormat] = {
-    one.name: one
-    for one in (
-        TableFormat("csv", (".csv", ".tsv"), CsvReader.open, csv_writer),
-        TableFormat(
-            "parquet",
-            (".parquet", ".pq"),
-            lambda path: _FilesReader.open(path, "parquet"),
-            _parquet_writer,
-        ),
-        TableFormat(
-            "feather",
-            (".feather", ".arrow"),
-            lambda path: _FilesReader.open(path, "feather"),
-            lambda path, schema: pa.ipc.new_file(str(path), schema),
-        ),
-        TableFormat("npy", (".npy",), _NpyReader.open, _NpyWriter),
-    )
+    "csv": TableFormat("csv", (".csv", ".tsv"), CsvReader.open, csv_writer),
+    "parquet": TableFormat(
+        "parquet",
+        (".parquet", ".pq"),
+        lambda path: _FilesReader.open(path, "parquet"),
+        _parquet_writer,
+    ),
+    "feather": TableFormat(
+        "feather",
+        (".feather", ".arrow"),
+        lambda path: _FilesReader.open(path, "feather"),
+        lambda path, schema: pa.ipc.new_file(str(path), schema),
+    ),
+    "npy": TableFormat("npy", (".npy",), _NpyReader.open, _NpyWriter),
 }

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from dbgsom_core.tables.safe_files import reading
 
 ROWS = 1 << 17  # of a batch at most
+_TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a second
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,22 @@ class TableReader(ABC):
         Yields
         ------
         pyarrow.RecordBatch
-            Its columns are called by their places. Cells of a CSV file are texts, as they stand
-            there.
+            Its columns are called by their places, and of the types that `as_array` returns. Cells
+            of a CSV file are texts, as they stand there.
 
         Raises
         ------
         DataError
-            The file is damaged, or lines have not a field a column: all of them are named.
+            The file is damaged.
         """
         chosen = [*range(len(self.names))] if places is None else [*places]
         labels = [str(place) for place in chosen]
-        for batch in self.read(chosen, rows):
-            for start in range(0, batch.num_rows, rows):
-                part = batch.slice(start, rows)
-                yield pa.RecordBatch.from_arrays(part.columns, names=labels)
+        with reading(self.path, f"{self.format} file"):
+            for batch in self.read(chosen, rows):
+                columns = [as_array(column) for column in batch.columns]
+                plain = pa.RecordBatch.from_arrays(columns, names=labels)
+                for start in range(0, plain.num_rows, rows):
+                    yield plain.slice(start, rows)
 
     @abstractmethod
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
@@ -129,3 +135,47 @@ class TableFormat:
     open: Callable[[str], TableReader]
     write: Callable[[Path, pa.Schema], Any] | None = None
     add: Callable[[Path, pa.Schema, str], Any] | None = None
+
+
+def as_array(column: pa.Array) -> pa.Array:
+    """Return a column of pyarrow as numbers, bools, timestamps, dates or text.
+
+    Durations become seconds, decimals floats, and categories their values.
+    """
+    kind, types = column.type, pa.types
+    if types.is_dictionary(kind):
+        return as_array(column.dictionary_decode())
+    if types.is_duration(kind):  # files and frames choose a unit, samples have one
+        return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), _TICKS[kind.unit])
+    if types.is_decimal(kind):  # its cast to a double is not rounded correctly
+        return column.cast(pa.string()).cast(pa.float64())
+    if types.is_float16(kind):  # of which pyarrow 17 knows hardly a function
+        return column.cast(pa.float32())
+    if is_number(kind) or is_moment(kind):
+        return column
+    return column.cast(pa.string())
+
+
+def as_texts(column: pa.Array) -> pa.Array:
+    """Return cells of any type as text; a timestamp at midnight is a date."""
+    texts = column.cast(pa.string())
+    if pa.types.is_timestamp(column.type):  # of any unit: what is zero of it says nothing
+        texts = pc.replace_substring_regex(texts, r"(\.\d*[1-9])0+(Z?)$", r"\1\2")
+        texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
+    return texts
+
+
+def is_text(column: pa.Array) -> bool:
+    """Return whether a column of `as_array` holds texts."""
+    return bool(pa.types.is_string(column.type))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether a type is one of numbers, bools among them."""
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def is_moment(kind: pa.DataType) -> bool:
+    """Return whether a type is one of dates or timestamps."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))

@@ -1,4 +1,4 @@
-"""Reads of files of unknown content, with limits on decompression, and what writes leave."""
+"""Reads of files of unknown content, and what writes leave."""
 
 from __future__ import annotations
 
@@ -18,58 +18,16 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.files import open_regular
 
 MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
-_UNIT = 512  # bytes in which a system tells what a file takes up
-_UNPACKED = (1 << 30, 100)
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
-_SHOWN = 200  # characters of a path that a message shows
-_BINARY = {
-    b"PK\x03\x04": "a zip archive, or a workbook: unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "an old workbook: save the sheet as CSV",
-    b"SQLite format 3": "a database: export the table as CSV",
-    b"PAR1": "a parquet file: read it with the data set 'parquet'",
-    b"ARROW1": "a feather file: read it with the data set 'feather'",
-    b"\x93NUMPY": "a .npy file: read it with the data set 'npy'",
-    b"\x89HDF": "an HDF5 or NetCDF file: it needs the data set of a plugin",
-    b"CDF\x01": "a NetCDF file: it needs the data set of a plugin",
-    b"CDF\x02": "a NetCDF file: it needs the data set of a plugin",
-}
-
-
-def check_written(file: Path, path: str = "") -> None:
-    """Raise `DataError` for a large sparse file, whose holes would be read as zeros."""
-    told = file.stat()
-    held = _UNIT * getattr(told, "st_blocks", told.st_size)  # not every system tells
-    if told.st_size > unpacked_most(held):
-        raise DataError(
-            f"{path or file} would be read as {told.st_size} bytes and takes up {held} on disk, so "
-            "nearly all of it was never written: write all of its rows"
-        )
-
-
-def unpacked_most(size: int) -> int:
-    """Return the largest allowed unpacked size of ``size`` bytes of a compressed or sparse file.
-
-    1 GiB in any case, and a hundred times as many.
-    """
-    return max(_UNPACKED[0], _UNPACKED[1] * size)
+_SHOWN = 200  # characters of a path, and of a library's message, that a message shows
 
 
 def exists(path: str | Path) -> bool:
+    """Return whether there is such a file or folder; False for what is no path at all."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
-
-
-def why_unreadable(path: str | Path, error: OSError) -> str:
-    """Return why a file cannot be opened, as the end of a sentence, with a similar name."""
-    if not isinstance(error, FileNotFoundError):
-        return error.strerror or str(error)
-    file = Path(path)
-    if not file.parent.is_dir():
-        return f"there is no folder {file.parent}"
-    siblings = [one.name for one in itertools.islice(file.parent.iterdir(), MOST_SIBLINGS)]
-    return f"there is no such file{did_you_mean(file.name, siblings)}"
 
 
 def read_at_most(path: Path, limit: int) -> bytes:
@@ -89,7 +47,31 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-# ------------------------------------------------------------------------------- files of bytes
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
+    """Turn exceptions from reading a file into a `DataError` with the reason.
+
+    ``kind`` is what it should be, ``"parquet file"``.
+    """
+    shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        folder = Path(path).parent
+        names = []
+        if folder.is_dir():
+            names = [file.name for file in itertools.islice(folder.iterdir(), MOST_SIBLINGS)]
+        near = did_you_mean(Path(path).name, names)
+        raise DataError(f"{shown} cannot be read: there is no such file{near}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown} does not fit in memory: give a part of it") from error
+    except Exception as error:  # what a damaged byte raises is in no list
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
+            raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
+        reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
+        raise DataError(f"{shown} is no {kind}, or damaged ({reason})") from error
 
 
 def _open_zstd(path: Path) -> Any:
@@ -98,67 +80,25 @@ def _open_zstd(path: Path) -> Any:
     return pa.input_stream(str(path), compression="zstd")
 
 
-_PACKED: dict[bytes, tuple[str, Any]] = {  # by how a file begins: the tool, and what unpacks
-    b"\x1f\x8b": ("gzip", gzip.open),
-    b"BZh": ("bzip2", bz2.open),
-    b"\xfd7zXZ\x00": ("xz", lzma.open),
-    b"\x28\xb5\x2f\xfd": ("zstd", _open_zstd),
+_PACKED: dict[bytes, Any] = {  # what unpacks a file, by how it begins
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
 }
-
-
-@contextmanager
-def reading(path: str, kind: str) -> Iterator[None]:
-    """Turn exceptions from reading a file into a `DataError` with the reason.
-
-    ``kind`` is what it should be, ``"Parquet file"``.
-    """
-    shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
-    try:
-        yield
-    except DataError:
-        raise
-    except IsADirectoryError:
-        raise DataError(f"{shown} is a folder: give the path of a file in it") from None
-    except FileNotFoundError as error:
-        raise DataError(f"{shown} cannot be read: {why_unreadable(path, error)}") from error
-    except MemoryError as error:
-        raise DataError(f"{shown} does not fit in memory: give a part of it") from error
-    except Exception as error:  # what a damaged byte raises is in no list
-        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
-            raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
-        if "embedded null" in str(error):
-            raise DataError(f"{shown!r} is no path of a file: it holds a null character") from None
-        reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
-        raise DataError(f"{shown} is no {kind}, or damaged ({reason}): write it again") from error
 
 
 def open_packed(path: str) -> Any:
     """Open a regular file for reading bytes, decompressed if it is compressed.
 
-    gzip, bzip2, xz and zstd are known by how it begins. Raises `DataError` where it is empty, or no
-    text but an archive, a workbook, a Parquet file.
+    gzip, bzip2, xz and zstd are known by how it begins.
     """
     place = Path(path).expanduser()
     file = open_regular(place)
     start = file.read(16)
-    for begin, (_, unpack) in _PACKED.items():
+    for begin, unpack in _PACKED.items():
         if start.startswith(begin):
             file.close()
             return unpack(place)
-    try:
-        if not start:
-            raise DataError(f"{path} is empty: give a file with data")
-        refuse_binary(start, path)
-    except DataError:
-        file.close()
-        raise
     file.seek(0)
     return file
-
-
-def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
-    """Raise `DataError` for a file that is binary by its first bytes, or compressed twice."""
-    kinds = {begin: f"packed by {tool}: unpack it first" for begin, (tool, _) in _PACKED.items()}
-    for begin, kind in (_BINARY | kinds if packed else _BINARY).items():
-        if start.startswith(begin):
-            raise DataError(f"{path} is {kind}")

@@ -106,8 +106,8 @@ def test_overrides_reach_into_it(load, override, expected):
     [
         (
             "{name: hierarchical, base: [gsom]}",
-            ["4:38: model.growth.base: must be the name of a growth strategy or a mapping with a "
-             "'name'"],
+            ["4:38: model.growth.base: must be a name, a mapping with a 'name', or a component "
+             "instance; got ['gsom']"],
         ),
         (
             "{name: hierarchical, base: {name: hierarchical}}",
@@ -174,7 +174,10 @@ def test_third_parties_nest_and_are_nested(load, third_party):
     assert growth_of(made) == Around(inner=Twig(cells=(3, 4)))
     again = load(dump_yaml(made.resolved), registry=third_party)
     assert growth_of(again) == growth_of(made)
-    assert made.resolved["model"]["growth"]["inner"] == {"name": "twig", "cells": [3, 4]}
+    assert made.resolved["model"]["growth"]["inner"] == {
+        "name": "dbgsom-woods:twig",
+        "cells": [3, 4],
+    }
     with pytest.raises(ConfigError, match=r"model\.growth\.inner\.cells"):
         load(text.replace("GROWTH", "{name: twig, cells: [3]}"), registry=third_party)
     experiment_schema(third_party)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dbgsom_core.tables import (
+from dbgsom_core.tables.cells import (
     GROUP_MARKS,
     ISO_DATES,
     date_forms,
@@ -100,24 +100,20 @@ def test_units_and_accounting_negatives(cells, unit, values):
 
 
 @pytest.mark.parametrize(
-    ("cell", "written", "told"),
+    ("cell", "marks", "told"),
     [
-        ("1,5", {}, "'1,5' is no number: give decimal as ',', or write a decimal point"),
-        ("1.5", {"decimal": ","}, "'1.5' has a decimal point; this table uses decimal commas: w"),
-        ("1.234.567", {}, "write it without marks between thousands"),
-        ("1,234.5", {}, "without marks between thousands, or give thousands as ','"),
-        ("5 kg", {}, "'5 kg' is no number: write it without 'kg'"),
-        ("($5.00)", {}, "'($5.00)' is no number: write it without '$'"),
-        ("5 kg", {"unit": "g"}, "'5 kg' is no number: convert it to 'g'"),
-        ("١٢,٥", {}, "'١٢,٥' is no number: write it with the digits 0 to 9"),
-        ("1e999", {}, "the value '1e999' is infinite"),
-        ("a\nb" + "c" * 99, {}, "'a b" + "c" * 36 + "…' is no number"),
-        ("(5)", {}, None),
+        ("1,5", (".", "", ""), "'1,5' is no number: give decimal as ','"),
+        ("1.5", (",", "", ""), "'1.5' is no number: give decimal as '.'"),
+        ("1,234.5", (".", "", ""), "is no number: give decimal as '.' and thousands as ','"),
+        ("5 kg", (".", "", ""), "'5 kg' is no number: set units, or write it without 'kg'"),
+        ("($5.00)", (".", "", ""), "'($5.00)' is no number: set units, or write it without '$'"),
+        ("5 kg", (".", "", "g"), "'5 kg' is no number: convert it to 'g'"),
+        ("1e999", (".", "", ""), "the value '1e999' is infinite"),
+        ("a\nb" + "c" * 99, (".", "", ""), "'a b" + "c" * 36 + "…' is no number: look again"),
     ],
 )
-def test_what_is_no_number_is_told_with_the_cure(cell, written, told):
-    found = number_problem(cell, **written)
-    assert found == told if told is None else told in found
+def test_what_is_no_number_is_told_with_the_cure(cell, marks, told):
+    assert told in number_problem(cell, *marks, hint=": look again")
 
 
 @pytest.mark.parametrize(
@@ -135,8 +131,6 @@ def test_what_is_no_number_is_told_with_the_cure(cell, written, told):
         ("2024-00-01", None),
         ("2024-01-00", None),
         ("2024-01-01T24:00", None),
-        ("2024-1-1", None),
-        ("2024", None),
         ("yesterday", None),
         ("", None),
         (None, None),

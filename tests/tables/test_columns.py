@@ -10,7 +10,7 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.tables import Columns
+from dbgsom_core.tables import Columns, as_array
 
 COLUMNS = Columns(
     names=("age", "region", "day"),
@@ -83,9 +83,8 @@ def test_unknown_columns_and_categories_are_told_once_and_count_nothing():
         X = COLUMNS.samples(frame)
     assert X[:, 1:3].tolist() == [[0, 0], [0, 1], [0, 0]]
     assert [str(one.message) for one in caught] == [
-        "2 columns ('what', 'why') of the table are unknown to the model and ignored",
-        "column 'region': 'Mars' (2 rows) did not occur in training and counts as none of its "
-        "values",
+        "2 columns ('what', 'why') of the data frame: unknown to the model, and ignored",
+        "column 'region': 'Mars' (2 rows) did not occur in training: none of its known values",
     ]
 
 
@@ -103,15 +102,15 @@ def test_all_cells_that_cannot_be_read_are_told():
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(frame)
     assert str(caught.value).splitlines() == [
-        "the table, row 0, column 'day': '31.02.2024' is no date of the form %d.%m.%Y",
-        "the table, row 1, column 'day': '2024-02-01' is no date of the form %d.%m.%Y",
-        "the table, row 1, column 'age': '1.5' has a decimal point; this table uses decimal "
-        "commas: write one",
-        "the table, row 2, column 'age': the value 'inf' is infinite: drop or replace it",
+        "the data frame, row 0, column 'day': '31.02.2024' is no date of the form %d.%m.%Y "
+        "(and 1 more)",
+        "the data frame, row 1, column 'age': '1.5' is no number: give decimal as '.' (and 1 more)",
     ]
     with pytest.raises(DataError) as caught:
         COLUMNS.samples(pd.concat([TEXTS.assign(age="old")] * 10))
-    assert str(caught.value) == "the table, row 0, column 'age': 'old' is no number (and 29 more)"
+    assert str(caught.value) == (
+        "the data frame, row 0, column 'age': 'old' is no number (and 29 more)"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +145,7 @@ def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
     with pytest.raises(DataError) as caught:
         angles.predict(gaps)
     assert str(caught.value) == (
-        "the table, row 3, column 'b': the value is missing: the model's metric takes none "
+        "the data frame, row 3, column 'b': the value is missing: the model's metric takes none "
         "(and 1 more)"
     )
 
@@ -179,7 +178,7 @@ def test_columns_that_do_not_fit_are_refused(model, columns, tmp_path):
     ],
 )
 def test_categories_of_any_type_stay_apart(values):
-    known = Columns(()).texts(values).to_pylist()
+    known = Columns(()).texts(as_array(values)).to_pylist()
     columns = Columns(("k",), categories={"k": tuple(known)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -18,7 +18,6 @@ from pyarrow import feather, parquet
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables import (
-    CellsError,
     Columns,
     CsvDialect,
     Faults,
@@ -111,7 +110,6 @@ def test_other_encodings_are_read_where_they_are_said(encoding, read):
         ("1,2\n3,4\n", ",", False),
         ("a\n1\n2\n", ",", True),
         ("1\n2\n", ",", False),
-        (",0,1\n0,5,6\n", ",", True),
         ('"x,y",b\n"1,5",2\n', ",", True),
     ],
 )
@@ -133,20 +131,16 @@ def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
     reader, _ = read('note,x\n"two\nlines",1\n\n"\n\n",2\nplain,many\n')
     columns, faults = Columns(("x",)), Faults()
     (batch,) = reader.batches([1])
-    columns.features(batch.columns, batch.num_rows, {}, faults)
-    error = CellsError(reader.path, faults, reader.lines(faults.rows()))
-    assert str(error) == f"{reader.path}, line 8, column 'x': 'many' is no number"
-
-
-def test_all_lines_of_another_number_of_fields_are_told(read):
-    content = "a,b\n" + '"x\ny",2\n' * 3 + "1\n1,2,3\n" * 6 + "5,6\n"
+    columns.features(batch.columns, {}, faults)
     with pytest.raises(DataError) as caught:
-        read(content)
-    told = [line.partition("t.csv")[2] for line in str(caught.value).splitlines()]
-    assert told[0] == ", line 8 has 1 field where the table has 2 columns"
-    assert told[1] == ", line 9 has 3 fields where the table has 2 columns"
-    assert [line.split()[2] for line in told[:10]] == [str(line) for line in range(8, 18)]
-    assert told[10:] == [": … and 2 more such lines"]
+        faults.check(reader)
+    assert str(caught.value) == f"{reader.path}, line 8, column 'x': 'many' is no number"
+
+
+def test_a_line_of_another_number_of_fields_is_told(read):
+    for line in ("1", "1,2,3"):
+        with pytest.raises(DataError, match=rf"t\.csv .* Expected 2 columns, got . *: {line}\)"):
+            read(f'a,b\n"x\ny",2\n{line}\n5,6\n')
 
 
 @pytest.mark.parametrize(
@@ -157,7 +151,7 @@ def test_all_lines_of_another_number_of_fields_are_told(read):
         ("a;b\n", "a;b"),
         ('a,b\n1,"x\n2,y\n', r"line 2: no CSV \(unexpected end of data\)"),
         ('a,b\nx,5"\n7,"z\n8,w\n', r"line 3: no CSV \(unexpected end of data\)"),
-        ("a,b\n1,2\n3,\0\n", "line 3 holds a zero byte"),
+        ("a,b\n1,2\n3,\0\n", "holds zero bytes: it is no text, or in another encoding"),
     ],
 )
 def test_what_is_no_table_is_refused(content, told, read):
@@ -180,8 +174,6 @@ print(sum(batch.num_rows for batch in reader.batches()), reader.lines([1]))
         return subprocess.run([sys.executable, "-c", code], input=content, capture_output=True)
 
     assert piped(b'a;b\n3;"4\n5"\n1;2\n').stdout == b"['a', 'b'] ;\n2 {1: 4}\n"
-    packed = piped(gzip.compress(b"a\n1\n"))
-    assert b"standard input is packed by gzip: unpack it first" in packed.stderr
 
 
 TABLE = {
@@ -214,22 +206,19 @@ def test_a_table_reads_back_as_it_was_written(name, tmp_path):
     assert [*tmp_path.iterdir()] == [tmp_path / name]
 
 
-def test_lines_are_plain_where_they_may_be():
-    out = io.StringIO()
+def test_lines_are_plain_where_they_may_be(capsys):
     columns = {
         "a": [1.0, 0.1 + 0.2, -0.0],
         "b,c": ["x", " y ", None],
         "when": [datetime(2024, 1, 2)] * 3,
     }
-    assert write_table("-", [columns], stream=out) == 3
-    lines = out.getvalue().splitlines()
-    assert lines[0] == 'a,"b,c",when'
-    assert [line.rpartition(",")[0] for line in lines[1:]] == [
-        "1,x", "0.30000000000000004, y ", "-0,",
+    assert write_table("-", [columns]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        'a,"b,c",when', "1,x,2024-01-02", "0.30000000000000004, y ,2024-01-02", "-0,,2024-01-02",
     ]  # fmt: skip
-    out = io.StringIO()
-    write_table("-", [{"only": ["x", None, ""]}], stream=out)
-    assert out.getvalue() == 'only\nx\n""\n""\n'
+    write_table("-", [{"only": ["x", None, ""]}])
+    assert capsys.readouterr().out == 'only\nx\n""\n""\n'
 
 
 def test_floats_are_written_to_the_bit(tmp_path):
@@ -252,55 +241,16 @@ def test_arrays_of_one_column_and_of_records(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
 
 
-def test_arrays_are_written_in_pieces(tmp_path):
-    most, before = 0, pa.total_allocated_bytes()
-
-    def look(rows):
-        nonlocal most
-        most = max(most, pa.total_allocated_bytes() - before)
-
-    pieces = ({"größe": pa.array(np.full(50_000, i)), "t": ["é"] * 50_000} for i in range(40))
-    write_table(tmp_path / "t.npy", pieces, progress=look)
-    found = np.load(tmp_path / "t.npy")
-    assert found["größe"].tolist() == np.repeat(np.arange(40), 50_000).tolist()
-    assert {*found["t"].tolist()} == {"é"}
-    assert most < 10e6  # of 30 MB
-    write_table(tmp_path / "none.npy", [{"x": np.arange(0.0)}])
-    assert np.load(tmp_path / "none.npy").shape == (0,)
-
-
-def test_names_that_stand_twice_are_read_by_their_places(tmp_path):
-    columns = [pa.array([1, 2]), pa.array(["u", "v"]), pa.array([3.5, 4.5])]
-    table = pa.table(columns, names=["a", "b", "a"])
+def test_names_that_stand_twice_are_read_by_their_places_or_refused(tmp_path, read):
+    reader, columns = read("a,b,a\n1,u,3.5\n2,v,4.5\n")
+    (batch,) = reader.batches([2, 0])
+    assert [column.to_pylist() for column in batch.columns] == [columns[2], columns[0]]
+    table = pa.table([pa.array([1, 2]), pa.array([3.5, 4.5])], names=["a", "a"])
     parquet.write_table(table, tmp_path / "t.parquet")
     feather.write_feather(table, str(tmp_path / "t.feather"))
-    (tmp_path / "t.csv").write_text("a,b,a\n1,u,3.5\n2,v,4.5\n")
-    for suffix in ("parquet", "feather", "csv"):
-        reader = open_table(str(tmp_path / f"t.{suffix}"))
-        (batch,) = reader.batches([2, 0])
-        found = [[float(one) for one in column.to_pylist()] for column in batch.columns]
-        assert (reader.names, found) == (["a", "b", "a"], [[3.5, 4.5], [1, 2]])
-
-
-def test_secrets_are_masked_in_texts_and_names():
-    out = io.StringIO()
-    columns = {
-        "key": ["x", "key=abc"],
-        "abc": pa.array(["abc", None]).dictionary_encode(),
-        "n": [1, 2],
-    }
-    write_table("-", [columns], stream=out, mask=lambda text: text.replace("abc", "***"))
-    assert out.getvalue() == "key,***,n\nx,***,1\nkey=***,,2\n"
-
-
-def test_an_array_that_is_cut_short_while_it_is_read_is_named(tmp_path):
-    path = tmp_path / "t.npy"
-    np.save(path, np.ones((1000, 5)))
-    batches = open_table(str(path)).read([0, 4], 600)
-    assert next(batches).num_rows == 600
-    path.write_bytes(path.read_bytes()[:40000])  # in its last page, which a map shows as zeros
-    with pytest.raises(DataError, match=r"t\.npy ends before its last row"):
-        next(batches)
+    for suffix in ("parquet", "feather"):
+        with pytest.raises(DataError, match="several columns of one name: rename all but one"):
+            open_table(str(tmp_path / f"t.{suffix}"))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
@@ -334,18 +284,19 @@ def test_where_no_table_can_be_written_is_told_before(path, told, tmp_path, monk
         check_target(path)
 
 
-def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told():
+def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told(monkeypatch):
     class Closed(io.StringIO):
         error = BrokenPipeError(32, "Broken pipe")
 
         def write(self, text):
             raise self.error
 
+    monkeypatch.setattr(sys, "stdout", Closed())
     with pytest.raises(BrokenPipeError):
-        write_table("-", [TABLE], stream=Closed())
+        write_table("-", [TABLE])
     Closed.error = OSError(28, "No space left on device")
     with pytest.raises(DataError, match="standard output cannot be written: No space left"):
-        write_table("-", [TABLE], stream=Closed())
+        write_table("-", [TABLE])
 
 
 class Lines(TableReader):
@@ -423,8 +374,8 @@ def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path,
     ("text", "delimiter", "columns"),
     [
         ("a b\n1 2\n3 4\n", " ", [["1", "3"], ["2", "4"]]),
-        ("a\tb\tc\n1\t2\t3\n4\t\n", "\t", "line 3 has 2 fields where the table has 3"),
-        ("a b c\n1  2\n1 2\n", " ", "line 3 has 2 fields where the table has 3"),
+        ("a\tb\tc\n1\t2\t3\n4\t\n", "\t", "Expected 3 columns, got 2: 4"),
+        ("a b c\n1  2\n1 2\n", " ", "Expected 3 columns, got 2: 1 2"),
     ],
 )
 def test_delimiters_that_are_blanks(text, delimiter, columns, read):
@@ -434,12 +385,6 @@ def test_delimiters_that_are_blanks(text, delimiter, columns, read):
             read(text, dialect=dialect)
     else:
         assert read(text, dialect=dialect)[1] == columns
-
-
-def test_lines_above_a_table_and_utf_32_are_known(read):
-    with pytest.raises(DataError, match=r"line 2 has 2 fields where the table has 1 column"):
-        read("# made by x\na,b\n1,2\n")
-    assert read("a,b\n1,2\n".encode("utf-32"))[1] == [["1"], ["2"]]
 
 
 def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkeypatch):

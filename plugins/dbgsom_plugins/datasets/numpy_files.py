@@ -16,7 +16,6 @@ from pydantic import Field
 from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory, open_regular
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.tables import reading
-from dbgsom_core.tables.safe_files import check_written, unpacked_most
 from dbgsom_plugins.datasets._arrays import (
     IMAGE_SHAPE,
     MISSING,
@@ -27,7 +26,6 @@ from dbgsom_plugins.datasets._arrays import (
     targets,
 )
 
-_NPY_START = b"\x93NUMPY"
 _SHOWN = 20  # names that a message lists
 
 
@@ -110,44 +108,34 @@ class Npz(DatasetComponent):
         return {"path": str(path)}
 
     def load(self) -> Data:
-        file = Path(self.path).expanduser()
-        with reading(self.path, ".npz archive"), open_regular(file) as stream:
-            if stream.read(len(_NPY_START)) == _NPY_START:
-                raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
-            size = os.fstat(stream.fileno()).st_size
-            if size > available_memory():
-                raise DataError(f"{self.path} has {size} bytes, more than this machine has memory")
-            check_written(file, self.path)
-            with zipfile.ZipFile(stream) as archive:
-                return self._data(archive, unpacked_most(size))
+        file, y = Path(self.path).expanduser(), None
+        with (
+            reading(self.path, ".npz archive"),
+            open_regular(file) as stream,
+            zipfile.ZipFile(stream) as archive,
+        ):
+            X = samples(self._array(archive, self.x), self._where(self.x), self.missing)
+            if self.y is not None and (self.y != "y" or "y.npy" in archive.namelist()):
+                y = self._targets(archive, self.y, len(X))
+            ids = {name: self._targets(archive, name, len(X)) for name in self.ids}
+        return as_images(Data(X, y, ids=ids or None), self.image_shape, self._where(self.x))
 
-    def _data(self, archive: zipfile.ZipFile, most: int) -> Data:
+    def _array(self, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if name not in names:
+            listed = ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN) or "none"
+            near = did_you_mean(name, names)
+            raise DataError(f"{self.path} has no array '{name}'{near} (it holds: {listed})")
+        member = archive.getinfo(f"{name}.npy")
+        with archive.open(member) as stream:
+            _check_header(stream, member.file_size, self._where(name), available_memory())
+            return np.asarray(npy.read_array(stream, allow_pickle=False))
 
-        def array(name: str) -> NDArray[Any]:
-            if name not in names:
-                listed = ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN) or "none"
-                near = did_you_mean(name, names)
-                raise DataError(f"{self.path} has no array '{name}'{near} (it holds: {listed})")
-            member = archive.getinfo(f"{name}.npy")
-            if member.file_size > most:
-                raise DataError(
-                    f"{where(name)} would unpack to {member.file_size} bytes, more than {most}: "
-                    "save it with numpy.savez, which packs nothing"
-                )
-            with reading(where(name), "array"), archive.open(member) as stream:
-                _check_header(stream, member.file_size, where(name), available_memory())
-                return np.asarray(npy.read_array(stream, allow_pickle=False))
+    def _targets(self, archive: zipfile.ZipFile, name: str, n_samples: int) -> NDArray[Any]:
+        return targets(self._array(archive, name), n_samples, self._where(name))
 
-        def where(name: str) -> str:
-            return f"{self.path}, array '{name}'"
-
-        X = samples(array(self.x), where(self.x), self.missing)
-        y = None
-        if self.y is not None and (self.y != "y" or "y" in names):
-            y = targets(array(self.y), len(X), where(self.y))
-        ids = {one: targets(array(one), len(X), where(one)) for one in self.ids}
-        return as_images(Data(X, y, ids=ids or None), self.image_shape, where(self.x))
+    def _where(self, name: str) -> str:
+        return f"{self.path}, array '{name}'"
 
 
 def _can_stay(X: NDArray[Any]) -> bool:
@@ -158,16 +146,8 @@ def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:
     """Return the array of a file, mapped; None: where it is larger than half of the memory."""
     file = Path(path).expanduser()
     with reading(path, ".npy file"), open_regular(file) as stream:
-        size, start = os.fstat(stream.fileno()).st_size, stream.read(len(_NPY_START))
-        if not size:
-            raise DataError(f"{path} is empty: give a file with data")
-        if start.startswith(b"PK"):
-            raise DataError(f"{path} is a .npz archive: read it with the data set 'npz'")
-        if start != _NPY_START:
-            raise DataError(f"{path} is no .npy file: save the array with numpy.save")
-        check_written(file, path)
+        size = os.fstat(stream.fileno()).st_size
         mapped = size > available_memory() / 2 if mapped is None else mapped
-        stream.seek(0)
         _check_header(stream, size, path, math.inf if mapped else available_memory())
         if mapped:
             return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))

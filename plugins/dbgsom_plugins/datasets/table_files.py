@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory
 from dbgsom_core.errors import callers_level, did_you_mean
@@ -22,13 +21,12 @@ from dbgsom_core.tables import (
     ISO_DATES,
     NA_VALUES,
     PARTS,
-    CellsError,
     Columns,
     CsvDialect,
     Faults,
     TableReader,
-    as_array,
     date_forms,
+    is_moment,
     is_number,
     is_text,
     is_unit,
@@ -37,6 +35,7 @@ from dbgsom_core.tables import (
     parse_numbers,
     write_table,
 )
+from dbgsom_core.tables.frames import FRAME, FrameReader
 from dbgsom_plugins.datasets._arrays import (
     CURE,
     IMAGE_SHAPE,
@@ -50,15 +49,10 @@ from dbgsom_plugins.datasets._arrays import (
 )
 from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 
-_AS_STORED = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)  # targets
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
-_TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
+_HINT = ": list the column under categorical, id or drop, or make it the target"
 _LOOKED_AT = 1000  # rows by which columns of dates are known
 _DATES = 0.9  # share of dates from which on what is none is a fault
-_WITHOUT = "is no number: write it without '"
-_ROLES = {
-    "target": "target", "id": "id", "extra": "extra", "drop": "dropped", "columns": "among columns",
-}  # fmt: skip
 _SHOWN = 20  # column names that a message lists
 
 
@@ -74,35 +68,31 @@ class Roles:
     """The roles of a table's columns, all as positions from 0."""
 
     names: Sequence[str]  # of every column of the file, numbered where one stands there twice
-    features: tuple[int, ...]  # become samples, in the file's order, categorical ones included
-    categorical: frozenset[int]
+    features: Sequence[int]  # become samples, in the file's order, categorical ones included
+    categorical: Collection[int]
     target: int | None
-    ids: tuple[int, ...] = ()
-    extra: tuple[int, ...] = ()  # numbers that figures show and the map is not trained on
+    ids: Sequence[int] = ()
+    extra: Sequence[int] = ()  # numbers that figures show and the map is not trained on
     units: Mapping[int, str] = field(default_factory=dict)
-    annotations: tuple[int, ...] = ()  # dates that are no features, kept beside the samples
+    annotations: Sequence[int] = ()  # dates that are no features, kept beside the samples
 
     @property
-    def used(self) -> tuple[int, ...]:
-        target = () if self.target is None else (self.target,)
-        return tuple(sorted({*self.features, *target, *self.ids, *self.extra}))
+    def beside(self) -> list[int]:
+        """All but the features that are read."""
+        target = [] if self.target is None else [self.target]
+        return [*target, *self.ids, *self.extra, *self.annotations]
 
 
 def _position(role: str, column: str | int, names: Sequence[str]) -> int:
+    """Return the place of a column that is given by its name or number."""
     if isinstance(column, int):
         if not -len(names) <= column < len(names):
             raise DataError(
                 f"{role} is column {column}, but there are {len(names)} columns, from 0"
             )
         return column % len(names)
-    places = [i for i, name in enumerate(names) if name == column.strip()]
-    if len(places) == 1:
-        return places[0]
-    if places:
-        raise DataError(
-            f"two columns are called '{column}' ({', '.join(map(str, places))}, from 0): rename "
-            f"one, or give the number of the one that is meant by {role}"
-        )
+    if column.strip() in names:
+        return names.index(column.strip())
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     raise DataError(
         f"{role} column '{column}' does not exist{did_you_mean(column, names)} (columns: {listed})"
@@ -182,16 +172,18 @@ class Table(DatasetComponent):
         """
         table = self._open()
         roles = self._roles(table)
+        used = [*roles.features, *roles.beside]
         size = sum(file.stat().st_size for file in table.files)
-        size = max(size, 8 * (table.num_rows or 0) * len(roles.used))
+        size = max(size, 8 * (table.num_rows or 0) * len(used))
         if size > available_memory():
             raise DataError(
                 f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
                 "columns, give a part of it, or as Parquet take engine: dask, which reads the rows "
                 "where they are"
             )
-        roles, forms = self._without_dates(roles, self._date_forms(table, roles))
-        return _Cells(self, table, roles, forms).data()
+        cells = _read_columns(table, used)
+        roles, forms = self._without_dates(roles, self._date_forms(table, roles, cells))
+        return self._data(table, roles, forms, cells)
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -207,99 +199,87 @@ class Table(DatasetComponent):
         """Return the roles of all columns, or raise all that is wrong with them."""
         names, faults = table.names, list[str]()
 
-        def found(role: str, columns: Names | None) -> dict[int, str]:
-            given = columns if isinstance(columns, tuple) else () if columns is None else (columns,)
-            places = {}
+        def places(role: str, columns: Names | None) -> list[int]:
+            given = columns if isinstance(columns, tuple) else [columns]
+            found = []
             for column in given:
                 try:
-                    places[_position(role, column, names)] = role
+                    found += [] if column is None else [_position(role, column, names)]
                 except DataError as error:
                     faults.append(str(error))
-            return places
+            return found
 
-        def clash(column: int, one: str, other: str) -> None:
-            faults.append(f"column '{names[column]}' is {one} and {other}: choose one")
-
-        goals, left_out = found("target", self.target), found("drop", self.drop)
-        identifying, features = found("id", self.id), found("columns", self.columns)
-        categories, beside = found("categorical", self.categorical), found("extra", self.extra)
-        units: dict[int, str] = {}
-        for key, unit in (self.units or {}).items():
-            counted = key not in names and key.isdecimal()  # keys are text
-            units |= dict.fromkeys(found("units", int(key) if counted else key), unit)
         roles: dict[int, str] = {}
-        for part in (goals, identifying, beside, left_out, features):
-            for column in part.keys() & roles.keys():
-                clash(column, _ROLES[roles[column]], _ROLES[part[column]])
-            roles |= part
-        for column in categories.keys() & (roles.keys() - features.keys()):
-            clash(column, "categorical", _ROLES[roles[column]])
-        for column in units.keys() & (identifying.keys() | categories.keys()):
-            clash(column, "an id" if column in identifying else "categorical", "has a unit")
-        kept = tuple(i for i in range(len(names)) if i not in roles)
+        for role in ("target", "id", "extra", "drop", "columns"):
+            for place in places(role, getattr(self, role)):
+                other = roles.setdefault(place, role)
+                if other != role:
+                    faults.append(f"column '{names[place]}' is {other} and {role}: choose one")
+        features = [place for place in range(len(names)) if place not in roles]
         if self.columns is not None:
-            kept = tuple(sorted(features))
-            for column in categories.keys() - roles.keys():
-                faults.append(f"column '{names[column]}' is categorical, but not among columns")
-        faults += [
-            f"column {i} (from 0) has no name (an index?): name it, or add {i} to drop"
-            for i in kept
-            if not names[i]
-        ]
-        used = [*kept, *goals, *identifying, *beside]
-        for name, count in Counter(names[i] for i in used).items():
-            if count > 1 and not any(f"called '{name}'" in fault for fault in faults):
-                places = ", ".join(str(i) for i in used if names[i] == name)
-                faults.append(
-                    f"two columns are called '{name}' ({places}, from 0): rename one, or add its "
-                    "number to drop"
-                )
-        if not kept and not faults:
+            features = sorted(place for place in roles if roles[place] == "columns")
+        categorical = places("categorical", self.categorical)
+        for place in categorical:
+            if place not in features:
+                role = roles.get(place, "not among columns")
+                faults.append(f"column '{names[place]}' is categorical and {role}: choose one")
+        units = {}
+        for key, unit in (self.units or {}).items():
+            is_counted = key not in names and key.isdecimal()  # keys are text
+            for place in places("units", int(key) if is_counted else key):
+                units[place] = unit
+                role = "categorical" if place in categorical else roles.get(place, "")
+                if role in ("categorical", "id"):
+                    faults.append(f"column '{names[place]}' is {role} and has a unit: choose one")
+        used = [*features, *(place for place in roles if roles[place] in ("target", "id", "extra"))]
+        for place in used:
+            if not names[place]:
+                faults.append(f"column {place} (from 0) has no name: name it, or drop {place}")
+            elif pa.types.is_nested(table.types[place]):
+                faults.append(f"column '{names[place]}' holds lists or records: drop it")
+        for name, count in Counter(names[place] for place in used).items():
+            if count > 1 and name:
+                twice = ", ".join(str(place) for place in used if names[place] == name)
+                faults.append(f"two columns are called '{name}': rename one, or drop {twice}")
+        if not features:
             faults.append("no column is left for the samples: drop fewer")
-        nested = [i for i in used if pa.types.is_nested(table.types[i])]
-        if nested and not faults:
-            faults.append(f"column '{names[nested[0]]}' holds lists or records: drop it")
         if faults:
             raise DataError("\n".join(f"{self.path}: {fault}" for fault in faults))
+        of_role = {
+            role: [place for place in roles if roles[place] == role]
+            for role in ("target", "id", "extra")
+        }
+        target = next(iter(of_role["target"]), None)
         return Roles(
-            numbered(names),
-            kept,
-            frozenset(categories),
-            next(iter(goals), None),
-            tuple(identifying),
-            tuple(beside),
-            {i: unit for i, unit in units.items() if i in {*kept, *goals, *beside}},
+            numbered(names), features, categorical, target, of_role["id"], of_role["extra"], units
         )
 
-    def _date_forms(self, table: TableReader, roles: Roles) -> dict[int, str]:
+    def _date_forms(
+        self, table: TableReader, roles: Roles, cells: Mapping[int, pa.Array]
+    ) -> dict[int, str]:
         """Return the forms of the features that are dates."""
-        candidates = [
-            i
-            for i in roles.features
-            if i not in roles.categorical and i not in roles.units and not is_number(table.types[i])
-        ]
         forms, problems = {}, []
         plain = self._columns(table, roles)
-        head = next(table.batches(candidates, _LOOKED_AT), None) if candidates else None
-        for i, column in zip(candidates, () if head is None else head.columns, strict=False):
-            if _is_moment(table.types[i]):
-                forms[i] = ISO_DATES
+        for place in roles.features:
+            column = cells[place]
+            if place in roles.categorical or place in roles.units:
                 continue
-            with suppress(ValueError, TypeError, IndexError):
-                if np.isfinite(float(column[0].as_py())):
-                    continue  # as most columns are
-            cells = plain.texts(column.slice(0, _LOOKED_AT)).drop_null()
-            if not len(cells) or not parse_numbers(cells[:1], plain.decimal)[1][0]:
+            if is_moment(column.type):
+                forms[place] = ISO_DATES
+            if not is_text(column):
                 continue
-            found = date_forms(cells.to_pylist(), self.date_format, _DATES)
+            head = plain.texts(column.slice(0, _LOOKED_AT)).drop_null()
+            if not len(head) or not parse_numbers(head[:1], plain.decimal, plain.thousands)[1][0]:
+                continue  # as most columns are
+            found = date_forms(head.to_pylist(), self.date_format, _DATES)
             if len(found) > 1 and self.dates != "drop":
                 problems.append(
-                    f"{self.path}: column '{roles.names[i]}' holds dates whose day and month "
-                    f"cannot be told apart ('{cells[0]}'): set date_format to "
+                    f"{self.path}: column '{roles.names[place]}' holds dates whose day and month "
+                    f"cannot be told apart ('{head[0]}'): set date_format to "
                     f"{' or '.join(map(repr, found))}"
                 )
             elif found:
-                forms[i] = found[0]
+                forms[place] = found[0]
         if problems:
             raise DataError("\n".join(problems))
         return forms
@@ -314,7 +294,7 @@ class Table(DatasetComponent):
                 f"columns of dates are left out: {named}; set dates: ordinal, or parts, to take "
                 "them in, or drop to leave them out without a word"
             )
-        features = tuple(i for i in roles.features if i not in forms)
+        features = [place for place in roles.features if place not in forms]
         if not features:
             raise DataError(
                 f"{self.path}: no column but dates is left for the samples: set dates: ordinal"
@@ -324,172 +304,139 @@ class Table(DatasetComponent):
     def _columns(self, table: TableReader, roles: Roles) -> Columns:
         """Return what a model is to know of the columns, all features being numbers."""
         names, dialect = roles.names, table.dialect or CsvDialect()
-        kinds = {table.types[i] for i in roles.features}
+        kinds = {table.types[place] for place in roles.features}
+        known = {*roles.features, *roles.ids, roles.target}
         return Columns(
-            names=tuple(names[i] for i in roles.features),
+            names=tuple(names[place] for place in roles.features),
             target=None if roles.target is None else names[roles.target],
-            ids=tuple(names[i] for i in roles.ids),
-            dropped=tuple(name for i, name in enumerate(names) if i not in roles.used)
-            + tuple(names[i] for i in roles.extra),
+            ids=tuple(names[place] for place in roles.ids),
+            dropped=tuple(name for place, name in enumerate(names) if place not in known),
             na_values=self.na_values,
             decimal=dialect.decimal or ".",
             thousands=dialect.thousands or "",
-            units={names[i]: unit for i, unit in roles.units.items()} or None,
+            units={names[place]: unit for place, unit in roles.units.items()} or None,
             dtype="float32" if kinds == {pa.float32()} else "float64",
-            annotations=tuple(names[i] for i in roles.annotations),
+            annotations=tuple(names[place] for place in roles.annotations),
         )
+
+    def _data(
+        self,
+        table: TableReader,
+        roles: Roles,
+        forms: Mapping[int, str],
+        cells: dict[int, pa.Array],
+    ) -> Data:
+        """Return the whole table."""
+        plain, faults = self._columns(table, roles), Faults()
+        n = len(next(iter(cells.values())))
+        has_target = np.ones(n, dtype=bool)
+        if roles.target is not None and self.missing_target == "drop":
+            has_target = ~plain.missing(cells[roles.target])
+        categories, dates = {}, {}
+        for place in roles.features:
+            name = roles.names[place]
+            if place in roles.categorical:
+                known = plain.texts(cells[place]).filter(pa.array(has_target)).unique().drop_null()
+                categories[name] = tuple(sorted(known.to_pylist())) or ("",)
+            elif place in forms:
+                dates[name] = (forms[place], "ordinal")
+                if self.dates == "parts":
+                    days = replace(plain, names=(name,), dates=dates)
+                    found = days.features([cells[place]], {}, Faults())
+                    has_times = (found[~np.isnan(found)] % 1).any()
+                    dates[name] = (forms[place], *(PARTS if has_times else PARTS[:-1]))
+        columns = replace(plain, categories=categories, dates=dates)
+        X = columns.features([cells.pop(i) for i in roles.features], {}, faults, _HINT)
+        empty = np.isnan(X).all(axis=1)
+        if self.missing == "error" or empty.all():
+            empty[:] = False
+        kept = ~empty
+        beside = self._beside(plain, roles, cells, kept, faults)
+        if self.missing == "error":
+            columns.gaps(X, faults, CURE, kept)
+        faults.check(table)
+        if empty.any():
+            self._warn(
+                f"{empty.sum()} of {n} rows have no value in any feature and are left out, "
+                f"row {empty.argmax()} first"
+            )
+        if not kept.all():
+            X = X[kept]
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
+        return as_images(data, self.image_shape, self.path)
+
+    def _beside(
+        self,
+        plain: Columns,
+        roles: Roles,
+        cells: Mapping[int, pa.Array],
+        kept: NDArray[np.bool_],
+        faults: Faults,
+    ) -> dict[str, Any]:
+        """Return target, ids, annotations and variables of the rows that stay, for `Data`.
+
+        Rows are no longer ``kept`` (n,) where they have no target and are dropped for that.
+        """
+        y = None
+        if roles.target is not None:
+            y = self._target(plain, cells[roles.target], kept, faults)
+        written = replace(plain, na_values=())  # NA may be an id
+        ids, annotations, variables = {}, {}, {}
+        for place in roles.ids:
+            ids[roles.names[place]] = text_array(written.texts(cells[place]))[kept]
+        for place in roles.annotations:
+            annotations[roles.names[place]] = text_array(plain.texts(cells[place]))[kept]
+        for place in roles.extra:
+            name = roles.names[place]
+            variables[name] = plain.numbers(name, cells[place], faults).astype(np.float64)[kept]
+        return {"y": y, "ids": ids or None, "annotations": annotations, "variables": variables}
+
+    def _target(
+        self, plain: Columns, column: pa.Array, kept: NDArray[np.bool_], faults: Faults
+    ) -> NDArray[Any]:
+        """Return the targets of the rows that stay."""
+        name, missing = plain.target or "", plain.missing(column) & kept
+        if self.missing_target == "error":
+            rows = np.flatnonzero(missing)
+            faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}")
+        elif self.missing_target == "drop" and missing.any():
+            count = f"{missing.sum()} of {kept.sum()}"
+            kept &= ~missing
+            if not kept.any():
+                raise DataError(f"{self.path}: no sample has a target")
+            self._warn(f"{count} samples have no target and are left out")
+        known = kept & ~missing
+        cells = column.filter(pa.array(known))
+        if name in (plain.units or {}):
+            y: NDArray[Any] = plain.numbers(name, column, faults)[known]
+            if (y % 1 == 0).all() and (abs(y) < 2**53).all():
+                y = y.astype(np.int64)
+        elif is_number(column.type):
+            y = cells.to_numpy(zero_copy_only=False)
+        elif self.format != "csv" and is_text(column):  # "1" is no number there
+            y = text_array(cells)
+        else:
+            y = numbers_or_text(plain.texts(cells), plain.decimal, plain.thousands)
+        if y.dtype.kind == "f":
+            rows = np.flatnonzero(known)[np.isinf(y)]
+            faults.add(name, rows, lambda row: "the target is infinite: drop such samples")
+        if known.sum() == kept.sum():
+            return y
+        whole: NDArray[Any] = np.full(len(kept), np.nan if y.dtype.kind == "f" else None)
+        whole[known] = y.tolist()
+        return whole[kept]
 
     def _warn(self, sentence: str) -> None:
         warnings.warn(f"{self.path}: {sentence}", stacklevel=callers_level())
 
 
-class _Cells:
-    """The cells of a table by their roles, and what is wrong with them.
-
-    ``values`` are those of used columns by their places: of features that are numbers, and of extra
-    columns, arrays of numbers; all others of pyarrow.
-    """
-
-    def __init__(
-        self, fields: Table, table: TableReader, roles: Roles, forms: Mapping[int, str]
-    ) -> None:
-        self.fields, self.table, self.roles, self.forms = fields, table, roles, forms
-        self.plain, self.faults, self.n = fields._columns(table, roles), Faults(), 0
-        numbers = {*roles.features, *roles.extra} - {*roles.categorical, *forms}
-        numbers |= {i for i in roles.units if i == roles.target}
-        read = sorted({*roles.used, *roles.annotations})
-        self.values: dict[int, Any] = {i: [] for i in read}
-        for batch in table.batches(read):
-            found = Faults()
-            for i, column in zip(read, batch.columns, strict=True):
-                cells: Any = as_array(column)
-                if i in numbers:
-                    cells = self.plain.numbers(roles.names[i], cells, found, hint=_cure)
-                self.values[i].append(cells)
-            self.faults.merge(found.shift(self.n))
-            self.n += batch.num_rows
-        for i in read if self.n else ():
-            join = np.concatenate if i in numbers else pa.chunked_array
-            self.values[i] = join(self.values[i])
-
-    def data(self) -> Data:
-        """Return the whole table."""
-        fields, roles, names, faults = self.fields, self.roles, self.roles.names, self.faults
-        if not self.n:
-            cure = "a header and no line below it" if self.table.format == "csv" else "no rows"
-            raise DataError(f"{fields.path} has {cure}: give a file with data")
-        empty = np.full(self.n, fields.missing == "keep")  # rows in which no feature has a value
-        for i in roles.features:
-            if empty.any():
-                empty &= self.plain.missing(self.values[i])
-        empty &= not empty.all()
-        kept, y = ~empty, None
-        if roles.target is not None:
-            y, has_target = self.target(kept)
-            kept &= has_target
-        categories, parts = {}, {}
-        for i in roles.features:
-            if i in roles.categorical:
-                cells = self.plain.texts(self.values[i]).filter(pa.array(kept)).unique().drop_null()
-                if not len(cells) and fields.missing == "keep":
-                    faults.add(
-                        names[i], np.arange(1), lambda row: "no row has a value: add it to drop"
-                    )
-                categories[names[i]] = tuple(sorted(cells.to_pylist())) or ("",)
-            elif i in self.forms:
-                form = self.forms[i]
-                days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=fields.na_values)
-                found = days.features([self.values[i]], self.n, {}, Faults())
-                chosen = PARTS if (found[~np.isnan(found)] % 1).any() else PARTS[:-1]
-                parts[names[i]] = (form, *(chosen if fields.dates == "parts" else ("ordinal",)))
-        beside = self.beside(kept)
-        columns = replace(self.plain, categories=categories, dates=parts)
-        features = (self.values.pop(i) for i in roles.features)
-        X = columns.features(features, self.n, {}, faults, hint=_cure)
-        if fields.missing == "error":
-            faults.merge(columns.gaps(X, CURE, kept))
-        if faults:
-            raise CellsError(fields.path, faults, self.table.lines(faults.rows()))
-        if empty.any():
-            first = int(np.flatnonzero(empty)[0])
-            line = self.table.lines([first]).get(first)
-            place = f"row {first}" if line is None else f"line {line}"
-            fields._warn(
-                f"{empty.sum()} of {self.n} rows have no value in any feature and are left out, "
-                f"{place} first"
-            )
-        if not kept.all():
-            X = X[kept]
-        data = Data(X, y, columns.feature_names, columns=columns, **beside)
-        return as_images(data, fields.image_shape, fields.path)
-
-    def beside(self, kept: NDArray[np.bool_]) -> dict[str, Any]:
-        """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
-        roles, values = self.roles, self.values
-        written = replace(self.plain, na_values=())  # NA may be an id
-
-        def texts(of: Columns, places: Sequence[int]) -> dict[str, NDArray[np.str_]]:
-            return {roles.names[i]: text_array(of.texts(values.pop(i)))[kept] for i in places}
-
-        extra = tuple(roles.names[i] for i in roles.extra)
-        as_numbers = replace(self.plain, names=extra, categories={}, dates={}, dtype="float64")
-        cells = (values.pop(i) for i in roles.extra)
-        numbers = as_numbers.features(cells, len(kept), {}, self.faults)
-        return {
-            "ids": texts(written, roles.ids) or None,
-            "annotations": texts(self.plain, roles.annotations),
-            "variables": dict(zip(extra, numbers[kept].T, strict=True)),
-        }
-
-    def target(self, kept: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the targets of rows that stay, and which rows (n,) these are."""
-        plain, fields, name = self.plain, self.fields, self.plain.target or ""
-        column = self.values.pop(self.roles.target or 0)
-        missing = plain.missing(column)
-        has_target = np.ones(len(missing), dtype=bool)
-        if fields.missing_target == "error":
-            rows = np.flatnonzero(missing & kept)
-            message = f"the value is missing: {_TARGET_CURE}"
-            self.faults.add(name, rows, lambda row: message, "missing")
-        elif fields.missing_target == "drop" and (missing & kept).any():
-            fields._warn(
-                f"{(missing & kept).sum()} of {kept.sum()} samples have no target and are left out"
-            )
-            has_target = ~missing
-            if not (has_target & kept).any():
-                raise DataError(f"{fields.path}: no sample has a target")
-        chosen = kept & has_target
-        known = chosen & ~missing
-        if isinstance(column, np.ndarray):
-            y = column[known]
-            if (y % 1 == 0).all() and (abs(y) < 2**53).all():
-                y = y.astype(np.int64)
-        elif any(test(column.type) for test in _AS_STORED):
-            y = column.filter(pa.array(known)).to_numpy()
-        elif self.table.format != "csv" and is_text(column):  # "1" is no number there
-            y = text_array(column.filter(pa.array(known)))
-        else:
-            texts = plain.texts(column).filter(pa.array(known))
-            y = numbers_or_text(texts, plain.decimal, plain.thousands)
-        if y.dtype.kind == "f":
-            rows = np.flatnonzero(known)[np.isinf(y)]
-            message = "the target is infinite: drop such samples"
-            self.faults.add(name, rows, lambda row: message)
-        if known.sum() < chosen.sum():
-            whole: NDArray[Any] = np.full(len(missing), np.nan if y.dtype.kind == "f" else None)
-            whole[known] = y.tolist()
-            y = whole[chosen]
-        return y, has_target
-
-
-def _cure(name: str, problem: str) -> str:
-    """Return what may be done about a cell that is no number, as the end of a sentence."""
-    if problem.endswith("is no number"):
-        return f": {_TEXT_CURE}"
-    if _WITHOUT in problem:
-        unit = problem.rpartition(_WITHOUT)[2]
-        return f", or set units: {{{name}: '{unit}}}, or {_TEXT_CURE}"
-    return ""
+def _read_columns(table: TableReader, places: Sequence[int]) -> dict[int, pa.Array]:
+    """Return columns of a table by their places, in memory."""
+    batches = [*table.batches(places)]
+    if not batches:
+        raise DataError(f"{table.path} has no rows: give a file with data")
+    whole = pa.Table.from_batches(batches)
+    return {place: whole.column(str(place)).combine_chunks() for place in places}
 
 
 class Csv(Table):
@@ -564,40 +511,47 @@ class Parquet(Table):
     """
 
     format: ClassVar[str] = "parquet"
+    _table: pa.Table | None = PrivateAttr(default=None)
+
+    def with_table(self, table: pa.Table) -> Self:
+        """Return a data set of a table in memory, as `table_of_frame` makes it of a data frame."""
+        copied = self.model_copy(update={"path": FRAME})
+        copied._table = table
+        return copied
+
+    def _open(self) -> TableReader:
+        return super()._open() if self._table is None else FrameReader.open(self._table)
 
     def opened(self) -> Data | None:
         """Return the table with its features where they are; None where some are no quantities.
 
         Target, ids and extra columns are read. Raises as `load`.
         """
-        if self.missing == "keep" or Columns((), na_values=self.na_values).codes:
+        if self._table is not None or self.missing == "keep":
             return None
         table = self._open()
         roles = self._roles(table)
-        dates = {i: ISO_DATES for i in roles.features if _is_moment(table.types[i])}
-        coded = roles.categorical.intersection(roles.features)
-        if coded or (dates and self.dates != "drop"):
-            return None
-        roles, _ = self._without_dates(roles, dates)
-        fits = (is_number(table.types[i]) for i in roles.features)
-        twice = (table.names.count(table.names[i]) > 1 for i in roles.features)
-        if not all(fits) or any(twice) or not table.num_rows:
-            return None
+        dates = {place: ISO_DATES for place in roles.features if is_moment(table.types[place])}
+        if self.dates == "drop":
+            roles, _ = self._without_dates(roles, dates)
         columns = self._columns(table, roles)
-        X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
-        cells, y = _Cells(self, table, replace(roles, features=()), {}), None
-        kept = np.ones(X.shape[0], dtype=bool)
-        if cells.n not in (0, X.shape[0]):
-            raise DataError(f"{self.path} has columns of unequal length: write it again")
-        if roles.target is not None:
-            missing = cells.plain.missing(cells.values[roles.target])
-            if self.missing_target == "drop" and missing.any():
+        are_numbers = all(is_number(table.types[place]) for place in roles.features)
+        if not are_numbers or columns.codes or {*roles.categorical} & {*roles.features}:
+            return None
+        if not table.num_rows:
+            raise DataError(f"{self.path} has no rows: give a file with data")
+        cells, faults = {}, Faults()
+        if roles.beside:
+            cells = _read_columns(table, roles.beside)
+        if roles.target is not None and self.missing_target == "drop":
+            gaps = columns.missing(cells[roles.target])
+            if gaps.any():
                 return None
-            y, _ = cells.target(kept)
-        beside = cells.beside(kept)
-        if cells.faults:
-            raise CellsError(self.path, cells.faults)
-        data = Data(X, y, columns.feature_names, columns=columns, **beside)
+        kept = np.ones(table.num_rows, dtype=bool)
+        beside = self._beside(columns, roles, cells, kept, faults)
+        faults.check(table)
+        X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
         return as_images(data, self.image_shape, self.path)
 
 
@@ -608,7 +562,3 @@ class Feather(Table):
     """
 
     format: ClassVar[str] = "feather"
-
-
-def _is_moment(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))

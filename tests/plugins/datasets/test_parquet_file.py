@@ -1,5 +1,6 @@
 """Tables in Parquet files: the columns' language is that of CSV files."""
 
+import pickle
 from datetime import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.tables import open_table
+from dbgsom_core.tables.frames import table_of_frame
 from dbgsom_plugins.datasets.table_files import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(
@@ -36,7 +38,7 @@ FIELDS = {
 def load(tmp_path):
     def load(frame=FRAME, **fields):
         frame.to_parquet(tmp_path / "t.parquet")
-        return Parquet(path=str(tmp_path / "t.parquet"), **FIELDS | fields).load()
+        return Parquet(**FIELDS | fields | {"path": str(tmp_path / "t.parquet")}).load()
 
     return load
 
@@ -51,6 +53,19 @@ def test_the_same_table_as_csv_and_parquet_is_the_same_data(load, tmp_path):
     assert data.ids["nr"].tolist() == again.ids["nr"].tolist()
     assert data.columns == again.columns
     np.testing.assert_array_equal(data.columns.samples(FRAME), data.X)
+
+
+def test_a_table_in_memory_is_read_as_its_file(load):
+    frame = FRAME.assign(text=pd.array(["1", "x", "1", None], dtype="string"), nothing=None)
+    fields = FIELDS | {"path": "t.parquet", "categorical": ["region", "text"], "drop": "nothing"}
+    table, _ = table_of_frame(frame)
+    dataset = pickle.loads(pickle.dumps(Parquet(**fields).with_table(table)))
+    data, of_file = dataset.load(), load(frame, **fields)
+    np.testing.assert_array_equal(data.X, of_file.X)
+    assert (data.columns, data.y.tolist()) == (of_file.columns, of_file.y.tolist())
+    assert data.ids["nr"].tolist() == of_file.ids["nr"].tolist()
+    with pytest.raises(DataError, match=r"^the data frame: target column 'z' does not exist"):
+        Parquet(path="t.parquet", target="z").with_table(table).load()
 
 
 def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, tmp_path):
@@ -72,7 +87,7 @@ def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, t
         ]  # fmt: skip
     content = (tmp_path / "t.feather").read_bytes()
     (tmp_path / "t.feather").write_bytes(content[:-20])
-    with pytest.raises(DataError, match=r"t\.feather is no Feather file, or damaged"):
+    with pytest.raises(DataError, match=r"t\.feather is no feather file, or damaged"):
         Feather(path=str(tmp_path / "t.feather"), **fields).load()
 
 
@@ -98,7 +113,7 @@ def test_a_file_that_is_none_or_damaged_is_refused(tmp_path):
     content = path.read_bytes()
     for broken in (b"a,b\n1,2\n", content[:-20], content[:40] + bytes(100) + content[140:]):
         path.write_bytes(broken)
-        with pytest.raises(DataError, match=r"t\.parquet is no Parquet file, or damaged"):
+        with pytest.raises(DataError, match=r"t\.parquet is no parquet file, or damaged"):
             Parquet(path=str(path), **FIELDS).load()
 
 
@@ -137,9 +152,10 @@ def test_durations_are_seconds_and_times_of_day_no_dates(load, recwarn):
 
 def test_bytes_and_dates_where_others_belong_are_no_crash(load):
     none = {"id": (), "target": None}
-    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"\xff", b"", b"a"]})
-    data = load(frame, **none | {"categorical": "k"})
-    assert data.feature_names == ("x", "k=\\xff", "k=a")
+    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"b", b"", b"a"]})
+    assert load(frame, **none | {"categorical": "k"}).feature_names == ("x", "k=a", "k=b")
+    with pytest.raises(DataError, match="Invalid UTF8"):
+        load(frame.assign(k=[b"\xff", b"", b"a"]), **none | {"categorical": "k"})
     frame["k"] = pd.to_datetime(["2024-02-01"] * 3)
     with pytest.raises(DataError, match=r"column 'k': '2024-02-01.*' is no number"):
         load(frame, **none | {"categorical": (), "extra": "k"})

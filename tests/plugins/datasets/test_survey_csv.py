@@ -53,11 +53,9 @@ def test_every_kind_of_column_knows_what_is_missing(load):
     }
 
 
-def test_the_first_line_says_the_delimiter_where_it_parts_the_header(tmp_path):
-    for sep, delimiter in (";,", "|;"):
-        (tmp_path / "data.csv").write_text(f"sep={sep}\na;b\n1;2\n")
-        table = Csv(path=str(tmp_path / "data.csv"), delimiter=delimiter)
-        assert table.load().X.tolist() == [[1, 2]]
+def test_the_first_line_says_the_delimiter(tmp_path):
+    (tmp_path / "data.csv").write_text("sep=;\na;b\n1;2\n")
+    assert Csv(path=str(tmp_path / "data.csv")).load().X.tolist() == [[1, 2]]
 
 
 def test_dates_are_dropped_or_taken_apart(load):
@@ -110,7 +108,7 @@ def test_samples_without_a_target_are_refused_dropped_or_kept(load):
 def test_rows_without_any_value_are_left_out_where_gaps_are_kept(load, missing_target):
     text = SURVEY.replace("NA;ja", "1;ja").replace("0;NA;-", "0;nein;-")
     gone = text.replace("010;", ";;;;;;\n011;;;NA; ?;nein;so\n010;")
-    told = "2 of 6 rows have no value in any feature and are left out, line 6 first"
+    told = "2 of 6 rows have no value in any feature and are left out, row 3 first"
     with pytest.warns(UserWarning, match=told):
         data = load(gone, missing_target=missing_target)
     np.testing.assert_array_equal(data.X, SAMPLES)
@@ -140,48 +138,19 @@ def test_all_faults_are_told_at_once(load):
     with pytest.raises(DataError) as caught:
         load(text, missing="error", missing_target="error", drop=(), categorical=())
     told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
-    places = {line.split(": ")[0]: line for line in told}
-    assert sorted(places) == [
-        "line 2, column 'bemerkung'",
-        "line 2, column 'größe'",
-        "line 2, column 'region'",
-        "line 4, column 'bemerkung'",
-        "line 4, column 'größe'",
-        "line 4, column 'kinder'",
-        "line 5, column 'datum'",
-        "line 5, column 'froh'",
-        "line 5, column 'kinder'",
-        "line 5, column 'region'",
-        "line 6, column 'bemerkung'",
-        "line 6, column 'größe'",
+    listed = ": list the column under categorical, id or drop, or make it the target"
+    missing = "the value is missing: drop or fill"
+    assert told == [
+        f"line 2, column 'bemerkung': 'sagt: \"gut\"; immer' is no number{listed} (and 3 more)",
+        "line 2, column 'größe': '1.500,5' is no number: give decimal as ',' and thousands as '.' "
+        "(and 2 more)",
+        f"line 2, column 'region': 'Nord' is no number{listed} (and 3 more)",
+        f"line 5, column 'datum': {missing} such cells, or set missing: keep where the metric "
+        "takes missing values",
+        f"line 5, column 'froh': {missing} such samples, or set missing_target: drop, or "
+        "unlabelled",
+        "line 5, column 'kinder': the value 'inf' is infinite: drop or replace it (and 1 more)",
     ]
-    assert "marks between thousands, or give thousands as '.'" in places["line 2, column 'größe'"]
-    assert "column under categorical, id or drop" in places["line 2, column 'region'"]
-    assert "'old' is no number: list the column" in places["line 6, column 'größe'"]
-    assert "drop or fill such cells, or set missing: keep" in places["line 4, column 'größe'"]
-    assert "the value 'inf' is infinite: drop or replace it" in places["line 5, column 'kinder'"]
-    assert (
-        "drop or fill such samples, or set missing_target: drop" in places["line 5, column 'froh'"]
-    )
-
-
-def test_a_column_has_at_most_ten_faults_and_one_for_one_cause(load):
-    cells = ["x"] * 12 + ["5"] * 30
-    rows = "".join(f"{i},5;{cell};Nord\n" for i, cell in enumerate(cells))
-    with pytest.raises(DataError) as caught:
-        load("a;b;c\n" + rows, **PLAIN | {"decimal": "."})
-    told = [line.partition("data.csv, ")[2] for line in str(caught.value).splitlines()]
-    assert told[0] == (
-        "line 2, column 'a': '0,5' is no number: give decimal as ',', or write a decimal "
-        "point (and 41 more)"
-    )
-    assert [line.split(": ")[0] for line in told[1:11]] == [
-        f"line {line}, column 'b'" for line in range(2, 12)
-    ]
-    assert told[11] == "column 'b': … and 2 more such cells"
-    assert told[12].startswith("line 2, column 'c': 'Nord' is no number: list the column under")
-    assert told[12].endswith("(and 41 more)")
-    assert len(told) == 13
 
 
 PLAIN = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
@@ -193,7 +162,7 @@ def test_roles_that_exclude_each_other_are_told_at_once(load):
     told = str(caught.value)
     for one in (
         "column 'froh' is target and id: choose one",
-        "column 'nr' is id and dropped: choose one",
+        "column 'nr' is id and drop: choose one",
         "categorical column 'what' does not exist",
     ):
         assert one in told

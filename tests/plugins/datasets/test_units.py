@@ -63,7 +63,7 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
     ("fields", "told"),
     [
         ({"units": {"tal": "cm"}}, "units column 'tal' does not exist; did you mean 'tall'"),
-        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is an id and has a unit: choose one"),
+        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is id and has a unit: choose one"),
         ({"units": UNITS | {"kind": "m"}}, "column 'kind' is categorical and has a unit"),
         (
             {"units": UNITS | {"tall": "m"}},
@@ -71,8 +71,7 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
         ),
         (
             {"units": {"price": "€", "beside": "kg", "share": "%"}},
-            "line 2, column 'tall': '173 cm' is no number: write it without 'cm', or set units: "
-            "{tall: 'cm'}, or list the column under categorical, id or drop, or make it the target "
+            "line 2, column 'tall': '173 cm' is no number: set units, or write it without 'cm' "
             "(and 2 more)",
         ),
     ],
@@ -104,21 +103,14 @@ def test_models_read_frames_and_files_by_the_unit(path, tmp_path):
         FittedModel((), fitted.estimator, odd).save(tmp_path / "odd.npz")
 
 
-def test_parquet_knows_units_and_names_that_are_there_twice(tmp_path):
+def test_parquet_knows_units(tmp_path):
     path = str(tmp_path / "t.parquet")
     texts = ["1 m", "2 m", "5", None]
-    columns = [pa.array([9.0, 8, 7, 6]), pa.array(texts), pa.array([1.0, 2, 3, 4]), pa.array(texts)]
-    parquet.write_table(pa.table(columns, names=["b", "a", "b", "t"]), path)
-    with pytest.raises(
-        DataError,
-        match=r"'1 m' is no number: write it without 'm', or set units: {a: 'm'}, or list",
-    ):
-        Parquet(path=path, drop=["t", 0]).load()
-    one = Parquet(path=path, drop=0, target="t", missing="keep", missing_target="drop")
+    parquet.write_table(pa.table({"a": texts, "b": [1.0, 2, 3, 4], "t": texts}), path)
+    with pytest.raises(DataError, match=r"'1 m' is no number: set units, or write it without 'm'"):
+        Parquet(path=path, drop="t").load()
+    fields = {"target": "t", "missing": "keep", "missing_target": "drop"}
     with pytest.warns(UserWarning, match="1 of 4 samples have no target"):
-        data = one.model_copy(update={"units": {"a": "m", "t": "m"}}).load()
+        data = Parquet(path=path, units={"a": "m", "t": "m"}, **fields).load()
     assert data.X.tolist() == [[1, 1], [2, 2], [5, 3]]
     assert data.y.tolist() == [1, 2, 5]
-    plain = Parquet(path=path, columns=[2])
-    assert plain.load().X.ravel().tolist() == [1, 2, 3, 4]
-    assert plain.opened() is None
