@@ -39,7 +39,7 @@ def text(content):
 
 DAMAGE = {
     "a pipe as run": ("run.json", pipe, "run.json cannot be read: it is no regular file"),
-    "a link to itself": ("run.json", link, "run.json cannot be read"),
+    "a link to itself": ("measures.json", link, "measures.json cannot be read"),
     "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
     "nesting that JSON reads": (
         "run.json",

@@ -36,7 +36,7 @@ from dbgsom_core.runs.compare import (
     winner_sentence,
 )
 from dbgsom_core.runs.data import baselines
-from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
+from dbgsom_core.runs.folder import RunFiles, StoredRun, find_runs, write_run
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_core.runs.ranking import find_criterion
 from dbgsom_core.runs.sweep import Leaderboard
@@ -106,7 +106,8 @@ def test_what_has_not_finished_is_left_out(store, found):
 def test_of_runs_of_one_second_the_newest_is_the_last_that_began(tmp_path):
     for number, name in enumerate("f0a"):
         files = RunFiles(tmp_path / "e" / f"20260101-120000-{name * 6}")
-        write_status(files, "finished", f"2026-01-01T12:00:00.{number}00+00:00", None)
+        started = f"2026-01-01T12:00:00.{number}00+00:00"
+        write_run(StoredRun(status="finished", started=started, files=files))
     assert [one.files.folder.name[-1] for one in find_runs(tmp_path, "e")] == ["f", "0", "a"]
 
 

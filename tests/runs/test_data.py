@@ -15,10 +15,11 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError, Remark
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
-from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary
-from dbgsom_core.runs.pipeline import prepare_run, run_experiment
+from dbgsom_core.runs.folder import RunFiles, read_run, write_measures
+from dbgsom_core.runs.pipeline import prepare_run, run_experiment, summary
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
 
@@ -286,7 +287,7 @@ def test_a_run_with_a_test_file_knows_both_digests(tmp_path, registry):
     assert stored.data["test"]["samples"] == 20
     assert len(stored.data["test"]["digest"]) == 64
     assert "test/accuracy" in stored.measures
-    assert stored.params["split"] == f"test {test['path']}"
+    assert stored.params["split.test.path"] == test["path"]
 
 
 def test_folds_survive_being_written(tmp_path):
@@ -294,7 +295,10 @@ def test_folds_survive_being_written(tmp_path):
         FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
         FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
     ]
-    again = parse_folds(folds_text(folds))
+    write_measures(RunFiles(tmp_path), {"train/c": float("inf")}, folds)
+    stored = read_run(tmp_path)
+    again = stored.folds
+    assert stored.measures == {"train/c": float("inf")}
     assert json.dumps([vars(one) for one in again]) == json.dumps([vars(one) for one in folds])
     found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
     assert found["test/a,b"] == pytest.approx(0.4)

@@ -273,12 +273,11 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder import RunFiles, now, write_json, write_status
+    from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run
 
     files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
-    files.folder.mkdir(parents=True)
-    write_status(files, "failed", now(), now(), "ValueError: \x1b[31mno")
-    write_json(files.run, {"id": files.folder.name, "name": "odd one", "experiment": "odd"})
+    known = {"id": files.folder.name, "name": "odd one", "experiment": "odd", "status": "failed"}
+    write_run(StoredRun(**known, error="ValueError: \x1b[31mno", files=files))
     out, _ = told("show", "odd")
     assert "because: ValueError: \\x1b[31mno" in out
     code, _, err = called(shop, "predict", "odd", "new.csv")

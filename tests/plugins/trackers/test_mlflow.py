@@ -13,17 +13,9 @@ import numpy as np
 import pytest
 
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.experiments.trackers import Ranking, RunResult, Variant
-from dbgsom_core.runs.folder import (
-    FoldMeasures,
-    RunFiles,
-    StoredRun,
-    folds_text,
-    read_run,
-    summary,
-    write_status,
-)
-from dbgsom_core.runs.stored_runs import RunLock
+from dbgsom_core.experiments.trackers import FoldMeasures, Ranking, RunResult, Variant
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
+from dbgsom_core.runs.pipeline import summary
 from dbgsom_core.training.callbacks import call
 from dbgsom_plugins.trackers.mlflow.pages import description, short_name
 from dbgsom_plugins.trackers.mlflow.store import quiet
@@ -48,7 +40,7 @@ def test_a_finished_run_is_in_mlflow_whole(uri, client, make_run, play):
     assert "3 epochs" in tags["mlflow.note.content"]
     assert found.inputs.dataset_inputs[0].dataset.digest == "ab" * 6
     paths = {one.path for one in client.list_artifacts(found.info.run_id)}
-    assert paths >= {"config.yaml", "environment.json", "report.md", "figures"}
+    assert paths >= {"config.yaml", "run.json", "report.md", "figures"}
 
 
 def test_folds_are_steps_of_a_metric_and_sent_once(uri, client, make_run):
@@ -56,16 +48,15 @@ def test_folds_are_steps_of_a_metric_and_sent_once(uri, client, make_run):
     folds = [FoldMeasures(i, 8, 4, f"{i}", {"test/accuracy": i / 4}) for i in (1, 2, 3)]
     observer = RunFolder().observer()
     observer.dbgsom_run_started(run)
-    RunFiles(run.folder).folds.write_text(folds_text(folds))
     measures = summary(folds)
-    observer.dbgsom_run_finished(run, RunResult(measures, folds=[one.measures for one in folds]))
+    observer.dbgsom_run_finished(run, RunResult(measures, folds=folds))
     for _ in range(2):
         MLflow(uri=uri).mirror(run.folder)
         found = client.only_run()
         sent = client.get_metric_history(found.info.run_id, "fold/accuracy")
         assert [(one.step, one.value) for one in sent] == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert found.data.metrics["test_std/accuracy"] == 0.25
-    assert "folds.csv" in {one.path for one in client.list_artifacts(found.info.run_id)}
+    assert "measures.json" in {one.path for one in client.list_artifacts(found.info.run_id)}
     report = (run.folder / "report.md").read_text(encoding="utf-8")
     assert "| `accuracy` | 0.50 ± 0.25 |" in report
     assert "| measure | fold 1 | fold 2 | fold 3 |" in report
@@ -128,13 +119,9 @@ def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_
 ):
     run = make_run()
     RunFolder().observer().dbgsom_run_started(run)
-    files, lock = RunFiles(run.folder), RunLock(run.folder)
-    with lock:
-        assert lock.acquire()
+    with run_lock(run.folder):
         assert not MLflow(uri=uri).mirror(run.folder)
     assert client.get_experiment_by_name("digits") is None
-    write_status(files, "running", None)
-    (files.folder / ".lock").touch()  # which nobody holds
     MLflow(uri=uri).mirror(run.folder)
     assert client.only_run().info.status == "KILLED"
     assert read_run(run.folder).status == "killed"

@@ -72,7 +72,7 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs):
     params = run.data.params
     assert params["estimator"] == "vq"
     assert params["growth.spreading_factor"] == "0.4"
-    assert (params["epochs"], params["seed"], params["kernel.start"]) == ("3", "1", "none")
+    assert (params["epochs"], params["seed"], params["kernel.start"]) == ("3", "1", "auto")
     history = runs.client.get_metric_history(run.info.run_id, "epoch/quantization_error")
     assert [one.step for one in history] == [one.epoch for one in fitted.history_]
     assert run.data.metrics["train/quantization_error"] == fitted.quantization_error_
