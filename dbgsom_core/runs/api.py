@@ -27,7 +27,6 @@ from dbgsom_core.config import (
     parse_sweep,
 )
 from dbgsom_core.config.document import Problems
-from dbgsom_core.config.experiment import document_of
 from dbgsom_core.config.load import read_config
 from dbgsom_core.errors import ConfigError, as_text, described
 from dbgsom_core.estimators.components import build_parts
@@ -422,8 +421,7 @@ def _source(
 
 def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
-    is_mapping = isinstance(config, Mapping)
-    document = (document_of if is_mapping else read_config)(config, overrides, Problems())
+    document = read_config(config, overrides, Problems())
     given = document.values.get("dataset")
     fields = get_registry().find("dataset", "parquet").model_fields
     known = given if isinstance(given, Mapping) else {}

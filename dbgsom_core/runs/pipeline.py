@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.experiment import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ParameterError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
@@ -196,9 +196,6 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
-        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
-        if misfit is not None:
-            raise ParameterError(misfit, "init")
     for name, step in fold.steps:
         try:
             to_plain(step, {}, name, stored_types())
