@@ -13,7 +13,6 @@ from dbgsom_core.interfaces.version import __version__
 
 if TYPE_CHECKING:
     from dbgsom_core import presets as presets
-    from dbgsom_core.estimators.checkpoints import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
     from dbgsom_core.estimators.som import SomClassifier as SomClassifier
     from dbgsom_core.estimators.som import SomRegressor as SomRegressor
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.compare import compare as compare
 
 __all__ = [
-    "GrowthFilm",
     "SomClassifier",
     "SomDisplay",
     "SomRegressor",
@@ -44,7 +42,6 @@ _HOMES = {
     "SomClassifier": "estimators.som",
     "SomRegressor": "estimators.som",
     "SomDisplay": "estimators.display",
-    "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare",
     "explain": "experiments.models",
     "init": "runs.api",

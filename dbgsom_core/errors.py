@@ -70,6 +70,20 @@ class UnfitError(Exception):
     """A component's return value or attribute is invalid; reported as a `ComponentError`."""
 
 
+class ParameterError(ValueError):
+    """A parameter of an estimator is wrong, or does not suit the others.
+
+    Attributes
+    ----------
+    parameter : str
+        Its name.
+    """
+
+    def __init__(self, message: str, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
 class ModelFileError(DbgsomError, ValueError):
     """A saved model cannot be read."""
 

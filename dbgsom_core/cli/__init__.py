@@ -61,8 +61,6 @@ def main() -> None:
 
 def _report(error: BaseException) -> int:
     """Print what ended a command, and return its exit code."""
-    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
-        error = error.__cause__  # click takes any EOFError for Ctrl-D at a prompt
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         is_term = isinstance(error.__cause__ or error, Interrupted)
         say("interrupted by SIGTERM" if is_term else "interrupted", err=True)
@@ -77,11 +75,6 @@ def _report(error: BaseException) -> int:
     if os.environ.get("DBGSOM_DEBUG"):
         traceback.print_exception(error)
         return 1
-    hint = "set DBGSOM_DEBUG=1 to see where it came from"
-    if isinstance(error, MemoryError):
-        hint = (
-            "there is no memory left: let the data stay where they are (engine: dask), use "
-            "float32, fewer figures or fewer samples"
-        )
-    say(cut_message(f"the run failed: {type(error).__name__}: {error}\n{hint}"), err=True)
+    say(cut_message(f"the run failed: {type(error).__name__}: {error}"), err=True)
+    say("set DBGSOM_DEBUG=1 to see where it came from", err=True)
     return 1

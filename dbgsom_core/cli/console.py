@@ -20,15 +20,18 @@ from dbgsom_core.errors import DataError, PluginError, as_text
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.messages import level_of
 from dbgsom_core.experiments.offers import unknown_plugins
-from dbgsom_core.plugins.registry import Registry, disabled_plugins, get_registry
-from dbgsom_core.runs.folder import RunFiles, is_run
+from dbgsom_core.plugins.registry import (
+    PluginRecord,
+    Registry,
+    disabled_plugins,
+    get_registry,
+)
+from dbgsom_core.runs.folder import is_run
 from dbgsom_core.tables.safe_files import exists
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-_HANDLER = "dbgsom command line"
-_STRICT = "dbgsom.strict_plugins"  # key of the context's meta
 _DISABLED = "DBGSOM_DISABLE_PLUGINS"
 _format_warning = warnings.formatwarning
 
@@ -62,12 +65,10 @@ def say(text: str, *, err: bool = False) -> None:
 
 def wrapped(text: str) -> str:
     """Return text in lines as wide as the terminal, which break no path."""
-    width = shutil.get_terminal_size().columns
-    lines = [
-        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-        for line in text.split("\n")
-    ]
-    return "\n".join(lines)
+    wrapper = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrapper.fill(line) for line in text.split("\n"))
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -84,11 +85,7 @@ def show_warnings() -> None:
     logger = logging.getLogger("dbgsom")
     warnings.formatwarning = lambda *given, **named: as_text(_format_warning(*given, **named))
     warnings.showwarning = log_warning
-    for handler in list(logger.handlers):
-        if handler.name == _HANDLER:
-            logger.removeHandler(handler)
-    logger.addHandler(_LogHandler())
-    logger.propagate = False
+    logger.handlers, logger.propagate = [_LogHandler()], False
     least = logging.ERROR if output.quiet else logging.WARNING
     logger.setLevel((least, logging.INFO, logging.DEBUG)[min(output.verbose, 2)])
 
@@ -98,18 +95,13 @@ class _LogHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.name = _HANDLER
         self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        level, message = record.levelname, record.getMessage()
-        if record.levelno >= logging.WARNING and message in self._printed:
-            return
-        self._printed.add(message)
-        text = masked(as_text(self.format(record)))  # with its traceback
-        if sys.stderr.isatty() and record.exc_info is None:
-            text = wrapped(text)
-        print(f"{level}: {text}", file=sys.stderr, flush=True)
+        text = f"{record.levelname}: {self.format(record)}"  # with its traceback
+        if record.levelno < logging.WARNING or text not in self._printed:
+            self._printed.add(text)
+            say(text, err=True)
 
 
 # --------------------------------------------------------------------------------------- options
@@ -144,7 +136,8 @@ def setting(names: str, text: str, act: Callable[[Any], object], **more: Any) ->
         if value:
             act(value)
 
-    return option(names, text, callback=call, expose_value=False, **more or {"is_flag": True})
+    is_flag = not more.keys() & {"metavar", "count"}
+    return option(names, text, callback=call, expose_value=False, is_flag=is_flag, **more)
 
 
 def _set_environment(name: str, value: str) -> None:
@@ -156,16 +149,32 @@ def _disable(names: Sequence[str]) -> None:
     _set_environment(_DISABLED, ",".join([*names, os.environ.get(_DISABLED, "")]))
 
 
-def _be_strict(_: bool) -> None:
-    click.get_current_context().meta[_STRICT] = True
+def _check_plugins(_: bool) -> None:
+    broken = get_registry().broken
+    if broken:
+        raise PluginError("\n".join(_broken_text(record) for record in broken))
+
+
+def _broken_text(record: PluginRecord) -> str:
+    return f"plugin {record.name} of {record.distribution} {record.version}: {record.error}"
 
 
 plugin_options = options(
     setting(
-        "--no-plugins", "Use built-ins only.", lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1")
+        "--no-plugins",
+        "Use built-ins only.",
+        lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1"),
+        is_eager=True,
     ),
-    setting("--strict-plugins", "Fail when any installed plugin is broken.", _be_strict),
-    setting("--disable-plugin", "Leave a plugin alone.", _disable, metavar="NAME", multiple=True),
+    setting(
+        "--disable-plugin",
+        "Leave a plugin alone.",
+        _disable,
+        metavar="NAME",
+        multiple=True,
+        is_eager=True,
+    ),
+    setting("--strict-plugins", "Fail when any installed plugin is broken.", _check_plugins),
 )
 output_options = options(
     setting("-q --quiet", "Print errors only.", lambda quiet: output.set(quiet=quiet)),
@@ -183,26 +192,14 @@ set_option = option(
 json_option = partial(option, "--json as_json", is_flag=True)
 
 
-def is_strict() -> bool:
-    return bool(click.get_current_context().meta.get(_STRICT))
-
-
 def open_registry(*, warn: bool = False) -> Registry:
+    """Return the registry of installed plugins; what is broken or unknown is a warning."""
     registry = get_registry()
-    if is_strict() and registry.broken:
-        raise PluginError(
-            "\n".join(
-                f"plugin {record.name} of {record.distribution}: {record.error}"
-                for record in registry.broken
-            )
-        )
-    for sentence in unknown_plugins(registry, disabled_plugins()) if warn else ():
-        logging.getLogger("dbgsom").warning("%s", sentence)
-    for record in registry.broken if warn else ():
-        logging.getLogger("dbgsom").warning(
-            "plugin %s of %s %s is broken (%s); 'dbgsom plugins list --json' has the traceback",
-            *(record.name, record.distribution, record.version, record.error),
-        )
+    if warn:
+        texts = unknown_plugins(registry, disabled_plugins())
+        texts += [_broken_text(record) for record in registry.broken]
+        for text in texts:
+            logging.getLogger("dbgsom").warning("%s", text)
     return registry
 
 
@@ -211,7 +208,7 @@ def open_registry(*, warn: bool = False) -> Registry:
 
 def check_output(path: str, *read: str | Path | None) -> None:
     """Raise `DataError` for a file to write that is ``read``, is of a run, or has no folder."""
-    target = Path(path)
+    target = Path(path).absolute()
     if path == "-":
         return
     if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises in a folder that cannot be read
@@ -222,14 +219,8 @@ def check_output(path: str, *read: str | Path | None) -> None:
         return
     if any(file is not None and exists(file) and target.samefile(file) for file in read):
         raise DataError(f"{path} is the file that is read: name another one with -o")
-    target = target.absolute()
-    for folder in target.parents[:2]:
-        files = RunFiles(folder)
-        tables = map(
-            files.table, ("assignments", "neurons", "links", "clusters", "classes", "groups")
-        )
-        if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
-            raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
+    if any(is_run(folder) for folder in target.parents[:2]):
+        raise DataError(f"{path} is a file of a run: name another one with -o")
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,25 +28,20 @@ from dbgsom_core.cli.console import (
     writing,
 )
 from dbgsom_core.cli.console import output as messages
-from dbgsom_core.cli.show import cell, print_table
+from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import DataError
-from dbgsom_core.files import write_atomically
+from dbgsom_core.experiments.journal import plain
 from dbgsom_core.runs.callbacks import ended_by_term
-from dbgsom_core.runs.folder import plain
+from dbgsom_core.runs.folder import write_text
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.explain import RowExplanation
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
 _EXPORT_ENDINGS = ("", ".csv", ".txt")
-_DIGITS = 6  # of a value
 _LONGEST_STEM = 80  # characters of a page's name
-_MOST_PAGES = 1000  # of one name in a folder
 _HEAD_BYTES = 4096  # of a page, with its title
-_CELL = "({}, {})"
-_LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
@@ -88,23 +82,14 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @contextmanager
 def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
     """Yield a function of the rows so far, and of all where known, that draws a bar of them."""
-    if not shown:
-        yield lambda rows, total: None
-        return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    texts = "{task.completed:,.0f} rows", "{task.fields[rate]:,.0f} rows/s", "left"
-    columns = [BarColumn(20), *map(TextColumn, texts), TimeRemainingColumn()]
-    started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, rate=0.0)
-
-        def show(rows: int, total: int | None) -> None:
-            rate = rows / max(time.monotonic() - started, 1e-3)
-            progress.update(task, completed=rows, total=total, rate=rate)
-
-        yield show
+    columns = (BarColumn(20), "{task.completed:,.0f} rows", TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda rows, total: progress.update(task, completed=rows, total=total)
 
 
 @click.command()
@@ -181,36 +166,33 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
 
     target = _unused_page(found, model) if output is None else Path(output)
     check_output(str(target), data, found.path)
-    replaces = exists(target)
-    if replaces and not _is_explorer(target):
+    if exists(target) and not _is_explorer(target):
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
     page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
     print_notes(notes)
     with writing(str(target)):
         page.save(target)
-    replaced = ", which replaces the explorer that was there" if replaces else ""
-    echo(f"{found.where}, {rows} rows: {target}{replaced}")
+    echo(f"{found.where}, {rows} rows: {target}")
     echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
 def _unused_page(found: FoundModel, address: str) -> Path:
-    known = None if found.path is None else found.path.stem
-    name = known or address if found.run is None else found.run.experiment
+    name = address if found.path is None else found.path.stem
+    if found.run is not None:
+        name = found.run.experiment
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "map"
-    numbers = ("", *(f"-{number}" for number in range(2, _MOST_PAGES)))
-    pages = (Path(f"{stem}-explorer{number}.html") for number in numbers)
-    page = next((page for page in pages if not os.path.lexists(page)), None)
-    if page is None:
-        raise DataError(f"{_MOST_PAGES - 1} explorers of {stem} are here: name a file with -o")
+    page = Path(f"{stem}-explorer.html")
+    for number in count(2):
+        if not exists(page):
+            break
+        page = Path(f"{stem}-explorer-{number}.html")
     return page
 
 
 def _is_explorer(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return " · explorer</title>".encode() in file.read(_HEAD_BYTES)
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        return " · explorer</title>".encode() in file.read(_HEAD_BYTES)
+    return False
 
 
 @click.command()
@@ -238,11 +220,8 @@ def export(model: str, output: str, **given: Any) -> None:
         click.echo(content, nl=False)
         return
     with writing(output):
-        write_atomically(
-            Path(output), lambda partial: partial.write_text(content, encoding="utf-8")
-        )
-    neurons = len(found.model.estimator.som_map_)
-    echo(f"{neurons} neurons written to {output}", err=True)
+        write_text(Path(output), content)
+    echo(f"{len(found.model.estimator.som_map_)} neurons written to {output}", err=True)
 
 
 @click.command()
@@ -274,61 +253,16 @@ def explain(
         content = {"ids": explained.ids, **why, "nearest": explained.nearest}
         echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
-    ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
-    where = f"row {row} of {data}" + (f" ({ids})" if ids else "")
-    click.echo(f"{where}: ", nl=False)
-    _print_explanation(explained, features)
-
-
-def _print_explanation(explained: RowExplanation, most: int) -> None:
-    from dbgsom_core.runs.text import to_digits
-
-    found, label = explained.explanation, explained.explanation.label
-    shares = sorted(found.probabilities.items(), key=lambda item: -item[1])
-    rated = [f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share >= _LEAST_SHOWN]
-    answer = f"{cell(label)} ({', '.join(rated)})" if rated else f"label {cell(label)}"
-    path = " › ".join(map(str, found.path[1:]))
-    pvalue = "" if found.pvalue is None else f" (p {found.pvalue:.2g})"
-    echo(
-        f"{answer}\n"
-        f"neuron {found.unit} at {_CELL.format(*found.cell)}{path and f', on to {path}'}, which "
-        f"won {to_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
-        f"distance {to_digits(found.distance, 4)}, "
-        f"there usually {to_digits(found.usual_distance, 4)}\n"
-        f"novelty {to_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
-        f"0 at best: {'unlike' if found.outlier else 'like'} the training data"
-    )
-    echo("\nwhat pulls it away, in deviations of the training data")
-    moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
-    rows: list[list[Any]] = [
-        [
-            one.feature,
-            *(to_digits(value, _DIGITS) for value in (one.value, one.prototype)),
-            f"{one.deviations:+.2f}".replace("inf", "∞"),
-        ]
-        for one in moved[:most]
-    ]
-    print_table(["feature", "value", "prototype", "deviations"], rows)
-    if rest := len(moved) - len(rows):
-        echo(f"and {rest} more (--features {len(moved)})")
-    if same := len(found.differences) - len(moved):
-        echo(f"{same} more as in the prototype")
-    if found.neighbours:
+    ids = "".join(f", {name} {value}" for name, value in explained.ids.items())
+    echo(f"row {row} of {data}{ids}\n{explained.explanation.to_text(features)}")
+    if explained.explanation.neighbours:
         echo("\nneurons beside it")
-        rows = [
-            [one.unit, _CELL.format(*one.cell), one.label, one.distance] for one in found.neighbours
-        ]
+        rows = [astuple(neighbour) for neighbour in explained.explanation.neighbours]
         print_table(["neuron", "cell", "label", "distance"], rows)
     if explained.nearest:
         echo("\nmost like it in the training data")
-        targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)
-        rows = [
-            [
-                like["row"],
-                *like["ids"].values(),
-                *([like["target"]] * len(targets)),
-                like["distance"],
-            ]
-            for like in explained.nearest
-        ]
-        print_table(["row", *explained.nearest[0]["ids"], *targets, "distance"], rows)
+        names = list(explained.nearest[0]["ids"])
+        rows = []
+        for like in explained.nearest:
+            rows.append((like["row"], *like["ids"].values(), like["target"], like["distance"]))
+        print_table(["row", *names, explained.target, "distance"], rows)

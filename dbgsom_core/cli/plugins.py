@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from dbgsom_core.cli.console import (
     json_option,
     open_registry,
     option,
+    output,
+    output_options,
     plugin_options,
 )
 from dbgsom_core.cli.show import print_table
@@ -24,7 +28,7 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
-_COLUMNS = ("kind", "name", "distribution", "version", "status")
+_COLUMNS = ("kind", "name", "distribution", "version", "status", "sentence")
 _RECORD_FIELDS = ("name", "distribution", "version", "status", "error", "details")
 
 
@@ -35,12 +39,14 @@ def plugins() -> None:
 
 @plugins.command("list")
 @json_option(help="Print JSON, with tracebacks.")
+@output_options
 @plugin_options
 def list_plugins(as_json: bool) -> int:
     """List every component by kind, prepare steps, and what cannot be imported, with the cause.
 
     A bare name that two plugins offer is a clash: write distribution:name. One that a built-in has,
-    too, is shadowed, and means the built-in. Exit code 3 when something cannot be imported.
+    too, is shadowed, and means the built-in. Exit code 3 when something cannot be imported; -v
+    shows its traceback.
     """
     registry = open_registry()
     components = list_components(registry)
@@ -49,42 +55,34 @@ def list_plugins(as_json: bool) -> int:
     if as_json:
         echo(json.dumps({"plugins": records, "components": components}, indent=2))
         return 3 if is_broken else 0
-    rows = [[one[key] for key in (*_COLUMNS, "sentence")] for one in components]
-    print_table([*_COLUMNS, "what it is"], rows, left=True)
+    print_table(_COLUMNS, [[one[key] for key in _COLUMNS] for one in components])
     for one in (*records, *components):
         if one["status"] in ("broken", "disabled"):
-            error = f": {one['error']}" if one["error"] else ""
-            who = f"{one['name']} of {one['distribution']} {one['version']}"
-            echo(f"{one['status']}: {who}{error}", err=True)
+            text = "{status}: {name} of {distribution} {version}: {error}".format_map(one)
+            echo(text.rstrip(": "), err=True)
+            if output.verbose:
+                echo(one["details"], err=True)
     return 3 if is_broken else 0
 
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     """Return facts of every component, which is imported for its docstring."""
     offers = all_components(registry)
+    distributions: dict[tuple[str, str], list[str]] = {}
+    for offered in offers:
+        distributions.setdefault((offered.kind, offered.name), []).append(offered.distribution)
     found = []
     for offered in offers:
-        rivals = [
-            other.distribution
-            for other in offers
-            if (other.kind, other.name) == (offered.kind, offered.name) and other is not offered
-        ]
-        status, error, sentence = "ok", "", ""
-        if rivals and offered.distribution != OWN_DISTRIBUTION:
-            status = "shadowed" if OWN_DISTRIBUTION in rivals else "clash"
+        same = distributions[offered.kind, offered.name]
+        facts = {"status": "ok", "error": "", "details": "", "sentence": ""}
+        if len(same) > 1 and offered.distribution != OWN_DISTRIBUTION:
+            facts["status"] = "shadowed" if OWN_DISTRIBUTION in same else "clash"
         try:
-            sentence = first_sentence(offered.load())
-        except PluginError as problem:
-            status, error = "broken", str(problem)
-        found.append(
-            {
-                **offered.facts,
-                "status": status,
-                "error": error,
-                "source": offered.source,
-                "sentence": sentence,
-            }
-        )
+            facts["sentence"] = first_sentence(offered.load())
+        except PluginError as error:
+            details = "".join(traceback.format_exception(error))
+            facts |= {"status": "broken", "error": str(error), "details": details}
+        found.append({**offered.facts, **facts, "source": offered.source})
     return found
 
 
@@ -135,58 +133,41 @@ def show_component(name: str, as_json: bool) -> None:
 
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
-    distribution, _, bare = name.rpartition(":")
-    offers = all_components(registry)
-    found = [
-        offered
-        for offered in offers
-        if offered.name == bare and distribution in ("", offered.distribution)
-    ]
-    if not found:
-        known = [
-            f"{offered.distribution}:{offered.name}" if distribution else offered.name
-            for offered in offers
-        ]
-        hint = did_you_mean(name, known) or "; 'dbgsom plugins list' shows all"
+    offers: dict[str, list[PluginEntry]] = {}
+    for offered in all_components(registry):
+        for known in (offered.name, f"{offered.distribution}:{offered.name}"):
+            offers.setdefault(known, []).append(offered)
+    if name not in offers:
+        hint = did_you_mean(name, offers) or "; 'dbgsom plugins list' shows all"
         raise UnknownNameError(f"no component is called '{name}'{hint}")
-    return found
+    return offers[name]
 
 
 def describe(offered: PluginEntry) -> dict[str, Any]:
     """Return everything about a component, of a prepare step the arguments of its constructor."""
+    fields: dict[str, Any] = {}
     component: Any
+    schema = None
     if offered.kind == STEP:
         from dbgsom_core.runs.prepare import imported_step
 
-        component, schema = imported_step(offered.source), None
-        fields = {
-            name: {
-                "default": None if argument.default is argument.empty else argument.default,
-                "required": argument.default is argument.empty,
-                "description": "an argument of its constructor",
-            }
-            for name, argument in inspect.signature(component).parameters.items()
-            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
-        }
+        component = imported_step(offered.source)
+        for name, argument in inspect.signature(component).parameters.items():
+            required = argument.default is argument.empty
+            default = None if required else argument.default
+            about = "an argument of its constructor"
+            fields[name] = {"default": default, "required": required, "description": about}
     else:
         component = offered.load()
         schema = component.model_json_schema()
-        fields = {
-            name: {
-                "default": field.get("default"),
-                "required": name in schema.get("required", []),
-                "description": field.get("description", ""),
-            }
-            for name, field in schema.get("properties", {}).items()
-        }
-    try:
-        file = inspect.getsourcefile(component)
-    except TypeError:
-        file = None
+        for name, field in schema.get("properties", {}).items():
+            required, about = name in schema.get("required", []), field.get("description", "")
+            default = field.get("default")
+            fields[name] = {"default": default, "required": required, "description": about}
     return {
         **offered.facts,
         "source": offered.source,
-        "file": file,
+        "file": getattr(sys.modules.get(component.__module__), "__file__", None),
         "help": inspect.cleandoc(component.__doc__ or ""),
         "fields": fields,
         "schema": schema,

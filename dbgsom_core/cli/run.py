@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -39,14 +37,22 @@ from dbgsom_core.cli.show import (
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
-from dbgsom_core.experiments.trackers import Ranking, Run, RunResult
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs import stored_runs
 from dbgsom_core.runs.api import check_experiment, execute
-from dbgsom_core.runs.callbacks import Tracking
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
+from dbgsom_core.runs.callbacks import Tracking, mirror_ended
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run
+from dbgsom_core.runs.stored_runs import (
+    find_folder,
+    find_run,
+    interrupted_run,
+    is_complete,
+    load,
+    load_stored,
+    shell_name,
+)
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.callbacks import line
 
@@ -111,7 +117,7 @@ def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
 @plugin_options
 def validate(file: str, overrides: Sequence[str]) -> None:
     """Check FILE (a run or a sweep) without reading data or training."""
-    loaded, experiments = stored_runs.load(file, overrides, open_registry())
+    loaded, experiments = load(file, overrides, open_registry())
     answer = f"ok, a sweep of {loaded.runs} runs" if isinstance(loaded, Sweep) else "ok"
     if isinstance(loaded, Sweep) and loaded.optimization is not None:
         from dbgsom_core.runs.sweep import optuna
@@ -125,71 +131,61 @@ def validate(file: str, overrides: Sequence[str]) -> None:
             echo(f"  {child.name}")
 
 
-def _run_file(load: Any, file: str, overrides: Sequence[str], *, resume: bool, **how: Any) -> int:
+def _run_file(
+    load_file: Any, file: str, overrides: Sequence[str], *, resume: bool, **how: Any
+) -> int:
     registry = open_registry(warn=True)
     if resume:
-        return _resume(file, overrides, registry, how)
-    return _run_loaded(load(file, overrides, registry), registry, None, how)
+        return _resume(file, overrides, registry, **how)
+    return _run_loaded(load_file(file, overrides, registry), registry, None, **how)
+
+
+def _resume(name: str, overrides: Sequence[str], registry: Registry, **how: Any) -> int:
+    """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
+    root = Path("runs")
+    folder = find_folder(name, root)
+    if folder is not None:
+        stored = read_run(folder.absolute())
+        loaded, experiments = load_stored(stored, overrides, registry)
+    else:
+        if not exists(name):
+            find_run(name, root, besides=" and no configuration")  # says what is meant
+        loaded, experiments = load(name, overrides, registry)
+        stored = interrupted_run(loaded, registry)
+    if not is_complete(stored, loaded):
+        return _run_loaded(loaded, registry, stored, **how)
+    tracking = experiments[0].tracking
+    mirror_ended(stored, tracking)  # it may have been killed before
+    echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
+    children = [(StoredRun(name=one["name"]).as_run(), one["measures"]) for one in stored.children]
+    result = RunResult(
+        stored.measures, children=children, rankings=stored.rankings, run=stored.as_run()
+    )
+    _print_result(result, tracking, registry, how.get("show_all", False))
+    return 0
 
 
 def _run_loaded(
-    loaded: Experiment | Sweep, registry: Registry, stored: StoredRun | None, how: dict[str, Any]
+    loaded: Experiment | Sweep,
+    registry: Registry,
+    stored: StoredRun | None,
+    show_all: bool = False,
+    **how: Any,
 ) -> int:
-    show_all = how.pop("show_all", False)
-    if not isinstance(loaded, Sweep):
-        with _ResumeHint() as hint, show_progress() as display:
-            display.reads(loaded.data_called)
-            done = execute(loaded, registry, [hint, display], stored)
-        if not output.quiet:
-            known = done.run, done.result.measures, done.result.view
-            _print_result(*known, loaded.tracking, registry, show_all)
-        return 0
-    with _ResumeHint() as hint, show_progress(loaded.runs) as display:
-        display.reads(loaded.children[0].experiment.data_called)
-        outcome = execute(loaded, registry, [hint, display], stored, **how, display=display)
-    folder = outcome.run.folder
-    if not output.quiet:
-        children = [(child.run.name, child.result.measures) for child in outcome.children]
-        _print_sweep(outcome.result.rankings, children, folder, registry)
-        _print_paths(folder, loaded.children[0].experiment.tracking, of_sweep=True)
-    for name, why in outcome.failed.items():
+    is_sweep = isinstance(loaded, Sweep)
+    first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
+    runs = loaded.runs if isinstance(loaded, Sweep) else 1
+    with _ResumeHint() as hint, show_progress(runs) as display:
+        display.reads(first.data_called)
+        shown = {"display": display} if is_sweep else {}
+        result = execute(loaded, registry, [hint, display], stored, **how, **shown)
+    _print_result(result, first.tracking, registry, show_all)
+    for name, why in result.failed.items():
         echo(f"failed: {name}: {why}", err=True)
-    if outcome.failed and not output.quiet:
-        again = f"dbgsom sweep --resume {stored_runs.shell_name(folder)}"
+    if result.failed and not output.quiet:
+        again = f"dbgsom sweep --resume {shell_name(result.run.folder)}"
         echo(f"to run what failed once more: {again}", err=True)
-    return 1 if outcome.failed else 0
-
-
-def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[str, Any]) -> int:
-    """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
-    root = Path("runs")
-    stored = stored_runs.stored_run(name, root)
-    if stored is None:
-        if not exists(name):
-            stored_runs.find_run(name, root, besides=" and no configuration")  # says what is meant
-        stored, (loaded, experiments) = stored_runs.interrupted_run(
-            lambda: stored_runs.load(name, overrides, registry), registry
-        )
-        if stored is None:
-            return _run_loaded(loaded, registry, None, how)
-    else:
-        stored_runs.check_not_running(stored)
-        loaded, experiments = stored_runs.load_stored(stored, overrides, registry)
-    if not stored_runs.is_complete(stored, loaded):
-        stored_runs.check_not_running(stored)
-        return _run_loaded(loaded, registry, stored, how)
-    stored_runs.clean_up_finished(stored, experiments[0].tracking)
-    echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
-    if not output.quiet:
-        if stored.kind == "sweep":
-            children = [(child["name"], child["measures"]) for child in stored.children]
-            _print_sweep(stored.rankings, children, stored.files.folder, registry)
-            _print_paths(stored.files.folder, experiments[0].tracking, of_sweep=True)
-        else:
-            run = stored_runs.resumed_run(stored, None)
-            tracking = experiments[0].tracking
-            _print_result(run, stored.measures, None, tracking, registry, how.get("show_all"))
-    return 0
+    return 1 if result.failed else 0
 
 
 class _ResumeHint:
@@ -209,53 +205,51 @@ class _ResumeHint:
         if run is None or not isinstance(error, (KeyboardInterrupt, DbgsomError)):
             return
         interrupted = isinstance(error, KeyboardInterrupt) or run.kind == "sweep"
-        if interrupted and read_status(run.folder).status != "finished":
-            command = f"dbgsom {run.kind} --resume {stored_runs.shell_name(run.folder)}"
-            echo(f"to go on: {command}", err=True)
-
-
-def _print_sweep(
-    rankings: Sequence[Ranking], children: Sequence[Any], folder: Path, registry: Registry
-) -> None:
-    if not rankings:
-        print_children(children, registry)
-        return
-    print_rankings(rankings, registry)
-    if any(len(ranking.variants) > 1 and not ranking.verdict for ranking in rankings):
-        echo(f"how sure that is: dbgsom compare {stored_runs.shell_name(folder)}")
+        if interrupted and read_run(run.folder).status != "finished":
+            echo(f"to go on: dbgsom {run.kind} --resume {shell_name(run.folder)}", err=True)
 
 
 def _print_result(
-    run: Run,
-    measures: Mapping[str, float],
-    view: Any,
-    tracking: Tracking,
-    registry: Registry,
-    show_all: bool | None,
+    result: RunResult, tracking: Tracking, registry: Registry, show_all: bool
 ) -> None:
-    if show_all:
-        print_measures(measures, view, registry, run.data)
+    run = result.run
+    if output.quiet or run is None:
+        return
+    name = shell_name(run.folder)
+    if run.kind == "sweep":
+        rankings = result.rankings
+        if rankings:
+            print_rankings(rankings, registry)
+        else:
+            children = [(child.name, measures) for child, measures in result.children]
+            print_children(children, registry)
+        if any(len(ranking.variants) > 1 and not ranking.verdict for ranking in rankings):
+            echo(f"how sure that is: dbgsom compare {name}")
     else:
-        name = stored_runs.shell_name(run.folder)
-        print_headline(measures, run.config, run.data, name, registry)
-    print_clusters(RunFiles(run.folder), run.config)
-    _print_paths(run.folder, tracking)
+        if show_all:
+            print_measures(result.measures, registry, run.data)
+        else:
+            print_headline(result.measures, run.config, run.data, name, registry)
+        print_clusters(RunFiles(run.folder), run.config)
+    _print_paths(run, name, tracking)
 
 
-def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) -> None:
-    echo(f"run folder: {folder}")
-    if exists(page := RunFiles(folder).page):
+def _print_paths(run: Run, name: str, tracking: Tracking) -> None:
+    echo(f"run folder: {run.folder}")
+    if exists(page := RunFiles(run.folder).page):
         echo(f"report: {page}")
-    name, has_page = stored_runs.shell_name(folder), False  # `dbgsom ui` shows the first page
-    for _, tracker in tracking:
-        tracker = guarded(tracker)
+    has_page = False  # `dbgsom ui` shows the first page
+    for _, component in tracking:
+        tracker = guarded(component)
         try:
-            compares = tracker.how_to_compare if of_sweep or not tracker.page else None
-            view = compares and compares([folder])
+            view = None
+            if tracker.how_to_compare and (run.kind == "sweep" or not tracker.page):
+                view = tracker.how_to_compare([run.folder])
             if not view and tracker.page and not has_page:
                 view = f"dbgsom ui {name}"
-            view = view or (tracker.how_to_open and tracker.how_to_open())
-            sent = tracker.mirrored is None or tracker.mirrored(folder)
+            if not view and tracker.how_to_open:
+                view = tracker.how_to_open()
+            sent = tracker.mirrored is None or tracker.mirrored(run.folder)
         except PluginError as error:
             echo(f"warning: {error}", err=True)
             continue
@@ -265,17 +259,16 @@ def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) ->
             echo(f"to look at it{once}: {view}")
 
 
+# ---------------------------------------------------------------------------------- progress
+
+
 @contextmanager
 def show_progress(runs: int = 1) -> Iterator[Any]:
     if output.quiet:
         yield SilentDisplay()
     elif sys.stderr.isatty() and not output.verbose:
         with _make_bar() as bar, compile_clock(bar.console.print):
-            display = TextDisplay(runs, bar)
-            try:
-                yield display
-            finally:
-                display.clear()
+            yield TextDisplay(runs, bar)
     else:
         with compile_clock(functools.partial(echo, err=True)):
             yield TextDisplay(runs)
@@ -283,103 +276,74 @@ def show_progress(runs: int = 1) -> Iterator[Any]:
 
 def _make_bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    return Progress(
-        "{task.description}",
-        BarColumn(),
-        "{task.fields[epochs]}",
-        "{task.fields[left]}",
-        console=Console(stderr=True),
-    )
+    console, columns = Console(stderr=True), ("{task.description}", BarColumn())
+    return Progress(*columns, "{task.fields[now]}", TimeRemainingColumn(), console=console)
 
 
 class TextDisplay:
-    """Display of a line at a run's start, every two seconds (every epoch with -v), at its end."""
+    """Display of a line at a run's start, every two seconds (every epoch with -v), at its end.
 
-    def __init__(self, runs: int, bar: Any = None) -> None:
+    In a terminal a ``bar`` shows the epochs instead, for as long as a run goes on.
+    """
+
+    def __init__(self, runs: int = 1, bar: Any = None) -> None:
         self._runs, self._begun, self._bar = runs, 0, bar
-        self._running: dict[str, Any] = {}  # number, task of the bar, last epoch, time of a line
-        self._reading: Any = None  # a task of the bar, as is the next
-        self._logging: Any = None
+        self._task = None if bar is None else bar.add_task("", now="")
+        self._number = ""
+        self._last: EpochRecord | None = None
+        self._shown = time.monotonic()  # when a line was
 
     def reads(self, what: str) -> None:
-        self._reading = self._add_task(f"reading {as_text(what)}")
+        self._update(now=f"reading {as_text(what)}", total=None)
 
     def dbgsom_run_started(self, run: Run) -> None:
         if run.kind == "run":
-            self._remove(self._reading)
-            self._reading = None
-            self._begun += 1
-            number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
-            self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            task, shown = self._add_task("starting", number, run.total_epochs), time.monotonic()
-            self._running[run.id] = SimpleNamespace(
-                number=number, task=task, last=None, shown=shown
-            )
+            self._begun, self._last = self._begun + 1, None
+            self._number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
+            size = f"{run.data['samples']} × {run.data['features']} samples"
+            self.say(f"{self._number}{run.name}: {size}")
+            if self._bar is not None:
+                self._bar.reset(self._task, total=run.total_epochs, now="starting")
 
     def dbgsom_run_phase(self, run: Run, phase: str) -> None:
-        state = self._running.get(run.id)
-        if state is None:
-            return
-        if self._bar is not None:
-            self._bar.update(state.task, left=phase)
-        elif not output.verbose and time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{phase}")  # with -v the log has it
-            state.shown = time.monotonic()
+        self._update(now=phase)
+        if not output.verbose:  # with -v the log has it
+            self._say_now_and_then(phase)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        state = self._running[run.id]
-        state.last = epoch
-        seconds = epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch)
-        left = f"ETA {math.ceil(seconds)} s" if seconds else ""  # what follows is another phase
-        if self._bar is not None:
-            self._bar.update(
-                state.task,
-                completed=epoch.epoch,
-                total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
-                epochs=f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons "
-                f"QE {epoch.quantization_error:.4g}",
-                left=left,
-            )
-        elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{line(epoch)}  {left}".rstrip())
-            state.shown = time.monotonic()
+        self._last = epoch
+        said = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
+        # There are fewer than planned where a full map goes on to fine-tuning.
+        self._update(now=said, completed=epoch.epoch, total=epoch.epochs)
+        if output.verbose:
+            self.say(f"{self._number}{line(epoch)}")
+        else:
+            self._say_now_and_then(line(epoch))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        self._end(run.id, "done", result.history[-1] if result.history else None)
-        if run.parent is None:  # others, as trackers, are called after this display
-            self._logging = self._add_task("logging")
+        self._end("done")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        self._end(run.id, "stopped")
+        self._end("stopped")
 
-    def kept(self) -> None:
-        self._begun += 1
+    def _end(self, how: str) -> None:
+        if self._last is not None:
+            self.say(f"{self._number}{line(self._last)}  {how} in {self._last.seconds:.2f} s")
+        self._last = None
+        self._update(now="", total=None)
 
-    def clear(self) -> None:
-        self._remove(self._reading)
-        self._remove(self._logging)
-        for id in [*self._running]:
-            self._end(id, "stopped")
-
-    def _end(self, id: str, how: str, last: EpochRecord | None = None) -> None:
-        state = self._running.pop(id, None)
-        if state is not None:
-            self._remove(state.task)
-            if (last := last or state.last) is not None:
-                self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
-
-    def _add_task(self, left: str, number: str = "", total: int | None = None) -> Any:
+    def _update(self, **values: Any) -> None:
         if self._bar is not None:
-            return self._bar.add_task(number, total=total, epochs="", left=left)
-        return None
+            self._bar.update(self._task, description=self._number, **values)
 
-    def _remove(self, task: Any) -> None:
-        if task is not None and task in self._bar.task_ids:
-            self._bar.remove_task(task)
+    def _say_now_and_then(self, text: str) -> None:
+        if self._bar is None and time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{self._number}{text}")
 
     def say(self, text: str) -> None:
+        self._shown = time.monotonic()
         if self._bar is None:
             echo(text, err=True)
         else:
@@ -390,3 +354,6 @@ class TextDisplay:
 class SilentDisplay:
     def reads(self, what: str) -> None:
         """Show that data are read, before there is a run."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""

@@ -31,11 +31,10 @@ from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
-from dbgsom_core.runs.stored_runs import find_run, has_died, load, mark_killed_runs
+from dbgsom_core.runs.stored_runs import find_run, load
 from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
-_SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 10.0
 
 
@@ -47,17 +46,17 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
 
     A RUN is a folder, an id or the end of one; a sweep stands for its runs, too. What a tracker has
-    already is not sent twice. Runs whose process died without a word are closed as killed, runs
-    that still go on are left to their process.
+    already is not sent twice. Runs whose process died without a word are killed, runs that still go
+    on are left to their process.
     """
     registry = open_registry()
     sent = complete = failed = running = 0
-    for stored in _runs_to_sync(what, Path(runs), dry_run):
+    for stored in _runs_to_sync(what, Path(runs)):
         if stored.damage:
             failed += 1
             echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
             continue
-        goes_on = stored.status == "running" and not has_died(stored)
+        goes_on = stored.status == "running"
         running += goes_on
         if goes_on or not stored.files.config.exists():
             continue  # a run that was killed at its very start has nothing to send
@@ -75,14 +74,12 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     return 1 if failed else 0
 
 
-def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[StoredRun]:
-    """Return the named runs, each once, a sweep before its runs; dead ones are closed."""
+def _runs_to_sync(what: Sequence[str], root: Path) -> list[StoredRun]:
+    """Return the named runs, each once, a sweep before its runs."""
     experiments = find_experiments(root)
     found: list[StoredRun] = []
     for name in what or experiments:
         if name in experiments:
-            if not dry_run:
-                mark_killed_runs(root, name)
             found += find_runs(root, name)
             continue
         stored, _ = find_run(name, root)
@@ -198,6 +195,8 @@ def _free_port() -> int:
 
 def _serve(page: Page, in_browser: bool) -> int:
     """Run the server until it ends or a signal comes; none of its processes survives."""
+    from urllib.request import urlopen
+
     with ended_by_term(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
@@ -209,13 +208,16 @@ def _serve(page: Page, in_browser: bool) -> int:
         )
         try:
             echo("starting the page …", err=True)
-            _wait_until_it_answers(page, server)
-            if server.poll() is None:
-                echo(f"open {page.address}\nCtrl-C ends it")
-                if in_browser:
-                    click.launch(page.address)
-                while server.poll() is None:
-                    time.sleep(0.2)
+            answers = False
+            while server.poll() is None:
+                if not answers:
+                    with suppress(OSError):
+                        urlopen(f"{page.address.partition('#')[0]}health", timeout=1).close()
+                        answers = True
+                        echo(f"open {page.address}\nCtrl-C ends it")
+                        if in_browser:
+                            click.launch(page.address)
+                time.sleep(0.2)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
             raise DbgsomError(f"the page ended by itself, with exit code {server.poll()}: {last}")
@@ -223,24 +225,12 @@ def _serve(page: Page, in_browser: bool) -> int:
             _end(server)
 
 
-def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
-    from urllib.request import urlopen
-
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with urlopen(f"{page.address.partition('#')[0]}health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
-
-
 def _end(server: subprocess.Popen[bytes]) -> None:
-    for name in ("SIGTERM", "SIGKILL"):
-        if sys.platform == "win32":
-            server.terminate()
-        else:
-            with suppress(ProcessLookupError):  # the whole group, of which the server is the first
-                os.killpg(server.pid, getattr(signal, name))
+    if sys.platform == "win32":
+        server.terminate()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # the whole group, of which the server is the first
+            os.killpg(server.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            server.wait(_SECONDS_TO_END if name == "SIGTERM" else None)
+            server.wait(_SECONDS_TO_END)

@@ -5,59 +5,68 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.components import (
-    FIGURES,
-    OF_ANSWERS,
-    OF_GROUPS,
-    OF_STABILITY,
-    Builder,
-    Built,
-    PrepareStep,
-    mismatches,
+from dbgsom_core.config.components import Named, PrepareStep
+from dbgsom_core.config.document import (
+    Document,
+    Keys,
+    Mark,
+    Problem,
+    Problems,
+    from_python,
+    item_of,
 )
-from dbgsom_core.config.load import fill, merged, overridden
+from dbgsom_core.config.load import fill, overridden, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
+    DEFAULT_NAMES,
     GROWTH_FIELDS,
     OF_CLASSES,
     ExperimentSettings,
     ModelSettings,
-    PluginSettings,
     Split,
     StabilitySettings,
-)
-from dbgsom_core.config.sections import (
-    NOWHERE,
-    UNMARKED,
-    Mark,
-    Problems,
-    Section,
-    checked,
-    findings_of,
-    from_python,
-    mark_at,
-    with_references,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.current import use_registry
+from dbgsom_core.interfaces.growth import start_shape
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.validation_messages import explain_errors
+from dbgsom_core.training.parts import (
+    DEFAULT_LABELLERS,
+    KIND_OF,
+    Parts,
+    base_growth,
+    field_problem,
+    find_misfits,
+    is_suitable_measure,
+    start_shape_error,
+)
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import EngineComponent
 
-Named = tuple[str, Any]  # its name, and the component
+FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
+OF_ANSWERS = {
+    "classifier": ("confusion_matrix", "roc_curve"),
+    "regressor": ("predicted_actual",),
+}
+OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
+OF_GROUPS = "group_shares"
 
 _REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
+_WANTS_TEXT = ("string_type", "path_type")
 
 
 @dataclass(frozen=True)
@@ -94,11 +103,11 @@ class Experiment:
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
-    root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
+    document: Document = field(default=Document({}), compare=False, repr=False)
 
-    def mark(self, *steps: str | int) -> Mark:
-        """Return the location of a value, or of the section that lacks it."""
-        return mark_at(self.root, steps)
+    def mark(self, *keys: str | int) -> Mark:
+        """Return the place of a value, or of the section that lacks it."""
+        return self.document.mark(*keys)
 
     @property
     def data_called(self) -> str:
@@ -110,21 +119,16 @@ class Experiment:
 
 @contextmanager
 def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
-    """Raise an estimator's error about parameters as one of the configuration.
-
-    Its place is that of the parameter with which its sentence begins.
-    """
+    """Raise an estimator's error about parameters as one of the configuration, with its place."""
     try:
         yield
     except DbgsomError:
         raise
     except ValueError as error:
-        parameter = re.match(r"\w+", str(error))
-        key = parameter[0] if parameter else ""
-        if key not in experiment.model.params:
-            raise ConfigError(f"{experiment.source}: model: {error}") from error
-        place = experiment.mark("model", key).value
-        raise ConfigError(f"{place}: model.{key}: {error}") from error
+        parameter = getattr(error, "parameter", "")
+        keys = ("model", parameter) if parameter else ("model",)
+        place = experiment.mark(*keys).value
+        raise ConfigError(str(Problem(place, ".".join(keys), str(error)))) from error
 
 
 def load_experiment(
@@ -137,10 +141,10 @@ def load_experiment(
     plugin that is broken or ambiguous.
     """
     problems = Problems()
-    root = merged(path, overrides, problems)
+    document = read_config(path, overrides, problems)
     message = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
-    root = _without(root, "sweep", message, problems)
-    return require_experiment(root, registry, problems)
+    document = _without(document, "sweep", message, problems)
+    return require_experiment(document, registry, problems)
 
 
 def parse_experiment(
@@ -148,165 +152,254 @@ def parse_experiment(
 ) -> Experiment:
     """Return the experiment of plain Python values, as `load_experiment`."""
     problems = Problems()
-    root = root_of(values, overrides, problems)
-    root = _without(root, "sweep", "this describes several runs; use sweep()", problems)
-    return require_experiment(root, registry, problems)
+    document = document_of(values, overrides, problems)
+    message = "this describes several runs; use sweep()"
+    document = _without(document, "sweep", message, problems)
+    return require_experiment(document, registry, problems)
 
 
-def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
-    root = from_python(values, problems)
-    if not isinstance(root, Section):
-        problems.fail(NOWHERE, "", "a configuration is a mapping of keys to values")
-    root = overridden(root, overrides, problems)
-    return _without(root, "extends", "can only be written in a file", problems)
+def document_of(
+    values: Mapping[str, Any], overrides: Sequence[str], problems: Problems
+) -> Document:
+    """Return the document of Python values and overrides."""
+    document = Document(from_python(values, problems))
+    if not isinstance(document.values, dict):
+        problems.fail(document.mark().value, "", "a configuration is a mapping of keys to values")
+    document = overridden(document, overrides, problems)
+    return _without(document, "extends", "can only be written in a file", problems)
 
 
-def _without(root: Section, key: str, message: str, problems: Problems) -> Section:
-    if root.get(key) is not None:
-        problems.add_at(root, (key,), message, "key")
-    return root.without(key)
+def _without(document: Document, key: str, message: str, problems: Problems) -> Document:
+    if document.values.get(key) is not None:
+        problems.add(document.mark(key).key, key, message)
+    return document.without(key)
 
 
-def require_experiment(root: Section, registry: Registry | None, problems: Problems) -> Experiment:
+def require_experiment(
+    document: Document, registry: Registry | None, problems: Problems
+) -> Experiment:
     """Return the experiment of a merged configuration; raises all problems."""
-    experiment = build_experiment(root, Builders(registry or get_registry()), problems)
+    experiment = build_experiment(document, registry or get_registry(), problems)
     problems.raise_any()
     assert experiment is not None
     return experiment
 
 
-class Builders:
-    """A builder for each set of disabled plugins, so that sweeps build equal components once."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self._known: dict[tuple[str, ...], Builder] = {}
-
-    def of(self, root: Section) -> Builder:
-        disabled: tuple[str, ...] = ()
-        section = root.get("plugins")
-        if isinstance(section, Section):
-            with suppress(ValidationError):  # found again with the rest
-                disabled = tuple(checked(PluginSettings, section.without()).disable)
-        if disabled not in self._known:
-            self._known[disabled] = Builder(without_plugins(self.registry, disabled))
-        return self._known[disabled]
-
-
-def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
+def build_experiment(
+    document: Document, registry: Registry, problems: Problems
+) -> Experiment | None:
     """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
-    root, _ = fill(root, UNMARKED, problems)
-    builder = builders.of(root)
-    settings = None
+    document = fill(document, problems)
+    disabled = _disabled(document.values)
+    registry = without_plugins(registry, disabled) if disabled else registry
+    with use_registry(registry):
+        full = _with_defaults(document, registry)
+        settings = check_section(ExperimentSettings, full, problems)
+        if settings is None or len(problems) > before:
+            return None
+        for keys, message in _mismatches(settings):
+            problems.add(full.mark(*keys).value, ".".join(map(str, keys)), message)
+        if len(problems) > before:
+            return None
+        return _experiment(settings, document, registry, problems)
+
+
+def check_section(cls: type[Any], document: Document, problems: Problems, *keys: str) -> Any:
+    """Return an instance of a model made from the section at some keys, or None with problems.
+
+    Values are taken strictly: a text is no number. What the environment held stays text where text
+    is wanted: ``PIN=0042`` is no number then.
+    """
+    section = document.values
+    shown = document.show(document.values)
+    for key in keys:
+        section, shown = section[key], shown[key]
     try:
-        settings = checked(
-            ExperimentSettings,
-            root,
-            validate=lambda cls, values: cls.model_validate(values, context=builder),
-        )
+        return cls.model_validate(section)
     except ValidationError as error:
-        problems.add_findings(root, error)
-    for kind, steps, message in mismatches(root, builder):
-        problems.add_at(root, steps, message, kind)
-    if settings is None or len(problems) > before:
-        return None
-    return _experiment(settings, root, builder, problems)
+        wrong = error
+    if _restore_texts(document, wrong, keys):
+        return check_section(cls, document, problems, *keys)
+    for kind, steps, message in explain_errors(wrong, cls, section, shown):
+        path = (*keys, *steps)
+        mark = document.mark(*path)
+        place = mark.value if kind == "value" else mark.key
+        problems.add(place, ".".join(map(str, path)), message)
+    return None
+
+
+def _restore_texts(document: Document, error: ValidationError, keys: Keys) -> bool:
+    """Put the texts of the environment where text is wanted; return whether there are any."""
+    is_changed = False
+    for detail in error.errors(include_url=False, include_context=False):
+        path, _ = document.find(*keys, *detail["loc"])
+        mark = document.marks.get(path)
+        if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
+            *parents, last = path
+            section = document.values
+            for key in parents:
+                section = item_of(section, key)
+            section[int(last) if isinstance(section, list) else last] = mark.text
+            is_changed = True
+    return is_changed
+
+
+def _disabled(values: Mapping[str, Any]) -> tuple[str, ...]:
+    section = values.get("plugins")
+    names = section.get("disable") if isinstance(section, dict) else None
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def _with_defaults(document: Document, registry: Registry) -> Document:
+    """Return a document with the names of all components that it leaves to defaults."""
+    values = {"model": None, "engine": "local", "prepare": [], **document.values}
+    model = {} if values["model"] is None else values["model"]
+    estimator = "vq"
+    if isinstance(model, dict):
+        estimator = str(model.get("estimator", "vq"))
+        names: dict[str, Any] = {**DEFAULT_NAMES, "stopping": []}
+        if estimator in DEFAULT_LABELLERS:
+            names["labeller"] = DEFAULT_LABELLERS[estimator]
+        values["model"] = {**names, **model}
+    if values.get("figures", DEFAULT) == DEFAULT:
+        figures = [*FIGURES, *OF_ANSWERS.get(estimator, ())]
+        if values.get("stability") is not None:
+            figures.append(OF_STABILITY)
+        if values.get("report") is not None:
+            figures.append(OF_GROUPS)
+        known = registry.names("figure")
+        values["figures"] = [name for name in figures if name in known]
+    if values.get("tracking", DEFAULT) == DEFAULT:
+        trackers = tracker_classes(registry).items()
+        values["tracking"] = [name for name, tracker in trackers if tracker.is_default]
+    return Document(values, document.marks)
+
+
+def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield keys of settings that do not go with others, each with a sentence."""
+    model = settings.model or ModelSettings()
+    estimator = model.estimator
+    parts = _parts(settings, model)
+    for key, message in find_misfits(parts, estimator):
+        yield ("model", key), message
+    for key in GROWTH_FIELDS:
+        value = getattr(model, key)
+        problem = None if value is None else field_problem(parts.growth, key, value)
+        if problem is not None:
+            yield ("model", key), problem
+    split = settings.split or Split.model_construct()
+    is_stratified = split.stratify or "Stratified" in (split.name or "")
+    if estimator == "regressor" and is_stratified:
+        yield ("split",), "cannot be stratified for a regressor, whose targets are no classes"
+    if estimator == "regressor" and settings.report is not None:
+        message = "counts labels, and a regressor answers with numbers: leave it out"
+        yield ("report", "by"), message
+    for i, (name, figure) in enumerate(settings.figures):
+        if figure.estimators is not None and estimator not in figure.estimators:
+            yield ("figures", i), _suits("figure", name, figure, estimator)
+        if name == OF_STABILITY and settings.stability is None:
+            message = f"{name} draws what 'stability: {{resamples: 20}}' finds: add it"
+            yield ("figures", i), message
+        if name == OF_GROUPS and settings.report is None:
+            message = f"{name} draws what 'report: {{by: COLUMN}}' counts: add it"
+            yield ("figures", i), message
+    for i, (name, measure) in enumerate(_measures(settings) or ()):
+        if not is_suitable_measure(measure, estimator):
+            yield ("measures", i), _suits("measure", name, measure, estimator)
+
+
+def _suits(kind: str, name: str, component: Any, estimator: str) -> str:
+    suited = " or ".join(component.estimators)
+    return f"{kind} '{name}' is for estimator {suited}, not for {estimator}"
+
+
+def _measures(settings: ExperimentSettings) -> tuple[Named, ...] | None:
+    return None if settings.measures == DEFAULT else tuple(settings.measures)
+
+
+def _parts(settings: ExperimentSettings, model: ModelSettings) -> Parts:
+    values = {"engine": settings.engine, **dict(model)}
+    parts = {key: _component(values[key]) for key in KIND_OF}
+    return Parts(**{**parts, "stopping": parts["stopping"] or ()})
+
+
+def _component(value: Any) -> Any:
+    """Return the component of a validated key, or a tuple of them."""
+    if isinstance(value, list):
+        return tuple(item.component for item in value) or None
+    return value.component if isinstance(value, Named) else value
 
 
 def _experiment(
-    settings: ExperimentSettings, root: Section, builder: Builder, problems: Problems
+    settings: ExperimentSettings, document: Document, registry: Registry, problems: Problems
 ) -> Experiment:
     model = settings.model or ModelSettings()
-    classifies = model.estimator == "classifier"  # else these keys are null
-    keys = [key for key in root.get("model") or () if classifies or key not in OF_CLASSES]
-    given = {key: getattr(model, key) for key in keys}
-    filled = [key for key in GROWTH_FIELDS if given.get(key) is not None]
-    params: dict[str, Any] = {}
-    written: dict[str, Any] = {"estimator": model.estimator}
-    for key, value in given.items():
-        if isinstance(value, Built):
-            params[key] = value.component
-            written[key] = builder.written(value, filled if key == "growth" else ())
-        elif isinstance(value, list):
-            params[key] = tuple(one.component for one in value) or None
-            written[key] = [builder.written(one) for one in value] or None
-        elif key != "estimator":
-            params[key] = written[key] = value
-    split, split_written = settings.split, None
-    if split is not None:
-        split_written = split.model_dump(exclude_none=True, exclude_defaults=True, exclude={"test"})
-        if split.test is not None:
-            split_written["test"] = builder.written(split.test)
-            split = split.model_copy(update={"test": split.test.component})
-    stability, measures, figures = settings.stability, settings.measures, settings.figures
-    if figures == DEFAULT:
-        known = builder.registry.names("figure")
-        usual = (
-            FIGURES
-            + OF_ANSWERS.get(model.estimator, ())
-            + (OF_STABILITY,) * (stability is not None)
-            + (OF_GROUPS,) * (settings.report is not None)
-        )
-        figures = [builder.component("figure", name) for name in usual if name in known]
-    tracking = settings.tracking
-    if tracking == DEFAULT:
-        tracking = []
-        for name, traits in tracker_classes(builder.registry).items():
-            try:  # settings of a default tracker come from the environment, and may be wrong
-                tracking += [builder.component("tracker", name)] if traits.is_default else []
-            except ValidationError as error:
-                for _, _, message in findings_of(error):
-                    problems.add(NOWHERE, "tracking", message)
-    engine = settings.engine if "engine" in root else builder.component("engine", "local")
+    written = set(document.values.get("model") or ()) - {"estimator"}
+    if model.estimator != "classifier":
+        written -= {*OF_CLASSES}
+    params = {key: _component(getattr(model, key)) for key in model.model_fields_set & written}
+    resolved = settings.model_dump(mode="json", exclude={"extends", "sweep"})
+    for key in ("tags", "stability", "report", "plugins"):
+        if not resolved[key]:
+            del resolved[key]
+    resolved = masked(document.show(resolved))
+    split = settings.split
+    if split is not None and split.test is not None:
+        split = split.model_copy(update={"test": split.test.component})
     disabled = tuple(settings.plugins.disable) if settings.plugins else ()
-    steps = settings.prepare or ()
-    resolved = {
-        "experiment": settings.experiment,
-        "name": settings.name,
-        "dataset": builder.written(settings.dataset),
-        "prepare": [{"name": one.name, **one.component.params} for one in steps],
-        "split": split_written,
-        "model": builder.complete(written),
-        "seed": settings.seed,
-        **({"tags": dict(settings.tags)} if settings.tags else {}),
-        **({"stability": stability.model_dump()} if stability else {}),
-        **({"report": settings.report.model_dump()} if settings.report else {}),
-        "measures": DEFAULT if measures == DEFAULT else list(map(builder.written, measures)),
-        "figures": list(map(builder.written, figures)),
-        "tracking": list(map(builder.written, tracking)),
-        "engine": builder.written(engine),
-        **({"plugins": {"disable": list(disabled)}} if disabled else {}),
-    }
-    resolved = masked(with_references(resolved, root))
-
-    def named(built: Sequence[Built]) -> tuple[Named, ...]:
-        return tuple((one.name, one.component) for one in built)
-
     return Experiment(
         experiment=_REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
-        prepare=tuple(step.component for step in steps),
+        prepare=tuple(settings.prepare or ()),
         split=split,
         model=Model(model.estimator, params),
         seed=settings.seed,
-        measures=None if measures == DEFAULT else named(measures),
-        figures=named(figures),
-        tracking=named(tracking),
-        engine=engine.component,
+        measures=_measures(settings),
+        figures=tuple(settings.figures),
+        tracking=tuple(settings.tracking),
+        engine=settings.engine.component,
         disabled=disabled,
-        stability=stability,
+        stability=settings.stability,
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
         notes=(
             *problems.notes,
-            *builder.notes_on(root),
-            *unknown_plugins(builder.registry, disabled),
+            *_idle_measures(settings),
+            *unknown_plugins(registry, disabled),
         ),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,
-        root=root,
+        document=document,
     )
+
+
+def _idle_measures(settings: ExperimentSettings) -> Iterator[str]:
+    """Yield sentences on measures of classes where answers are numbers of clusters or neurons."""
+    model = settings.model or ModelSettings()
+    if model.estimator != "vq" or guarded(model.labeller.component).needs_target:
+        return
+    for name, measure in _measures(settings) or ():
+        if measure.estimators == ("classifier",):
+            yield (
+                f"measures: '{name}' compares answers with classes, and this map answers with "
+                "numbers of its own: take adjusted_rand, or a classifier"
+            )
+
+
+def fills_gaps(step: str) -> bool:
+    return step.endswith("Imputer")
+
+
+def start_problem(init: Any, growth: Any, n_features: int) -> str | None:
+    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
+    values = getattr(init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return None
+    given = (len(values), len(values[0]))
+    rows, columns = start_shape(base_growth(growth))
+    expected = (rows * columns, n_features)
+    return None if given == expected else start_shape_error(given, rows, columns, n_features)

@@ -1,22 +1,15 @@
-"""The JSON Schema of a configuration file, for editors.
-
-``python -m dbgsom_core.config.json_schema`` prints it.
-"""
+"""The JSON Schema of a configuration file, for editors."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from dbgsom_core.config import schema as schema_models
-from dbgsom_core.config.components import BUILT_IN_STEPS
-from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
+from dbgsom_core.config.components import BUILT_IN_STEPS, STEP
+from dbgsom_core.config.schema import ExperimentSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import nested_fields
@@ -38,16 +31,13 @@ def experiment_schema(
     `PluginError` is raised. Every value may also be a reference to the environment, unless
     ``references`` is False.
     """
-    writer = _Writer(registry, lost)
-    models = ExperimentSettings.model_json_schema()
-    models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
-    for name, section in [(models["title"], models), *models["$defs"].items()]:
-        _describe(section, getattr(schema_models, name))
-    root: JsonSchema = writer.finished(models)
+    writer = _Writer(registry, lost, references)
+    root: JsonSchema = writer.finished(ExperimentSettings.model_json_schema())
     defs = {**root.pop("$defs"), **writer.definitions}
-    defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
+    if "engine.local" in defs:
+        del defs["engine.local"]["required"]  # an engine's section may lack a name
     del root["required"]
-    schema: JsonSchema = {
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dbgsom experiment",
         **root,
@@ -58,69 +48,76 @@ def experiment_schema(
         ],
         "$defs": defs,
     }
-    return _with_references(schema) if references else schema
 
 
-def _describe(section: JsonSchema, cls: type[BaseModel]) -> None:
-    """Add the text below each key of a section in the source; leave out defaults of null."""
-    (tree,) = ast.parse(inspect.getsource(cls)).body
-    for key, below in pairwise(getattr(tree, "body", ())):
-        if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
-            about = section["properties"][ast.unparse(key.target).rstrip("_")]
-            about["description"] = " ".join(ast.literal_eval(below.value).split())
-            types = [option.get("type") for option in about.get("anyOf", [about])]
-            if about.get("default", ...) is None and "null" not in types:
-                del about["default"]
+def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
+    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
 
 
 class _Writer:
     """Writer of definitions of components, one for each kind."""
 
-    def __init__(self, registry: Registry, lost: dict[str, str] | None) -> None:
-        self._registry, self._lost = registry, lost
+    def __init__(self, registry: Registry, lost: dict[str, str] | None, references: bool) -> None:
+        self._registry, self._lost, self._references = registry, lost, references
         self.definitions: JsonSchema = {}
 
     def finished(self, schema: Any) -> Any:
         """Return a model's schema without titles, which repeat names, and with components."""
         if isinstance(schema, list):
-            return [self.finished(one) for one in schema]
+            return [self.finished(part) for part in schema]
         if not isinstance(schema, dict):
             return schema
-        if isinstance(kind := schema.get("component"), str):
-            rest = {key: value for key, value in schema.items() if key != "component"}
-            return {"$ref": self._kind(kind), **rest}
-        if schema.get("range") is True:
-            return {"$ref": f"#/$defs/{RangeSettings.__name__}"}
-        return {
-            key: self.finished(value)
-            for key, value in schema.items()
-            if key != "title" or not isinstance(value, str)
-        }
+        finished: JsonSchema = {}
+        for key, value in schema.items():
+            if key == "component":
+                finished["$ref"] = self._kind(value)
+            elif key == "properties":
+                finished[key] = {name: self._value(part) for name, part in value.items()}
+            elif key in ("items", "additionalProperties") and isinstance(value, dict):
+                finished[key] = self._value(value)
+            elif key != "title":
+                finished[key] = self.finished(value)
+        return finished
+
+    def _value(self, schema: JsonSchema) -> JsonSchema:
+        """Return the schema of a value, or of a reference to the environment."""
+        value: JsonSchema = self.finished(schema)
+        about: JsonSchema = {}
+        for key in {"description", "default"} & value.keys():
+            about[key] = value.pop(key)
+        if "description" in about:
+            about["description"] = " ".join(about["description"].split())
+        types = [option.get("type") for option in value.get("anyOf", [value])]
+        if about.get("default", ...) is None and "null" not in types:
+            del about["default"]
+        if self._references and value:
+            value = {"anyOf": [*value.get("anyOf", [value]), _REFERENCE]}
+        return {**value, **about}
 
     def _kind(self, kind: str) -> str:
-        defs = self.definitions
-        if kind == STEP and kind not in defs:
+        definitions = self.definitions
+        if kind == STEP:
             names = [*BUILT_IN_STEPS, *prepare_steps(self._registry)]
             name: list[JsonSchema] = [{"enum": names}, {"type": "string", "pattern": _ANY_CLASS}]
             properties = {"name": {"anyOf": name}}
             section = {"type": "object", "properties": properties, "required": ["name"]}
-            defs[kind] = {"anyOf": [*name, section]}
-        if kind not in defs:
-            defs[kind] = {}  # a component may hold one of its own kind
+            definitions[kind] = {"anyOf": [*name, section]}
+        if kind not in definitions:
+            definitions[kind] = {}  # a component may hold one of its own kind
             options, known = [], []
-            for one in self._registry.offered(kind):
-                names = _names_of(one, self._registry)
+            for entry in self._registry.offered(kind):
+                names = _names_of(entry, self._registry)
                 try:
-                    reference = self._class(f"{kind}.{names[0]}", one.load(), names)
+                    reference = self._class(f"{kind}.{names[0]}", entry.load(), names)
                 except PluginError as error:
                     if self._lost is None:
                         raise
-                    self._lost[f"{kind} {one.full_name}"] = str(error)
+                    self._lost[f"{kind} {entry.full_name}"] = str(error)
                 else:
                     options.append({"$ref": reference})
                     known += names
             if options:
-                defs[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
+                definitions[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
         return f"#/$defs/{kind}"
 
     def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
@@ -134,57 +131,24 @@ class _Writer:
         for inner, definition in schema.pop("$defs", {}).items():
             self.definitions[f"{key}.{inner}"] = self.finished(definition)
         schema = self.finished(schema)
-        meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
-        fields = {k: v for k, v in schema.get("properties", {}).items() if k != "name"}
-        schema["properties"] = {"name": {**meant, "description": f"this {kind}"}, **fields}
-        schema["required"] = ["name", *(k for k in schema.get("required", ()) if k != "name")]
+        fields: JsonSchema = schema.get("properties", {})
         for field, inner_kind in nested_fields(cls).items():
-            kept = {k: fields[field][k] for k in ("default", "description") if k in fields[field]}
-            schema["properties"][field] = {"$ref": self._kind(inner_kind), **kept}
+            about = fields[field]
+            kept = {k: about[k] for k in ("default", "description") if k in about}
+            fields[field] = {"$ref": self._kind(inner_kind), **kept}
+        called = {"enum": names, "description": f"this {kind}"}
+        schema["properties"] = {"name": called, **fields}
+        schema["required"] = ["name", *schema.get("required", ())]
         self.definitions[key] = schema
         return f"#/$defs/{key}"
 
 
-def _names_of(offered: PluginEntry, registry: Registry) -> list[str]:
-    """Return the names of an offer: the bare one, unless another offer has it, and the full one.
+def _names_of(entry: PluginEntry, registry: Registry) -> list[str]:
+    """Return the names of an entry: the bare one, unless another entry has it, and the full one.
 
     Built-ins have a full name only where another plugin offers the same name.
     """
-    rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
-    own = offered.distribution == OWN_DISTRIBUTION
-    bare = [] if rivals and not own else [offered.name]
-    return bare + ([offered.full_name] if rivals or not own else [])
-
-
-def _with_references(schema: Any) -> Any:
-    """Allow references to the environment for all values but sections and texts."""
-    if isinstance(schema, list):
-        return [_with_references(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {
-        key: {name: _with_references(one) for name, one in value.items()}
-        if key in ("properties", "$defs")
-        else _with_references(value)
-        if key in ("items", "prefixItems", "anyOf", "additionalProperties")
-        else value
-        for key, value in schema.items()
-    }
-    options = inner.get("anyOf", ())
-    if inner.get("type") in ("integer", "number", "boolean"):
-        return {**inner, **_REFERENCE, "type": [inner["type"], "string"]}
-    if "enum" in inner and "properties" not in inner:
-        kept = {key: inner.pop(key) for key in ("default", "description") if key in inner}
-        return {"anyOf": [inner, _REFERENCE], **kept}
-    if any("enum" in one or "anyOf" in one for one in options):
-        flat = [one for option in options for one in option.get("anyOf", [option])]
-        return {**inner, "anyOf": [one for i, one in enumerate(flat) if one not in flat[:i]]}
-    return inner
-
-
-def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
-    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    print(schema_text(Registry.discover(own_only=True)), end="")
+    rivals = sum(other.name == entry.name for other in registry.offered(entry.kind)) > 1
+    is_own = entry.distribution == OWN_DISTRIBUTION
+    bare = [] if rivals and not is_own else [entry.name]
+    return bare + ([entry.full_name] if rivals or not is_own else [])

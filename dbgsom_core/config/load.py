@@ -1,10 +1,7 @@
-"""Merge YAML text, files, ``extends``, ``--set`` and the environment to one tree of values.
+"""Read YAML text, files, ``extends``, ``--set`` and the environment into one document.
 
 read ▶ merge over what a file extends ▶ overrides ▶ fill references to the environment.
-
-YAML 1.2 is read strictly and safely (no tags, no duplicates, no bombs), by PyYAML's events and not
-the nodes of `yaml.compose`: these forget where an alias stands, are all made before anything is
-checked, and take twice the time.
+YAML 1.2 is read strictly and safely: no tags, no duplicates, no bombs.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -20,34 +17,33 @@ from typing import Any, NoReturn
 
 import yaml
 
-from dbgsom_core.config.sections import (
+from dbgsom_core.config.document import (
     DEEPEST,
-    Items,
-    Location,
+    Document,
+    Keys,
     Mark,
-    Plain,
+    Place,
     Problems,
-    Section,
-    below,
-    plain,
+    has_key,
 )
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.tables.safe_files import MOST_SIBLINGS, read_at_most
 
-_MOST = 50_000  # values as they are written, which PyYAML reads in a second or two
-_MOST_ALIASED = 20_000  # values that a document may hold once its aliases are written out
+Scalar = bool | int | float | str | None
+
+_MOST = 50_000  # values of a document, which PyYAML reads in a second or two
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row
-_TABLES = {".csv", ".tsv", ".parquet", ".pq", ".npy", ".npz"}  # what `dbgsom init` looks at
+_TABLES = (".csv", ".tsv", ".parquet", ".npy", ".npz")  # what `dbgsom init` looks at
 _LONG = 200  # characters of a path that a message shows
 # Where a bare text is short for {name: text}.
 _COMPONENTS = (
-    "dataset", "model.metric", "model.kernel", "model.growth", "model.labeller", "tracking",
-    "engine",
+    ("dataset",), ("model", "metric"), ("model", "kernel"), ("model", "growth"),
+    ("model", "labeller"), ("tracking",), ("engine",),
 )  # fmt: skip
-_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
-_SCALARS: dict[str, Plain] = {
+_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
+_SCALARS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -61,24 +57,12 @@ _INTEGERS = (
     (re.compile(r"0x([0-9a-fA-F]+)"), 16),
 )
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_PLAIN_WORDS = {
-    "found character '\\t' that cannot start any token": "tabs cannot indent YAML; use spaces",
-    "mapping values are not allowed here": "a second ': ' on this line, or wrong indentation; "
-    "quote text that holds ': '",
-    "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
-    "found unexpected end of stream": "the quote that begins here is not closed",
-    "could not find expected ':'": "there is no ': ' after this key",
-    "expected ',' or ']', but got '<stream end>'": "a bracket [ is not closed",
-    "expected ',' or '}', but got '<stream end>'": "a bracket { is not closed",
-    "expected <block end>, but found '<block mapping start>'": "wrong indentation",
-}
-_WHERE_IT_BEGINS = ("found unexpected end of stream", "could not find expected ':'")
 
 
 # ------------------------------------------------------------------------------------------- YAML
 
 
-def read_scalar(text: str) -> Plain:
+def read_scalar(text: str) -> Scalar:
     """Return the value of an unquoted scalar by the core schema (YAML 1.2.2, section 10.3.2).
 
     ``1e-3`` is a number, ``010`` is ten, ``0o10`` is eight; ``no``, ``on`` and ``12:30:45`` are
@@ -94,394 +78,345 @@ def read_scalar(text: str) -> Plain:
                 raise ValueError("it is too large")
             return whole
     if _FLOAT.fullmatch(text):
-        if math.isinf(number := float(text)):
+        number = float(text)
+        if math.isinf(number):
             raise ValueError("it is too large")
         return number
     return text
 
 
-def read_yaml(
-    text: str,
-    problems: Problems,
-    source: str,
-    at: Location | None = None,
-    path: str = "",
-    quick: bool = False,
-) -> tuple[Any, Mark]:
-    """Return the one document of a YAML text as a tree with its mark; None when it is empty.
+class _Tagless:
+    """Resolver of loaders: a node has a tag where one is written, and an empty one elsewhere."""
 
-    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Locations name
-    ``source``; a text that is in no file is all ``at`` one place, under the dotted key ``path``.
-    ``quick`` reads with libyaml where PyYAML has it: for files of our own, since it explains less.
-    Raises `ConfigError` where the text is no YAML, or unsafe to go on with.
+    DEFAULT_SCALAR_TAG: Any = ""
+    DEFAULT_SEQUENCE_TAG: Any = ""
+    DEFAULT_MAPPING_TAG: Any = ""
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 # as PyYAML has it
+
+
+class _Loader(_Tagless, yaml.SafeLoader):  # type: ignore[misc] # the tags are no constants
+    """PyYAML's loader with limits, which are checked before anything more is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nodes += 1
+        self._depth += 1
+        problem = ""
+        if self._nodes > _MOST:
+            problem = f"more than {_MOST} values"
+        elif self._depth > DEEPEST:
+            problem = f"nested deeper than {DEEPEST} levels"
+        if problem:
+            place = self.get_mark()
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _QuickLoader(_Tagless, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A loader for files of our own: it explains less."""
+
+
+def read_yaml(
+    text: str, problems: Problems, source: str | Place, keys: Keys = (), loader: Any = _Loader
+) -> Document:
+    """Return the one document of a YAML text, its values below ``keys``; None when it is empty.
+
+    ``source`` is the name of a file, or the place of a text that is in none. ``problems`` takes
+    what lets reading go on: duplicate keys, tags and the like. Raises `ConfigError` where the text
+    is no YAML, or unsafe to go on with.
     """
-    reader = _Reader(problems, source, at)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if quick else yaml.SafeLoader
+    reader = _Reader(problems, source)
     try:
-        return reader.read(text, path, loader)
+        node = yaml.compose(text, Loader=loader)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = at or Location(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        column = len(before) - before.rfind("\n")
+        place = reader.place(before.count("\n"), column - 1)
         character = text[error.position : error.position + 1]
-        reader.fail(place, f"the character {character!r} is not allowed")
+        problems.fail(place, "", f"the character {character!r} is not allowed")
     except yaml.MarkedYAMLError as error:
-        words, found_at = str(error.problem or error.context), error.problem_mark
-        if error.context_mark is not None and words in _WHERE_IT_BEGINS:
-            found_at = error.context_mark
-        reader.fail(reader.place(found_at), _PLAIN_WORDS.get(words, f"no YAML: {words}"))
+        mark: Any = error.problem_mark or error.context_mark
+        words = ", ".join(part for part in (error.context, error.problem) if part)
+        problems.fail(reader.place(mark.line, mark.column), "", f"no YAML: {words}")
+    values = None if node is None else reader.value(node, keys)
+    reader.marks.setdefault((), Mark(reader.place(0, 0), reader.place(0, 0)))
+    for key in reversed(keys):
+        values = {key: values}
+    return Document(values, reader.marks)
 
 
 def read_plain(text: str, source: str) -> Any:
     """Return the plain values of a YAML text, unfilled and unmerged; None where it is empty."""
     problems = Problems()
-    values, _ = read_yaml(text, problems, source, quick=True)
+    document = read_yaml(text, problems, source, loader=_QuickLoader)
     problems.raise_any()
-    return plain(values)
+    return document.values
 
 
 class _Reader:
-    def __init__(self, problems: Problems, source: str, at: Location | None) -> None:
-        self._problems, self._source, self._at = problems, source, at
-        self._anchors: dict[str, tuple[Any, Mark, int] | None] = {}
-        self._events: Iterator[Any] = iter(())
-        self._size = self._written = 0  # values with aliases written out, and as they stand
+    """Makes values and marks of PyYAML's nodes."""
 
-    def place(self, mark: Any) -> Location:
-        if self._at is not None:
-            return self._at
-        return Location(self._source, mark.line + 1, mark.column + 1)
+    def __init__(self, problems: Problems, source: str | Place) -> None:
+        self._problems, self._source = problems, source
+        self._count = 0
+        self.marks: dict[Keys, Mark] = {}
 
-    def fail(self, place: Location, message: str) -> NoReturn:
-        self._problems.fail(place, "", message)
+    def place(self, line: int, column: int) -> Place:
+        if isinstance(self._source, Place):
+            return self._source
+        return Place(self._source, line + 1, column + 1)
 
-    def read(self, text: str, path: str, loader: Any) -> tuple[Any, Mark]:
-        self._events = iter(yaml.parse(text, Loader=loader))
-        first = self._at or Location(self._source, 1, 1)
-        found: tuple[Any, Mark] | None = None
-        for event in self._events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if found is not None:
-                    self.fail(self.place(event.start_mark), "one file holds one document, not two")
-                found = self._value(next(self._events), path, 0)
-        return (None, Mark(first, first)) if found is None else found
+    def value(self, node: Any, keys: Keys, key_place: Place | None = None) -> Any:
+        place = self.place(node.start_mark.line, node.start_mark.column)
+        self._count += 1
+        if self._count > _MOST:
+            self._problems.fail(place, "", f"aliases make more than {_MOST} values")
+        if len(keys) > DEEPEST:
+            self._problems.fail(place, "", f"nested deeper than {DEEPEST} levels")
+        if node.tag:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._problems.add(place, ".".join(keys), f"tags such as '{tag}' are not supported")
+        self.marks[keys] = Mark(place, key_place or place)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, place, keys)
+        if isinstance(node, yaml.MappingNode):
+            return self._section(node, keys)
+        return [self.value(item, (*keys, str(i))) for i, item in enumerate(node.value)]
 
-    def _value(self, event: Any, path: str, depth: int) -> tuple[Any, Mark]:
-        place = self.place(event.start_mark)
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(str(event.anchor), place)
-        self._size += 1
-        self._written += 1
-        if self._written > _MOST:
-            self.fail(place, f"more than {_MOST} values in one file")
-        if depth > DEEPEST:
-            self.fail(place, f"nested deeper than {DEEPEST} levels")
-        if event.tag is not None:
-            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._problems.add(place, path, f"tags such as '{tag}' are not supported")
-        if event.anchor is not None:
-            self._anchors[event.anchor] = None
-        before, mark = self._size, Mark(place, place)
-        value: Any
-        if isinstance(event, yaml.ScalarEvent):
-            value = self._scalar(event, place, path)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            value = Items()
-            while not isinstance(inner := next(self._events), yaml.SequenceEndEvent):
-                item, at = self._value(inner, below(path, len(value)), depth + 1)
-                value.append(item)
-                value.marks.append(at)
-        else:
-            value = self._section(place, path, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (value, mark, self._size - before + 1)
-        return value, mark
-
-    def _alias(self, anchor: str, place: Location) -> tuple[Any, Mark]:
-        if anchor not in self._anchors:
-            self.fail(place, f"'*{anchor}' has no '&{anchor}' before it")
-        known = self._anchors[anchor]
-        if known is None:
-            self.fail(place, f"'*{anchor}' contains itself")
-        value, mark, size = known
-        self._size += size
-        if self._size > _MOST_ALIASED:
-            self.fail(place, f"aliases such as '*{anchor}' make more than {_MOST_ALIASED} values")
-        return value, mark
-
-    def _section(self, place: Location, path: str, depth: int) -> Section:
-        section = Section(place=place)
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            name, _ = self._value(event, path, depth + 1)
-            # the key's own place: an aliased key stands where the alias is
-            key_place = self.place(event.start_mark)
-            is_text = isinstance(name, str)
-            inner = below(path, name if is_text else "None")
-            value, mark = self._value(next(self._events), inner, depth + 1)
-            if not is_text:
-                shown = "null" if name is None else f"{name!r}".lower()
-                if isinstance(name, (Section, Items)):
-                    shown = "a list" if isinstance(name, Items) else "a section"
-                self._problems.add(key_place, path, f"{shown} is no key; quote it")
-            elif name == "<<" and getattr(event, "style", None) is None:  # not in quotes
-                message = "merge keys are not supported; use 'extends' or repeat"
-                self._problems.add(key_place, inner, message)
-            elif name != name.strip() and event.style is None:
-                letter = next(one for one in name if one.isspace())
-                message = f"{letter!a} before or after a key is no space: write a plain one"
-                self._problems.add(key_place, path, message.replace("'", ""))
+    def _section(self, node: Any, keys: Keys) -> dict[str, Any]:
+        section: dict[str, Any] = {}
+        for key, value in node.value:
+            place = self.place(key.start_mark.line, key.start_mark.column)
+            name: Any = key.value
+            inner = (*keys, str(name))
+            problem = ""
+            if not isinstance(key, yaml.ScalarNode):
+                inner, problem = keys, "a list or section is no key"
+            elif name == "<<" and key.style is None:
+                problem = "merge keys are not supported; use 'extends' or repeat"
+            elif not isinstance(self._scalar(key, place, keys), str):
+                inner, problem = keys, f"{name} is no key; quote it"
             elif name in section:
-                first = section.marks[name].key
-                where = f" (first in line {first.line})" if first.line else ""
-                self._problems.add(key_place, inner, f"the key appears twice{where}")
+                line = self.marks[inner].key.line
+                problem = "the key appears twice" + (f" (first in line {line})" if line else "")
+            if problem:
+                self._problems.add(place, ".".join(inner), problem)
             else:
-                section.put(name, value, mark._replace(key=key_place))
+                section[name] = self.value(value, inner, place)
         return section
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Location, path: str) -> Plain:
-        if any("\ud800" <= character <= "\udfff" for character in event.value):
-            self._problems.add(place, path, "holds half a character (a lone surrogate)")
-            return ""
-        if event.style or (event.tag is not None and event.value == ""):
-            return str(event.value)
+    def _scalar(self, node: Any, place: Place, keys: Keys) -> Scalar:
         try:
-            return read_scalar(event.value)
-        except ValueError:
-            self._problems.add(place, path, "is a number that is too large")
-            return str(event.value)
+            node.value.encode()  # which half a character (a lone surrogate) cannot be
+            return node.value if node.style else read_scalar(node.value)
+        except ValueError as error:
+            self._problems.add(place, ".".join(keys), f"cannot be read: {error}")
+            return ""
 
 
 # ------------------------------------------------------------------------------------------ files
 
 
-def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
-    """Return the section of a file, those that it extends and overrides; nothing is filled."""
-    root = _read_file(os.fspath(path), None, (), {}, problems)
+def read_config(
+    path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems
+) -> Document:
+    """Return the document of a file, those that it extends and overrides; nothing is filled."""
+    document = _read_file(os.fspath(path), Place(), (), {}, problems)
     problems.source, problems.folder = os.fspath(path), Path(path).resolve().parent
-    return overridden(root, overrides, problems)
+    return overridden(document, overrides, problems)
 
 
 def _read_file(
     shown: str,
-    named_at: Location | None,
+    named_at: Place,
     inside: tuple[Path, ...],
-    known: dict[Path, Section],
+    known: dict[Path, Document],
     problems: Problems,
-) -> Section:
-    """Return the section of a file, over those that it extends; ``known`` are read already.
+) -> Document:
+    """Return the document of a file, over those that it extends; ``known`` are read already.
 
     ``inside`` are the files that led to it, the last of which names it somewhere; of the one on the
-    command line the file itself is the location of what is wrong.
+    command line the file itself is the place of what is wrong.
     """
     name = shown if len(shown) <= _LONG else f"{shown[:_LONG]}…"
-    where = (Location(name), "") if named_at is None else (named_at, "extends")
+
+    def fail(message: str) -> NoReturn:
+        problems.fail(named_at if inside else Place(name), "extends" if inside else "", message)
+
     try:
         real = Path(shown).resolve()
+        text = _text_of(Path(shown), name, fail) if real not in known else ""
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
-        problems.fail(*where, f"'{name}' cannot be read: {error}")
+        if isinstance(error, ConfigError):
+            raise
+        fail(f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}")
     if len(inside) > _MOST_BELOW:
-        problems.fail(*where, f"goes through more than {_MOST_BELOW} files")
+        fail(f"goes through more than {_MOST_BELOW} files")
     if real in inside:
-        circle = [f"'{one.name}'" for one in (*inside[inside.index(real) :], real)]
-        problems.fail(*where, f"goes in a circle: {' extends '.join(circle)}")
+        circle = [f"'{file.name}'" for file in (*inside[inside.index(real) :], real)]
+        fail(f"goes in a circle: {' extends '.join(circle)}")
     if real in known:
         return known[real]
-    section, _ = read_yaml(_text_of(shown, name, where, problems), problems, shown)
-    first = Location(shown, 1, 1)
-    if section is None:
-        problems.fail(first, "", "the file is empty; it needs at least 'experiment'")
-    if not isinstance(section, Section):
-        found = "a list" if isinstance(section, Items) else "a single value"
-        problems.fail(first, "", f"the file must hold 'key: value' lines, not {found}")
-    result, bases = Section(place=first), section.get("extends")
-    if bases is not None and not isinstance(bases, Items):
-        bases = Items([bases], [section.marks["extends"]])
-    for base, at in zip(bases, bases.marks, strict=True) if bases else ():
+    document = read_yaml(text, problems, shown)
+    if not isinstance(document.values, dict):
+        message = "the file must hold 'key: value' lines, at least 'experiment'"
+        problems.fail(Place(shown, 1, 1), "", message)
+    result = Document({}, {(): Mark(Place(shown, 1, 1), Place(shown, 1, 1))})
+    bases = document.values.get("extends")
+    if bases is not None and not isinstance(bases, list):
+        bases = [bases]
+    for number, base in enumerate(bases or ()):
+        place = document.mark("extends", number).value
         if isinstance(base, str) and base:
             beside = os.path.normpath(Path(shown).parent / base)
-            below_it = _read_file(beside, at.value, (*inside, real), known, problems)
-            result = merge(result, below_it, problems)
+            below = _read_file(beside, place, (*inside, real), known, problems)
+            result = merge(result, below, problems)
         else:
-            problems.add(at.value, "extends", "must be the path of a file, or a list of paths")
-    known[real] = merge(result, section.without("extends"), problems)
+            problems.add(place, "extends", "must be the path of a file, or a list of paths")
+    known[real] = merge(result, document.without("extends"), problems)
     return known[real]
 
 
-def _text_of(shown: str, name: str, where: tuple[Location, str], problems: Problems) -> str:
-    path = Path(shown)
-    suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
-    if suffixes & _TABLES and not suffixes & {".yaml", ".yml"} and path.is_file():
-        problems.fail(*where, f"is a table, no configuration: 'dbgsom init {name}' writes one")
+def _text_of(path: Path, name: str, fail: Callable[[str], NoReturn]) -> str:
+    if path.name.lower().removesuffix(".gz").endswith(_TABLES) and path.is_file():
+        fail(f"is a table, no configuration: 'dbgsom init {name}' writes one")
     try:
-        content = read_at_most(path, _LARGEST)
+        return read_at_most(path, _LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
         names: list[str] = []
         with suppress(OSError):  # there is no such folder either
-            names = [one.name for one in islice(path.parent.iterdir(), MOST_SIBLINGS)]
+            names = [file.name for file in islice(path.parent.iterdir(), MOST_SIBLINGS)]
         near = did_you_mean(path.name, [one for one in names if one.endswith((".yaml", ".yml"))])
         looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
-        problems.fail(*where, f"there is no file '{name}'{looked}{near}")
-    except OSError as error:
-        problems.fail(*where, f"'{name}' cannot be read: {error.strerror}")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig")
-        at = Location(shown, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        byte = f"0x{content[error.start]:02x}"
-        problems.fail(at, "", f"byte {byte} is no UTF-8; save the file as UTF-8")
+        fail(f"there is no file '{name}'{looked}{near}")
 
 
 # ---------------------------------------------------------------------------------------- merging
 
 
-def merge(base: Section, over: Section, problems: Problems, path: str = "") -> Section:
+def merge(base: Document, over: Document, problems: Problems) -> Document:
     """Return ``base`` updated by ``over``.
 
     Sections merge key by key; lists and plain values are replaced, null included. A section whose
-    ``name`` differs is replaced as a whole. A patch may reach into a list by position.
+    ``name`` differs is replaced as a whole. Positions as keys reach into a list.
     """
-    result = Section(base, base.marks, base.place, base.patch)
-    for key, value in over.items():
-        inner, mark, old = below(path, key), over.marks[key], base.get(key)
-        if key in base and isinstance(value, Section) and value.patch:
-            # a key that is only reached through stays where it was written
-            mark = mark._replace(key=base.marks[key].key)
-        result.put(key, *_merged(old, base.marks.get(key, mark), value, mark, inner, problems))
-    return result
+    marks = {**base.marks, **over.marks}
+    marks[()] = base.mark()
+
+    def merged(old: Any, new: Any, keys: Keys) -> Any:
+        if _may_be_short(keys):
+            name = (*keys, "name")
+            if isinstance(new, str) and isinstance(old, dict):
+                new, marks[name] = {"name": new}, over.mark(*keys)
+            elif isinstance(old, str) and isinstance(new, dict):
+                old = {"name": old}
+                if "name" not in new:
+                    marks[name] = base.mark(*keys)
+        if not isinstance(new, dict):
+            return new
+        if isinstance(old, list) and new and all(map(str.isdecimal, new)):
+            return patched(old, new, keys)
+        is_other = isinstance(old, dict) and old.get("name") not in (None, new.get("name"))
+        if not isinstance(old, dict) or (keys and "name" in new and is_other):
+            old = {}
+        section = dict(old)
+        for key, value in new.items():
+            section[key] = merged(old.get(key), value, (*keys, key))
+        return section
+
+    def patched(old: list[Any], new: dict[str, Any], keys: Keys) -> list[Any]:
+        items = old.copy()
+        for key, value in new.items():
+            inner = (*keys, key)
+            if has_key(items, key):
+                items[int(key)] = merged(items[int(key)], value, inner)
+            else:
+                has = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+                message = f"there is no such item in this list; {has}"
+                below = (mark for at, mark in over.marks.items() if at[: len(inner)] == inner)
+                problems.add(next(below, Mark()).key, ".".join(inner), message)
+        return items
+
+    return Document(merged(base.values, over.values, ()), marks)
 
 
-def as_section(value: Any, mark: Mark) -> Any:
-    """Return ``{name: text}`` for a bare text, and any other value as it is."""
-    if isinstance(value, str):
-        return Section({"name": value}, {"name": mark._replace(key=mark.value)}, mark.value)
-    return value
+def _may_be_short(keys: Keys) -> bool:
+    """Return whether a text at these keys may be short for ``{name: text}``."""
+    is_item = bool(keys) and keys[-1].isdecimal()
+    return is_item or any(keys[: len(known)] == known for known in _COMPONENTS)
 
 
-def _merged(
-    base: Any, base_mark: Mark, over: Any, mark: Mark, path: str, problems: Problems
-) -> tuple[Any, Mark]:
-    if any(path == known or path.startswith(f"{known}.") for known in _COMPONENTS):
-        if isinstance(over, Section) or isinstance(base, Section):
-            base = as_section(base, base_mark)
-        if isinstance(base, Section):
-            over = as_section(over, mark)
-    if not isinstance(over, Section):
-        return over, mark
-    if isinstance(base, Items) and over.patch:
-        return _patched(base, over, path, problems), base_mark
-    names = [one.get("name") for one in (base, over) if isinstance(one, Section)]
-    renamed = None not in names and (names[0] != names[-1] or isinstance(names[0], (dict, list)))
-    if len(names) < 2 or renamed:
-        base = Section(place=over.place, patch=over.patch)
-    section = merge(base, over, problems, path)
-    return section, mark._replace(value=section.place)
+def split_key(dotted: str) -> Keys:
+    """Return the parts of a dotted key; none where parts are empty, or too many."""
+    keys = tuple(dotted.split("."))
+    is_key = len(keys) <= DEEPEST and all(key and key == key.strip() for key in keys)
+    return keys if is_key else ()
 
 
-def _patched(base: Items, over: Section, path: str, problems: Problems) -> Items:
-    items = Items(base, base.marks)
-    for key, value in over.items():
-        inner, mark = f"{path}.{key}", over.marks[key]
-        if not key.isdecimal() or int(key) >= len(items):
-            known = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
-            problems.add(mark.key, inner, f"there is no such item in this list; {known}")
-            continue
-        old, at = items[int(key)], items.marks[int(key)]
-        if isinstance(value, Section):
-            old = as_section(old, at)
-        items[int(key)], items.marks[int(key)] = _merged(old, at, value, mark, inner, problems)
-    return items
-
-
-def patch(dotted: str, value: Any, mark: Mark) -> Section:
-    """Return a section with ``value`` at a dotted key, such as ``model.epochs``."""
-    for key in reversed(dotted.split(".")):
-        value = Section({key: value}, {key: mark}, mark.value, patch=True)
-    assert isinstance(value, Section)
-    return value
-
-
-def is_dotted_key(text: str) -> bool:
-    """Return whether a key is dotted, with no empty and not too many parts."""
-    parts = text.split(".")
-    return len(parts) <= DEEPEST and all(part and part == part.strip() for part in parts)
-
-
-def overlay(overrides: Sequence[str], problems: Problems) -> Section:
-    """Return all ``key=value`` overrides as one section to be merged over a file."""
+def overridden(document: Document, overrides: Sequence[str], problems: Problems) -> Document:
+    """Return a document with overrides; one that changes nothing is noted among ``problems``."""
     if isinstance(overrides, str):
         raise TypeError("overrides must be a list of 'key=value' texts, not one text")
-    result = Section(patch=True)
+    changes = Document({})
     for override in overrides:
-        place = Location(f"--set {override}")
+        place = Place(f"--set {override}")
         key, equals, text = override.partition("=")
-        key = key.strip()
-        if not equals or not is_dotted_key(key):
+        keys = split_key(key.strip())
+        if not equals or not keys:
             message = "an override is written key=value, such as model.epochs=20"
             problems.add(place, "", message)
-        elif key.partition(".")[0] == "extends":
-            problems.add(place, key, "can only be written in a file")
+        elif keys[0] == "extends":
+            problems.add(place, "extends", "can only be written in a file")
         else:
             with suppress(ConfigError):  # already among the problems
-                value, mark = read_yaml(text, problems, "", place, key)
-                result = merge(result, patch(key, value, mark), problems)
-    return result
-
-
-def overridden(root: Section, overrides: Sequence[str], problems: Problems) -> Section:
-    """Return a section with overrides; one that changes nothing is noted among ``problems``."""
-    changed = merge(root, overlay(overrides, problems), problems)
-    for override in overrides:
-        if plain(merge(root, overlay([override], Problems()), Problems())) == plain(root):
-            problems.notes.append(f"--set {masked(override)} changes nothing: it is so already")
-    return changed
+                change = read_yaml(text, problems, place, keys)
+                changes = merge(changes, change, problems)
+                if merge(document, change, Problems()).values == document.values:
+                    note = f"--set {masked(override)} changes nothing: it is so already"
+                    problems.notes.append(note)
+    return merge(document, changes, problems)
 
 
 # ------------------------------------------------------------------------------------ environment
 
 
-def fill(
-    value: Any, mark: Mark, problems: Problems, apart: Sequence[str] = (), path: str = ""
-) -> tuple[Any, Mark]:
-    """Return a tree with every reference to the environment filled, ``apart`` from some keys.
+def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -> Document:
+    """Return a document with every reference to the environment filled, ``apart`` from some keys.
 
     A value that is one reference and nothing else is read as a scalar, so ``seed: ${env:SEED}``
     is a number. A default holds where the variable is unset or empty.
     """
-    if path in apart:
-        return value, mark
-    if isinstance(value, Section):
-        section = Section(place=value.place)
-        for key, inner in value.items():
-            filled = fill(inner, value.marks[key], problems, apart, below(path, key))
-            section.put(key, *filled)
-        return section, mark
-    if isinstance(value, Items):
-        items = Items()
-        for i, (inner, inside) in enumerate(zip(value, value.marks, strict=True)):
-            one, its_mark = fill(inner, inside, problems, apart, below(path, i))
-            items.append(one)
-            items.marks.append(its_mark)
-        return items, mark
-    if not isinstance(value, str) or "${env:" not in value:
-        return value, mark
-    if any("${" in (match["default"] or "") for match in _REFERENCE.finditer(value)):
-        message = "holds a reference in the default of another one: a default is plain text"
-        problems.add(mark.value, path, message)
-        return value, mark
-    if "${env:" in _REFERENCE.sub("", value):
-        message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
-        problems.add(mark.value, path, message)
-        return value, mark
+    marks = dict(document.marks)
 
-    def value_of(match: re.Match[str]) -> str:
-        name, held = match["name"], os.environ.get(match["name"])
-        if held is None and match["default"] is None:
-            problems.add(mark.value, path, f"the environment variable {name} is not set")
-        return held or match["default"] or ""
+    def filled(value: Any, keys: Keys) -> Any:
+        if isinstance(value, dict) and keys not in apart:
+            return {key: filled(item, (*keys, key)) for key, item in value.items()}
+        if isinstance(value, list) and keys not in apart:
+            return [filled(item, (*keys, str(i))) for i, item in enumerate(value)]
+        if not isinstance(value, str) or "${env:" not in value:
+            return value
+        mark, key = document.mark(*keys), ".".join(keys)
+        if "${env:" in _REFERENCE.sub("", value):
+            message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
+            problems.add(mark.value, key, message)
+            return value
 
-    text = _REFERENCE.sub(value_of, value)
-    read: Any = text
-    if text and _REFERENCE.fullmatch(value):
-        with suppress(ValueError):
-            read = read_scalar(text)
-    return read, mark._replace(reference=value, text=text)
+        def value_of(match: re.Match[str]) -> str:
+            name, text = match["name"], os.environ.get(match["name"])
+            if text is None and match["default"] is None:
+                problems.add(mark.value, key, f"the environment variable {name} is not set")
+            return text or match["default"] or ""
+
+        text = _REFERENCE.sub(value_of, value)
+        marks[keys] = mark._replace(reference=value, text=text)
+        if text and _REFERENCE.fullmatch(value):
+            with suppress(ValueError):
+                return read_scalar(text)
+        return text
+
+    return Document(filled(document.values, ()), marks)

@@ -1,40 +1,31 @@
 """The model of a configuration: keys, types, bounds, defaults and what each key means.
 
-It validates what is loaded, and gives the JSON Schema for editors (see `json_schema`) and the
-tables of keys in configs/README.md, where the text below each key says what it means.
+It validates what is loaded, is written down as the resolved configuration, and gives the JSON
+Schema for editors (see `json_schema`) and the tables of keys in configs/README.md, where the text
+below each key says what it means.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    PlainValidator,
     ValidationError,
-    WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dbgsom_core.config.sections import (
-    Finding,
-    Items,
-    Section,
-    checked,
-    findings_of,
-    reject,
-    with_references,
-)
-from dbgsom_core.plugins.validation_messages import format_value
+from dbgsom_core.config.components import STEP, ComponentOf, Named, written_fields
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.plugins.validation_messages import WORDED
 
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {
@@ -46,7 +37,6 @@ DEFAULT_NAMES = {
 }
 OF_CLASSES = ("unlabelled", "class_weight")  # keys of a classifier alone
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
-STEP = "step"  # of prepare: no component, and written like one
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
 
@@ -55,41 +45,25 @@ _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
-@dataclass(frozen=True)
-class ComponentOf:
-    """Annotation of a key with a component of a kind, or several.
-
-    The validation context builds it: a `dbgsom_core.config.components.Builder`.
-    """
-
-    kind: str
-    default: str | None = None  # the name that a section without one means
-    several: bool = False  # a list; one name or mapping alone is a list of one, and null none
-    words: tuple[str, ...] = ()  # what may stand in place of the list
-    optional: bool = False  # it may be null
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(
-            lambda value, info: info.context.built(self, value)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        component = {"component": self.kind}
-        options: list[Any] = [{"enum": list(self.words)}] if self.words else []
-        options += [component]
-        options += [{"type": "array", "items": component}] if self.several else []
-        options += [{"type": "null"}] if self.several or self.optional else []
-        return options[0] if len(options) == 1 else {"anyOf": options}
+def refuse(messages: Mapping[str, str]) -> NoReturn:
+    """Raise the error of a section's validator that has a message for each of some keys."""
+    details = []
+    for key, message in messages.items():
+        error = PydanticCustomError(WORDED, message)
+        details.append(InitErrorDetails(type=error, loc=(key,), input=None))
+    raise ValidationError.from_exception_data("", details)
 
 
 class Settings(BaseModel):
     """Base of sections: frozen, strict, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class StabilitySettings(Settings):
@@ -178,6 +152,46 @@ class Split(Settings):
     gap: int | None = Field(None, ge=0)
     """samples left out between training and test"""
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        given = self.model_dump()
+        ways = [key for key in ("name", "test_size", "folds", "test") if key in given]
+        if self.name is not None and "test_size" in ways:
+            ways.remove("test_size")
+        if not ways:
+            raise ValueError("needs one of test_size, folds, test and name")
+        if len(ways) > 1:
+            keys = " and ".join(ways)
+            raise ValueError(f"{keys} exclude each other; set all but one to null")
+        problems = {key: self._problem(key) for key in given}
+        problems = {key: message for key, message in problems.items() if message}
+        if problems:
+            refuse(problems)
+        return self
+
+    def _problem(self, key: str) -> str:
+        """Return why a key that is given does not go with the others, or an empty text."""
+        name = self.name or ""
+        takes = SPLITTERS.get(name, ())
+        if name and key not in ("name", *takes):
+            return f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
+        if not name and key not in ("test_size", "stratify", "refit", "folds", "test"):
+            return "is for splitters of scikit-learn: give their 'name', too"
+        if key in ("stratify", "refit") and self.test is not None:
+            return "divides nothing where 'test' holds the samples for testing"
+        if key == "refit" and self.folds is not None:
+            return "is for test_size; with folds a model of all data is kept anyway"
+        if key == "test_size" and self.test_size == 1 and not name:
+            return "must be a share below 1, or at least 2 samples; not 1"
+        if key == "name" and "groups" in takes and self.groups is None:
+            return "needs 'groups': the column or array that holds them"
+        return ""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        defaults = {key: field.default for key, field in Split.model_fields.items()}
+        return {key: value for key, value in handler(self).items() if value != defaults[key]}
+
     @property
     def holds_out(self) -> bool:
         """Whether the final model is trained without a test part."""
@@ -236,18 +250,27 @@ class ModelSettings(Settings):
     """classifier: how much a sample counts by its class, such as {yes: 3} or {"1": 3}, 1 for
     others; balanced: all classes weigh the same; null: as many as there are"""
 
+    @field_validator(*OF_CLASSES)
+    @classmethod
+    def _is_for_classifiers(cls, value: Any, info: Any) -> Any:
+        if value is not None and info.data.get("estimator", "classifier") != "classifier":
+            raise ValueError("is for estimator: classifier; leave it out")
+        return value
 
-def _components(section: type[Settings]) -> dict[str, str]:
-    """Return the keys of a section that are components, with the kind that each takes."""
-    return {
-        key: mark.kind
-        for key, field in section.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, ComponentOf)
-    }
+    @model_serializer(mode="wrap")
+    def _write(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Write all keys but those that another estimator takes, or that are written elsewhere."""
+        values = handler(self)
+        if self.estimator != "classifier":
+            values = {key: value for key, value in values.items() if key not in OF_CLASSES}
+        if isinstance(self.growth, Named):
+            filled = [key for key in GROWTH_FIELDS if values[key] is not None]
+            fields = written_fields(self.growth.component, filled)
+            values["growth"] = {"name": self.growth.name, **fields}
+        return values
 
 
-MODEL_COMPONENTS = _components(ModelSettings)
+MODEL_COMPONENTS = nested_fields(ModelSettings)
 
 
 # ----------------------------------------------------------------------------------------- sweeps
@@ -294,45 +317,8 @@ class RangeSettings(Settings):
         return int(self.high - self.low) + 1 if self.whole else None
 
 
-def _checked_axes(values: Any, ranges: bool = False) -> Any:
-    """Return lists of values, or ``ranges``, by dotted key; raises all errors."""
-    if not isinstance(values, Section) or not values:
-        other = " and 'dotted.key: {low, high}'" if ranges else ""
-        reject([("value", (), f"must be a section of 'dotted.key: [values]'{other} lines")])
-    axes = Section(values, values.marks, values.place)
-    findings: list[Finding] = []
-    for key, value in values.items():
-        if isinstance(value, Items) and value:
-            written = list(map(repr, with_references(value, value)))
-            for i, text in enumerate(written if not ranges else ()):
-                if text in written[:i]:
-                    findings.append(("value", (key, i), f"{format_value(value[i])} appears twice"))
-        elif ranges and isinstance(value, Section):
-            try:
-                axes[key] = checked(RangeSettings, value)
-            except ValidationError as error:
-                findings += findings_of(error, key)
-        else:
-            found = "an empty list" if value == [] else format_value(value)
-            message = f"must be a list of values, not {found}"
-            if ranges:
-                message = "must be a list of values or a range {low: …, high: …}"
-            findings.append(("value", (key,), message))
-    return reject(findings) if findings else axes
-
-
-def _axes_schema(*options: dict[str, Any]) -> WithJsonSchema:
-    values = {"type": "array", "minItems": 1, "items": {}}
-    each = {"anyOf": [values, *options]} if options else values
-    return WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": each})
-
-
-_Axes = Annotated[Any, PlainValidator(_checked_axes), _axes_schema()]
-_Space = Annotated[
-    Any,
-    PlainValidator(lambda values: _checked_axes(values, ranges=True)),
-    _axes_schema({"range": True}),
-]
+_Values = Annotated[list[Any], Field(min_length=1)]
+_Axes = Annotated[dict[str, _Values], Field(min_length=1)]
 
 
 class RandomSettings(Settings):
@@ -357,7 +343,7 @@ class OptimizeSettings(Settings):
     """which end of it is best, as decide.direction"""
     seed: int = Field(0, ge=0, le=2**32 - 1)
     """start of the search"""
-    space: _Space
+    space: Annotated[dict[str, RangeSettings | _Values], Field(min_length=1)]
     """dotted keys, and lists or ranges of their values"""
 
 
@@ -391,7 +377,7 @@ class SweepSettings(Settings):
         json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
     )
 
-    grid: _Axes = None
+    grid: _Axes = _ABSENT
     """dotted keys and their values: every combination"""
     random: RandomSettings = _ABSENT
     """some combinations, drawn at random"""
@@ -483,6 +469,3 @@ class ExperimentSettings(Settings):
         if max(map(len, parts)) > _LONGEST_PART:  # file systems take 255
             raise ValueError(f"must have at most {_LONGEST_PART} characters between two slashes")
         return value
-
-
-COMPONENTS = _components(ExperimentSettings)

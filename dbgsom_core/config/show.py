@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import merged, read_scalar
-from dbgsom_core.config.sections import Items, Problems, Section, has_step, plain
+from dbgsom_core.config.load import read_config, read_scalar
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
 from dbgsom_core.experiments.addresses import masked
@@ -24,49 +24,34 @@ Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
 def resolve(
     path: str | os.PathLike[str], overrides: Sequence[str], registry: Registry
-) -> tuple[Mapping[str, Any], Section]:
+) -> tuple[Mapping[str, Any], Document]:
     """Return the resolved configuration of a run or a sweep, and what was written, with places.
 
     References to the environment are as they were written. Of a sweep defaults are left out: each
     of its runs has its own. Errors are those of `load_experiment` and `load_sweep`.
     """
     problems = Problems()
-    root = merged(path, overrides, problems)
-    if root.get("sweep") is None:
-        experiment = require_experiment(root.without("sweep"), registry, problems)
-        return experiment.resolved, root
+    document = read_config(path, overrides, problems)
+    if document.values.get("sweep") is None:
+        document = document.without("sweep")
+        return require_experiment(document, registry, problems).resolved, document
     load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
-    return masked(plain(root)), root
+    return masked(document.values), document
 
 
-def places(values: Mapping[str, Any], root: Section) -> dict[Path, str]:
+def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
     """Return the place of each value that was written, a file or ``--set``; defaults have none."""
-    found = {}
-    for path in _leaves(values):
-        value: Any = root
-        place = ""
-        for step in path:
-            is_short = isinstance(value, str) and step == "name"  # for {name: text}
-            if is_short or (step == 0 and not isinstance(value, Items)):  # or for a list of one
-                continue
-            if not has_step(value, step):
-                place = ""
-                break
-            place, value = str(value.marks[step].value), value[step]
-        found[path] = masked(place)
-    return found
-
-
-def _leaves(values: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the path of each plain value, list of plain values and empty container."""
-    if isinstance(values, Mapping) and values:
+    is_list = isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values)
+    found: dict[Path, str] = {}
+    if isinstance(values, dict) and values:
         for key, value in values.items():
-            yield from _leaves(value, (*path, key))
-    elif isinstance(values, list) and any(isinstance(one, (Mapping, list)) for one in values):
+            found |= places(value, document, (*path, key))
+    elif is_list:
         for i, value in enumerate(values):
-            yield from _leaves(value, (*path, i))
-    else:
-        yield path
+            found |= places(value, document, (*path, i))
+    elif document.find(*path)[1]:
+        found[path] = masked(str(document.mark(*path).value))
+    return found
 
 
 # ------------------------------------------------------------------------------------ YAML as text

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from dbgsom_core.config.experiment import Builders, Experiment, build_experiment, root_of
-from dbgsom_core.config.load import fill, is_dotted_key, merge, merged, patch
+from dbgsom_core.config.document import Document, Keys, Mark, Problem, Problems, item_of
+from dbgsom_core.config.experiment import (
+    Experiment,
+    build_experiment,
+    check_section,
+    document_of,
+)
+from dbgsom_core.config.load import fill, merge, read_config, split_key
 from dbgsom_core.config.schema import (
     SWEEPS,
     DecideSettings,
     OptimizeSettings,
     RangeSettings,
     SweepSettings,
-)
-from dbgsom_core.config.sections import (
-    NOWHERE,
-    UNMARKED,
-    Items,
-    Location,
-    Problem,
-    Problems,
-    Section,
-    checked,
-    with_references,
 )
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.experiments.addresses import masked
@@ -44,10 +36,15 @@ from dbgsom_core.training.parts import is_default_measure
 
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
-_VARIED = ("sweep.grid", "sweep.list", "sweep.random.space", "sweep.optimize.space")
+_VARIED: tuple[Keys, ...] = (
+    ("sweep", "grid"), ("sweep", "list"), ("sweep", "random", "space"),
+    ("sweep", "optimize", "space"),
+)  # fmt: skip
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")  # in a name of folders, addresses and trackers
 _REQUIRED = "is required"
-_MISSING = object()  # in place of a value that is not there
+
+Changes = Mapping[str, Any]  # values of a variant, by dotted key
+Origins = Mapping[str, Keys]  # where in the document these values stand
 
 
 @dataclass(frozen=True)
@@ -65,34 +62,38 @@ class Child:
 
 @dataclass(frozen=True)
 class Space:
-    """A search space: a range or a list by dotted key, ``written`` as in the file."""
+    """A search space: a range or a list by dotted key."""
 
     settings: OptimizeSettings
     axes: Mapping[str, RangeSettings | list[Any]]
-    written: Section = field(compare=False, repr=False)
 
-    def varied(self, chosen: Mapping[str, int | float]) -> Section:
+    def variant(self, chosen: Mapping[str, int | float]) -> tuple[Changes, Origins]:
         """Return the values of a trial; for a list ``chosen`` has the position."""
-        found = Section()
+        changes: dict[str, Any] = {}
+        origins: dict[str, Keys] = {}
         for key, axis in self.axes.items():
-            mark = self.written.marks[key]
+            origins[key] = ("sweep", "optimize", "space", key)
             if isinstance(axis, RangeSettings):
-                found.put(key, chosen[key], mark)
+                changes[key] = chosen[key]
             else:
-                at = int(chosen[key])
-                inner = self.written[key].marks[at]
-                found.put(key, axis[at], inner._replace(key=mark.key))
-        return found
+                position = int(chosen[key])
+                changes[key] = axis[position]
+                origins[key] += (str(position),)
+        return changes, origins
 
-    def probes(self) -> list[Section]:
+    def probes(self) -> list[tuple[Changes, Origins]]:
         """Return variants that have each value of each list, and both ends of each range."""
-        ends = {
-            key: (axis.low, axis.high) if isinstance(axis, RangeSettings) else range(len(axis))
-            for key, axis in self.axes.items()
-        }
+        ends: dict[str, Sequence[int | float]] = {}
+        for key, axis in self.axes.items():
+            if isinstance(axis, RangeSettings):
+                ends[key] = (axis.low, axis.high)
+            else:
+                ends[key] = range(len(axis))
         first = {key: values[0] for key, values in ends.items()}
-        others = [{**first, key: one} for key, values in ends.items() for one in values[1:]]
-        return [self.varied(chosen) for chosen in (first, *others)]
+        probes = [first]
+        for key, values in ends.items():
+            probes += [{**first, key: value} for value in values[1:]]
+        return [self.variant(chosen) for chosen in probes]
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Sweep:
     def with_experiments(self, change: Callable[[Experiment], Experiment]) -> Sweep:
         """Return the sweep with every experiment changed, those of its trials included."""
 
-        def changed(children: Sequence[Child]) -> tuple[Child, ...]:
+        def changed(children: Iterable[Child]) -> tuple[Child, ...]:
             return tuple(replace(one, experiment=change(one.experiment)) for one in children)
 
         search = self.optimization
@@ -149,12 +150,10 @@ class Sweep:
         given = self.children[0].experiment.resolved["name"]
         if given:
             return str(given)
-        varied = (
-            key
-            for child in self.children
-            for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
-        )
-        keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
+        keys: dict[str, None] = {}
+        for child in self.children:
+            varied = child.varies if self.seeds == 1 else child.varies_beside_seed
+            keys |= dict.fromkeys(key.removesuffix(".name") for key in varied)
         title = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
         return title if self.seeds == 1 else f"{title}, {self.seeds} seeds each"
 
@@ -175,16 +174,13 @@ def load_sweep(
     `ConfigError`.
     """
     problems = Problems()
-    root = merged(path, overrides, problems)
-    if root.get("sweep") is None:
-        cure = f"for a single run use 'dbgsom run {os.fspath(path)}'"
-        message = f"{_REQUIRED} by 'dbgsom sweep'; {cure}"
-        problems.fail(Location(os.fspath(path), 1, 1), "sweep", message)
-    return _build_sweep(root, registry, problems)
+    document = read_config(path, overrides, problems)
+    cure = f"by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
+    return _build_sweep(document, registry or get_registry(), problems, cure)
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
-    return merged(path, overrides, Problems()).get("sweep") is not None
+    return read_config(path, overrides, Problems()).values.get("sweep") is not None
 
 
 def parse_sweep(
@@ -192,49 +188,51 @@ def parse_sweep(
 ) -> Sweep:
     """Return the sweep of plain Python values, as `load_sweep`."""
     problems = Problems()
-    root = root_of(values, overrides, problems)
-    if root.get("sweep") is None:
-        problems.fail(NOWHERE, "sweep", f"{_REQUIRED}; for a single run use run()")
-    return _build_sweep(root, registry, problems)
+    document = document_of(values, overrides, problems)
+    cure = "by sweep(); for a single run use run()"
+    return _build_sweep(document, registry or get_registry(), problems, cure)
 
 
-def _build_sweep(root: Section, registry: Registry | None, problems: Problems) -> Sweep:
-    registry, before = registry or get_registry(), len(problems)
-    only = Section({"sweep": root["sweep"]}, root.marks, root.place)
-    sweep = fill(only, UNMARKED, problems, _VARIED)[0]["sweep"]
-    settings = _settings(root, sweep, problems)
-    variants: list[Section] = []
-    space, decide, seeds = None, DecideSettings(), 1
+def _build_sweep(document: Document, registry: Registry, problems: Problems, cure: str) -> Sweep:
+    if document.values.get("sweep") is None:
+        problems.fail(document.mark().key, "sweep", f"{_REQUIRED} {cure}")
+    before = len(problems)
+    settings = _settings(document, problems)
+    variants: list[tuple[Changes, Origins]] = []
+    space = None
+    decide, seeds = DecideSettings(), 1
     if settings is not None:
-        search = settings.optimize
-        if search is not None:
-            space = Space(search, search.space, sweep["optimize"]["space"])
+        if settings.optimize is not None:
+            space = Space(settings.optimize, settings.optimize.space)
             variants = space.probes()
-        elif settings.list_ is not None:
-            variants = list(sweep["list"])
         else:
-            variants = _combinations(root, settings, problems)
-        decide, seeds = _check_settings(root, settings, variants, problems)
-    if is_wrong := len(problems) > before:  # what is wrong with the rest of the file is found, too
-        variants, seeds = [Section()], 1
-    builder = ChildBuilder(root.without("sweep"), Builders(registry), problems, seeds)
+            variants = _variants(document, settings, problems)
+        _check_variants(document, settings, variants, problems)
+        decide = _decide(document, settings, problems)
+        seeds = settings.repeats.seeds if settings.repeats else 1
+    is_wrong = len(problems) > before
+    if is_wrong:  # what is wrong with the rest of the file is found, too
+        variants, seeds = [({}, {})], 1
+    builder = ChildBuilder(document, registry, problems, seeds)
+    names = child_names([changes for changes, _ in variants])
     try:
-        children = builder.children(list(zip(child_names(variants), variants, strict=True)))
+        children = builder.children(list(zip(names, variants, strict=True)))
     except PluginError:
         problems.raise_any()
         raise
     for problem in builder.problems(len(variants)):
-        may_be_given = is_wrong and problem.message == _REQUIRED and "." not in problem.path
+        may_be_given = is_wrong and problem.message == _REQUIRED and "." not in problem.key
         if not may_be_given:
             problems.add(*problem)
-    if space is None and not is_wrong:
-        _check_differ(variants, children, problems)
-    _check_decide(root, decide, () if is_wrong else children, registry, problems)
+    if not is_wrong:
+        if space is None:
+            _check_differ(document, children, problems)
+        _check_decide(document, decide, children, registry, problems)
     problems.raise_any()
     return Sweep(
         experiment=children[0].experiment.experiment,
         children=children,
-        resolved=masked(with_references(root, root)),
+        resolved=masked(document.values),
         source=problems.source,
         folder=problems.folder,
         decide=decide,
@@ -246,117 +244,124 @@ def _build_sweep(root: Section, registry: Registry | None, problems: Problems) -
 # -------------------------------------------------------------------------- the section sweep
 
 
-def _settings(root: Section, sweep: Any, problems: Problems) -> SweepSettings | None:
+def _settings(document: Document, problems: Problems) -> SweepSettings | None:
+    values = fill(document.only("sweep"), problems, _VARIED)
+    section = values.values["sweep"]
     kinds = f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}"
-    if not isinstance(sweep, Section):
-        problems.add_at(root, ("sweep",), f"must be a section with one of {kinds}")
+    if not isinstance(section, dict) or len(section.keys() & {*SWEEPS}) != 1:
+        mark = document.mark("sweep")
+        problems.add(mark.value, "sweep", f"must be a section with exactly one of {kinds}")
         return None
-    if is_unclear := len(sweep.keys() & {*SWEEPS}) != 1:
-        problems.add_at(root, ("sweep",), f"needs exactly one of {kinds}", "section")
-    try:
-        found = checked(
-            SweepSettings, sweep, validate=lambda cls, values: cls.model_validate(values)
-        )
-    except ValidationError as error:
-        problems.add_findings(root, error, "sweep")
-        return None
-    return None if is_unclear else found
+    settings: SweepSettings | None = check_section(SweepSettings, values, problems, "sweep")
+    return settings
 
 
-def _combinations(root: Section, settings: SweepSettings, problems: Problems) -> list[Section]:
-    """Return the combinations of a grid, or some of them, the last key changing fastest."""
+def _variants(
+    document: Document, settings: SweepSettings, problems: Problems
+) -> list[tuple[Changes, Origins]]:
+    """Return the values of each variant, with the keys below which they stand."""
+    if settings.list_ is not None:
+        return [
+            (changes, {key: ("sweep", "list", str(i), key) for key in changes})
+            for i, changes in enumerate(settings.list_)
+        ]
     search = settings.random
-    axes = settings.grid if search is None else search.space
+    axes, start = settings.grid, ("sweep", "grid")
+    if search is not None:
+        axes, start = search.space, ("sweep", "random", "space")
     size = math.prod(map(len, axes.values()))
-    chosen: Sequence[int] = range(size)
+    numbers: Sequence[int] = range(size)
     if search is None and size > MOST_CHILDREN:
-        cure = "use 'random' to draw some of them"
-        message = f"makes {size} runs, more than {MOST_CHILDREN}; {cure}"
-        problems.add_at(root, ("sweep", "grid"), message, "section")
+        message = f"makes {size} runs, more than {MOST_CHILDREN}; use 'random' to draw some of them"
+        problems.add(document.mark(*start).key, "sweep.grid", message)
         return []
     if search is not None:
         if search.samples > min(size, MOST_CHILDREN):
             message = f"asks for {search.samples} of {size} combinations (at most {MOST_CHILDREN})"
-            problems.add_at(root, ("sweep", "random", "samples"), message)
+            keys = ("sweep", "random", "samples")
+            problems.add(document.mark(*keys).value, ".".join(keys), message)
             return []
-        chosen = random.Random(search.seed).sample(range(size), search.samples)
-    found = []
-    for index in chosen:
-        places = {}
-        for key, values in reversed(axes.items()):
-            index, places[key] = divmod(index, len(values))
-        varied = Section()
-        for key, values in axes.items():
-            mark = values.marks[places[key]]._replace(key=axes.marks[key].key)
-            varied.put(key, values[places[key]], mark)
-        found.append(varied)
-    return found
+        numbers = random.Random(search.seed).sample(numbers, search.samples)
+    return [_combination(axes, start, number) for number in numbers]
 
 
-def _check_settings(
-    root: Section, settings: SweepSettings, variants: Sequence[Section], problems: Problems
-) -> tuple[DecideSettings, int]:
-    """Return the section ``decide`` updated from ``optimize``, and the seeds."""
+def _combination(
+    axes: Mapping[str, list[Any]], start: Keys, number: int
+) -> tuple[Changes, Origins]:
+    """Return a combination of a grid by its number; the last key changes fastest."""
+    positions = {}
+    for key in reversed([*axes]):
+        number, positions[key] = divmod(number, len(axes[key]))
+    changes = {key: values[positions[key]] for key, values in axes.items()}
+    return changes, {key: (*start, key, str(positions[key])) for key in axes}
+
+
+def _check_variants(
+    document: Document,
+    settings: SweepSettings,
+    variants: Sequence[tuple[Changes, Origins]],
+    problems: Problems,
+) -> None:
+    """Add what cannot vary, and counts that are too large."""
+
+    def add(message: str, *keys: str) -> None:
+        problems.add(document.mark("sweep", *keys).value, ".".join(("sweep", *keys)), message)
+
     search, repeats = settings.optimize, settings.repeats
+    for _, origins in variants:
+        for key, origin in origins.items():
+            place = document.mark(*origin[: origin.index(key) + 1]).key
+            if not split_key(key):
+                problems.add(place, key, "is no dotted key such as model.epochs")
+            elif key.partition(".")[0] in _FIXED:
+                problems.add(place, key, "cannot vary within a sweep")
+            elif search is not None and key in ("dataset", "dataset.name"):
+                message = "cannot be optimized: measures on different data sets do not compare"
+                problems.add(place, key, message)
     trials = len(variants)
     if search is not None:
         trials = search.trials
-        sizes = [len(one) if isinstance(one, list) else one.size for one in search.space.values()]
-        size = None if None in sizes else math.prod(filter(None, sizes))
-        if size is not None and trials > size:
-            message = f"asks for {trials} of {size} variants"
-            problems.add_at(root, ("sweep", "optimize", "trials"), message)
-    for varied in variants:
-        for key, mark in varied.marks.items():
-            if not is_dotted_key(key):
-                problems.add(mark.key, key, "is no dotted key such as model.epochs")
-            elif key.partition(".")[0] in _FIXED:
-                problems.add(mark.key, key, "cannot vary within a sweep")
-            elif search is not None and key in ("dataset", "dataset.name"):
-                message = "cannot be optimized: measures on different data sets do not compare"
-                problems.add(mark.key, key, message)
+        sizes = [
+            len(axis) if isinstance(axis, list) else axis.size for axis in search.space.values()
+        ]
+        if None not in sizes and trials > math.prod(filter(None, sizes)):
+            size = math.prod(filter(None, sizes))
+            add(f"asks for {trials} of {size} variants", "optimize", "trials")
     if repeats is not None:
-        if any("seed" in varied for varied in variants):
-            message = "sets the seeds of each variant: leave 'seed' out of what varies"
-            problems.add_at(root, ("sweep", "repeats"), message, "key")
+        if any("seed" in changes for changes, _ in variants):
+            add("sets the seeds of each variant: leave 'seed' out of what varies", "repeats")
         if repeats.seeds * trials > MOST_CHILDREN:
             message = f"makes {repeats.seeds * trials} runs, more than {MOST_CHILDREN}"
-            problems.add_at(root, ("sweep", "repeats", "seeds"), message)
-    decide = settings.decide or DecideSettings()
-    given = {key: getattr(search, key, None) for key in ("measure", "direction")}
-    given = {key: value for key, value in given.items() if value is not None}
-    for key in given.keys() & decide.model_fields_set:
-        problems.add_at(root, ("sweep", "decide", key), "is said by optimize already", "key")
-    return decide.model_copy(update=given), repeats.seeds if repeats else 1
+            add(message, "repeats", "seeds")
 
 
-def _check_differ(
-    variants: Sequence[Section], children: Sequence[Child], problems: Problems
-) -> None:
-    """Add a problem where keys of a variant overwrite each other, or two variants are the same."""
-    for varied in variants:
-        for key, inner in itertools.permutations(varied, 2):
-            value: Any = varied[key]
-            rest = inner.removeprefix(f"{key}.").split(".")
-            for step in rest if inner.startswith(f"{key}.") else ():
-                value = value.get(step, _MISSING) if isinstance(value, Section) else _MISSING
-            if inner.startswith(f"{key}.") and value is not _MISSING:
-                message = f"varies what '{key}' sets, too: leave one of them out"
-                problems.add(varied.marks[inner].key, inner, message)
-                return
+def _decide(document: Document, settings: SweepSettings, problems: Problems) -> DecideSettings:
+    """Return the section ``decide`` updated from ``optimize``."""
+    decide, search = settings.decide or DecideSettings(), settings.optimize
+    update = {}
+    for key in ("measure", "direction"):
+        value = getattr(search, key, None)
+        if value is not None:
+            update[key] = value
+            if key in decide.model_fields_set:
+                place = document.mark("sweep", "decide", key).key
+                problems.add(place, f"sweep.decide.{key}", "is said by optimize already")
+    return decide.model_copy(update=update)
+
+
+def _check_differ(document: Document, children: Sequence[Child], problems: Problems) -> None:
+    """Add a problem where two runs are the same."""
     known: dict[str, Child] = {}
     for child in children:
-        settings = {key: one for key, one in child.experiment.resolved.items() if key != "name"}
+        settings = {**child.experiment.resolved, "name": None}
         other = known.setdefault(json.dumps(settings, default=str, sort_keys=True), child)
         if other is not child:
-            mark = next((one.marks for one in variants if one.marks), {})
-            place = next(iter(mark.values())).key if mark else NOWHERE
             message = f"the runs '{other.name}' and '{child.name}' are the same: leave one out"
-            problems.add(place, "sweep", message)
+            problems.add(document.mark("sweep").value, "sweep", message)
 
 
 def _check_decide(
-    root: Section,
+    document: Document,
     decide: DecideSettings,
     children: Sequence[Child],
     registry: Registry,
@@ -365,7 +370,7 @@ def _check_decide(
     experiments = [child.experiment for child in children]
     if decide.split == "test" and any(one.split is None for one in experiments):
         message = "there is no test part; divide the data by 'split'"
-        problems.add_at(root, ("sweep", "decide", "split"), message)
+        problems.add(document.mark("sweep", "decide", "split").value, "sweep.decide.split", message)
     if decide.measure is None:
         return
     part, _, name = decide.measure.rpartition("/")
@@ -376,42 +381,48 @@ def _check_decide(
         except UnknownNameError as error:
             message = str(error)
         else:
-            own = offered.distribution == OWN_DISTRIBUTION
-            if all(
-                (own and is_default_measure(offered.load(), one.model.estimator))
-                if one.measures is None
-                else name in [known for known, _ in one.measures]
-                for one in experiments
-            ):
+            is_own = offered.distribution == OWN_DISTRIBUTION
+
+            def is_measured(experiment: Experiment) -> bool:
+                if experiment.measures is not None:
+                    return name in [known for known, _ in experiment.measures]
+                return is_own and is_default_measure(offered.load(), experiment.model.estimator)
+
+            if all(map(is_measured, experiments)):
                 return
             cure = "add it to 'measures', where it suits the estimator"
             message = f"'{name}' is not measured by every run: {cure}"
-    section = root["sweep"].get("optimize")
-    by_search = isinstance(section, Section) and "measure" in section
-    problems.add_at(root, ("sweep", "optimize" if by_search else "decide", "measure"), message)
+    by_search = "measure" in document.values["sweep"].get("optimize", ())
+    keys = ("sweep", "optimize" if by_search else "decide", "measure")
+    problems.add(document.mark(*keys).value, ".".join(keys), message)
 
 
 # ---------------------------------------------------------------------------------- runs of a sweep
 
 
-@dataclass
 class ChildBuilder:
-    """Builds children, ``seeds`` of each variant, from a configuration without its ``sweep``."""
+    """Builds children, ``seeds`` of each variant, from a configuration with a ``sweep``."""
 
-    base: Section
-    builders: Builders
-    of_file: Problems
-    seeds: int
-    _found: dict[Problem, list[str]] = field(default_factory=dict)
+    def __init__(
+        self, document: Document, registry: Registry, of_file: Problems, seeds: int
+    ) -> None:
+        self._document, self._base = document, document.without("sweep")
+        self._registry, self._of_file, self._seeds = registry, of_file, seeds
+        self._names: dict[Problem, list[str]] = {}  # of the runs that have a problem
 
-    def children(self, variants: Sequence[tuple[str, Section]]) -> tuple[Child, ...]:
+    def children(
+        self, variants: Iterable[tuple[str, tuple[Changes, Origins]]]
+    ) -> tuple[Child, ...]:
         """Return the children of all valid variants; see `problems` for the others."""
-        self._found.clear()
-        return tuple(child for variant in variants for child in self._variant(*variant))
+        self._names.clear()
+        children: list[Child] = []
+        for name, (changes, origins) in variants:
+            children += self._variant(name, changes, origins)
+        return tuple(children)
 
     def problems(self, variants: int) -> Iterator[Problem]:
         """Yield problems of children; common problems name no child."""
-        for problem, names in self._found.items():
+        for problem, names in self._names.items():
             message = problem.message
             if len(names) < variants:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -422,55 +433,83 @@ class ChildBuilder:
         self, space: Space, number: int, chosen: Mapping[str, int | float]
     ) -> tuple[Child, ...]:
         """Return the children of a search's trial, as `Optimization` has it."""
-        varied = space.varied(chosen)
-        parts = _parts(varied)
+        variant = space.variant(chosen)
+        parts = _parts(variant[0])
         short = shortened([key for key, _ in parts])
-        name = ", ".join(f"{short[key]}={words}" for (key, _), words in parts.items())
-        found = self.children([(f"{number}: {_UNSAFE.sub('-', name)}", varied)])
+        words = ", ".join(f"{short[key]}={text}" for (key, _), text in parts.items())
+        children = self.children([(f"{number}: {_UNSAFE.sub('-', words)}", variant)])
         problems = self._no_problems()
-        for problem in self._found:
+        for problem in self._names:
             problems.add(*problem)
         problems.raise_any()
-        return found
-
-    def _variant(self, name: str, varied: Section) -> list[Child]:
-        first = self._experiment(name, varied)
-        if first is None:
-            return []
-        if self.seeds == 1:
-            return [Child(name, with_references(varied, varied), first)]
-        children = []
-        for seed in range(first.seed, first.seed + self.seeds):
-            seeded = Section({**varied, "seed": seed}, {**varied.marks, "seed": UNMARKED})
-            called = f"{name}, seed={seed}" if name else f"seed={seed}"
-            experiment = self._experiment(called, seeded)
-            if experiment is None:
-                return []
-            children.append(Child(called, with_references(seeded, seeded), experiment))
         return children
 
     def _no_problems(self) -> Problems:
-        return Problems(self.of_file.source, self.of_file.folder)
+        return Problems(self._of_file.source, self._of_file.folder)
 
-    def _experiment(self, name: str, varied: Section) -> Experiment | None:
+    def _variant(self, name: str, changes: Changes, origins: Origins) -> list[Child]:
+        first = self._experiment(name, changes, origins)
+        if first is None:
+            return []
+        if self._seeds == 1:
+            return [Child(name, changes, first)]
+        children = []
+        for seed in range(first.seed, first.seed + self._seeds):
+            varies = {**changes, "seed": seed}
+            called = f"{name}, seed={seed}" if name else f"seed={seed}"
+            experiment = self._experiment(called, varies, origins)
+            if experiment is None:
+                return []
+            children.append(Child(called, varies, experiment))
+        return children
+
+    def _experiment(self, name: str, changes: Changes, origins: Origins) -> Experiment | None:
         problems = self._no_problems()
-        changes = Section(patch=True)  # as by ``--set``, in any order
-        for key in sorted(varied, key=lambda key: key.count(".")):  # a component before its fields
-            changes = merge(changes, patch(key, varied[key], varied.marks[key]), problems)
-        root = merge(self.base, changes, problems)
-        if self.seeds > 1 and "${env:" in str(root.get("seed")):
+        change = Document({})  # as by ``--set``, in any order
+        for key in sorted(changes, key=lambda key: key.count(".")):  # a component before its fields
+            keys = split_key(key)
+            values = changes[key]
+            marks = self._marks(keys, origins[key], key, values) if key in origins else {}
+            for inner in reversed(keys):
+                values = {inner: values}
+            change = merge(change, Document(values, marks), problems)
+        document = merge(self._base, change, problems)
+        if self._seeds > 1 and "${env:" in str(document.values.get("seed")):
             message = "must stand in the file, so that repeats can count on from it"
-            problems.add_at(root, ("seed",), message, "key")
-        experiment = build_experiment(root, self.builders, problems)
+            problems.add(document.mark("seed").key, "seed", message)
+        experiment = build_experiment(document, self._registry, problems)
         for problem in problems:
-            self._found.setdefault(problem, []).append(name)
+            self._names.setdefault(problem, []).append(name)
         return None if len(problems) else experiment
+
+    def _marks(self, keys: Keys, origin: Keys, axis: str, value: Any) -> dict[Keys, Mark]:
+        """Return the marks of a value of the sweep at the keys that it is for."""
+        known = self._document.marks
+        marks = {(*keys, *inner): known[origin + inner] for inner in _below(value)
+                 if origin + inner in known}  # fmt: skip
+        if keys in marks:
+            at_axis = self._document.mark(*origin[: origin.index(axis) + 1])
+            marks[keys] = marks[keys]._replace(key=at_axis.key)
+        return marks
+
+
+def _below(value: Any) -> Iterator[Keys]:
+    """Yield the keys of a value and of all values in it."""
+    yield ()
+    keys: Iterable[str] = ()
+    if isinstance(value, dict):
+        keys = value
+    elif isinstance(value, list):
+        keys = map(str, range(len(value)))
+    for key in keys:
+        for rest in _below(item_of(value, key)):
+            yield (key, *rest)
 
 
 # ------------------------------------------------------------------------------------------ names
 
 
-def child_names(children: Sequence[Section]) -> list[str]:
+def child_names(children: Sequence[Changes]) -> list[str]:
     """Return a name for each child: only what differs, what has most values first.
 
     Of keys with equally many values the last comes first, which changes fastest in a grid:
@@ -494,7 +533,7 @@ def child_names(children: Sequence[Section]) -> list[str]:
     return names
 
 
-def _parts(child: Section) -> dict[tuple[str, str], str]:
+def _parts(child: Changes) -> dict[tuple[str, str], str]:
     """Return what a name says, by the key as it shows it and the varied key that it belongs to."""
     return {
         (key, axis): words
@@ -505,7 +544,7 @@ def _parts(child: Section) -> dict[tuple[str, str], str]:
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
     # A component is shown as its name and the fields that are given with it.
-    if not isinstance(value, Section):
+    if not isinstance(value, dict):
         yield key, _value_text(value)
         return
     for inner, field_value in value.items():
@@ -515,9 +554,9 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _value_text(value: Any) -> str:
-    if isinstance(value, Items):
+    if isinstance(value, list):
         return " ".join(map(_value_text, value)) or "none"
-    if isinstance(value, Section):
+    if isinstance(value, dict):
         return " ".join(f"{key}={_value_text(inner)}" for key, inner in value.items())
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -1,4 +1,4 @@
-"""Checkpoint files, from which a fit resumes to the same bits, and prototypes of past epochs.
+"""Checkpoint files, from which a fit resumes to the same bits.
 
 A checkpoint is an archive without code, as model files are. It identifies its fit by all facts on
 which the map depends.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +33,6 @@ from dbgsom_core.estimators.archive import (
     write_archive,
 )
 from dbgsom_core.interfaces.component import flat
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.parts import FittedMetric
@@ -48,7 +46,7 @@ from dbgsom_core.training.state import (
 
 log = logging.getLogger("dbgsom")
 
-FORMAT = 3
+FORMAT = 4
 Facts = Mapping[str, str]
 
 
@@ -58,6 +56,7 @@ class Stored(NamedTuple):
     facts: Facts
     states: States
     random: Any  # the state of the estimator's generator, if it has one
+    extra: Mapping[str, Any]  # plain values and arrays of the caller
 
 
 def read_checkpoint(path: Path) -> Stored | None:
@@ -71,7 +70,8 @@ def read_checkpoint(path: Path) -> Stored | None:
             for neurons, plain in header["states"]:
                 states[tuple(map(int, neurons))] = read_state(from_plain(plain, archive.take))
             random = from_plain(header["random"], archive.take)
-            return Stored(dict(header["facts"]), states, random)
+            extra = from_plain(header["extra"], archive.take)
+            return Stored(dict(header["facts"]), states, random, extra)
     except FileNotFoundError:
         return None
     except (ArchiveError, OSError) as error:
@@ -80,14 +80,21 @@ def read_checkpoint(path: Path) -> Stored | None:
         ) from error
 
 
-def write_checkpoint(path: Path, facts: Facts, states: States, random: Any = None) -> None:
-    """Write facts and states, and the state of a generator, for `read_checkpoint`."""
+def write_checkpoint(
+    path: Path,
+    facts: Facts,
+    states: States,
+    random: Any = None,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write facts and states, the state of a generator, and ``extra``, for `read_checkpoint`."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
         header = {
             "checkpoint": FORMAT,
             "facts": dict(facts),
             "random": to_plain(random, arrays),
+            "extra": to_plain(extra, arrays),
             "states": [
                 [list(neurons), to_plain(write_state(state), arrays, "what growth remembers")]
                 for neurons, state in states.items()
@@ -108,7 +115,7 @@ class Checkpoints:
     path: Path
     seconds: float = 1.0  # see `Checkpointer`
     stays: bool = False  # whether the file is kept after the fit
-    first: Callable[[], object] | None = None  # called before each write
+    extra: Callable[[], Mapping[str, Any]] | None = None  # what the file holds besides
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -133,7 +140,7 @@ class Checkpoints:
         generator = random_state if isinstance(random_state, np.random.RandomState) else None
         states: States = {}
         stored = read_checkpoint(self.path)
-        if stored is not None:
+        if stored is not None and stored.states:
             self._check_same(stored.facts, facts)
             states = stored.states
             if generator is not None and stored.random is not None:
@@ -162,9 +169,8 @@ class Checkpoints:
     def _write(self, facts: Facts, states: States, generator: np.random.RandomState | None) -> None:
         random = None if generator is None else generator.get_state()
         try:
-            if self.first is not None:
-                self.first()
-            write_checkpoint(self.path, facts, states, random)
+            extra = {} if self.extra is None else self.extra()
+            write_checkpoint(self.path, facts, states, random, extra)
         except OSError as error:
             if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))
@@ -242,64 +248,3 @@ def _digest_of_rows(X: Any) -> bytes:  # also on workers
     part = np.ascontiguousarray(X)
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
-
-
-# ---------------------------------------------------------------- prototypes of past epochs
-
-_FRAMES = 16
-_MOST_VALUES = 4_000_000  # of 4 bytes
-
-
-class GrowthFilm:
-    """Record the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
-
-    ``explore`` finds it there, and its growth film then also shows the changes of variables, images
-    and distances. It keeps those of the first epoch and of 16 more, spread evenly; beyond 4 million
-    values every second frame is dropped. A new fit clears it.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Folder of copies of the frames, for a training that is interrupted and resumed.
-
-    Attributes
-    ----------
-    frames : dict of int to float32 array (k, D)
-        By the number of the epoch, in order.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder, self._last = folder, 0
-        frames = {}
-        for path in () if folder is None else folder.glob("*.npy"):
-            with suppress(OSError, ValueError, EOFError):  # a process died while it was written
-                frames[int(path.stem)] = np.load(path, allow_pickle=False)
-        self._frames: dict[int, NDArray[np.float32]] = dict(sorted(frames.items()))
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        """Record the prototypes of an epoch, as a callback of the estimator."""
-        if epoch.epoch <= self._last or epoch.epoch == 1:  # of another fit
-            self._frames.clear()
-        self._last = epoch.epoch
-        interval = math.ceil(epoch.epochs / _FRAMES)
-        if epoch.epoch > 1 and epoch.epoch % interval:
-            return
-        frame = epoch.prototypes.astype(np.float32)
-        self._frames[epoch.epoch] = frame
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            np.save(self._folder / f"{epoch.epoch}.npy", frame)
-        while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
-            self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
-
-    @property
-    def frames(self) -> dict[int, NDArray[np.float32]]:
-        """The prototypes of each recorded epoch, also of an interrupted process."""
-        return dict(self._frames)
-
-
-def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:
-    """Return the frames of a film among the callbacks of an estimator, none without one."""
-    callbacks = getattr(estimator, "callbacks", None)
-    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return next((one.frames for one in several if isinstance(one, GrowthFilm)), {})

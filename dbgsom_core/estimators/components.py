@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from dbgsom_core.errors import ComponentError, DbgsomError, did_you_mean
+from dbgsom_core.errors import ComponentError, DbgsomError, ParameterError, did_you_mean
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.metrics import MetricComponent
@@ -165,7 +165,7 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
         return growth
     misfit = field_problem(growth, field, value)
     if misfit is not None:
-        raise ValueError(misfit)
+        raise ParameterError(misfit, field)
     strategy, values = type(growth), dict(given_fields(growth))
     chosen_later = field == "spreading_factor" and isinstance(value, str) and value == AUTO
     if field in strategy.model_fields:
@@ -180,7 +180,7 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     return growth if chosen_later else filled
 
 
-def _in_words(error: ValidationError, cls: Any, spec: Any, where: str) -> ValueError:
+def _in_words(error: ValidationError, cls: Any, spec: Any, where: str) -> ParameterError:
     # Errors of pydantic as sentences that name fields by ``where``.
     given = given_fields(spec) if isinstance(spec, Component) else spec
-    return ValueError("; ".join(format_errors(error, cls, given, where)))
+    return ParameterError("; ".join(format_errors(error, cls, given, where)), where)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.runtime import compile_clock
-from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NEED_SAMPLES = (
-    "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+    "class_pies", "data_projection", "child_maps",
     "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
 
@@ -241,7 +240,6 @@ def _view(
         evaluation,
         feature_names=[str(name) for name in names],
         title=type(estimator).__name__,
-        film=frames_of(estimator),
         **details,
     )
 

@@ -109,13 +109,17 @@ class Explanation:
         return data_frame("feature", ["value", "prototype", "deviations"], rows)
 
     def __repr__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, features: int = _MOST_SHOWN) -> str:
+        """Return the explanation as text, with up to so many features."""
         shares = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_MOST_SHARES]
         rated = [f"{name} {share:.0%}" for name, share in shares if share >= _LEAST_SHOWN]
         answer = f"label {self.label}"
         if rated:
             answer += f" ({', '.join(rated)})"
         like = "unlike" if self.outlier else "like"
-        table = self.to_frame().head(_MOST_SHOWN).reset_index()
+        table = self.to_frame().head(features).reset_index()
         text = as_text(
             f"{answer}\n"
             f"neuron {self.unit} at {self.cell}, training samples: {self.hits:g}, distance "
@@ -123,7 +127,7 @@ class Explanation:
             f"novelty {self.novelty:.3g} (p {self.pvalue:.2g}): {like} the training data\n"
             f"{table.to_string(index=False, float_format='{:.5g}'.format)}"
         )
-        rest = len(self.differences) - _MOST_SHOWN
+        rest = len(self.differences) - features
         return f"{text}\n… and {rest} more in to_frame()" if rest > 0 else text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.journal import JOURNAL, JournalLine, append_line, trim_journal
 from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.figures import Html, MapView
     from dbgsom_core.plugins.registry import Registry
 
-SCALARS = "scalars.jsonl"
 ARTIFACTS = "artifacts"
 # The first words of what a run itself logs, and what mirrors make of it.
 RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
@@ -41,7 +40,7 @@ _LONGEST = 240  # letters of a name, and bytes of each word: file systems take 2
 _WORD = re.compile(
     r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w\-. ]*(?<![. ])"
 )  # not Windows' devices
-_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the journal has them
+_STEPS = 1 << 63  # what trackers hold
 _lock = threading.Lock()  # a tracker may have a thread of its own
 
 
@@ -90,18 +89,33 @@ class Run:
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=dict)
 
-    @cached_property
-    def _log(self) -> RunLog:
-        return RunLog(self.folder)
-
     def log_scalar(self, name: str, value: float, step: int) -> None:
-        """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a tracker's metric.
+        """Add a number to the run: a line in ``metrics.jsonl`` of its folder, a tracker's metric.
 
         A name such as ``"drift/mean"`` has one value a step, 0 or more; what comes again, as in a
         resumed run, is left out. Names that begin as the run's own (``train/``, ``test/``,
         ``epoch/``, …) are refused.
         """
-        self._log.scalar(name, value, step)
+        _check_name(name, "a scalar")
+        if name.partition("/")[0] in RESERVED:
+            raise ValueError(f"a scalar cannot be called {name!r}: such names are the run's own")
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
+        if not isinstance(step, Integral) or not 0 <= step < _STEPS:
+            raise ValueError(
+                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
+            )
+        with _lock:
+            if (name, step) not in self._points:
+                line = JournalLine(int(step), int(time.time() * 1000), {name: float(value)})
+                append_line(self.folder / JOURNAL, line)
+                self._points.add((name, step))
+
+    @cached_property
+    def _points(self) -> set[tuple[str, int]]:
+        """Names and steps in the journal, of an interrupted process too."""
+        lines = trim_journal(self.folder / JOURNAL)
+        return {(name, line.epoch) for line in lines for name in line.metrics}
 
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
         """Write a file of the run whole, ``artifacts/NAME`` in its folder, and return its path.
@@ -109,7 +123,31 @@ class Run:
         The content is text, bytes, or a file that is copied. Trackers
         get it at the end. The same name again replaces it.
         """
-        return self._log.artifact(name, content)
+        _check_name(name, "an artefact")
+        path = self.folder.joinpath(ARTIFACTS, *name.split("/"))
+        if isinstance(content, str):
+            content = content.encode()
+        if isinstance(content, os.PathLike):
+            with open_regular(Path(content)):  # no pipe or device
+                write_atomically(path, lambda new: shutil.copyfile(content, new))
+        elif isinstance(content, (bytes, bytearray, memoryview)):
+            write_atomically(path, lambda new: new.write_bytes(content))
+        else:
+            kind = type(content).__name__
+            raise ValueError(
+                f"the artefact {name!r} must be text, bytes or the path of a file, not {kind}"
+            )
+        return path
+
+
+def _check_name(name: Any, what: str) -> None:
+    words = name.split("/") if isinstance(name, str) else [""]
+    fits = [_WORD.fullmatch(word) and len(os.fsencode(word)) <= _LONGEST for word in words]
+    if not all(fits) or len(name) > _LONGEST:
+        raise ValueError(
+            f"{what} needs a name of at most {_LONGEST} letters, digits, '_', '-', '.' and spaces, "
+            f"words that begin with a letter, a digit or '_' between '/', not {name!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -202,6 +240,25 @@ class SweepView:
 
 
 @dataclass(frozen=True)
+class FoldMeasures:
+    """The measures of a fold, by their logged names.
+
+    Attributes
+    ----------
+    fold : int
+        Counted from 1.
+    split_digest : str
+        Of the rows to train and to test on.
+    """
+
+    fold: int
+    train_samples: int
+    test_samples: int
+    split_digest: str
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The result of a run.
 
@@ -209,7 +266,9 @@ class RunResult:
     ----------
     measures : mapping of str to float
         Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
-    folds : sequence of mappings of str to float
+    run : Run or None
+        The run that has this result.
+    folds : sequence of FoldMeasures
         The measures of each fold of a cross-validation, whose means are in ``measures``.
     view : MapView or None
         The trained map as figures see it; None for a sweep.
@@ -227,11 +286,13 @@ class RunResult:
         Which variant of a sweep is best, on each data set.
     notes : sequence of str
         Sentences for a reader of the report (warnings, parts left out).
+    failed : mapping of str to str
+        Runs of a sweep that failed, by name, and why.
     """
 
     measures: Mapping[str, float]
     history: Sequence[EpochRecord] = ()
-    folds: Sequence[Mapping[str, float]] = ()
+    folds: Sequence[FoldMeasures] = ()
     figures: Mapping[str, Figure | Html] = field(default_factory=dict)
     view: MapView | None = None
     model: Any = None
@@ -241,6 +302,8 @@ class RunResult:
     tables: Mapping[str, Callable[[], Iterator[Mapping[str, Any]]]] = field(default_factory=dict)
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    run: Run | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", masked(self.notes))  # errors of libraries may hold any
@@ -274,8 +337,6 @@ class TrackerComponent(Component):
         How the addresses of models begin that ``fetch_model`` knows: ``("runs:/", "models:/")``.
     store_field : str
         The field that ``--store`` of a command fills; empty: there is one store.
-    packages : tuple of str
-        Distributions that its observer imports when a run begins, whose versions runs note.
     how_to_open : method ``() -> str``, or None
         The command or address that shows the runs.
     how_to_compare : method ``(folders) -> str or None``, or None
@@ -301,7 +362,6 @@ class TrackerComponent(Component):
     is_default: ClassVar[bool] = False
     addresses: ClassVar[tuple[str, ...]] = ()
     store_field: ClassVar[str] = ""
-    packages: ClassVar[tuple[str, ...]] = ()
     how_to_open: ClassVar[Callable[..., str] | None] = None
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., bool | None] | None] = None
@@ -327,89 +387,6 @@ def tracker_classes(registry: Registry) -> dict[str, type[TrackerComponent]]:
     for name in registry.names("tracker"):
         with suppress(PluginError):
             found[name] = registry.find("tracker", name)
-    return found
-
-
-class RunLog:
-    """The scalars and artefacts of one run folder; several threads may log.
-
-    ``scalars.jsonl`` in it has a line a scalar, as its journal has them:
-    ``{"epoch": step, "time": unix milliseconds, "metrics": {name: value}}``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._known: set[tuple[str, int]] | None = None  # None: not read yet
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        name = _name(name, "a scalar")
-        first = name.partition("/")[0]
-        if first in RESERVED:
-            raise ValueError(
-                f"a scalar cannot be called {name!r}: what begins with '{first}/' is the run's own"
-            )
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
-        if not (isinstance(step, Integral) and 0 <= step < 1 << 63):  # what trackers hold
-            raise ValueError(
-                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
-            )
-        number, step = float(value), int(step)
-        plain = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
-        line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: plain}}
-        path = self._folder / SCALARS
-        with _lock:
-            if self._known is None:
-                self._known = _logged(path)
-            if (name, step) in self._known:
-                return
-            with path.open("ab") as journal:
-                journal.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-            self._known.add((name, step))
-
-    def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
-        path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
-        if isinstance(content, str):
-            content = content.encode()
-        if isinstance(content, os.PathLike):
-            with open_regular(Path(content)):  # no pipe or device
-                write_atomically(path, lambda new: shutil.copyfile(content, new))
-        elif isinstance(content, (bytes, bytearray, memoryview)):
-            write_atomically(path, lambda new: new.write_bytes(content))
-        else:
-            raise ValueError(
-                f"the artefact {name!r} must be text, bytes or the path of a file, not "
-                f"{type(content).__name__}"
-            )
-        return path
-
-
-def _name(name: Any, what: str) -> str:
-    words = name.split("/") if isinstance(name, str) else [""]
-    fits = [_WORD.fullmatch(word) and len(os.fsencode(word)) <= _LONGEST for word in words]
-    if not all(fits) or len(name) > _LONGEST:
-        raise ValueError(
-            f"{what} needs a name of at most {_LONGEST} letters, digits, '_', '-', '.' and spaces, "
-            f"words that begin with a letter, a digit or '_' between '/', not {name!r}"
-        )
-    return str(name)
-
-
-def _logged(path: Path) -> set[tuple[str, int]]:
-    # What a process that was interrupted has logged already; a truncated last line is cut off.
-    try:
-        with open_regular(path) as journal:
-            content = journal.read()
-    except FileNotFoundError:
-        return set()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-    found = set()
-    for line in content[:whole].splitlines():
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
-            known = json.loads(line)
-            found |= {(name, int(known["epoch"])) for name in known["metrics"]}
     return found
 
 

@@ -59,8 +59,6 @@ class MapView:
         Names of the data's own columns, before the prepare steps.
     sample_ids_name, target_name : str
         What the data calls ``sample_ids`` and the targets; empty where it does not say.
-    film : mapping of int to array (k, D)
-        Its prototypes after some epochs, by their numbers, where they were kept.
     scored : (str, Evaluation) or None
         What the rows are called that answers are scored by, ``"test"``, ``"held-out"`` (all, by the
         folds that tested them) or ``"training"``, and the map on them. None: those of
@@ -95,7 +93,6 @@ class MapView:
     raw_names: Sequence[str] = ()
     sample_ids_name: str = ""
     target_name: str = ""
-    film: Mapping[int, NDArray[Any]] = field(default_factory=dict)
     scored: tuple[str, Evaluation] | None = None
     profile: Any = None
     class_profile: Any = None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.errors import did_you_mean
+from dbgsom_core.errors import UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.current import active_registry
 
-WORDED = "worded_"  # prefix of error types whose message is a sentence already
+WORDED = "worded"  # the type of errors whose message is a sentence, and whose place is right
 _WANTED = "Input should be "  # how pydantic's messages on a single value begin
 _SECTION = "a section of 'key: value' lines"
 _WORDS = {  # what YAML calls it, by pydantic's types of errors
@@ -27,8 +27,7 @@ _WORDS = {  # what YAML calls it, by pydantic's types of errors
     "float_type": "a number",
 }
 
-
-Steps = Sequence[str | int]  # keys and positions that lead to a value
+Steps = tuple[str | int, ...]  # keys and positions that lead to a value
 
 
 def format_errors(error: ValidationError, cls: type[BaseModel], values: Any, key: str) -> list[str]:
@@ -37,40 +36,43 @@ def format_errors(error: ValidationError, cls: type[BaseModel], values: Any, key
     ``values``, a mapping or whatever was given instead, failed to validate as ``cls``; ``key`` is
     the path of ``values``.
     """
-    found = explain_errors(error, cls, values)
-    return [f"{'.'.join(map(str, (key, *steps)))} {words}" for _, steps, words in found]
+    errors = explain_errors(error, cls, values)
+    return [f"{'.'.join(map(str, (key, *steps)))} {words}" for _, steps, words in errors]
 
 
 def explain_errors(
-    error: ValidationError, cls: type[BaseModel], values: Any, known: Iterable[str] = ()
+    error: ValidationError, cls: type[BaseModel], values: Any, shown: Any = None
 ) -> Iterator[tuple[str, Steps, str]]:
-    """Yield the kind of location, the path and a sentence of each error.
+    """Yield the kind, the path and a sentence of each error.
 
-    The kind is ``key`` (unknown), ``missing``, ``section`` or ``value``. ``known`` are further
-    keys, to suggest for a misspelt one. Values are shown as ``values`` has them, which may be
-    references in place of what they stand for. The other arguments are those of `format_errors`.
+    The kind is ``key`` (unknown), ``missing`` or ``value``. ``shown`` are the values that messages
+    show, where others than ``values``. The other arguments are those of `format_errors`.
     """
-    wrong: dict[tuple[str | int, ...], list[Any]] = {}
+    wrong: dict[Steps, list[Any]] = {}
     for finding in error.errors(include_url=False):
         kind, place = finding["type"], finding["loc"]
         steps = _steps(values, place)
-        if kind.startswith(WORDED):
-            yield kind.removeprefix(WORDED), place, finding["msg"]
+        cause = finding.get("ctx", {}).get("error")
+        if kind == WORDED:
+            yield "value", place, finding["msg"]
         elif kind == "missing":
             yield "missing", (*steps, place[-1]), "is required"
         elif kind == "extra_forbidden":
-            names = dict.fromkeys([*known, *_keys_at(cls, values, steps[:-1])])
+            names = _keys_at(cls, values, steps[:-1])
             hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
             yield "key", steps, f"unknown key{hint}"
+        elif isinstance(cause, UnknownNameError) and isinstance(_at(values, steps), Mapping):
+            yield "value", (*steps, "name"), str(cause)
         else:
             wrong.setdefault(steps, []).append(finding)
     for steps, findings in wrong.items():  # several of a value that may be of several types
-        inside = [one for one in wrong if len(one) > len(steps) and one[: len(steps)] == steps]
+        inside = [other for other in wrong if other != steps and other[: len(steps)] == steps]
         if not inside:
-            yield "value" if steps else "section", steps, _sentence(findings, _at(values, steps))
+            value = _at(values if shown is None else shown, steps)
+            yield "value", steps, _sentence(findings, value)
 
 
-def _steps(values: Any, place: Steps) -> tuple[str | int, ...]:
+def _steps(values: Any, place: Sequence[str | int]) -> Steps:
     """Return the path of a value, without the names of a union's branches that pydantic adds."""
     steps: list[str | int] = []
     for step in place:
@@ -87,27 +89,30 @@ def _at(values: Any, steps: Steps) -> Any:
     return values
 
 
-def _keys_at(cls: type[BaseModel], values: Any, steps: Steps) -> Iterable[str]:
+def _keys_at(cls: type[BaseModel], values: Any, steps: Steps) -> list[str]:
     """Return the keys that the section at a path may have."""
     model: Any = cls
+    names: list[str] = []
+    kind, usual = None, None
     for step in steps:
         values = values[step]
-        if isinstance(step, int):  # each entry of a list is of one model
-            continue
-        kind = nested_fields(model).get(step)
-        if kind is None:
-            model = _model_in(model.model_fields[step].annotation)
-        else:
-            model = active_registry().find(kind, values["name"])
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if isinstance(step, str) and step in model.model_fields:
+            field = model.model_fields[step]
+            kind, usual = nested_fields(model).get(step), field.default
+            names = [] if kind is None else ["name"]
+            if kind is None:
+                model = _model_in(field.annotation)
+        if kind is not None and isinstance(values, Mapping):
+            model, kind = active_registry().find(kind, values.get("name", usual)), None
+    return [*names, *(field.alias or name for name, field in model.model_fields.items())]
 
 
 def _model_in(annotation: Any) -> Any:
     """Return the model in ``Model | None`` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = [_model_in(one) for one in get_args(annotation)]
-    return next(filter(None, found), None)
+    models = [_model_in(part) for part in get_args(annotation)]
+    return next(filter(None, models), None)
 
 
 def _sentence(findings: Sequence[Any], value: Any) -> str:

@@ -29,9 +29,9 @@ from dbgsom_core.config import (
     parse_experiment,
     parse_sweep,
 )
-from dbgsom_core.config.experiment import root_of
-from dbgsom_core.config.load import merged
-from dbgsom_core.config.sections import Problems, plain
+from dbgsom_core.config.document import Problems
+from dbgsom_core.config.experiment import document_of
+from dbgsom_core.config.load import read_config
 from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.offers import without_plugins
@@ -43,7 +43,6 @@ from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import (
     Loaded,
-    check_not_running,
     interrupted_run,
     is_complete,
     with_rows,
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dbgsom_core.persistence import FittedModel
-    from dbgsom_core.runs.pipeline import Outcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
@@ -343,7 +341,7 @@ def sweep(
             return found, tuple(child.experiment for child in found.children)
 
         stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
-        outcome = execute(
+        result = execute(
             loaded,
             registry,
             [_EpochDisplay(verbose), *source.keepers(keep_data)],
@@ -352,11 +350,12 @@ def sweep(
             fail_fast=fail_fast,
             display=SimpleNamespace(say=_say) if verbose else None,
         )
-    rankings = outcome.result.rankings
+    rankings = result.rankings
+    children = [RunResult(measures, run=run) for run, measures in result.children]
     return FinishedSweep(
-        **_identity(outcome.run, outcome.result),
-        runs=tuple(map(_finished, outcome.children)),
-        failed=tuple(outcome.failed),
+        **_identity(result),
+        runs=tuple(map(_finished, children)),
+        failed=tuple(result.failed),
         _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
     )
 
@@ -503,9 +502,10 @@ def _source(
 def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
     is_mapping = isinstance(config, Mapping)
-    root = (root_of if is_mapping else merged)(config, overrides, Problems())
-    given, fields = root.get("dataset"), get_registry().find("dataset", "parquet").model_fields
-    known = plain(given) if isinstance(given, Mapping) else {}
+    document = (document_of if is_mapping else read_config)(config, overrides, Problems())
+    given = document.values.get("dataset")
+    fields = get_registry().find("dataset", "parquet").model_fields
+    known = given if isinstance(given, Mapping) else {}
     kept = {key: value for key, value in known.items() if key in fields}
     return {**kept, "name": "parquet", "path": DATA_FILE}
 
@@ -538,13 +538,11 @@ def _json(value: Any) -> str:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
-def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun | None, Any]:
-    stored, (loaded, _) = interrupted_run(load, registry)
-    if stored is None:
-        return None, loaded
+def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
+    loaded, _ = load()
+    stored = interrupted_run(loaded, registry)
     if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
-    check_not_running(stored)
     return stored, loaded
 
 
@@ -581,18 +579,21 @@ class _EpochDisplay:
         self.dbgsom_run_finished()
 
 
-def _finished(outcome: Outcome) -> FinishedRun:
-    run, result = outcome.run, outcome.result
+def _finished(result: RunResult) -> FinishedRun:
+    run = result.run
+    assert run is not None
     known: dict[str, Any] = {
         "params": dict(run.params),
         "notes": tuple(result.notes),
         "_model": result.model,
     }
     known |= {"_config": run.config, "_data": run.data}
-    return FinishedRun(**_identity(run, result), **known)
+    return FinishedRun(**_identity(result), **known)
 
 
-def _identity(run: Run, result: RunResult) -> dict[str, Any]:
+def _identity(result: RunResult) -> dict[str, Any]:
+    run = result.run
+    assert run is not None
     names = {"id": run.id, "name": run.name, "experiment": run.experiment}
     return {**names, "folder": run.folder.absolute(), "measures": dict(result.measures)}
 

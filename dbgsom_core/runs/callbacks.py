@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.sections import findings_of
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Run, tracker_classes
@@ -25,6 +24,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import RAISED, guarded, who
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.runs.folder import StoredRun
 
 log = logging.getLogger("dbgsom")
@@ -100,13 +100,12 @@ class EpochCallback:
 
     vital = True
 
-    def __init__(self, callbacks: Callbacks, run: Run, touch: Callable[[], None]) -> None:
-        self._callbacks, self._run, self._touch = callbacks, run, touch
+    def __init__(self, callbacks: Callbacks, run: Run) -> None:
+        self._callbacks, self._run = callbacks, run
         self.stopped_by = ""  # the callback that ended the training
 
     def __call__(self, epoch: EpochRecord) -> Stop | None:
         self.stopped_by = self._callbacks.on_epoch(self._run, epoch)
-        self._touch()
         return STOP if self.stopped_by else None
 
     def begin(self, phase: str) -> None:
@@ -143,8 +142,9 @@ def build_tracker(name: str, registry: Registry, **values: Any) -> Any:
     try:
         return registry.build("tracker", {"name": name, **values})
     except ValidationError as error:
-        found = "; ".join(said.removeprefix("Value error, ") for _, _, said in findings_of(error))
-        raise ConfigError(f"tracker {name}: {found}") from error
+        cls = registry.find("tracker", name)
+        messages = "; ".join(format_errors(error, cls, values, f"tracker {name}"))
+        raise ConfigError(messages) from error
 
 
 def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import math
 import statistics
 import warnings
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
-from dbgsom_core.config.components import fills_gaps
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.moments import extremes, first_non_finite
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
 from dbgsom_core.errors import DataError, callers_level, did_you_mean
@@ -31,6 +29,7 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
+from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import parse_numbers
 from dbgsom_core.tables.frames import FRAME
 from dbgsom_core.tables.safe_files import exists
@@ -205,23 +204,6 @@ def same_data(first: Experiment, second: Experiment) -> bool:
     return same_set and same_reader and first.model.estimator == second.model.estimator
 
 
-def digest(data: Data) -> str:
-    """Return the sha256 of X and y, their shapes and types included."""
-    found = hashlib.sha256()
-    for array in (data.X, data.y):
-        if array is None:
-            found.update(b"none")
-            continue
-        if array.dtype == object:
-            array = array.astype(str)
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        step = max(1, (1 << 22) // (math.prod(array.shape[1:]) * array.dtype.itemsize or 1))
-        ends = array.ends if isinstance(array, Partitions) else [*range(0, len(array), step), None]
-        for start, stop in pairwise(ends):
-            found.update(np.ascontiguousarray(array[start:stop]).data.cast("B"))
-    return found.hexdigest()
-
-
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
     regresses = experiment.model.estimator == "regressor"
     facts = {
@@ -229,13 +211,13 @@ def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> di
         "samples": len(data.X),
         "features": data.X.shape[1],
         "classes": None if data.y is None or regresses else n_classes(data.y),
-        "digest": digest(data),
+        "digest": digest(data.X, data.y),
     }
     names = data.feature_names
     if names is not None and data.columns is None and len(names) <= _MOST_NAMES:
         facts["feature_names"] = list(map(str, names))
     if test is not None:
-        facts["test"] = {"samples": len(test.X), "digest": digest(test)}
+        facts["test"] = {"samples": len(test.X), "digest": digest(test.X, test.y)}
     return facts
 
 

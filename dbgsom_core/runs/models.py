@@ -31,9 +31,10 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
-from dbgsom_core.runs.data import digest, load_data
+from dbgsom_core.runs.data import load_data
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.runs.stored_runs import find_run, load_stored
+from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
     Columns,
     CsvDialect,
@@ -126,7 +127,7 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
     with warnings.catch_warnings():  # the run itself has given them
         warnings.simplefilter("ignore")
         data = load_data(experiments[0])
-    return data, run.data.get("digest") in (None, digest(data))
+    return data, run.data.get("digest") in (None, digest(data.X, data.y))
 
 
 def model_of(path: Path) -> FittedModel:

@@ -1,57 +1,37 @@
-"""One run: load and prepare the data, fit, evaluate, draw, write, call the callbacks."""
+"""One run: load and prepare the data, fit, evaluate, draw, write, notify the callbacks."""
 
 from __future__ import annotations
 
 import logging
 import math
 import secrets
+import shutil
+import statistics
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sklearn.base import clone
-
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.components import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps, start_problem
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DbgsomError,
-    ScaleWarning,
-)
+from dbgsom_core.errors import ConfigError, DbgsomError, ParameterError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
-from dbgsom_core.estimators.checkpoints import (
-    Checkpoints,
-    Facts,
-    GrowthFilm,
-    read_checkpoint,
-)
-from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.sizing import SizeTried
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
-from dbgsom_core.experiments.trackers import Run, RunResult
-from dbgsom_core.files import to_disk
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import (
-    EpochCallback,
-    begin_phase,
-    run_folder_of,
-    runs_folder,
-)
+from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
+from dbgsom_core.runs.checkpoint import RunCheckpoint
 from dbgsom_core.runs.data import (
     Fold,
     Part,
@@ -67,25 +47,10 @@ from dbgsom_core.runs.data import (
     most_frequent,
     subsample,
 )
-from dbgsom_core.runs.folder import (
-    FoldMeasures,
-    RunFiles,
-    StoredRun,
-    folds_text,
-    parse_folds,
-    split_digest,
-    summary,
-    write_text,
-)
+from dbgsom_core.runs.folder import RunFiles, StoredRun, is_run, read_run, run_lock
 from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.held_out import HeldOut
-from dbgsom_core.runs.manifest import (
-    default_name,
-    describe_environment,
-    flat_params,
-    title_of,
-    with_varied,
-)
+from dbgsom_core.runs.held_out import answers_of, held_out
+from dbgsom_core.runs.manifest import default_name, describe_environment, flat_params, title_of
 from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
 from dbgsom_core.runs.results import (
     add_note,
@@ -96,35 +61,15 @@ from dbgsom_core.runs.results import (
     view_of_run,
     warnings_as_notes,
 )
-from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
+from dbgsom_core.runs.stored_runs import check_same
+from dbgsom_core.runs.text import digest
 from dbgsom_core.training.parts import fit_metric
-from dbgsom_core.training.state import Checkpointer, TrainingState
 from dbgsom_core.training.targets import encode_classes
-from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
-_EXAMPLE_ROWS = 5
+_EXAMPLE_ROWS = 3
 _ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished run and its result."""
-
-    run: Run
-    result: RunResult
-
-
-@dataclass(frozen=True)
-class Task:
-    """An experiment, or a sweep, to run, or to resume where there is a ``stored`` run of it."""
-
-    experiment: Any
-    name: str | None = None
-    parent: Run | None = None
-    varies: Mapping[str, Any] = field(default_factory=dict)
-    stored: StoredRun | None = None
 
 
 def run_experiment(
@@ -132,75 +77,101 @@ def run_experiment(
     callbacks: Callbacks,
     registry: Registry,
     stored: StoredRun | None = None,
-) -> Outcome:
-    return run_task(Task(experiment, stored=stored), callbacks, registry)
-
-
-def run_task(
-    task: Task,
-    callbacks: Callbacks,
-    registry: Registry,
+    *,
+    name: str | None = None,
+    parent: Run | None = None,
+    varies: Mapping[str, Any] = MappingProxyType({}),
     data: Data | None = None,
     data_notes: Sequence[str] = (),
-) -> Outcome:
-    """Run one experiment; ``data_notes`` are remarks from loading ``data``.
+) -> RunResult:
+    """Run one experiment, or resume a ``stored`` run of it.
 
-    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
-    are built, which may raise `ConfigError`, `DataError` and `PluginError`. After that callbacks
-    are notified of every end: `DbgsomError` where the run folder cannot be written,
-    KeyboardInterrupt after a signal.
+    A run of a sweep has a ``name``, a ``parent`` and what it ``varies``. ``data_notes`` are remarks
+    from loading ``data``. Nothing is written before the data is loaded, checked and prepared and
+    the estimator's parts are built, which may raise `ConfigError`, `DataError` and `PluginError`.
+    After that callbacks are notified of every end: `DbgsomError` where the run folder cannot be
+    written, KeyboardInterrupt after a signal.
     """
-    experiment: Experiment = task.experiment
     notes = [*data_notes]
     for note in experiment.notes:
         add_note(notes, note)
     with warnings_as_notes(notes):
-        setup = prepare_run(experiment, data)
-    measures = dict(experiment.measures or ())
-    if experiment.measures is None:
-        kind, labelled = experiment.model.estimator, setup.data.y is not None
-        measures = dict(default_measures(registry, kind, labelled))
-    run, lock = start_run(task, registry, setup)
-    folder = run_folder_of(experiment.tracking, registry)
-    checkpoint = Checkpoint(
-        RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
-    )
-    with lock:
-        with failures_reported(callbacks, run, lock):
+        prepared = prepare(experiment, load_data(experiment) if data is None else data)
+    run = describe_run(prepared, registry, stored, name, parent, varies)
+    settings = run_folder_of(experiment.tracking, registry)
+    evaluator = Evaluator(experiment, choose_measures(prepared, registry), notes)
+
+    def work() -> RunResult:
+        on_epoch = EpochCallback(callbacks, run)
+        checkpoint = RunCheckpoint(
+            RunFiles(run.folder), settings.checkpoint_seconds, settings.checkpoint_models
+        )
+        with warnings_as_notes(notes):
+            if experiment.prepare:  # scales are as they are wanted
+                warnings.simplefilter("ignore", ScaleWarning)
+            cross_validate(prepared, evaluator, on_epoch, checkpoint)
+            fit(prepared, on_epoch, checkpoint, notes)
+            on_epoch.begin("measuring")
+            result = evaluate(prepared, evaluator, on_epoch, checkpoint, title_of(run))
+        on_epoch.begin("writing")
+        callbacks.write_results(run, result)
+        figures = [figure for figure in experiment.figures if not figure[1].of_sweeps]
+        if figures:
+            on_epoch.begin("drawing")
+        drawn = draw_figures(figures, result.view, notes)
+        on_epoch.begin("logging")
+        return replace(result, figures=drawn, notes=[*notes, *callbacks.notes])
+
+    return carry_out(run, stored, callbacks, work)
+
+
+def carry_out(
+    run: Run, stored: StoredRun | None, callbacks: Callbacks, work: Callable[[], RunResult]
+) -> RunResult:
+    """Do the work of a run or sweep in its folder, which is locked, and notify of how it ends.
+
+    The run folder hears of each end first.
+    """
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DbgsomError(f"the run folder cannot be created: {error}") from error
+    with run_lock(run.folder):
+        if stored is not None and read_run(run.folder).status == "finished" != stored.status:
+            raise DbgsomError(f"run {run.id} has finished meanwhile")
+        try:
             callbacks.notify("dbgsom_run_started", run=run)
-            evaluator = _Evaluator(experiment, measures, notes)
-            on_epoch = EpochCallback(callbacks, run, lock.touch)
-            result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
-            begin_phase(callbacks, run, "writing")
-            callbacks.write_results(run, result)
-            own = [one for one in experiment.figures if not one[1].of_sweeps]
-            if own:
-                begin_phase(callbacks, run, "drawing")
-            figures = draw_figures(own, result.view, notes)
-            begin_phase(callbacks, run, "logging")
-            result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
+            result = work()
             callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
-        RunFiles(run.folder).remove_checkpoints()
-        notify_finished(callbacks, run, result)
-    return Outcome(run, result)
+        except BaseException as error:
+            try:
+                callbacks.notify_required("dbgsom_run_failed", run=run, error=error)
+            except Exception as unwritten:
+                log.warning("how it ended could not be written: %s", unwritten)
+            if not is_run(run.folder):  # it could not begin
+                shutil.rmtree(run.folder, ignore_errors=True)
+            callbacks.notify_others("dbgsom_run_failed", run=run, error=error)
+            raise
+        callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
+    return replace(result, run=run)
 
 
-# ------------------------------------------------------------------- before the run folder
+# ----------------------------------------------------------------------------------- prepare
 
 
 @dataclass(frozen=True)
-class Setup:
-    """The estimator of a run and its data."""
+class Prepared:
+    """The data of an experiment, divided and prepared, and its estimator, not fitted yet."""
 
+    experiment: Experiment
     data: Data
     test: Data | None  # a separate data set for testing
     fold: Fold  # of the final model
     divided: list[tuple[Rows, Rows]]  # training and test rows of each fold
-    estimator: Any  # unfitted
+    estimator: Any
 
 
-def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
-    data = load_data(experiment) if data is None else data
+def prepare(experiment: Experiment, data: Data) -> Prepared:
     for column in experiment.report_by:
         groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)
@@ -223,14 +194,14 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         samples.check_varies()
         misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
-            raise ValueError(misfit)
+            raise ParameterError(misfit, "init")
     for name, step in fold.steps:
         try:
             to_plain(step, {}, name, stored_types())
         except NotPlainError as error:
             text = f"prepare step '{name}' cannot be saved with the model: it {error}"
             raise ConfigError(text) from error
-    return Setup(data, test, fold, divided, estimator)
+    return Prepared(experiment, data, test, fold, divided, estimator)
 
 
 def make_estimator(experiment: Experiment) -> Any:
@@ -242,233 +213,219 @@ def make_estimator(experiment: Experiment) -> Any:
     return estimator
 
 
-# ---------------------------------------------------------------------------- begin and end
+def choose_measures(prepared: Prepared, registry: Registry) -> Mapping[str, Any]:
+    experiment = prepared.experiment
+    if experiment.measures is not None:
+        return dict(experiment.measures)
+    labelled = prepared.data.y is not None
+    return default_measures(registry, experiment.model.estimator, labelled)
 
 
-def start_run(
-    task: Task,
+def describe_run(
+    prepared: Prepared,
     registry: Registry,
-    setup: Setup | None = None,
-    *,
-    root: Path | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> tuple[Run, RunLock]:
-    """Return a run (a sweep without ``setup``) and the lock of its folder, which is held."""
-    experiment, stored = task.experiment, task.stored
-    group = experiment.experiment
-    runs = runs_folder(experiment, registry) if root is None else root
-    for killed in mark_killed_runs(runs, group):
-        log.warning("closed as killed: %s: %s", killed.files.folder, killed.error)
-    estimator = parts = None
-    facts: dict[str, Any] = {}
-    if setup is not None:
-        estimator, y = setup.estimator, setup.data.y
-        parts = estimator.parts()
-        facts = facts_of(experiment, setup.data, setup.test)
-        baseline = baselines(setup.fold, setup.divided, y, estimator._kind)
-        facts |= {"baseline": baseline} if baseline else {}
-        parts_of_data = {"train": setup.fold.train, "test": setup.fold.test}
-        facts["parts"] = {k: part.X.shape[0] for k, part in parts_of_data.items() if part}
-        if baseline and estimator._kind == "classifier":
-            facts["most_frequent"] = most_frequent(setup.fold.train.y, setup.data.target_names)
-    environment = describe_environment(registry, experiment, parts)
-    if stored is not None and "directory" in stored.environment:
-        environment["directory"] = stored.environment["directory"]  # its relative paths start there
-    if stored is not None and stored.params:
-        params = stored.params  # those that were given, while the folder's configuration gives all
-    elif params is None:
-        params = with_varied(flat_params(experiment, estimator), task.varies)
-    given = getattr(experiment, "name", None) and experiment.resolved["name"]
-    if stored is not None:
-        folder = stored.files.folder
-    else:
+    stored: StoredRun | None,
+    name: str | None,
+    parent: Run | None,
+    varies: Mapping[str, Any],
+) -> Run:
+    experiment, data, fold = prepared.experiment, prepared.data, prepared.fold
+    facts = facts_of(experiment, data, prepared.test)
+    parts = {"train": fold.train, "test": fold.test}
+    facts["parts"] = {key: part.X.shape[0] for key, part in parts.items() if part}
+    kind = experiment.model.estimator
+    baseline = baselines(fold, prepared.divided, data.y, kind)
+    if baseline:
+        facts["baseline"] = baseline
+        if kind == "classifier":
+            facts["most_frequent"] = most_frequent(fold.train.y, data.target_names)
+    given = experiment.name and experiment.resolved["name"]
+    return new_run(
+        experiment,
+        registry,
+        runs_folder(experiment, registry),
+        stored,
+        kind="run",
+        name=name or given or default_name(experiment, prepared.estimator),
+        params=flat_params(experiment.resolved),
+        data=facts,
+        parent=parent,
+        total_epochs=int(prepared.estimator.epochs),
+        varies=varies,
+    )
+
+
+def new_run(
+    loaded: Any, registry: Registry, root: Path, stored: StoredRun | None, **fields: Any
+) -> Run:
+    """Return a run of an experiment or sweep below ``root``, or the ``stored`` one if it is it."""
+    environment = describe_environment(registry, loaded.folder)
+    if stored is None:
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = (runs / group).absolute() / f"{stamp}-{secrets.token_hex(3)}"
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise DbgsomError(f"the run folder cannot be created: {error}") from error
+        folder = (root / loaded.experiment).absolute() / f"{stamp}-{secrets.token_hex(3)}"
+    else:
+        folder = stored.files.folder
+        environment["directory"] = stored.environment.get("directory")  # where its paths start
     run = Run(
         id=folder.name,
-        name=task.name or given or default_name(experiment, estimator, params),
-        experiment=group,
-        kind="sweep" if setup is None else "run",
+        experiment=loaded.experiment,
         folder=folder,
-        config=experiment.resolved,
-        params=params,
+        config=loaded.resolved,
         environment=environment,
-        data=facts,
-        parent=task.parent,
-        total_epochs=0 if estimator is None else int(estimator.epochs),
-        varies=task.varies,
-        tags=experiment.resolved.get("tags") or {},
+        tags=loaded.resolved.get("tags") or {},
+        **fields,
     )
     if stored is not None:
         check_same(stored, run)
-        return run, claim(stored)
-    lock = RunLock(folder)
-    lock.acquire()
-    return run, lock
+    return run
 
 
-@contextmanager
-def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator[None]:
-    """Report an exception that ends a run, first to the run folder, then to other callbacks."""
-    try:
-        yield
-    except BaseException as error:
-        try:
-            callbacks.notify_required("dbgsom_run_failed", run=run, error=error)
-        except Exception as unwritten:
-            log.warning("how it ended could not be written: %s", unwritten)
-        lock.remove_unbegun()
-        callbacks.notify_others("dbgsom_run_failed", run=run, error=error)
-        raise
+# --------------------------------------------------------------------------------------- fit
 
 
-def notify_finished(callbacks: Callbacks, run: Run, result: RunResult) -> None:
-    """Notify the other callbacks of a run that is already finished in its folder."""
-    try:
-        callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
-    except KeyboardInterrupt:
-        log.warning(
-            "%s had finished and is complete; 'dbgsom sync' updates the trackers",
-            run.folder,
-        )
-        raise
-
-
-# ----------------------------------------------------------------------- fit, evaluate, measure
-
-
-def _fit_and_evaluate(
-    setup: Setup,
-    run: Run,
-    evaluator: _Evaluator,
-    on_epoch: EpochCallback,
-    checkpoint: Checkpoint,
-    lock: RunLock,
-) -> RunResult:
-    experiment, notes = evaluator.experiment, evaluator.notes
-    data, fold, estimator = setup.data, setup.fold, setup.estimator
-    with warnings_as_notes(notes):
-        if experiment.prepare:  # scales are as they are wanted
-            warnings.simplefilter("ignore", ScaleWarning)
-        folds, held = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
-        has_explorer = any(name == "explorer" for name, _ in experiment.figures)
-        film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None
-        after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
-        estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
-        estimator.fit(fold.train.X, fold.train.y)
-        estimator.set_params(callbacks=None, checkpoint=None)
-        if estimator.stopped_by_:
-            ran, kept = estimator.n_iter_, estimator.kept_epoch_
-            notes.append(
-                f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after {ran} of "
-                f"at most {estimator.history_[-1].epochs} epochs"
-                + ("" if kept == ran else f", and the map is that of epoch {kept}")
-            )
-        on_epoch.begin("measuring")
-        notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
-        trained, some, found = evaluator.evaluate(estimator, fold.train, "train")
-        measures = found | summary(folds)
-        scored = ("training", trained)
-        if held is not None and (tested := held.evaluation(trained, setup.divided)) is not None:
-            scored = (HELD_OUT, tested)
-        if fold.test is not None:
-            tested, _, found = evaluator.evaluate(estimator, fold.test, "test", fold.train)
-            measures |= found
-            scored = ("test", tested) if tested.y is not None else scored
-        if experiment.stability is not None:
-            on_epoch.begin("refitting")
-        stability = evaluator.stability(estimator, fold.train)
-        measures |= {} if stability is None else stability.logged()
-        model = FittedModel(fold.steps, estimator, data.columns)
-        title, n, total = title_of(run), some.X.shape[0], fold.train.X.shape[0]
-        title += f" · {n:,} of {total:,} samples" if n < total else ""
-        view = view_of_run(estimator, trained, some, data, fold.steps, title)
-        undo = model.undone if fold.steps else None
-        view = replace(view, stability=stability, undo=undo, scored=scored)
-        view = replace(view, restore=model.restored, raw_names=data.feature_names or ())
-        view = replace(view, film=film.frames) if film else view
-        if not guarded(estimator._parts.labeller).needs_target:
-            assert trained.predictions is not None
-            profile = profile_clusters(model, data, some.rows, some.X, trained.predictions)
-            view = replace(view, profile=profile)
-        elif some.y is not None and estimator._kind == "classifier" and data.image_shape is None:
-            profile = profile_classes(data, some.rows, some.X, some.y, view.class_names)
-            view = replace(view, class_profile=profile)
-        if experiment.report_by:
-            labels, names = all_labels(model, data), view.label_names
-            counts = [
-                count_groups(column, groups_of(data, column), labels, names)
-                for column in experiment.report_by
-            ]
-            view = replace(view, groups=counts)
-        epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
-    return RunResult(
-        measures=measures,
-        folds=[one.measures for one in folds],
-        history=estimator.history_,
-        view=view,
-        model=model,
-        checkpoints={
-            epoch: FittedModel(fold.steps, fitted, data.columns)
-            for epoch, fitted in epoch_models.items()
-        },
-        example=data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, data, view, fold, setup.divided),
-        notes=notes,
-    )
-
-
-def _cross_validate(
-    setup: Setup,
-    evaluator: _Evaluator,
-    of_run: EpochCallback,
-    checkpoint: Checkpoint,
-    lock: RunLock,
-) -> tuple[list[FoldMeasures], HeldOut | None]:
-    """Return the measures of folds, and their answers where each row has one that is to count."""
-
-    def on_epoch(_: Any) -> None:
-        lock.touch()
-
-    experiment = evaluator.experiment
-    folds = checkpoint.read_folds(setup.divided)
-    held, kind, y = None, setup.estimator._kind, setup.data.y
-    if kind != "vq" and y is not None and fold_numbers(len(y), setup.divided) is not None:
-        classes = None
-        if kind == "classifier":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the fit says it
-                classes = encode_classes(y, y, setup.estimator.unlabelled).classes
-        held = HeldOut(checkpoint.folder, classes)
-        for one in folds:
-            held.read(one)
-    for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
-        of_run.begin(f"fold {number} of {len(setup.divided)}")
-        fold = make_fold(experiment, setup.data, train, test)
-        checkpoints = checkpoint.of_fit(f"fold-{number}")
-        estimator = make_estimator(experiment).set_params(
-            callbacks=[on_epoch], checkpoint=checkpoints
-        )
-        estimator.fit(fold.train.X, fold.train.y)
+def cross_validate(
+    prepared: Prepared, evaluator: Evaluator, on_epoch: EpochCallback, checkpoint: RunCheckpoint
+) -> None:
+    """Fit and test each fold that the checkpoint lacks, and add it there."""
+    divided, data = prepared.divided, prepared.data
+    digests = [digest(train, test)[:12] for train, test in divided]
+    checkpoint.check_folds(digests)
+    classes = classes_of(prepared)
+    for number, (train, test) in enumerate(divided, start=1):
+        if number <= len(checkpoint.folds):
+            continue
+        on_epoch.begin(f"fold {number} of {len(divided)}")
+        fold = make_fold(evaluator.experiment, data, train, test)
+        estimator = make_estimator(evaluator.experiment).fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         tested, _, measures = evaluator.evaluate(
             estimator, fold.test, "test", fold.train, of_fold=True
         )
-        digest = split_digest(train, test)
-        folds.append(FoldMeasures(number, len(train), len(test), digest, measures))
-        if held is not None:
-            held.add(folds[-1], tested)
-        write_text(checkpoint.files.folds, folds_text(folds))
-        checkpoints.path.unlink(missing_ok=True)
-    return folds, held
+        sizes = len(train), len(test)
+        found = FoldMeasures(number, *sizes, digests[number - 1], measures)
+        checkpoint.add_fold(found, answers_of(tested, classes))
+
+
+def classes_of(prepared: Prepared) -> Any:
+    """Return the classes of a classifier, by which answers of folds are coded; None of others."""
+    y, estimator = prepared.data.y, prepared.estimator
+    if estimator._kind != "classifier":
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fit says it
+        return encode_classes(y, y, estimator.unlabelled).classes
+
+
+def fit(
+    prepared: Prepared, on_epoch: EpochCallback, checkpoint: RunCheckpoint, notes: list[str]
+) -> None:
+    """Fit the estimator of the final model, and note why it ended early or how large it is."""
+    estimator, train = prepared.estimator, prepared.fold.train
+    after_epoch: list[Any] = [on_epoch, checkpoint.keep_epoch]
+    estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit())
+    estimator.fit(train.X, train.y)
+    estimator.set_params(callbacks=None, checkpoint=None)
+    if estimator.stopped_by_:
+        ran, kept = estimator.n_iter_, estimator.kept_epoch_
+        text = (
+            f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after {ran} of at "
+            f"most {estimator.history_[-1].epochs} epochs"
+        )
+        notes.append(text if kept == ran else f"{text}, and the map is that of epoch {kept}")
+    if tried := estimator.sizes_tried_:
+        sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
+        notes.append(
+            f"spreading_factor auto is {estimator.spreading_factor_:g}, the first within one "
+            f"standard error of the least loss on held-out samples ({sizes})"
+        )
+
+
+# ---------------------------------------------------------------------------------- evaluate
+
+
+def evaluate(
+    prepared: Prepared,
+    evaluator: Evaluator,
+    on_epoch: EpochCallback,
+    checkpoint: RunCheckpoint,
+    title: str,
+) -> RunResult:
+    """Measure the fitted estimator, and return all that is drawn and written of it."""
+    data, fold, estimator = prepared.data, prepared.fold, prepared.estimator
+    divided = prepared.divided
+    trained, some, measures = evaluator.evaluate(estimator, fold.train, "train")
+    measures |= summary(checkpoint.folds)
+    scored = ("training", trained)
+    predicts = data.y is not None and estimator._kind != "vq"
+    if predicts and fold_numbers(len(data.X), divided) is not None:
+        tested = held_out(trained, checkpoint.answers, divided, classes_of(prepared))
+        if tested is not None:
+            scored = (HELD_OUT, tested)
+    if fold.test is not None:
+        tested, _, of_test = evaluator.evaluate(estimator, fold.test, "test", fold.train)
+        measures |= of_test
+        if tested.y is not None:
+            scored = ("test", tested)
+    stability = evaluator.stability(estimator, fold.train, on_epoch)
+    if stability is not None:
+        measures |= stability.logged()
+    model = FittedModel(fold.steps, estimator, data.columns)
+    n, total = some.X.shape[0], fold.train.X.shape[0]
+    if n < total:
+        title += f" · {n:,} of {total:,} samples"
+    view = view_of_run(estimator, trained, some, data, fold.steps, title)
+    more: dict[str, Any] = {
+        "stability": stability,
+        "undo": model.undone if fold.steps else None,
+        "scored": scored,
+        "restore": model.restored,
+        "raw_names": data.feature_names or (),
+    }
+    if not guarded(estimator._parts.labeller).needs_target:
+        assert trained.predictions is not None
+        more["profile"] = profile_clusters(model, data, some.rows, some.X, trained.predictions)
+    elif some.y is not None and estimator._kind == "classifier" and data.image_shape is None:
+        more["class_profile"] = profile_classes(data, some.rows, some.X, some.y, view.class_names)
+    if report_by := evaluator.experiment.report_by:
+        labels = all_labels(model, data)
+        more["groups"] = [
+            count_groups(column, groups_of(data, column), labels, view.label_names)
+            for column in report_by
+        ]
+    view = replace(view, **more)
+    kept = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
+    return RunResult(
+        measures=measures,
+        folds=checkpoint.folds,
+        history=estimator.history_,
+        view=view,
+        model=model,
+        checkpoints={
+            epoch: FittedModel(fold.steps, fitted, data.columns) for epoch, fitted in kept.items()
+        },
+        example=data.X[:_EXAMPLE_ROWS],
+        tables=tables_of(model, data, view, fold, divided),
+        notes=evaluator.notes,
+    )
+
+
+def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:
+    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
+    values: dict[str, list[float]] = {}
+    for fold in folds:
+        for name, value in fold.measures.items():
+            values.setdefault(name, []).append(value)
+    measures = {name: statistics.fmean(several) for name, several in values.items()}
+    for name, several in values.items():
+        if len(several) > 1:
+            finite = all(map(math.isfinite, several))
+            spread = statistics.stdev(several) if finite else math.nan
+            measures[name.replace("test/", "test_std/")] = spread
+    return measures
 
 
 @dataclass(frozen=True)
-class _Evaluator:
+class Evaluator:
     """Evaluation of an experiment's maps; a measure that fails becomes a note."""
 
     experiment: Experiment
@@ -485,10 +442,10 @@ class _Evaluator:
         of_fold: bool = False,
     ) -> tuple[Evaluation, Part, dict[str, float]]:
         """Evaluate a map on a part of the data; ``train`` is that of its training, if another."""
-        some, seed = subsample(part, self.experiment.seed), self.experiment.seed
-        found = estimator.evaluate(
-            some.X, y=some.y, predictions=estimator.predict(some.X), seed=seed
-        )
+        seed = self.experiment.seed
+        some = subsample(part, seed)
+        answers = estimator.predict(some.X)
+        found = estimator.evaluate(some.X, y=some.y, predictions=answers, seed=seed)
         if train is not None:
 
             def training() -> Evaluation:
@@ -501,11 +458,12 @@ class _Evaluator:
         if count < n:
             hits = estimator.hit_counts_ if name == "train" else None
             found = replace(found, drawn_from=n, all_hits=hits)
-        if count < n and not of_fold:
-            self.notes.append(
-                f"{name} measures and figures are from {count} of {n} samples, drawn by the seed: "
-                "the data stay where they are; what the model and the tables say is of all"
-            )
+            if not of_fold:
+                self.notes.append(
+                    f"{name} measures and figures are from {count} of {n} samples, drawn by the "
+                    "seed: the data stay where they are; what the model and the tables say is of "
+                    "all"
+                )
         values = {}
         for key, measure in self.measures.items():
             if train is not None and measure.training_only:
@@ -523,11 +481,11 @@ class _Evaluator:
                     add_note(self.notes, text)
         return found, some, values
 
-    def stability(self, estimator: Any, part: Part) -> Stability | None:
+    def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
         settings = self.experiment.stability
         if settings is None:
             return None
-        log.info("stability: %d refits", settings.resamples)
+        on_epoch.begin("refitting")
         measures = {
             name: _NanOnError(measure)
             for name, measure in self.measures.items()
@@ -558,110 +516,3 @@ class _NanOnError:
             return float(self._compute(evaluation))
         except Exception:
             return math.nan
-
-
-# --------------------------------------------------------------------------------- checkpoints
-
-
-class Checkpoint:
-    """The checkpoints of a run's fits, the measures of its folds, and the maps of some epochs.
-
-    They are in the folder ``checkpoints`` of the run until it has finished, for resuming. A fit is
-    saved every ``seconds`` seconds, a map after ``every`` epochs (None: never).
-    """
-
-    def __init__(self, files: RunFiles, seconds: float = 0.0, every: int | None = None) -> None:
-        self.files, self.folder = files, files.checkpoints
-        self._seconds, self._every = seconds, every
-
-    def of_fit(self, name: str) -> Checkpoints:
-        """Return a fit's checkpoints, before each of which the journal is flushed to disk."""
-        journal = self.files.journal
-
-        def save_journal() -> None:
-            if journal.exists():
-                to_disk(journal)
-
-        path = self.folder / f"{name}.npz"
-        return Checkpoints(path, self._seconds, stays=True, first=save_journal)
-
-    def read_folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
-        """Return the measures of the finished folds, whose rows must be those of ``divided``."""
-        try:
-            folds = parse_folds(self.files.folds.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        now = [split_digest(train, test) for train, test in divided]
-        if [fold.split_digest for fold in folds] != now[: len(folds)]:
-            cure = "bring the groups back, or start a new run without --resume"
-            raise DataError(
-                f"{self.files.folder} cannot go on: its folds were of other rows; {cure}"
-            )
-        return folds
-
-    def _snapshot(self, epoch: int) -> Path:
-        return self.folder / "epochs" / f"epoch-{epoch}.npz"
-
-    def keep_epoch(self, epoch: EpochRecord) -> None:
-        """Save the map of an epoch, if configured; a callback of the estimator."""
-        if self._every and epoch.epoch % self._every == 0:
-            Snapshot(self._snapshot(epoch.epoch)).keep(epoch)
-
-    def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
-        """Return a fitted estimator for each saved epoch, except that of the final map."""
-        models, end = {}, trained.n_iter_ + 1
-        for epoch in range(self._every, end, self._every) if self._every else ():
-            path = self._snapshot(epoch)
-            if epoch == trained.kept_epoch_ or not path.exists():
-                continue
-            snapshot = replace(Snapshot(path), history=trained.history_[:epoch])
-            estimator = clone(trained).set_params(checkpoint=snapshot)
-            if trained.sizes_tried_:  # they are not tried again
-                estimator.set_params(spreading_factor=trained.spreading_factor_)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the training itself has warned
-                    models[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
-                vars(models[epoch]).pop(LEAVES, None)  # a byte a row for each model, in no file
-            except Exception as error:  # the map is trained: no reason to lose it
-                text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
-                warnings.warn(text, stacklevel=2)
-        return models
-
-
-@dataclass(frozen=True)
-class Snapshot(Checkpoints):
-    """A finished checkpoint: a fit with it has the map of its epoch, without training.
-
-    Labels, novelty and all other attributes are computed for this map. The caller must give the
-    samples and parameters of the training: they are not checked.
-    """
-
-    stays: bool = True
-    history: Sequence[EpochRecord] = ()  # the epochs up to this one
-
-    def keep(self, epoch: EpochRecord) -> None:
-        """Write the map of an epoch; to be called in a callback."""
-        state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._write({}, {(): state}, None)
-
-    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        stored = read_checkpoint(self.path)
-        if stored is None:
-            raise CheckpointError(f"there is no {self.path}")
-        state = stored.states[()]
-        if self.history:
-            state = replace(state, history=list(self.history))
-        return Checkpointer({(): state})
-
-
-def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
-    """Return a sentence on the sizes tried and chosen, or none."""
-    if not tried:
-        return ()
-    sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
-    return (
-        f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
-        f"loss on held-out samples ({sizes})",
-    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.sections import Location, Problems
+from dbgsom_core.config.document import Place, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
@@ -57,7 +57,7 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
             path = ".".join(filter(None, ["prepare", str(number), error.parameter]))
             mark = experiment.mark(*path.split(".")[:1], number, error.parameter or "name")
             place = mark.key if error.parameter else mark.value
-            problems.add(place or Location(str(experiment.source)), path, str(error))
+            problems.add(place or Place(str(experiment.source)), path, str(error))
     problems.raise_any()
     return steps
 

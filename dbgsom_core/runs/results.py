@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,9 +27,8 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
+from dbgsom_core.runs.data import Fold, Part, Rows
 from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
 
@@ -289,85 +287,18 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | 
     return np.asarray(prototypes)
 
 
-def data_name(X: Any) -> str:
-    """Return a name for data without a configuration: its file, or its shape."""
-    file = getattr(X, "filename", None)  # of a memory-mapped array
-    sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
-    kind = "table" if hasattr(X, "columns") else "array"
-    return data_title(
-        {"path": os.fspath(file)} if file else None, f"{kind}-{'x'.join(map(str, sizes))}"
-    )
-
-
-def digest_of(X: Any, y: Any) -> str:
-    """Return the digest of samples and targets as in runs, or the token of dask collections."""
-    if hasattr(X, "__dask_graph__"):  # which may be larger than memory
-        from dask.base import tokenize
-
-        return str(tokenize(X, y))
-    array = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return digest(Data(array, None if y is None else np.asarray(y)))
-
-
-def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
-    names = getattr(estimator, "feature_names_in_", None)
-    target = None if y is None else np.asarray(y)
-    classes = None if target is None or estimator._kind == "regressor" else n_classes(target)
-    return {
-        "name": data_name(X),
-        "samples": len(estimator.labels_),
-        "features": estimator.n_features_in_,
-        "classes": classes,
-        "digest": found,
-        **({} if names is None else {"feature_names": list(map(str, names))}),
-    }
-
-
-def default_measures(estimator: Any, y: Any) -> tuple[str, ...]:
-    own = {"classifier": ("accuracy",), "regressor": ("r2",)}.get(estimator._kind, ())
-    return ("quantization_error", "topographic_error", *(() if y is None else own))
-
-
-def known_measures(
-    estimator: Any, names: Sequence[str]
-) -> tuple[dict[str, float], tuple[str, ...]]:
-    known = {name: getattr(estimator, f"{name}_", None) for name in names}
-    values = {f"train/{name}": float(one) for name, one in known.items() if one is not None}
-    return values, tuple(name for name, one in known.items() if one is None)
-
-
-def evaluate_training(
-    estimator: Any, X: Any, y: Any, measures: Sequence[str], figures: Sequence[str]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return measures on the training data, named as in runs, and figures, by name."""
-    evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-    values = {}
-    for name in measures:
-        measure = get_registry().build("measure", name)
-        values[f"train/{name}"] = float(guarded(measure).compute(evaluation))
-    names = getattr(estimator, "feature_names_in_", [])
-    return values, _draw_fit(estimator, evaluation, figures, names)
-
-
 def evaluate_model(
     model: Any, X: Any, y: Any, measures: Any, figures: Sequence[str]
 ) -> tuple[MeasureTable, dict[str, Any]]:
-    """Return measures of a model on raw samples, and figures, by name."""
-    known = model if isinstance(model, FittedModel) else FittedModel((), model)
-    estimator, evaluation, found = measured(known, X, y, measures)
-    names = known.names_prepared()
+    """Return measures of a fitted model on raw samples, and figures, by name."""
+    estimator, evaluation, found = measured(model, X, y, measures)
+    names = model.names_prepared() if isinstance(model, FittedModel) else None
     if names is None:
         names = getattr(estimator, "feature_names_in_", [])
-    return found, _draw_fit(estimator, evaluation, figures, names)
-
-
-def _draw_fit(
-    estimator: Any, evaluation: Evaluation, names: Sequence[str], features: Any
-) -> dict[str, Any]:
-    features, title = list(map(str, features)), type(estimator).__name__
-    view = view_of(estimator, evaluation, feature_names=features, title=title)
-    figures: dict[str, Any] = {}
-    for name in names:
-        figure = get_registry().build("figure", name)
-        figures |= images_of(name, guarded(figure).draw(view))
-    return figures
+    title = type(estimator).__name__
+    view = view_of(estimator, evaluation, feature_names=list(map(str, names)), title=title)
+    drawn: dict[str, Any] = {}
+    for name in figures:
+        figure = guarded(get_registry().build("figure", name))
+        drawn |= images_of(name, figure.draw(view))
+    return found, drawn

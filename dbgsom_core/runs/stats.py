@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -15,62 +17,51 @@ LEVEL = 0.05
 _ROUNDING = 1e-12  # share of the values below which a difference is rounding
 
 
-class Differences(NamedTuple):
-    """Paired differences of m variants from another one; NaN with too few pairs or no spread."""
-
-    pairs: NDArray[np.int64]
-    mean: Floats
-    deviation: Floats
-    low: Floats
-    high: Floats
-    p: Floats
-
-
-def paired_t(
-    first: ArrayLike, others: ArrayLike, ratio: float = 0.0, divisions: ArrayLike | None = None
-) -> Differences:
-    """Test paired differences by Student's t, corrected for training sets that overlap.
+def paired_t(differences: pd.DataFrame, ratio: float = 0.0, largest: float = 0.0) -> pd.DataFrame:
+    """Test whether the mean of each row of differences is 0, by Student's t.
 
     The variance of the mean of J differences is taken as (1/J + ratio) times their variance:
     Nadeau & Bengio (2003) for resampled data, Bouckaert & Frank (2004) for repeated
     cross-validation. A ratio of 0 is the paired t-test.
 
-    ``first`` (k,) are the values of a variant, NaN where it has none, ``others`` (m, k) those to
-    compare, ``ratio`` samples to test on over samples to train on. Equal ``divisions`` (k,) mark
-    values of the same division of the data, with several seeds, say: their differences count as
-    their mean.
+    Parameters
+    ----------
+    differences : data frame (m, J)
+        Of m pairs of variants, NaN where one of them has no value.
+    ratio : float
+        Samples to test on over samples to train on, where training sets overlap.
+    largest : float
+        The largest of the compared values: differences of 1e-12 of it are rounding.
+
+    Returns
+    -------
+    data frame (m, 5)
+        ``pairs``, ``difference``, ends of its 95 % interval ``low`` and ``high``, and ``p``; NaN
+        with fewer than two differences or without spread.
     """
+    import pandas as pd
     from scipy.special import stdtr, stdtrit
 
-    base = np.asarray(first, dtype=np.float64)
-    values = np.atleast_2d(np.asarray(others, dtype=np.float64))
-    differences = values - base
-    if divisions is not None:
-        found, position = np.unique(np.asarray(divisions), return_inverse=True)
-        belongs = (position[:, np.newaxis] == np.arange(len(found))).astype(np.float64)
-        differences = _means(differences, belongs)
-    present = np.isfinite(differences)
-    pairs = present.sum(axis=1)
-    mean = _means(differences, np.ones((differences.shape[1], 1)))[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        squares = np.where(present, (differences - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1)
-        deviation = np.where(pairs > 1, np.sqrt(squares / (pairs - 1)), np.nan)
-        rounding = _ROUNDING * np.nanmax(np.abs(np.vstack([base, values])), initial=0.0)
-        mean = np.where(np.abs(mean) <= rounding, 0.0, mean)
-        deviation = np.where(deviation <= rounding, 0.0, deviation)
-        error = deviation * np.sqrt(1 / pairs + ratio)
-        degrees = pairs - 1.0
-        tested = (pairs > 1) & (deviation > 0)
-        p = np.where(tested, 2 * stdtr(degrees, -np.abs(mean / error)), np.nan)
-        reach = np.where(tested, stdtrit(degrees, 1 - LEVEL / 2) * error, np.nan)
-    return Differences(pairs, mean, deviation, mean - reach, mean + reach, p)
+    pairs, mean = differences.count(axis=1), differences.mean(axis=1)
+    rounding = _ROUNDING * largest
+    mean = mean.mask(mean.abs() <= rounding, 0.0)
+    deviation = differences.std(axis=1)
+    error = deviation.where(deviation > rounding) * np.sqrt(1 / pairs + ratio)
+    reach = stdtrit(pairs - 1.0, 1 - LEVEL / 2) * error
+    p = 2 * stdtr(pairs - 1.0, -(mean / error).abs())
+    return pd.DataFrame(
+        {"pairs": pairs, "difference": mean, "low": mean - reach, "high": mean + reach, "p": p}
+    )
 
 
-def _means(values: Floats, belongs: Floats) -> Floats:
-    present = np.isfinite(values)
-    counts = present @ belongs
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(counts > 0, np.where(present, values, 0.0) @ belongs / counts, np.nan)
+def deviations(values: pd.DataFrame) -> Any:
+    """Return the standard deviation of each row; NaN for fewer than two values."""
+    return without_rounding(values.std(axis=1), values.abs().max(axis=1))
+
+
+def without_rounding(deviation: Any, size: Any) -> Any:
+    """Return deviations with 0 in place of those that are rounding of values of this size."""
+    return deviation.mask(deviation <= _ROUNDING * abs(size), 0.0)
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -106,18 +97,6 @@ def adjusted_means(values: ArrayLike) -> Floats:
     columns = np.linalg.lstsq(normal, left, rcond=1e-10)[0]  # the least of all that fit
     adjusted: Floats = means - shares @ columns + columns.mean()
     return adjusted
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and standard deviation of values; None for the deviation of fewer than two."""
-    array = np.asarray(values, dtype=np.float64)
-    if not len(array):
-        return math.nan, None
-    mean = float(array.mean())
-    if len(array) < 2 or not np.isfinite(array).all():
-        return mean, None
-    deviation = float(array.std(ddof=1))
-    return mean, 0.0 if deviation <= _ROUNDING * float(np.abs(array).max()) else deviation
 
 
 class RankTest(NamedTuple):

@@ -1,10 +1,25 @@
-"""Numbers as text, for tables, sentences and reports."""
+"""Numbers as text; what differs between two configurations; digests."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
+
+from dbgsom_core.errors import as_text
+from dbgsom_core.interfaces.component import flat
+
+LEAST_P = 0.001  # below it a p-value is no number in a text
 _LARGEST_INTEGER = 1e15  # above it a float has no more digits before the point
+_MARKS = re.compile(r"[\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w)")  # an underscore within a word is a letter
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_BLOCK = 1 << 22  # bytes of an array that are read together
 
 
 def to_digits(value: float, digits: int) -> str:
@@ -37,9 +52,52 @@ def value_of(mean: float, deviation: float | None) -> str:
 
 
 def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return f"p < {LEAST_P}" if p < LEAST_P else f"p = {p:.2g}"
 
 
 def plural(n: int, noun: str) -> str:
     """Return ``1 seed`` or ``2 seeds``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def diff(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return both values of each dotted key in which configurations differ; None: it lacks it."""
+    before, after = flat(was), flat(now)
+    differing = {}
+    for key in dict.fromkeys((*before, *after)):
+        values = before.get(key), after.get(key)
+        if values[0] != values[1]:
+            differing[key] = values
+    return differing
+
+
+def digest(*parts: Any) -> str:
+    """Return the sha256 of arrays, their types and shapes included, and of plain values."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if part is None:
+            sha.update(b"none")
+        elif hasattr(part, "dtype"):
+            _add_array(sha, part)
+        else:
+            sha.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return sha.hexdigest()
+
+
+def _add_array(sha: Any, array: Any) -> None:
+    if array.dtype == object:
+        array = array.astype(str)
+    sha.update(f"{array.dtype.str}{array.shape}".encode())
+    bytes_of_row = math.prod(array.shape[1:]) * array.dtype.itemsize
+    step = max(1, _BLOCK // (bytes_of_row or 1))
+    ends = getattr(array, "ends", None)  # of partitions, which are read one by one
+    if ends is None:
+        ends = [*range(0, len(array), step), None]
+    for start, stop in pairwise(ends):
+        sha.update(np.ascontiguousarray(array[start:stop]).data.cast("B"))
+
+
+def as_markdown(text: object) -> str:
+    """Return markdown that shows a text: no mark, tag, line break or control in it counts."""
+    line = as_text(" ".join(str(text).split()))
+    return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
-from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.guard import Guarded, MetricWithState
 from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
 from dbgsom_core.plugins.registry import get_registry
@@ -49,13 +48,6 @@ def fitted(metric: Any) -> Any:
     return found if state is None else MetricWithState(found, state)
 
 
-def metric_inputs(metric: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
-    X = np.ascontiguousarray(metric.prepared(samples_for(metric)))
-    means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
-    return X, np.ascontiguousarray(metric.centred(means), dtype=np.float64)
-
-
 def classes() -> NDArray[np.str_]:
     return np.array(["ash", "beech", "cedar"])[np.arange(SAMPLES) % 3]
 
@@ -74,32 +66,11 @@ def ring(grid: Grid = SQUARE) -> SomMap:
     return SomMap(cells, generator().standard_normal((len(cells), FEATURES)), grid)
 
 
-def summary() -> DataSummary:
-    return DataSummary(SAMPLES, FEATURES, deviation=2.0, spread=2.0, n_classes=3)
-
-
 def context(som_map: SomMap) -> Context:
     """Return the context of a run that has not begun, for strategies and labellers."""
     metric = get_registry().build("metric", "euclidean")
     samples = Samples(generator().standard_normal((SAMPLES, FEATURES)), metric)
     return Context(samples, samples.assign(som_map.prototypes))
-
-
-def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> GrowthState:
-    """Return the state of a settled map whose neurons are all far above the threshold."""
-    n = len(som_map)
-    counts = generator().integers(1, 9, (n, 3))
-    return GrowthState(
-        epoch=20,
-        epochs=50,
-        threshold=threshold,
-        errors=np.linspace(1.0, 2.0, n) * (10.0 * abs(np.nan_to_num(threshold)) + 1.0),
-        hits=counts.sum(axis=1),
-        class_counts=counts,
-        movement=0.0,
-        room=room,
-        context=context(som_map),
-    )
 
 
 def evidence() -> LabelEvidence:

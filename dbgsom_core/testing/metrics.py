@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -14,72 +13,39 @@ from scipy.sparse import csr_matrix
 from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.guard import Guarded
 from dbgsom_core.testing import fixtures
-from dbgsom_core.testing.kit import Function, Subject, check
-from dbgsom_core.training import parts
+from dbgsom_core.testing.kit import check
 
-Array = NDArray[Any]
-_DECIMALS = 6  # to which a distance is not rounded
+Distances = Callable[[Any, NDArray[Any]], NDArray[Any]]
 _MIDDLE, _STEP = 0.3, 1e-6  # shares of the way from a sample to a prototype, straight so far
-_MANY = 25  # times as many samples as usual: some metrics do something else for many
+_MANY = 25  # times as many samples as usual: a metric may do something else for many
 
 
-def metric_check(
-    can: Callable[[Any], bool] | None = None,
-) -> Callable[[Callable[[Any], None]], Function]:
-    """Add a function to the checks of metrics; it is called with what the metric learned.
-
-    ``can`` says of what a metric can do whether it makes this promise.
-    """
-
-    def add(function: Callable[[Any], None]) -> Function:
-        @wraps(function)
-        def after_fit(component: Any, subject: Subject) -> None:
-            function(fixtures.fitted(component))
-
-        applies = None if can is None else lambda component: can(Guarded(component))
-        return check("metric", applies)(after_fit)
-
-    return add
-
-
-def levels_of(metric: Any) -> list[str]:
-    """Return the levels that a metric is written at, fastest first."""
-    found = ("assign", "scalar", "pairwise")
-    return [level for level in found if getattr(metric, level) is not None]
-
-
-def distances_of(metric: Any, level: str, X: Any, W: NDArray[Any]) -> NDArray[np.float64]:
-    """Return all distances (m, K) as one level gives them."""
-    if level == "pairwise":
-        return np.asarray(metric.pairwise(X, W))
-    if level == "scalar":
-        return scalar_pairwise(metric, X, W)
-    return np.column_stack([metric.assign(X, w[None])[1] for w in W])
+def levels_of(metric: Any) -> dict[str, Distances]:
+    """Return the levels that a metric is written at as functions of (X, W), fastest first."""
+    levels = {
+        "assign": lambda X, W: np.column_stack([metric.assign(X, w[None])[1] for w in W]),
+        "scalar": lambda X, W: scalar_pairwise(metric, X, W),
+        "pairwise": lambda X, W: np.asarray(metric.pairwise(X, W)),
+    }
+    return {name: levels[name] for name in levels if getattr(metric, name) is not None}
 
 
 def units_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
     """Return (bmu (m,), distance (m,)) as one level finds them."""
-    if level == "pairwise":
-        distances = distances_of(metric, level, X, W)
-        return distances.argmin(axis=1), distances.min(axis=1)
-    return metric.assign(X, W) if level == "assign" else scalar_assign(metric, X, W)
+    if level == "assign":
+        return metric.assign(X, W)
+    if level == "scalar":
+        return scalar_assign(metric, X, W)
+    distances = metric.pairwise(X, W)
+    return distances.argmin(axis=1), distances.min(axis=1)
 
 
-def level_check(
-    can: Callable[[Any], bool] | None = None,
-) -> Callable[[Callable[..., None]], Function]:
-    """Add a function to the checks of metrics; it is called for each level, with X and W."""
-
-    def add(function: Callable[..., None]) -> Function:
-        @wraps(function)
-        def of_levels(metric: Any) -> None:
-            X, W = fixtures.metric_inputs(metric)
-            for level in levels_of(metric):
-                function(metric, level, X, W)
-
-        return metric_check(can)(of_levels)
-
-    return add
+def given_to(component: Any) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
+    """Return the fitted metric, prepared samples (m, D) and prototypes (7, D)."""
+    metric = fixtures.fitted(component)
+    X = np.ascontiguousarray(metric.prepared(fixtures.samples_for(metric)))
+    means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
+    return metric, X, np.ascontiguousarray(metric.centred(means), dtype=np.float64)
 
 
 def assert_close(found: Any, expected: Any, relative: float, message: str) -> None:
@@ -90,230 +56,186 @@ def assert_close(found: Any, expected: Any, relative: float, message: str) -> No
     assert off <= relative * max(1.0, float(np.abs(expected).max())), f"{message}: off by {off:g}"
 
 
-@level_check()
-def check_shapes_and_dtypes(metric: Any, level: str, X: Array, W: Array) -> None:
+@check("metric")
+def check_distances(component: Any) -> None:
     """Each level returns arrays of the promised shape, finite and not negative, of float32 too;
     samples are not all at no or a huge distance, nor farthest from themselves.
     """
-    for dtype in (np.float64, np.float32):
-        distances_of(metric, level, X.astype(dtype), W)
-        units_of(metric, level, X.astype(dtype), W)
-    distances = distances_of(metric, level, X, X.astype(np.float64))
-    most = float(distances.max())
-    plain = 1e-100 < most < 1e100
-    assert plain, f"{level}: distances are up to {most:g}, whose squares vanish or overflow"
-    own = np.diagonal(distances)
-    farthest = (own >= distances.max(axis=1)) & (own > distances.min(axis=1))
-    assert farthest.mean() < 0.5, f"{level}: samples are farthest from themselves, as similarities"
+    metric, X, _ = given_to(component)
+    for level, distances in levels_of(metric).items():
+        distances(X.astype(np.float32), X[:7].astype(np.float64))
+        d = distances(X, X.astype(np.float64))
+        most = float(d.max())
+        plain = 1e-100 < most < 1e100
+        assert plain, f"{level}: distances are up to {most:g}, whose squares vanish or overflow"
+        own = np.diagonal(d)
+        farthest = (own >= d.max(axis=1)) & (own > d.min(axis=1))
+        assert farthest.mean() < 0.5, f"{level}: samples are farthest from themselves"
 
 
 @check("metric")
-def check_digits(component: Any, subject: Subject) -> None:
-    """It returns arrays of distances that are not rounded: they have the digits of float64, and
-    change as little as a sample does.
-    """
-    able = fixtures.fitted(component)
-    X, W = fixtures.metric_inputs(able)
-    metric, X = Guarded(component), X.astype(np.float64)
-    state = parts.fit_metric(component, fixtures.samples_for(component)).state
-    given = (X, W) if state is None or not metric.uses_state else (X, W, state)
-    for level in levels_of(metric):
-        if level == "scalar":
-            continue
-        found: Any = getattr(component, level)(*given)  # as it is, before the core looks at it
-        for one in found if level == "assign" else [found]:
-            assert isinstance(one, np.ndarray), f"{level} returns a {type(one).__name__}, no array"
-        found = found[1] if level == "assign" else found
-        varied = len(np.unique(found)) > max(found.size / 4, 2 * X.shape[1])
-        float32 = np.array_equal(found, found.astype(np.float32))
-        assert not (varied and float32), f"{level} has the digits of float32: compute in float64"
-        rounded = varied and np.array_equal(found, np.round(found, _DECIMALS))
-        whole = np.array_equal(found, np.rint(found)) and np.max(found) > X.shape[1]  # no count
-        small = np.max(found) < 1e9  # larger ones have no decimals
-        assert not (small and (rounded or whole)), f"{level} rounds its distances"
+def check_digits(component: Any) -> None:
+    """Its distances have the digits of float64: they change as little, and as soon, as samples."""
+    metric, X, W = given_to(component)
     if np.array_equal(X, np.rint(X)):
         return  # codes, between which there is nothing
-    for level in levels_of(able):
-        for x, w in zip(X, W, strict=False):
-            way = x + np.linspace(_MIDDLE, _MIDDLE + _STEP, 9)[:, None] * (w - x)
-            found = distances_of(able, level, way, w[None])[:, 0]
-            straight = np.linspace(found[0], found[-1], 9)
-            off = float(np.abs(found - straight).max())
-            assert off <= _STEP**1.5 * (1.0 + found[0]), (
-                f"{level}: nearby distances jump by {off:g}, as in float32: compute in float64"
-            )
+    way = np.linspace(_MIDDLE, _MIDDLE + _STEP, 9)[:, None]
+    for level, distances in levels_of(metric).items():
+        moves = False
+        for x, w in zip(X.astype(np.float64), W, strict=False):
+            d = distances(x + way * (w - x), w[None])[:, 0]
+            off = float(np.abs(d - np.linspace(d[0], d[-1], len(d))).max())
+            jumps = off > _STEP**1.5 * (1.0 + d[0])
+            assert not jumps, f"{level}: nearby distances jump by {off:g}: compute in float64"
+            moves = moves or d[0] != d[-1]
+        assert moves, f"{level} rounds its distances"
 
 
-@metric_check(lambda metric: metric.prepare is not None)
-def check_prepare(metric: Any) -> None:
-    """Preparing keeps the number of rows and float32, and treats each row alone."""
+@check("metric")
+def check_levels_agree(component: Any) -> None:
+    """All levels that it is written at, float32 and float64, give the same distances and units; of
+    two equal prototypes the first wins.
+    """
+    metric, X, W = given_to(component)
+    levels, narrow = levels_of(metric), X.astype(np.float32)
+    first = next(iter(levels))
+    expected = levels[first](X, W)
+    units = units_of(metric, first, X, W)[0]
+    for level, distances in levels.items():
+        d = distances(X, W)
+        assert_close(d, expected, 1e-7, f"{level} differs from {first}")
+        wide = distances(narrow.astype(np.float64), W)
+        assert_close(distances(narrow, W), wide, 1e-5, f"{level}: float32 and float64 differ")
+        bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
+        assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
+        assert np.array_equal(bmu, units), f"{level} and {first} choose different units"
+        assert_close(nearest, d.min(axis=1), 1e-7, f"{level}: the distance is not the smallest")
+
+
+@check("metric", lambda component: Guarded(component).claims)
+def check_claims(component: Any) -> None:
+    """Between samples what it ``claims`` is true: identity, symmetry, the triangle inequality."""
+    metric, X, _ = given_to(component)
+    for distances in levels_of(metric).values():
+        d = distances(X, X.astype(np.float64))
+        most = max(1.0, float(d.max()))
+        if "identity" in metric.claims:
+            # The root of a rounded square is as good as that of its rounding.
+            off = float(np.abs(np.diagonal(d)).max())
+            assert off <= 1e-6 * most, f"d(x, x) = {off}"
+        if "symmetry" in metric.claims:
+            far = np.minimum(d, d.T) > 1e-3 * d.max()
+            off = float(np.abs(d - d.T)[far].max(initial=0.0))
+            assert off <= 1e-10 * most, f"d(x, y) and d(y, x) differ by {off:g}"
+        if "triangle" in metric.claims:
+            excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
+            assert excess <= 1e-6 * most, f"a detour is {excess} shorter"
+
+
+@check("metric")
+def check_rows_independent(component: Any) -> None:
+    """A sample's distances do not depend on rows beside it, their number or order in memory, nor on
+    when and in which thread it is asked.
+    """
+    metric, X, W = given_to(component)
+    for level, distances in levels_of(metric).items():
+        first = distances(X, W)
+        assert np.array_equal(distances(X, W), first), f"{level}: two calls differ"
+        for rows in (1, 7):
+            parts = [distances(X[i : i + rows], W) for i in range(0, len(X), rows)]
+            assert_close(np.vstack(parts), first, 1e-9, f"{level}: chunks of {rows}")
+        in_columns = distances(np.asfortranarray(X), np.asfortranarray(W))
+        assert_close(in_columns, first, 1e-7, f"{level}: memory order")
+        many = distances(np.tile(X, (_MANY, 1)), W)
+        assert_close(many, np.tile(first, (_MANY, 1)), 1e-9, f"{level}: many samples")
+        with ThreadPoolExecutor(4) as pool:
+            for call in [pool.submit(distances, X, W) for _ in range(64)]:
+                assert_close(call.result(), first, 1e-9, f"{level}: a thread got other distances")
+
+
+def _prepares(component: Any) -> bool:
+    metric = Guarded(component)
+    return any(one is not None for one in (metric.fit, metric.prepare, metric.centre))
+
+
+@check("metric", _prepares)
+def check_prepare(component: Any) -> None:
+    """Fitting gives the same arrays again, preparing treats each row alone and keeps float32, and
+    centring leaves a sample near itself.
+    """
+    samples, fit = fixtures.samples_for(component), Guarded(component).fit
+    if fit is not None:
+        first, second = fit(samples), fit(samples)
+        same = all(np.array_equal(first[name], second[name]) for name in first)
+        assert same, "fit gives other arrays from call to call"
+    metric, X, _ = given_to(component)
     for dtype in (np.float64, np.float32):
-        samples = fixtures.samples_for(metric).astype(dtype)
-        done = np.asarray(metric.prepared(samples))
-        assert done.dtype == dtype, f"prepare turns {samples.dtype} into {done.dtype}"
-        part = np.asarray(metric.prepared(samples[:5]))
-        assert np.array_equal(part, done[:5]), "prepare must not depend on other rows"
+        given = samples.astype(dtype)
+        prepared = np.asarray(metric.prepared(given))
+        assert prepared.dtype == dtype, f"prepare turns {given.dtype} into {prepared.dtype}"
+        assert len(prepared) == len(given), "prepare loses rows"
+        part = np.asarray(metric.prepared(given[:5]))
+        assert np.array_equal(part, prepared[:5]), "prepare must not depend on other rows"
+    if metric.centre is not None:
+        centred = metric.centred(X.astype(np.float64))
+        d = next(iter(levels_of(metric).values()))(X, centred)
+        near = np.diagonal(d).mean() <= 0.9 * d.mean()
+        assert near, "centre moves a sample as far away as others are"
 
 
-@metric_check(lambda metric: metric.centre is not None)
-def check_centre(metric: Any) -> None:
-    """Centring keeps the shape, is finite, and leaves a sample near itself."""
-    X = np.asarray(metric.prepared(fixtures.samples_for(metric)), dtype=np.float64)
-    metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
-    distances = distances_of(metric, levels_of(metric)[0], X, metric.centred(X.copy()))
-    own, others = np.diagonal(distances).mean(), distances.mean()
-    assert own <= 0.9 * others, "centre moves a sample as far away as others are"
-
-
-@level_check()
-def check_float32_and_float64_agree(metric: Any, level: str, X: Array, W: Array) -> None:
-    """The same samples in float32 are equally far away, to 1e-5 of the largest distance."""
-    narrow = X.astype(np.float32)
-    wide = distances_of(metric, level, narrow.astype(np.float64), W)
-    assert_close(distances_of(metric, level, narrow, W), wide, 1e-5, level)
-
-
-@level_check(lambda metric: len(levels_of(metric)) > 1)
-def check_levels_agree(metric: Any, level: str, X: Array, W: Array) -> None:
-    """All levels that it is written at give the same distances and units."""
-    first = levels_of(metric)[0]
-    found, expected = (distances_of(metric, one, X, W) for one in (level, first))
-    assert_close(found, expected, 1e-7, f"{level} differs from {first}")
-    units, others = (units_of(metric, one, X, W)[0] for one in (level, first))
-    assert np.array_equal(units, others), f"{level} and {first} choose different units"
-
-
-@level_check()
-def check_ties_go_to_the_lowest_row(metric: Any, level: str, X: Array, W: Array) -> None:
-    """Of two equal prototypes the first one wins, and its distance is the smallest there is."""
-    bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
-    assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
-    least = distances_of(metric, level, X, W).min(axis=1)
-    assert_close(nearest, least, 1e-7, f"{level}: the distance is not the smallest")
-
-
-# Of distances between samples the root of a rounded square is as good as that of the rounding.
-
-
-@level_check()
-def check_identity(metric: Any, level: str, X: Array, _: Array) -> None:
-    """A sample is at no distance from itself, as it claims."""
-    distances = distances_of(metric, level, X, X.astype(np.float64))
-    off, most = float(np.abs(np.diagonal(distances)).max()), max(1.0, float(distances.max()))
-    assert off <= 1e-6 * most, f"d(x, x) = {off}"
-
-
-@level_check()
-def check_symmetry(metric: Any, level: str, X: Array, _: Array) -> None:
-    """Two samples are equally far from each other, as it claims."""
-    distances = distances_of(metric, level, X, X.astype(np.float64))
-    assert_close(distances, distances.T, 1e-6, "d(x, y) and d(y, x) differ")
-    far = np.minimum(distances, distances.T) > 1e-3 * distances.max()
-    off = float(np.abs(distances - distances.T)[far].max(initial=0.0))
-    most = float(distances.max())
-    assert off <= 1e-10 * most, f"d(x, y) and d(y, x) differ by {off:g} of distances to {most:g}"
-
-
-@level_check()
-def check_triangle(metric: Any, level: str, X: Array, _: Array) -> None:
-    """No detour is shorter than the direct way, as it claims."""
-    d = distances_of(metric, level, X, X.astype(np.float64))
-    excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
-    assert excess <= 1e-6 * max(1.0, float(d.max())), f"a detour is {excess} shorter"
-
-
-@level_check()
-def check_chunk_invariance(metric: Any, level: str, X: Array, W: Array) -> None:
-    """A sample's distances do not depend on rows beside it, nor on the order in memory."""
-    bmu, nearest = units_of(metric, level, X, W)
-    for size in (1, 7):
-        starts = range(0, len(X), size)
-        parts = [units_of(metric, level, X[start : start + size], W) for start in starts]
-        units, distances = (np.concatenate(one) for one in zip(*parts, strict=True))
-        assert np.array_equal(units, bmu), f"{level}: chunks of {size} choose other units"
-        assert_close(distances, nearest, 1e-9, f"{level}: chunks of {size}")
-    found = distances_of(metric, level, np.asfortranarray(X), np.asfortranarray(W))
-    assert_close(found, distances_of(metric, level, X, W), 1e-7, f"{level}: memory order")
-
-
-@level_check()
-def check_determinism(metric: Any, level: str, X: Array, W: Array) -> None:
-    """It answers the same when asked again, many samples too, and when several threads ask."""
-    first, second = (distances_of(metric, level, X, W) for _ in range(2))
-    assert np.array_equal(first, second), f"{level}: two calls differ"
-    many = distances_of(metric, level, np.tile(X, (_MANY, 1)), W)
-    assert_close(many, np.tile(first, (_MANY, 1)), 1e-9, f"{level}: many samples")
-    with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: distances_of(metric, level, X, W), range(64)):
-            assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
-
-
-@check("metric", lambda component: Guarded(component).fit is not None)
-def check_fit_state(component: Any, subject: Subject) -> None:
-    """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
-    X = fixtures.samples_for(component)
-    first, second = (Guarded(component).fit(X) for _ in range(2))
-    assert first.keys() == second.keys(), "fit names its arrays differently each time"
-    for name, value in first.items():
-        assert np.array_equal(value, second[name]), f"{name} differs from call to call"
-    assert len(fixtures.fitted(component).prepared(X)) == len(X), "prepare(X, state) loses rows"
-
-
-def _groups(X: NDArray[Any]) -> tuple[Any, ...]:
+@check("metric", lambda component: Guarded(component).form is not None)
+def check_form(component: Any) -> None:
+    """Formed prototypes do not depend on the order of samples, and are kept where none comes; a
+    sample of weight 2 counts as two samples do, and one of weight 0 as none.
+    """
+    metric, X, _ = given_to(component)
     # Five groups of samples, what they weigh in six neurons, and these; nothing reaches the last.
+    group, so_far = np.arange(len(X)) % 5, np.asarray(X[:6], dtype=np.float64)
     influence = np.exp(-np.abs(np.subtract.outer(np.arange(5.0), np.arange(6.0))))
     influence[:, 5] = 0.0
-    return np.arange(len(X)) % 5, influence, np.asarray(X[:6], dtype=np.float64)
-
-
-@metric_check(lambda metric: metric.form is not None)
-def check_form(metric: Any) -> None:
-    """Formed prototypes do not depend on the order of samples, and are kept where none comes.
-
-    A sample of weight 2 counts as two samples do, and one of weight 0 as none.
-    """
-    X = np.ascontiguousarray(metric.prepared(fixtures.samples_for(metric)))
-    group, influence, so_far = _groups(X)
-    form: Any = metric.form
-    made = np.asarray(form(X, group, influence, None, so_far))
-    assert np.array_equal(made[5], so_far[5]), "a neuron that nothing reaches must keep its place"
-    back = form(X[::-1].copy(), group[::-1].copy(), influence, None, so_far)
-    assert_close(back, made, 1e-9, "the order matters")
     weights = (np.arange(len(X)) * 7 % 3).astype(np.float64)
-    rows = np.repeat(np.arange(len(X)), weights.astype(np.int64))
-    repeated = form(X[rows], group[rows], influence, None, so_far)
-    weighted = form(X, group, influence, weights, so_far)
+
+    def form(rows: Any, weights: Any = None) -> NDArray[Any]:
+        return np.asarray(metric.form(X[rows], group[rows], influence, weights, so_far))
+
+    made = form(np.arange(len(X)))
+    assert np.array_equal(made[5], so_far[5]), "a neuron that nothing reaches must keep its place"
+    assert_close(form(np.arange(len(X))[::-1]), made, 1e-9, "the order matters")
+    repeated = form(np.repeat(np.arange(len(X)), weights.astype(np.int64)))
+    weighted = form(np.arange(len(X)), weights)
     assert_close(weighted, repeated, 1e-9, "weights and repeated samples differ")
 
 
-@level_check(lambda metric: "missing" in metric.handles)
-def check_missing(metric: Any, level: str, X: Array, W: Array) -> None:
+@check("metric", lambda component: "missing" in Guarded(component).handles)
+def check_missing(component: Any) -> None:
     """A missing feature does not count, whatever the prototype holds there; whole rows stay."""
+    metric, X, W = given_to(component)
     gaps, other = X.copy(), W.copy()
     gaps[::2, 0] = np.nan
     other[:, 0] = W[::-1, 0] + 1.0
-    whole, found = (distances_of(metric, level, one, W) for one in (X, gaps))
-    assert np.array_equal(found[1::2], whole[1::2]), f"{level}: gaps change whole rows"
-    elsewhere = distances_of(metric, level, gaps, other)[::2]
-    assert np.array_equal(elsewhere, found[::2]), f"{level}: a missing feature counts"
-    bmu, nearest = units_of(metric, level, gaps, W)
-    assert_close(nearest, found[np.arange(len(X)), bmu], 1e-7, f"{level}: a unit's distance")
+    for level, distances in levels_of(metric).items():
+        d = distances(gaps, W)
+        assert np.array_equal(d[1::2], distances(X, W)[1::2]), f"{level}: gaps change whole rows"
+        elsewhere = distances(gaps, other)
+        assert np.array_equal(elsewhere[::2], d[::2]), f"{level}: a missing feature counts"
 
 
-@level_check(lambda metric: "sparse" in metric.handles)
-def check_sparse(metric: Any, level: str, _: Array, W: Array) -> None:
+@check("metric", lambda component: "sparse" in Guarded(component).handles)
+def check_sparse(component: Any) -> None:
     """A CSR matrix gives the distances of its dense copy."""
+    metric, _, W = given_to(component)
     raw = fixtures.samples_for(metric)
     raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
     dense, sparse = metric.prepared(raw), metric.prepared(csr_matrix(raw))
-    if level != "scalar":
-        expected = distances_of(metric, level, dense, W)
-        assert_close(distances_of(metric, level, sparse, W), expected, 1e-7, f"{level} of sparse")
+    for level, distances in levels_of(metric).items():
+        if level != "scalar":
+            assert_close(distances(sparse, W), distances(dense, W), 1e-7, f"{level} of sparse")
 
 
-@level_check(lambda metric: metric.is_euclidean)
-def check_geometry(metric: Any, level: str, X: Array, W: Array) -> None:
+@check("metric", lambda component: Guarded(component).is_euclidean)
+def check_geometry(component: Any) -> None:
     """Each level gives the Euclidean distance, as its geometry says."""
+    metric, X, W = given_to(component)
     expected = np.sqrt(np.square(X[:, None] - W).sum(axis=2))
-    found = distances_of(metric, level, X, W)
-    assert_close(found, expected, 1e-7, f"{level} is not the Euclidean distance")
+    for level, distances in levels_of(metric).items():
+        assert_close(distances(X, W), expected, 1e-7, f"{level} is not the Euclidean distance")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.errors import ComponentError
+from dbgsom_core.errors import ComponentError, ParameterError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.engine import EngineComponent
@@ -221,19 +221,29 @@ def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_feature
     )
 
 
-def check_compatible(parts: Parts, estimator: str) -> None:
-    """Raise ValueError when parts are incompatible with each other or with this estimator."""
-    problems = [kernel_problem(parts.kernel, parts.metric), grid_problem(parts.growth, parts.grid)]
+def find_misfits(parts: Parts, estimator: str) -> Iterator[tuple[str, str]]:
+    """Yield the parameter and a sentence for each part that suits others or the estimator not."""
+    is_fixed = base_growth(parts.growth).start_shape() is not None
+    problems = [
+        ("kernel", kernel_problem(parts.kernel, parts.metric)),
+        ("growth" if is_fixed else "grid", grid_problem(parts.growth, parts.grid)),
+    ]
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
-        problems.append(component_problem(kind, type(part).__name__, part, estimator))
+        problems.append((kind, component_problem(kind, type(part).__name__, part, estimator)))
     for rule in parts.stopping:
         problem = measure_problem(rule, estimator)
         if problem is not None:
             name = active_registry().name_of("stopping", rule)
-            problems.append(f"stopping {name}: {problem}")
-    for problem in problems:
+            problems.append(("stopping", f"stopping {name}: {problem}"))
+    for parameter, problem in problems:
         if problem is not None:
-            raise ValueError(problem)
+            yield parameter, problem
+
+
+def check_compatible(parts: Parts, estimator: str) -> None:
+    """Raise `ParameterError` when parts are incompatible with each other or this estimator."""
+    for parameter, problem in find_misfits(parts, estimator):
+        raise ParameterError(problem, parameter)
 
 
 def find_target_reader(parts: Parts) -> str | None:

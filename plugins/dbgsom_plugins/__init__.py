@@ -128,9 +128,7 @@ COMPONENTS = {
         "label_map": "figures.label_map:LabelMap",
         "hit_map": "figures.neuron_values:HitMap",
         "u_matrix": "figures.neuron_values:UMatrix",
-        "u_star_matrix": "figures.neuron_values:UStarMatrix",
         "dots": "figures.projections:Dots",
-        "error_map": "figures.neuron_values:ErrorMap",
         "density_map": "figures.neuron_values:DensityMap",
         "prototype_images": "figures.cell_pictures:PrototypeImages",
         "child_maps": "figures.label_map:ChildMaps",
@@ -147,8 +145,6 @@ COMPONENTS = {
         "pca_rgb": "figures.label_map:PcaRgb",
         "data_projection": "figures.projections:DataProjection",
         "sweep_heatmap": "figures.sweeps:SweepHeatmap",
-        "parallel_coordinates": "figures.sweeps:ParallelCoordinates",
-        "topographic_function_curve": "figures.curves:TopographicFunctionCurve",
     },
     "tracker": {
         "run_folder": "trackers.run_folder:RunFolder",

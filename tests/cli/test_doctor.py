@@ -1,4 +1,4 @@
-"""What dry runs say, and that damaged run folders stop no command."""
+"""Damaged run folders stop no command."""
 
 import os
 from pathlib import Path
@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import compare
-from dbgsom_core.runs.folder import (
-    RunFiles,
-    write_json,
-    write_status,
-    write_yaml,
-)
-from dbgsom_core.runs.stored_runs import mark_killed_runs
+from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.folder import RunFiles, StoredRun, write_json, write_run, write_yaml
 
 pytestmark = pytest.mark.one_version
 
@@ -44,33 +38,33 @@ def text(content):
 
 
 DAMAGE = {
-    "a pipe as status": ("status.json", pipe, "status.json cannot be read: it is no regular file"),
+    "a pipe as run": ("run.json", pipe, "run.json cannot be read: it is no regular file"),
     "a link to itself": ("run.json", link, "run.json cannot be read"),
     "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
     "nesting that JSON reads": (
         "run.json",
         text('{"params": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
-        "run.json is no JSON: recursion limit",
+        "run.json: Invalid JSON: recursion limit",
     ),
     "aliases without end": ("config.yaml", text(BOMB), "config.yaml:5:15: aliases"),
     "a list": ("run.json", text("[1]"), "run.json: Input should be"),
-    "half a file": ("status.json", text('{"status": "fin'), "status.json is no JSON"),
-    "no number": ("measures.json", text('{"a": {}}'), "'a': Input should be a valid number"),
-    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status': Input should be"),
+    "half a file": ("run.json", text('{"status": "fin'), "run.json: Invalid JSON"),
+    "no number": ("measures.json", text('{"a": {}}'), "a: Input should be a valid number"),
+    "an unknown end": ("run.json", text('{"status": "lost"}'), "status: Input should be"),
     "no time": (
-        "status.json",
+        "run.json",
         text('{"status": "finished", "started": "now"}'),
-        "status.json: 'started': Input should be a valid datetime",
+        "run.json: started: Input should be a valid datetime",
     ),
-    "odd rankings": ("run.json", text('{"rankings": [1]}'), "'rankings.0': Input"),
-    "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
+    "odd rankings": ("run.json", text('{"rankings": [1]}'), "run.json: rankings.0: Input"),
+    "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json: Invalid JSON"),
 }  # fmt: skip
 
 
-def finished(root, name, seed=1, **model):
+def finished(root, name, seed=1, status="finished", **model):
     files = RunFiles(root / "digits" / name)
-    write_status(files, "finished", BEGAN, BEGAN)
-    write_json(files.run, {"id": name, "name": name, "experiment": "digits", "params": {}})
+    known = {"id": name, "name": name, "experiment": "digits", "status": status}
+    write_run(StoredRun(**known, started=BEGAN, ended=BEGAN, files=files))
     config = {"experiment": "digits", "dataset": "iris", "seed": seed, "model": model}
     write_yaml(files.config, {**config, "tracking": "run_folder"})
     write_json(files.measures, {"train/quantization_error": 1.5})
@@ -89,25 +83,24 @@ def test_a_damaged_folder_is_a_row_of_compare(what, root):
     name, damage, message = DAMAGE[what]
     files = finished(root, "broken")
     damage(files.folder / name)
-    found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
+    found = compare_runs(["digits"], root, get_registry(), by="quantization_error")
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
     assert message in found.damaged["broken"]
-    assert mark_killed_runs(root, "digits") == []  # its state is unknown
     assert len(found.tables) == 1
 
 
 def test_commands_report_damage_and_go_on(root, dbgsom):
-    pipe(finished(root, "bad\x1b[31m").status)
+    pipe(finished(root, "bad\x1b[31m").measures)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert answer.code == 0
     *_, header, row = answer.out.splitlines()
     assert header.split() == ["run", "state"]
-    assert row.startswith(r"bad\x1b[31m  damaged: status.json cannot be read")
+    assert row.startswith(r"bad\x1b[31m  damaged: measures.json cannot be read")
     answer = dbgsom("sync")
     assert answer.code == 1
     assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
-    assert r"bad\x1b[31m: damaged: status.json" in answer.err
+    assert r"bad\x1b[31m: damaged: measures.json" in answer.err
 
 
 def test_names_in_a_table_are_shown_as_text(root, dbgsom):
@@ -117,22 +110,21 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
     assert "\x1b" not in answer.out
 
 
-def test_a_journal_that_is_a_folder_beside_a_damaged_status_is_shown(root, dbgsom):
+def test_a_journal_that_is_a_folder_beside_a_damaged_file_is_shown(root, dbgsom):
     files = finished(root, "broken")
-    files.status.write_text("{")
+    files.run.write_text("{")
     files.journal.mkdir()
     answer = dbgsom("show", "broken")
     assert answer.code == 0
-    assert "status.json is no JSON" in answer.out
+    assert "run.json: Invalid JSON" in answer.out
     assert "metrics.jsonl cannot be read: it is no regular file" in answer.out
     assert "no epoch yet" in answer.out
 
 
 def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):
-    files = finished(root, "broken")
-    write_status(files, "killed", BEGAN, BEGAN)
+    files = finished(root, "broken", status="killed")
     pipe(files.measures)
     answer = dbgsom("run", "--resume", files.folder)
     assert answer.code == 2
-    assert "is damaged, so nothing can go on there: measures.json cannot be read" in answer.err
+    assert "is damaged: measures.json cannot be read" in answer.err
     assert dbgsom("run", "--resume", "a" * 5000).code == 2

@@ -102,8 +102,8 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     )  # fmt: skip
     assert dataset["na_values"][-1] == "k.A."
     outcome = run("survey.yaml")
-    assert any("6 of 120 samples have no target" in note for note in outcome.result.notes)
-    assert outcome.result.view.title.startswith("survey: ")
+    assert any("6 of 120 samples have no target" in note for note in outcome.notes)
+    assert outcome.view.title.startswith("survey: ")
     frame = pd.DataFrame(
         {"Kinder": [1, 2], "Größe": ["0,1", "9,8"], "Region": ["Nord", "Ost"], "Nr": ["1", "2"]}
     )
@@ -232,7 +232,7 @@ def test_small_tables_are_tested_in_folds(folder):
         assert ("each fifth is tested once: a quarter of 40 rows says little" in text) is (
             rows == 40
         )
-    assert "test/accuracy_std" not in run("t.yaml", measures="[accuracy]").result.measures
+    assert "test/accuracy_std" not in run("t.yaml", measures="[accuracy]").measures
 
 
 CUSTOMERS = pd.DataFrame(
@@ -259,7 +259,7 @@ def test_columns_that_may_be_meant_are_named(folder):
     assert f"would help: balance; try {line}" in text
     assert "the map learns plan; to compare clusters by plan instead: list it under id" in said
     assert written("t.yaml")["model"]["labeller"] == {"name": "clusters", "n_clusters": "auto"}
-    assert len({*run("t.yaml").result.model.estimator.labels_}) < 25
+    assert len({*run("t.yaml").model.estimator.labels_}) < 25
     said = begin("t.csv", "--force", "--target", "gone")
     assert "uneven classes: 83 % of the rows are of one" in said
     assert "columns of few values" not in said
@@ -269,7 +269,7 @@ def test_columns_that_may_be_meant_are_named(folder):
         .replace("  categories: joint\n", ""), "utf-8"
     )  # fmt: skip
     done = run("t.yaml", measures="[accuracy]")
-    assert done.result.model.undone is not None
+    assert done.model.undone is not None
     assert done.run.params["prepare"] == power
 
 

@@ -39,7 +39,7 @@ def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, t
         assert sure in told
     assert "how sure that is: dbgsom compare" not in answer.out
     assert best.removeprefix("best: ").startswith(f"{called[0]} (test/accuracy ")
-    assert "kernel=bubble, growth=fixed(columns=4)" in called
+    assert "kernel=bubble, growth=fixed, columns=4" in called
     assert sum(f"best so far: {one} (" in answer.err for one in called) >= 1
     last = [line for line in answer.err.splitlines() if "best so far" in line][-1]
     assert f"12/12 done; best so far: {called[0]} (" in last

@@ -171,11 +171,17 @@ class DefaultTrack(Track):
 
 
 OFFERS = {
-    "metrics": {"euclid": Euclid, "power": Power, "lost": "no_such_module:Lost"},
-    "kernels": {"gauss": Gauss, "bubble": Bubble},
-    "growth_strategies": {"grow": Grow, "fixed": Fixed, "nested": Nested},
+    "metrics": {
+        "euclidean": Euclid,
+        "euclid": Euclid,
+        "power": Power,
+        "lost": "no_such_module:Lost",
+    },
+    "kernels": {"gaussian": Gauss, "gauss": Gauss, "bubble": Bubble},
+    "growth_strategies": {"directed": Grow, "grow": Grow, "fixed": Fixed, "nested": Nested},
     "initialisations": {"pca": Lot, "random": Lot},
-    "labellers": {"majority": Majority},
+    "labellers": {"majority": Majority, "index": Majority, "linear_vote": Majority},
+    "grids": {"adaptive": "dbgsom_plugins.training:Adaptive"},
     "datasets": {"toy": Toy, "faulty": Faulty},
     "measures": {"quality": Quality, "other": Quality},
     "figures": {"label_map": Picture, "u_matrix": Picture, "sketch": Picture},
@@ -266,9 +272,8 @@ def bench(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def fakes() -> SimpleNamespace:
-    classes = {cls for offers in OFFERS.values() for cls in offers.values()} - {
-        OFFERS["metrics"]["lost"]
-    }
+    offered = [cls for offers in OFFERS.values() for cls in offers.values()]
+    classes = {cls for cls in offered if not isinstance(cls, str)} - {OFFERS["metrics"]["lost"]}
     return SimpleNamespace(**{cls.__name__: cls for cls in classes})
 
 

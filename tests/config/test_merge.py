@@ -3,8 +3,8 @@
 import pytest
 
 from dbgsom_core.config import load_experiment
+from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.load import merge
-from dbgsom_core.config.sections import Problems, from_python, plain
 
 BASE = """\
 experiment: base
@@ -19,10 +19,9 @@ prepare: [range_scale, standardize]
 
 def merged(base, over):
     problems = Problems()
-    nodes = [from_python(values, problems) for values in (base, over)]
-    result = plain(merge(*nodes, problems))
+    result = merge(Document(base), Document(over), problems)
     problems.raise_any()
-    return result
+    return result.values
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
         ("extends=b.yaml", "extends: can only be written in a file"),
         ("seed", "an override is written key=value, such as model.epochs=20"),
         ("a..b=3", "an override is written key=value, such as model.epochs=20"),
-        ("seed=[1", "a bracket [ is not closed"),
+        ("seed=[1", "expected ',' or ']', but got '<stream end>'"),
         ("seed=!!int 3", "seed: tags such as '!!int' are not supported"),
         ("model=3", "model: must be a section of 'key: value' lines, not 3"),
     ],

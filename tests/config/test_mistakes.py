@@ -23,28 +23,26 @@ ALONE = [
     ("tags: {a: ⟦[1]}", "not a list"),
     ("tags: {a: b, ⟦a: c}", "appears twice"),
     ("plugins: {⟦disabel: []}", "did you mean 'disable'"),
-    ("⟦figures: trust_map", "stability"),
+    ("figures: ⟦trust_map", "stability"),
     ("figures: [{name: explorer, ⟦max_sample: 5}]", "'max_samples'"),
     ("tracking: [⟦run_foldr]", "'run_folder'"),
     ("engine: {threads: ⟦0}", "must be at least 1, not 0"),
     ("model: {tol: ⟦.nan}", "finite number"),
-    ("model: {⟦labeller: {p: 2}}", "is required"),
+    ("model: {labeller: ⟦{p: 2}}", "must have a 'name', that of a labeller"),
     ("model: {kernel: {⟦strat: 2}}", "did you mean 'start'"),
     ("model: {kernel: {start: 1, end: ⟦0}}", "must be greater than 0, not 0"),
     ("model: {metric: {name: minkowski, p: ⟦0}}", "must be at least 1, not 0"),
     ("model: {growth: {name: hierarchical, base: {name: ⟦gsm}}}", "'gsom'"),
-    ("measures: [purity, ⟦purity]", "twice"),
+    ("measures: ⟦[purity, purity]", "twice"),
     ('name: ⟦"a\\nb"', "one line without control characters"),
     ("⟦zzz: 3", "unknown key; known: experiment, name, tags, dataset, prepare, split, model, seed"),
     ("⟦sweep: {grid: {seed: [1]}}", "use 'dbgsom sweep run.yaml'"),
     ("split: ⟦0.5", "must be a section of 'key: value' lines, not 0.5"),
-    ("⟦split: {stratify: true}", "needs one of test_size, folds, test and name"),
+    ("split: ⟦{stratify: true}", "needs one of test_size, folds, test and name"),
     ("split: {test_size: ⟦1.5}", "must be less than 1 or an integer, not 1.5"),
     ("split: {test_size: ⟦1}", "must be a share below 1, or at least 2 samples"),
     ("split: {name: KFold, gap: ⟦2}", "is not for KFold, which takes n_splits, shuffle"),
     ("split: {name: ⟦GroupKFold}", "needs 'groups'"),
-    ("split: {name: TimeSeriesSplit, test_size: ⟦0.2}", "must be how many samples"),
-    ("split: {name: KFold, n_splits: ⟦1}", "must be at least 2 for KFold"),
     (
         "split: {test: ⟦churn.CSV}",
         "'churn.CSV' is a file: write dataset: {name: csv, path: churn.CSV}, or begin with "
@@ -55,13 +53,13 @@ ALONE = [
     ("split: {folds: 3, refit: ⟦true}", "is for test_size"),
     ("split: {test_size: .5, stratify: ⟦no}", "must be true or false, not 'no'"),
     ("split: {⟦folds:3}", "did you mean 'folds'"),
-    ("model: {estimator: regressor}\nsplit: {folds: 3, stratify: ⟦true}", "no classes"),
+    ("model: {estimator: regressor}\nsplit: ⟦{folds: 3, stratify: true}", "no classes"),
     ("prepare: [⟦x.Y]", "write 'range_scale' or 'standardize' or module:Class"),
-    ("prepare: [⟦{with_mean: true}]", "is required"),
+    ("prepare: [⟦{with_mean: true}]", "must have a 'name'"),
     ("prepare: [⟦[a]]", "must be the name of a scikit-learn transformer or a mapping"),
     ("model: {max_neurons: ⟦3}", "must be at least 4 or 'auto', not 3"),
     ("model: {max_neurons: ⟦atuo}", "not 'atuo'; did you mean 'auto'"),
-    ("model: {metric: {name: ⟦3}}", "must be the name of a metric"),
+    ("model: {metric: ⟦{name: 3}}", "must have a 'name'"),
     ("model: {metric: ⟦null}", "must be the name of a metric or a mapping with a 'name'"),
     ("model: {growth: {name: hierarchical, base: {name: gsom, ⟦wen: x}}}", "'when'"),
     ("model: {estimator: regressor, labeller: ⟦majority}", "use 'local_linear'"),
@@ -74,11 +72,10 @@ ALONE = [
     ("model: {growth: {name: gsom, spreading_factor: ⟦auto}}", "own spreading_factor"),
     ("model: {metric: hamming, kernel: ⟦mexican_hat}", "take another kernel, or a metric"),
     ("model: {init: {name: array, values: ⟦[]}}", "lists of numbers, all of the same length"),
-    ("model: {init: ⟦{name: array, values: [[1, 2]]}}", r"shape \(1, 2\).*shape \(4, 2\)"),
     ("measures: [⟦accuracy]\nmodel: {estimator: regressor}", "is for estimator classifier"),
     ("measures: [quantization_error, ⟦r2]", "is for estimator regressor, not for vq"),
-    ("model: {⟦unlabelled: 3}", "is for estimator: classifier"),
-    ("model: {⟦class_weight: balanced}", "is for estimator: classifier"),
+    ("model: {unlabelled: ⟦3}", "is for estimator: classifier"),
+    ("model: {class_weight: ⟦balanced}", "is for estimator: classifier"),
     ("model: {estimator: classifier, class_weight: ⟦even}", "must be 'balanced' or a section"),
     (
         "model: {estimator: classifier, class_weight: {a: ⟦-2}}",
@@ -142,8 +139,8 @@ def test_many_mistakes_make_a_message_that_can_be_read():
     with pytest.raises(ConfigError) as caught:
         parse_experiment({"experiment": "e", "dataset": "iris", "measures": names})
     lines = str(caught.value).splitlines()
-    assert len(lines) == 6
-    assert lines[-1] == "and 4995 more like this"
+    assert len(lines) == 101
+    assert lines[-1] == "and 4900 more"
     assert max(map(len, lines)) <= 500
     with pytest.raises(ConfigError, match="at most 200 characters between two slashes"):
         parse_experiment({"experiment": "e/" + "x" * 300, "dataset": "iris"})

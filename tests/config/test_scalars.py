@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config.load import read_scalar, read_yaml
-from dbgsom_core.config.sections import Problems, plain
+from dbgsom_core.config import read_plain, read_scalar
+from dbgsom_core.config.document import Problems
+from dbgsom_core.config.load import read_yaml
 from dbgsom_core.config.show import commented_yaml, dump_yaml
 
 
 def read(text: str) -> Any:
     problems = Problems()
-    values, _ = read_yaml(text, problems, "t.yaml")
+    values = read_yaml(text, problems, "t.yaml").values
     problems.raise_any()
-    return plain(values)
+    return values
 
 
 PLAIN = {
@@ -75,6 +76,7 @@ VALUES = st.recursive(
 def test_what_is_dumped_is_read_back(values: dict[str, Any]) -> None:
     if "<<" not in str(values):
         assert read(dump_yaml(values)) == values
+        assert read_plain(dump_yaml(values), "t.yaml") == values
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=4), st.text())

@@ -20,9 +20,9 @@ X, Y = X[:300], Y[:300]
 NEED_SAMPLES = {
     "confusion_matrix",
     "roc_curve",
-    "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+    "class_pies", "data_projection", "child_maps",
 }  # fmt: skip
-OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates"}
+OF_SWEEPS = {"sweep_heatmap"}
 # All that show a classifier without a run.
 KINDS = sorted({*get_registry().names("figure")} - OF_SWEEPS - {"predicted_actual", "group_shares"})
 

@@ -100,18 +100,17 @@ def results(folder: Path) -> dict[str, dict[str, object]]:
     for stored in begun(folder):
         run = json.loads((stored / "run.json").read_text())
         assert run["name"] not in found, f"two runs are called {run['name']}"
-        status = json.loads((stored / "status.json").read_text())["status"]
         journal, model, measures = (
             stored / name for name in ("metrics.jsonl", "model.npz", "measures.json")
         )
         lines = [json.loads(line) for line in journal.open()] if journal.exists() else []
         found[run["name"]] = {
-            "status": status,
+            "status": run["status"],
             "epochs": [(line["epoch"], line["metrics"]) for line in lines],
             "measures": json.loads(measures.read_text()) if measures.exists() else None,
             "model": _model(model) if model.exists() else None,
             "children": [(one["name"], one["measures"]) for one in run.get("children", [])],
-            "checkpoints": (stored / "checkpoints").exists(),
+            "checkpoint": (stored / "checkpoint.npz").exists(),
             "temporary": sorted(one.name for one in stored.rglob(".*")),
         }
     return found
@@ -120,7 +119,7 @@ def results(folder: Path) -> dict[str, dict[str, object]]:
 def check_whole(folder: Path) -> None:
     """Raise an error if a file that stands under its name below a folder is written by half."""
     for path in sorted(folder.glob("runs/**/[!.]*.*")):
-        if "checkpoints" in path.parts:  # processes that live on may remove them
+        if path.name == "checkpoint.npz":  # processes that live on may remove it
             continue
         if path.suffix == ".json":
             json.loads(path.read_text())
@@ -219,9 +218,7 @@ class Rounds:
             going_on = (self.command, "--resume", self._name(folder, chance), "-q", *self.jobs)
             words = going_on if begun else self.words
         assert code == 0, said
-        until = time.monotonic() + 20  # what mirrors a run that was killed may still be at it
-        while [*folder.glob("runs/faults/*/.lock")] and time.monotonic() < until:
-            time.sleep(0.05)
+        time.sleep(2 if self.jobs else 0)  # processes of a sweep that was killed may end later
         found = results(folder)
         assert found.keys() == self.wanted.keys(), f"runs {sorted(found)}"
         for name, wanted in self.wanted.items():
@@ -244,7 +241,7 @@ class Rounds:
         ]
         names = ["config.yaml", *([runs[-1].name, str(runs[-1])] if runs else [])]
         # A run that finished before it was killed is no longer that of its file.
-        done = runs and '"finished"' in (runs[-1] / "status.json").read_text()
+        done = runs and json.loads((runs[-1] / "run.json").read_text())["status"] == "finished"
         return chance.choice(names[1:] if done else names)
 
     def _new(self, name: str) -> Path:

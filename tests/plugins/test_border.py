@@ -184,8 +184,7 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
         return []
 
     som_map = fixtures.ring()
-    state = fixtures.growth_state(som_map, 1.0)
-    assert guarded(odd("growth", grow=adding)).grow(som_map, state) == []
+    assert guarded(odd("growth", grow=adding)).grow(som_map, None) == []
     assert len(som_map) == 8
     assert som_map.prototypes.flags.writeable
 

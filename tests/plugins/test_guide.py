@@ -51,7 +51,7 @@ def test_every_example_has_at_most_twenty_lines_and_keeps_its_promises(number, r
     offers = [one for kind in KINDS for one in registered.offered(kind)]
     for one in offers:
         if one.source.startswith(f"guide_example_{number}:"):
-            for check in checks_for(one.load()(), one.kind, name=one.name):
+            for check in checks_for(one.load()()):
                 check(one.load()())
 
 

@@ -34,26 +34,17 @@ def registered():
 )
 def test_what_components_do_wrong_is_found_by_the_promise(cls, fields, promise, words):
     component = cls(**fields)
-    (check,) = [one for one in checks_for(component, name=None) if one.name == promise]
+    (check,) = [one for one in checks_for(component) if one.name == promise]
     outcome = run_check(check, component)
     assert outcome.status == "failed"
     assert re.search(words, outcome.message), outcome.message
-
-
-def test_a_check_that_hangs_ends_and_is_named(monkeypatch):
-    monkeypatch.setattr("dbgsom_core.testing.kit.LIMIT", 0.2)
-    hanging = type("Hanging", (faulty.Metric,), {"pairwise": faulty.endless_loop, "__doc__": "x"})()
-    (check,) = [one for one in checks_for(hanging, "metric") if one.name == "symmetry"]
-    outcome = run_check(check, hanging)
-    assert outcome.status == "failed"
-    assert "the check 'symmetry' does not end within 0.2 s" in outcome.message
 
 
 @pytest.mark.parametrize("cls", faulty.FINE)
 def test_a_component_without_fault_passes(cls):
     outcomes = list(run_checks(cls()))
     assert [one for one in outcomes if one.status != "passed"] == []
-    assert len(outcomes) > 5
+    assert len(outcomes) > 3
     assert all(one.promise.endswith(".") for one in outcomes)
 
 
@@ -65,9 +56,9 @@ def test_a_component_without_fault_passes(cls):
         ("decimal:Decimals", "failed", "cannot be imported"),
     ],
 )
-def test_a_step_that_cannot_be_built_is_named(where, state, words, tmp_path):
+def test_a_step_that_cannot_be_built_is_named(where, state, words):
     offered = PluginEntry("prepare step", "x", where, "dbgsom-x", "1")
-    assert words in str(check_offer(offered, tmp_path)[state])
+    assert words in str(check_offer(offered)[state])
 
 
 class Extra(DatasetComponent):
@@ -81,9 +72,9 @@ class Extra(DatasetComponent):
         raise AssertionError("it is not built")
 
 
-def test_a_data_set_without_its_package_is_left_out(tmp_path):
+def test_a_data_set_without_its_package_is_left_out():
     offered = PluginEntry("dataset", "extra", Extra, "dbgsom-x", "1")
-    found = check_offer(offered, tmp_path)
+    found = check_offer(offered)
     assert (found["failed"], found["skipped"]) == ({}, {"all": "no such package"})
 
 
@@ -106,24 +97,20 @@ def test_each_observer_that_prepares_is_closed():
         def observer(self):
             return Ready()
 
-    for check in checks_for(Preparing(), "tracker"):
+    for check in checks_for(Preparing()):
         if check.name == "runs":
             assert run_check(check, Preparing()).status == "passed"
     assert not ready
 
 
-def test_claims_and_expected_failures_must_be_known_and_strict():
-    with pytest.raises(ValueError, match="unknown claim 'triangel'; did you mean 'triangle'"):
-        parametrize_with_checks(faulty.Metric(), claims=["triangel"])
+def test_expected_failures_must_be_known_and_strict():
     squared = faulty.Squared()
-    mark = parametrize_with_checks(squared, expected_failures={"triangle": "it is squared"})
+    mark = parametrize_with_checks(squared, expected_failures={"claims": "it is squared"})
     marks = {case.values[1].name: case.marks for case in mark.args[1]}
-    assert marks["triangle"][0].kwargs == {"reason": "it is squared", "strict": True}
-    assert not marks["symmetry"]
-    with pytest.raises(
-        ValueError, match=r"no check of Metric_triangle_\d+; did you mean 'triangle'"
-    ):
-        parametrize_with_checks(squared, expected_failures=lambda one: {"triangel": "x"})
+    assert marks["claims"][0].kwargs == {"reason": "it is squared", "strict": True}
+    assert not marks["digits"]
+    with pytest.raises(ValueError, match=r"no check of Metric_claims_\d+; did you mean 'claims'"):
+        parametrize_with_checks(squared, expected_failures=lambda one: {"claim": "x"})
 
 
 def test_the_kind_is_that_of_the_base():
@@ -132,9 +119,8 @@ def test_the_kind_is_that_of_the_base():
 
     with pytest.raises(ValueError, match="Nothing derives from the base of no kind"):
         parametrize_with_checks(Nothing())
-    with pytest.raises(ValueError, match="did you mean 'metric'"):
-        parametrize_with_checks(faulty.Metric(), kind="metrics")
-    assert parametrize_with_checks(faulty.Metric(), kind="metric").name == "parametrize"
+    with pytest.raises(ValueError, match=r"give an instance: Metric\(\), not the class"):
+        parametrize_with_checks([faulty.Metric])
 
 
 def test_names_of_checks_are_distinct():

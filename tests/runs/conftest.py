@@ -5,17 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import compare
-from dbgsom_core.runs.folder import (
-    FoldMeasures,
-    RunFiles,
-    folds_text,
-    write_json,
-    write_status,
-    write_text,
-    write_yaml,
-)
+from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.folder import RunFiles, StoredRun, write_measures, write_run, write_yaml
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 
@@ -42,21 +35,24 @@ def _store(
     """Write a run folder; ``folds`` are values of test/accuracy, or (rows, value) pairs."""
     files = RunFiles(root / experiment / f"run-{number:04d}")
     started = STARTED.format(number // 1000 % 60, number % 1000)
-    write_status(files, status, started, started)
     facts = {"name": data, "samples": 150, "features": 4, "digest": data * 8}
     facts |= {} if baseline is None else {"baseline": baseline}
-    write_json(
-        files.run,
-        {
-            "id": files.folder.name,
-            "name": f"name of {number}",
-            "experiment": experiment,
-            "kind": kind,
-            "parent": parent,
-            "params": params or {},
-            "data": {} if kind == "sweep" else facts,
-        },
-    )
+    if size := (split or {}).get("test_size"):
+        test = round(size * 150) if isinstance(size, float) else size
+        facts["parts"] = {"train": 150 - test, "test": test}
+    stored = {
+        "id": files.folder.name,
+        "name": f"name of {number}",
+        "experiment": experiment,
+        "kind": kind,
+        "parent": parent,
+        "status": status,
+        "started": started,
+        "ended": started,
+        "params": params or {},
+        "data": {} if kind == "sweep" else facts,
+    }
+    write_run(StoredRun(**stored, files=files))
     described = {
         "experiment": experiment,
         "dataset": {"name": data},
@@ -67,14 +63,12 @@ def _store(
         "tracking": [],
     }
     write_yaml(files.config, {**described, **(config or {})})
-    write_json(files.measures, measures)
-    if folds:
-        named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
-        several = [
-            FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})
-            for i, (rows, value) in enumerate(named)
-        ]
-        write_text(files.folds, folds_text(several))
+    named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
+    several = [
+        FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})
+        for i, (rows, value) in enumerate(named)
+    ]
+    write_measures(files, measures, several)
     return files
 
 
@@ -101,6 +95,6 @@ def registry():
 @pytest.fixture
 def found(store, registry):
     def call(*targets, **options):
-        return compare(*targets, runs=store.root, registry=registry, **options)
+        return compare_runs(targets, store.root, registry, **options)
 
     return call

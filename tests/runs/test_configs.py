@@ -44,7 +44,7 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_it_runs_and_its_comments_are_there(path, run):
     text = path.read_text(encoding="utf-8")
-    assert text.startswith("# yaml-language-server: $schema=./experiment.schema.json\n# ")
+    assert text.startswith("# ")
     found = run(path.name)
     assert read_run(found.folder).status == "finished"
     assert found.measures
@@ -99,4 +99,4 @@ def test_sweeps_run_in_reduced_size(name, changes, runs, tmp_path, monkeypatch):
     done = run_sweep(sweep, make_callbacks((), registry), registry)
     assert len(done.children) == runs == sweep.runs
     assert not done.failed
-    assert done.result.rankings
+    assert done.rankings

@@ -264,16 +264,16 @@ def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, r
     accuracies = [one.measures["test/accuracy"] for one in stored.folds]
     assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
     assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
-    assert [one["test/accuracy"] for one in outcome.result.folds] == accuracies
+    assert [one["test/accuracy"] for one in outcome.folds] == accuracies
     assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
-    assert outcome.result.model.predict(load_iris().data).shape == (150,)  # of all data
+    assert outcome.model.predict(load_iris().data).shape == (150,)  # of all data
 
 
 def test_a_refitted_run_measures_a_model_that_has_not_seen_the_test_part(tmp_path, registry):
     refitted = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True, "refit": True})
     apart = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True})
-    assert refitted.result.measures["test/accuracy"] == apart.result.measures["test/accuracy"]
-    one, other = (each.result.measures["train/quantization_error"] for each in (refitted, apart))
+    assert refitted.measures["test/accuracy"] == apart.measures["test/accuracy"]
+    one, other = (each.measures["train/quantization_error"] for each in (refitted, apart))
     assert one != other
     assert len(read_run(refitted.run.folder).folds) == 1
     assert read_run(apart.run.folder).folds == []

@@ -1,12 +1,10 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,23 +19,8 @@ from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.files import write_atomically
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
-from dbgsom_core.runs.folder import (
-    JournalLine,
-    Process,
-    RunFiles,
-    append_epoch,
-    find_runs,
-    journal_damage,
-    read_run,
-    write_json,
-    write_status,
-)
+from dbgsom_core.runs.folder import RunFiles, find_runs, read_run, write_json
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.stored_runs import (
-    RunLock,
-    is_locked,
-    mark_killed_runs,
-)
 from dbgsom_core.tables.safe_files import sweep
 
 pytestmark = pytest.mark.one_version
@@ -202,7 +185,7 @@ def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
 
     trackers = [("broken", Closed()), ("fails", Fails())]
     run(figures="[hit_map]", change=change, trackers=trackers)
-    assert {"model.npz", "measures.json", "output_example.npy"} <= set(seen)  # before any figure
+    assert {"model.npz", "measures.json", "neurons.csv"} <= set(seen)  # before any figure
     stored = run.stored()
     assert (stored.status, len(stored.epochs())) == ("finished", 5)
     report = stored.files.report.read_text()
@@ -247,122 +230,32 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
         dbgsom_core.run(config)
 
 
-STARTED = "2026-11-24T10:15:00.000+00:00"
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dbgsom_core.runs.folder import RunFiles, write_status
-from dbgsom_core.runs.stored_runs import RunLock
-folder = Path(sys.argv[1])
-lock = RunLock(folder)
-assert lock.acquire()
-write_status(RunFiles(folder), "running", sys.argv[2])
-print("up", flush=True)
-time.sleep(600)
+from dbgsom_core.runs.folder import RunFiles, StoredRun, run_lock, write_run
+with run_lock(Path(sys.argv[1])):
+    write_run(StoredRun(id="1", name="one", experiment="digits", files=RunFiles(Path(sys.argv[1]))))
+    print("up", flush=True)
+    time.sleep(600)
 """
 
 
-def running_run(root, process=..., name="1"):
-    files = RunFiles(root / "digits" / name)
-    write_status(files, "running", STARTED, process=process)
-    return files
-
-
-@pytest.fixture
-def other_process(tmp_path):
-    """A process that runs a run, until it is killed."""
-    folder = tmp_path / "digits" / "1"
+def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "digits" / "1"
     folder.mkdir(parents=True)
-    command = [sys.executable, "-c", HOLDER, str(folder), STARTED]
+    command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
-        yield process
+        assert read_run(folder).status == "running"
+        written = RunFiles(folder).run.read_bytes()
         process.kill()
-
-
-def test_a_run_is_killed_once_its_process_is(other_process, tmp_path):
-    files = RunFiles(tmp_path / "digits" / "1")
-    files.figure("u_matrix").parent.mkdir()
-    for place in (files.folder, files.figure("u_matrix").parent):
-        (place / ".model-0123456789ab.npz").write_bytes(b"half")
-    (files.folder / ".kept").write_text("whose?")
-    assert is_locked(files.folder)
-    assert mark_killed_runs(tmp_path, "digits") == []
-    os.kill(other_process.pid, signal.SIGKILL)
-    other_process.wait()
-    (killed,) = mark_killed_runs(tmp_path, "digits")
-    stored = read_run(files.folder)
-    assert stored.status == killed.status == "killed"
-    assert f"its process {other_process.pid} on" in stored.error
-    assert "died without a word: it was killed, or the machine went down" in stored.error
-    assert stored.started.isoformat(timespec="milliseconds") == STARTED
-    assert stored.ended is not None
-    assert stored.process.pid == other_process.pid
-    assert {path.name for path in files.folder.rglob("*")} == {
-        "status.json",
-        "figures",
-        ".kept",
-        ".lock",
-    }
-    assert mark_killed_runs(tmp_path, "digits") == []
-
-
-@pytest.mark.parametrize("command", ["compare", "show", "run"])
-def test_commands_mark_it_in_its_status(command, other_process, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "digits").rename(tmp_path / "runs" / "digits")
-    files = RunFiles(tmp_path / "runs" / "digits" / "1")
-    write_json(files.run, {"id": "1", "name": "one", "experiment": "digits"})
-    os.kill(other_process.pid, signal.SIGKILL)
-    other_process.wait()
-    (tmp_path / "run.yaml").write_text(
-        "experiment: digits\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\n"
-        "tracking: []\n"
-    )
-    words = {"compare": ["compare", "digits"], "show": ["show", "digits"]}
-    CliRunner().invoke(cli, words.get(command, ["run", "-q", "run.yaml"]))
-    assert read_run(files.folder).status == "killed"
-
-
-def test_a_run_of_another_host_died_when_it_gave_no_sign_for_a_day(tmp_path):
-    elsewhere = Process(host="elsewhere", pid=1)
-    files = running_run(tmp_path, elsewhere)
-    assert mark_killed_runs(tmp_path, "digits") == []
-    long_ago = time.time() - 90_000
-    os.utime(files.status, (long_ago, long_ago))
-    (files.folder / ".lock").touch()
-    assert mark_killed_runs(tmp_path, "digits") == []  # the lock was touched just now
-    os.utime(files.folder / ".lock", (long_ago, long_ago))
-    (killed,) = mark_killed_runs(tmp_path, "digits")
-    assert "on elsewhere gave no sign of life for a day" in killed.error
-    assert abs(killed.ended.timestamp() - long_ago) < 60
-    assert read_run(files.folder).status == "killed"
-
-
-def test_a_run_that_goes_on_touches_its_lock(tmp_path):
-    lock = RunLock(tmp_path)
-    with lock:
-        assert lock.acquire()
-        os.utime(lock.path, (0, 0))
-        lock.touch()
-        assert time.time() - lock.path.stat().st_mtime < 60
-        os.utime(lock.path, (0, 0))
-        lock.touch()  # not in every epoch
-        assert lock.path.stat().st_mtime == 0
-
-
-@pytest.mark.parametrize(
-    ("epochs", "damage"),
-    [([1, 2, 3], ""), ([1, 3], "lacks epoch 2"), ([2], "lacks epoch 1"), ([1, 2, 2], "2 twice")],
-)
-def test_a_lost_or_doubled_line_of_the_journal_is_noticed(epochs, damage, tmp_path):
-    files, length = running_run(tmp_path), 0
-    for epoch in epochs:
-        length = append_epoch(files.journal, JournalLine(epoch, 0, {"a": 1.0}), length)
-    found = journal_damage(read_run(files.folder))
-    assert found.endswith(damage)
-    assert bool(found) == bool(damage)
+    killed = read_run(folder)
+    assert (killed.status, killed.error) == ("killed", "its process ended without a word")
+    shown = CliRunner().invoke(cli, ["show"]).output
+    assert "killed" in shown
+    assert RunFiles(folder).run.read_bytes() == written  # readers write nothing
 
 
 def test_only_what_was_left_half_written_is_swept(tmp_path):
@@ -378,23 +271,14 @@ def test_only_what_was_left_half_written_is_swept(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["name"]
 
 
-def test_a_full_disk_has_space_for_the_end(tmp_path, monkeypatch):
-    files = running_run(tmp_path, None)
-
-    def full(path, write):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("dbgsom_core.runs.folder.write_atomically", full)
-    write_status(files, "failed", STARTED, STARTED, "ä" * 9000)
-    stored = read_run(files.folder)
-    assert stored.status == "failed"
-    assert files.status.stat().st_size <= 4096
-
-
 def test_a_folder_of_another_format_is_refused_in_a_sentence(run):
     run()
     stored = run.stored()
     known = json.loads(stored.files.run.read_text())
-    assert known["format"] == 1
-    write_json(stored.files.run, {**known, "format": 2})
-    assert run.stored().damage == "run.json: 'format': Input should be 1"
+    assert known["format"] == 2
+    write_json(stored.files.run, {**known, "format": 1})
+    assert run.stored().damage == "run.json: format: Input should be 2"
+    told = CliRunner().invoke(cli, ["run", "--resume", str(stored.files.folder)]).exception
+    assert str(told).endswith("is damaged: run.json: format: Input should be 2")
+    write_json(stored.files.run, {"id": "1", "status": "finished"})
+    assert run.stored().damage == "run.json: it has no format"

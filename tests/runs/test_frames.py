@@ -17,7 +17,7 @@ from dbgsom_core.cli import cli
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.measures import evaluate
 from dbgsom_core.persistence import answer_table, load
-from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.folder import read_run, write_json
 from dbgsom_plugins.trackers.mlflow.upload import inputs_of
 
 QUICK = {
@@ -106,6 +106,12 @@ def test_the_folder_of_a_frame_is_enough_wherever_it_is(folder, frame, monkeypat
     )
 
 
+def interrupt(folder):
+    """Leave a run folder as one that did not finish."""
+    stored = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", stored | {"status": "killed", "children": []})
+
+
 def test_rows_that_are_not_kept_are_missed_in_a_sentence(folder, frame):
     found = dbgsom_core.run(frame, QUICK, target="left", keep_data=False)
     assert not (found.folder / "data.parquet").exists()
@@ -115,7 +121,7 @@ def test_rows_that_are_not_kept_are_missed_in_a_sentence(folder, frame):
     frame.to_parquet("new.parquet")
     code, said = command("explain", found.folder, "new.parquet", "--row", 1)
     assert (code, why in said) == (0, True), said
-    (found.folder / "status.json").unlink()
+    interrupt(found.folder)
     code, said = command("run", "--resume", found.folder)
     assert (code, why in said) == (1, True), said
     with pytest.raises(DataError, match="which was not kept"):
@@ -137,7 +143,7 @@ def test_a_sweep_keeps_its_frame_once(folder, frame, jobs, monkeypatch):
     code, said = command("explore", child, "-o", folder / "map.html")
     assert (code, "80 rows" in said) == (0, True), said
     shutil.rmtree(child)
-    (child.with_name(found.id) / "status.json").unlink()
+    interrupt(child.with_name(found.id))
     code, said = command("sweep", "--resume", child.with_name(found.id))
     assert code == 0, said
     assert len(read_run(child.with_name(found.id)).children) == 2
@@ -151,7 +157,7 @@ def test_a_search_goes_on_with_the_rows_of_its_frame(folder, frame):
     found = dbgsom_core.sweep(config, QUICK, data=frame)
     assert len(found) == 2
     shutil.rmtree(found[1].folder)
-    (found.folder / "status.json").unlink()
+    interrupt(found.folder)
     code, said = command("sweep", "--resume", found.folder)
     assert code == 0, said
 

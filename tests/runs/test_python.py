@@ -100,7 +100,9 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
     assert "1/1 done; best so far: epochs=2 (test/accuracy " in capsys.readouterr().out
     assert [one.params["epochs"] for one in found] == [2]
     assert read_run(found.folder).config["sweep"]["grid"] == {"model.epochs": [2]}
-    with pytest.raises(ConfigError, match=r"sweep: is required; for a single run use run\(\)"):
+    with pytest.raises(
+        ConfigError, match=r"sweep: is required by sweep\(\); for a single run use run\(\)"
+    ):
         dbgsom_core.sweep(SMALL)
     wrong = {"grid": {"model.epochs": [2, 0], "model.metrik": ["cosine"]}}
     with pytest.raises(ConfigError) as caught:

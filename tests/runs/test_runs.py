@@ -71,12 +71,11 @@ def digits_run(workshop, dbgsom):
 
 def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     done, folder = digits_run
-    status = json.loads((folder / "status.json").read_text())
-    assert status["status"] == "finished"
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names >= {
         "config.yaml",
-        "environment.json",
+        "run.json",
         "metrics.jsonl",
         "measures.json",
         "model.npz",
@@ -188,9 +187,9 @@ def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     registry = get_registry()
     experiment = load_experiment(workshop / "clusters.yaml", registry=registry)
     outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
-    assert not outcome.result.view.label_names
-    assert outcome.result.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
-    assert outcome.result.measures["train/adjusted_rand"] > 0.5
+    assert not outcome.view.label_names
+    assert outcome.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
+    assert outcome.measures["train/adjusted_rand"] > 0.5
 
 
 def test_figures_show_columns_that_the_map_was_not_trained_on(workshop):
@@ -244,7 +243,7 @@ def test_an_interrupted_run_is_killed_everywhere(workshop):
             process.kill()
             raise
     assert process.returncode == 130, said
-    assert json.loads((newest(workshop, "long") / "status.json").read_text())["status"] == "killed"
+    assert json.loads((newest(workshop, "long") / "run.json").read_text())["status"] == "killed"
     _, runs = mlflow_runs(workshop, "long")
     assert {run.info.status for run in runs} == {"KILLED"}
 
@@ -280,7 +279,7 @@ def test_a_run_that_fails_is_failed_everywhere_and_a_tripping_observer_stops_not
     assert re.search(told, done.err)
     assert "an observer tripped" in done.err
     assert "Traceback" not in done.err
-    status = json.loads((newest(workshop, "failing") / "status.json").read_text())
+    status = json.loads((newest(workshop, "failing") / "run.json").read_text())
     assert status["status"] == "failed"
     assert re.match(f"ComponentError: {told}", status["error"])
     _, (run,) = mlflow_runs(workshop, "failing")

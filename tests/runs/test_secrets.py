@@ -151,7 +151,7 @@ def test_passwords_and_tokens_that_stand_in_the_file_are_hidden(tmp_path, uri, d
     assert not leaks(places, DIRECT[uri])
 
 
-@pytest.mark.parametrize("word", ["seed=", "tracking.uri="])
+@pytest.mark.parametrize("word", ["seed=", "engine.uri="])
 @pytest.mark.parametrize("uri", DIRECT)
 def test_passwords_and_tokens_that_were_typed_are_hidden(tmp_path, uri, word, dbgsom):
     (tmp_path / "c.yaml").write_text(SMALL)

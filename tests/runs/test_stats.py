@@ -3,14 +3,15 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from dbgsom_core.runs.stats import (
     LEVEL,
     adjusted_means,
+    deviations,
     holm,
-    mean_and_deviation,
     paired_t,
     rank_test,
 )
@@ -18,46 +19,42 @@ from dbgsom_core.runs.stats import (
 RNG = np.random.default_rng(7)
 
 
+def t_test(differences, *more):
+    return paired_t(pd.DataFrame(differences), *more)
+
+
 def test_without_overlap_it_is_the_paired_t_test_of_scipy():
     one, others = RNG.normal(size=9), RNG.normal(0.3, 1, size=(4, 9))
-    found = paired_t(one, others)
-    for row, other in enumerate(others):
+    found = t_test(others - one)
+    for row, other in zip(found.itertuples(), others, strict=True):
         twin = stats.ttest_rel(other, one)
-        assert found.p[row] == pytest.approx(twin.pvalue, rel=1e-10)
+        assert row.p == pytest.approx(twin.pvalue, rel=1e-10)
         interval = twin.confidence_interval(1 - LEVEL)
-        assert (found.low[row], found.high[row]) == pytest.approx(tuple(interval), rel=1e-9)
+        assert (row.low, row.high) == pytest.approx(tuple(interval), rel=1e-9)
 
 
 def test_the_corrected_resampled_t_test_as_computed_by_hand():
     # Differences 1, 2, 3, 4, 5 in five folds of a fifth: mean 3, variance 2.5, ratio 1/4.
-    found = paired_t(np.zeros(5), [[1, 2, 3, 4, 5]], ratio=0.25)
+    found = t_test([[1, 2, 3, 4, 5]], 0.25).loc[0]
     t = 3 / math.sqrt((1 / 5 + 1 / 4) * 2.5)
     assert t == pytest.approx(2.8284271247)
-    assert found.p[0] == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-10)
-    assert found.p[0] == pytest.approx(0.04742, abs=5e-6)
+    assert found.p == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-10)
+    assert found.p == pytest.approx(0.04742, abs=5e-6)
     reach = stats.t.ppf(0.975, 4) * math.sqrt(0.45 * 2.5)
-    assert (found.low[0], found.high[0]) == pytest.approx((3 - reach, 3 + reach))
+    assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
 
 
 def test_pairs_that_lack_a_value_are_left_out():
-    whole = paired_t([1.0, 2, 3], [[2, 4, 7]])
-    holes = paired_t([1.0, 2, np.nan, 3, 5], [[2, 4, 9, 7, np.nan]])
-    for field in ("pairs", "mean", "deviation", "low", "high", "p"):
-        assert getattr(holes, field)[0] == getattr(whole, field)[0]
+    whole, holes = t_test([[1.0, 2, 4]]), t_test([[1.0, 2, np.nan, 4, np.nan]])
+    pd.testing.assert_frame_equal(whole, holes)
 
 
-def test_differences_of_one_division_count_once():
-    one, other = RNG.normal(size=6), RNG.normal(size=6)
-    repeated = paired_t(one, [other], 0.25, [0, 0, 1, 1, 2, 2])
-    means = paired_t(one.reshape(3, 2).mean(1), [other.reshape(3, 2).mean(1)], 0.25)
-    assert repeated.pairs[0] == 3
-    assert repeated.p[0] == pytest.approx(means.p[0])
-
-
-@pytest.mark.parametrize("other", [[0.1, 0.2, 0.3], [0.2, 0.3, 0.4], [0.5, np.nan, np.nan]])
-def test_nothing_is_said_without_spread_or_pairs(other):
-    assert np.isnan(paired_t([0.1, 0.2, 0.3], [other]).p[0])
-    assert np.isnan(paired_t([np.nan] * 3, [other]).mean[0])
+@pytest.mark.parametrize("one", [[0.0, 1e-17, 0.0], [0.1, 0.1, 0.1 + 1e-16], [0.4, np.nan, np.nan]])
+def test_nothing_is_said_without_spread_or_pairs(one):
+    found = t_test([one, [np.nan] * 3], 0.0, 0.5)
+    assert found["p"].isna().all()
+    assert found["difference"][0] == pytest.approx(np.nanmean(one), abs=1e-12)
+    assert np.isnan(found["difference"][1])
 
 
 def test_holm_as_published():
@@ -114,8 +111,8 @@ def test_two_variants_are_tested_by_wilcoxon_from_six_data_sets_on():
     assert rank_test(np.tile([1.0, 2.0, 3.0], (5, 1))).p == 0.0
 
 
-def test_mean_and_deviation_know_rounding():
-    assert mean_and_deviation([1.0, 2.0, 3.0]) == (2.0, 1.0)
-    assert mean_and_deviation([0.1 + 0.2, 0.3]) == (pytest.approx(0.3), 0.0)
-    assert mean_and_deviation([0.5]) == (0.5, None)
-    assert math.isnan(mean_and_deviation([])[0])
+def test_deviations_know_rounding():
+    found = deviations(
+        pd.DataFrame([[1.0, 2.0, 3.0], [0.1 + 0.2, 0.3, np.nan], [0.5, np.nan, np.nan]])
+    )
+    np.testing.assert_array_equal(found, [1.0, 0.0, np.nan])

@@ -54,7 +54,7 @@ def test_figures_get_prototypes_back_through_a_pca(tmp_path, monkeypatch):
     registry = get_registry()
     experiment = parse_experiment({**CONFIG, "dataset": "iris", "tracking": []})
     outcome = run_experiment(experiment, make_callbacks((), registry), registry)
-    view, iris = outcome.result.view, load_iris()
+    view, iris = outcome.view, load_iris()
     assert view.undo is None
     assert list(view.raw_names) == list(iris.feature_names)
     back = view.restore(view.evaluation.som_map.prototypes)

@@ -1,12 +1,12 @@
 """Sweeps in one process and in several, searched by Optuna, and their winners."""
 
-import json
 import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import processes
 from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import RunFiles, read_run
-from dbgsom_core.runs.sweep import Trials, run_sweep
+from dbgsom_core.runs.sweep import Search, run_sweep
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
 pytestmark = pytest.mark.one_version
@@ -38,17 +38,41 @@ SECONDS = 300.0  # in which a process that is alive does something
 
 
 class Display:
-    """Hears of what goes on, and does something in an epoch of a run whose name has ``of``."""
+    """Hears of how far a sweep is."""
 
-    def __init__(self, of="", then=None):
-        self.of, self.then, self.said = of, then, []
-
-    def dbgsom_epoch_finished(self, run, epoch):
-        if self.then is not None and self.of in run.name:
-            self.then(run)
+    def __init__(self):
+        self.said = []
 
     def say(self, text):
         self.said.append(text)
+
+
+def pid_of(folder):
+    """Return the process that holds the lock of a run folder."""
+    inode = (folder / ".lock").stat().st_ino
+    for text in Path("/proc/locks").read_text().splitlines():
+        words = text.split()
+        if words[5].endswith(f":{inode}"):
+            return int(words[4])
+    return None
+
+
+def begun(name):
+    """Return the folder of the run whose name has ``name``, once it has trained an epoch."""
+    for journal in Path("runs/swept").glob("*/metrics.jsonl"):
+        if name in read_run(journal.parent).name and journal.stat().st_size:
+            return journal.parent
+    return None
+
+
+def when(true, then):
+    """Do something in a thread once something is true."""
+
+    def wait():
+        wait_until(true)
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @pytest.fixture
@@ -133,26 +157,22 @@ def test_the_same_runs_come_of_any_number_of_processes(swept):
     two = swept(GRID, display, jobs=2)
     assert runs() == here
     assert len(here) == 5
-    assert [child.run.name for child in two.children] == [child.run.name for child in one.children]
+    assert [run.name for run, _ in two.children] == [run.name for run, _ in one.children]
     assert display.said[-1].startswith("4/4 done; best so far: ")
-    pids = {read_run(child.run.folder).process.pid for child in two.children}
-    assert os.getpid() not in pids
-    assert not any(map(lives, pids))
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.usefixtures("forked")
 def test_a_process_that_is_killed_is_one_failed_run(swept):
-    section = f"{{grid: {{model.epochs: [{ENDLESS}, 4]}}}}"
-
-    def kill(run):
-        os.kill(read_run(run.folder).process.pid, signal.SIGKILL)
-
-    done = swept(section, Display(of=ENDLESS, then=kill), jobs=2)
+    section = f"{{grid: {{model.epochs: [{ENDLESS}, 4, 5, 6]}}}}"
+    when(lambda: begun(ENDLESS), lambda: os.kill(pid_of(begun(ENDLESS)), signal.SIGKILL))
+    done = swept(section, Display(), jobs=2)
     ((name, why),) = done.failed.items()
     assert name == f"epochs={ENDLESS}"
     assert "its process was ended from outside" in why
     states = {name: state[0] for name, state in runs().items()}
-    assert states == {done.run.name: "finished", name: "killed", "epochs=4": "finished"}
+    others = dict.fromkeys([done.run.name, "epochs=4", "epochs=5", "epochs=6"], "finished")
+    assert states == {**others, name: "killed"}
     assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
 
 
@@ -163,21 +183,20 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, typed
     anew()
     from dbgsom_core.runs import sweep as module
 
-    run, fails = module.run_task, ["kernel=gaussian, epochs=4", "kernel=gaussian, epochs=5"]
+    run, fails = module.run_experiment, ["kernel=gaussian, epochs=4", "kernel=gaussian, epochs=5"]
 
-    def run_or_fail(*given, **named):
-        if given[0].name in fails:
+    def run_or_fail(**named):
+        if named["name"] in fails:
             raise RuntimeError("no luck")
-        return run(*given, **named)
+        return run(**named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "run_task", run_or_fail)
+        patched.setattr(module, "run_experiment", run_or_fail)
         done = swept(GRID)
     assert done.failed == dict.fromkeys(fails, "RuntimeError: no luck")
     kept = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("model.npz")}
     assert len(kept) == 2
     told = typed("sweep", "--resume", done.run.id, "-j", "2")
-    assert max(re.findall(r"^\[(\d)/4\]", told, re.MULTILINE)) > "2"  # those kept count
     assert re.search(r"^4/4 done", told, re.MULTILINE)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert runs() == whole
@@ -189,7 +208,7 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
     def fail(*given, **named):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(module, "run_task", fail)
+    monkeypatch.setattr(module, "run_experiment", fail)
     with pytest.raises(
         DbgsomError, match=r"kernel=gaussian, epochs=4 failed: RuntimeError: no luck; so the"
     ):
@@ -201,16 +220,10 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
 @pytest.mark.usefixtures("forked")
 def test_a_signal_ends_all_processes_and_says_so(swept):
     section = f"{{grid: {{model.epochs: [{ENDLESS}], model.max_neurons: [8, 9]}}}}"
-    begun = {}
-
-    def interrupt(run):
-        begun[run.id] = read_run(run.folder).process.pid
-        if len(begun) == 2:
-            signal.raise_signal(signal.SIGINT)
-
+    when(lambda: begun("=8") and begun("=9"), lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        swept(section, Display(then=interrupt), jobs=2)
-    assert not any(map(lives, begun.values()))
+        swept(section, jobs=2)
+    assert not multiprocessing.active_children()
     stored = [read_run(path) for path in Path("runs/swept").iterdir()]
     assert [one.status for one in stored] == ["killed"] * 3
     assert {one.error for one in stored if not one.parent} == {"KeyboardInterrupt"}
@@ -225,7 +238,7 @@ def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     try:
         wait_until(lambda: len(list(tmp_path.glob("runs/swept/*/metrics.jsonl"))) == 2)
         stored = [read_run(path) for path in tmp_path.glob("runs/swept/*")]
-        pids = [one.process.pid for one in stored if one.parent]
+        pids = [pid_of(one.files.folder) for one in stored if one.parent]
         assert all(map(lives, pids))
         sweep.kill()
         sweep.wait()
@@ -254,21 +267,6 @@ def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path
     assert not any(b"nobody-shall-see" in content for content in written)
 
 
-@pytest.mark.usefixtures("forked")
-def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):
-    def kill(run):
-        wait_until(lambda: read_run(run.folder).status == "finished")
-        os.kill(read_run(run.folder).process.pid, signal.SIGKILL)
-
-    display = Display()
-    display.dbgsom_run_finished = lambda run, result: kill(run)
-    done = swept("{grid: {model.epochs: [4, 5]}}", display, jobs=2)
-    assert not done.failed
-    assert {name: state[0] for name, state in runs().items()} == dict.fromkeys(
-        ["epochs=4", "epochs=5", done.run.name], "finished"
-    )
-
-
 def _path():
     return os.pathsep.join(path for path in sys.path if path)
 
@@ -276,21 +274,17 @@ def _path():
 def test_repeats_are_one_variant_with_mean_and_spread(swept):
     done = swept("{repeats: {seeds: 3}, grid: {model.max_neurons: [5, 9]}}")
     assert len(done.children) == 6
-    (ranking,) = done.result.rankings
+    (ranking,) = done.rankings
     assert [one.varies for one in ranking.variants] in (
         [{"max_neurons": 5}, {"max_neurons": 9}],
         [{"max_neurons": 9}, {"max_neurons": 5}],
     )
     best = ranking.best
-    values = [
-        child.result.measures["test/accuracy"]
-        for child in done.children
-        if child.run.id in best.runs
-    ]
+    values = [measures["test/accuracy"] for run, measures in done.children if run.id in best.runs]
     assert len(values) == 3
     assert best.measures["test/accuracy"] == pytest.approx(np.mean(values))
     assert best.spread["test/accuracy"] == pytest.approx(np.std(values, ddof=1))
-    assert done.result.measures["best/test/accuracy"] == best.measures["test/accuracy"]
+    assert done.measures["best/test/accuracy"] == best.measures["test/accuracy"]
     means = [one.measures["test/accuracy"] for one in ranking.variants]
     assert means == sorted(means, reverse=True)
     report = (done.run.folder / "report.md").read_text()
@@ -305,7 +299,7 @@ def test_what_decides_is_as_the_sweep_says(swept):
     )
     display = Display()
     done = swept(section, display)
-    (ranking,) = done.result.rankings
+    (ranking,) = done.rankings
     assert ranking.measures[0] == "train/quantization_error"
     assert ranking.best.name == "max_neurons=9"  # more neurons, less error
     stored = read_run(done.run.folder)
@@ -317,12 +311,12 @@ def test_what_decides_is_as_the_sweep_says(swept):
 def test_each_data_set_has_a_winner_of_its_own(swept):
     section = "{grid: {dataset: [iris, wine], model.max_neurons: [5, 9]}}"
     done = swept(section, display := Display())
-    assert [one.data for one in done.result.rankings] == ["iris", "wine"]
-    for ranking in done.result.rankings:
+    assert [one.data for one in done.rankings] == ["iris", "wine"]
+    for ranking in done.rankings:
         assert {one.name for one in ranking.variants} == {"max_neurons=5", "max_neurons=9"}
         assert [set(one.varies) for one in ranking.variants] == [{"max_neurons"}] * 2
         value = ranking.best.measures["test/accuracy"]
-        assert done.result.measures[f"best/{ranking.data}/test/accuracy"] == value
+        assert done.measures[f"best/{ranking.data}/test/accuracy"] == value
     assert read_run(done.run.folder).best is None
     assert "best so far on wine: " in display.said[-1]
     report = (done.run.folder / "report.md").read_text()
@@ -332,7 +326,7 @@ def test_each_data_set_has_a_winner_of_its_own(swept):
 
 def test_parameters_that_vary_stand_among_those_of_the_run(swept):
     done = swept("{grid: {model.calibration: [null, 0.2]}}")
-    assert [child.run.params["calibration"] for child in done.children] == ["none", 0.2]
+    assert [run.params["calibration"] for run, _ in done.children] == ["none", 0.2]
 
 
 SEARCH = """\
@@ -395,70 +389,35 @@ def test_without_optuna_the_extra_is_named(write_search, typed, monkeypatch):
     assert not Path("runs").exists()
 
 
-class Search:
-    """Trials of a search whose values a function gives, in any order."""
-
-    def __init__(self, path, window, value):
-        sweep = load_sweep(path, registry=get_registry())
-        self.trials = Trials(sweep.optimization, sweep.seeds, window, {})
-        self.value, self.going, self.varied = value, [], []
-
-    def begin(self):
-        child = self.trials.next()
-        if child is not None:
-            self.going.append(child)
-            self.varied.append(dict(child.varies))
-        return child
-
-    def end(self, at=0):
-        child = self.going.pop(at)
-        self.trials.ended(child, self.value(child.varies), greater_is_better=False)
-
-
 def distance(varies):
     return abs(varies["model.max_neurons"] - 12) + varies["model.kernel.end"]
 
 
-def test_the_order_in_which_trials_end_does_not_matter(write_search):
-    pytest.importorskip("optuna")
-    path = write_search(24)
-    in_turn, by_age = Search(path, 3, distance), Search(path, 3, distance)
-    for _ in range(24):
-        while in_turn.begin():
-            pass
-        in_turn.end()
-        while by_age.begin():
-            pass
-        by_age.end(at=-1 if len(by_age.going) < 3 else 1)
-    assert len(in_turn.varied) == len(by_age.varied) == 24
-    assert in_turn.varied == by_age.varied
+def searched(path, window=1, value=distance):
+    """Return what each trial of a search varies, where its value is a function of that."""
+    sweep = load_sweep(path, registry=get_registry())
+    search = Search(sweep.optimization, window, {})
+    varied = []
+    for batch in search.batches(lambda child: value(child.varies)):
+        varied += [dict(child.varies) for child in batch]
+    return varied
 
 
-def test_a_search_learns_and_tries_nothing_twice(write_search):
+def test_a_search_is_reproducible_and_learns(write_search):
     pytest.importorskip("optuna")
-    told = Search(write_search(40), 1, distance)
-    values = []
-    while told.begin():
-        values.append(distance(told.going[0].varies))
-        told.end()
-    tried = {json.dumps(one, sort_keys=True) for one in told.varied}
-    assert len(tried) == 40
+    path = write_search(40)
+    varied = searched(path)
+    assert len(varied) == 40
+    assert varied == searched(path)
+    values = list(map(distance, varied))
     assert sum(values[-15:]) < sum(values[:15])
-    for one in told.varied:
+    for one in varied:
         assert 4 <= one["model.max_neurons"] <= 30
         assert isinstance(one["model.max_neurons"], int)
         assert 0.2 <= one["model.kernel.end"] <= 1.0
-
-
-def test_a_small_space_is_tried_whole(write_search):
-    pytest.importorskip("optuna")
-    head = SEARCH.partition("    space:")[0]
-    space = "    space: {model.max_neurons: [5, 6], model.epochs: {low: 2, high: 4}}\n"
-    told = Search(write_search(6, head + space), 1, lambda varies: 1.0)
-    while told.begin():
-        told.end()
-    assert len({tuple(one.items()) for one in told.varied}) == 6
-    assert told.begin() is None
+    in_parallel = searched(path, window=3)
+    assert in_parallel == searched(path, window=3)
+    assert len(in_parallel) == 40
 
 
 def test_a_search_that_was_interrupted_goes_on_to_the_same_trials(write_search, typed, monkeypatch):

@@ -1,4 +1,4 @@
-"""What neurons and their links measure, as colours: hits, errors, densities, distances, trust."""
+"""What neurons and their links measure, as colours: hits, densities, distances, trust."""
 
 from __future__ import annotations
 
@@ -31,13 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import Evaluation, MapView, SomMap, Stability
+    from dbgsom_core.api import MapView, SomMap, Stability
     from dbgsom_plugins.figures._drawing import Sheet
-
-
-_PARETO = 0.18  # share of the distances between samples below the radius of a neighbourhood
-_PAIRED = 500  # samples whose distances are looked at for it
-_COUNTED = 20_000  # samples that are counted around prototypes, at most
 
 
 class HitMap(FigureComponent):
@@ -46,19 +41,6 @@ class HitMap(FigureComponent):
     def draw(self, view: MapView) -> Figure:
         hits = view.evaluation.hits.astype(np.float64)
         return map_of_values(view, "Hit map", hits, "Samples", low=0.0, whole=True)
-
-
-class ErrorMap(FigureComponent):
-    """The quantization error of each neuron: where the map fits the training data badly.
-
-    That is the mean distance of the samples that a neuron won to its prototype, in the metric's
-    units.
-    """
-
-    def draw(self, view: MapView) -> Figure:
-        errors = view.evaluation.errors / np.maximum(view.evaluation.hits, 1)
-        notes = ["The mean distance of a neuron's samples to its prototype."]
-        return map_of_values(view, "Error map", errors, "Mean distance", notes=notes)
 
 
 class DensityMap(FigureComponent):
@@ -83,58 +65,6 @@ class DensityMap(FigureComponent):
         return map_of_values(
             view, "Density map", density, "Samples / distance", low=0.0, notes=notes
         )
-
-
-class UStarMatrix(FigureComponent):
-    """The U*-matrix (Ultsch 2003): borders between clusters, without the bumps within dense ones.
-
-    The height of a neuron in the U-matrix, the mean distance of its prototype to the linked ones,
-    times 1 - (P - mean P)/(max P - mean P): P is how many samples lie within a radius around the
-    prototype below which about 18 % of the distances between samples are.
-    """
-
-    def draw(self, view: MapView) -> Figure:
-        if len(view.evaluation.som_map) < 2:
-            raise ValueError("u_star_matrix shows distances between neurons, and there is one")
-        notes = [
-            "Mean distance of a prototype to the linked ones, less where data lie densely around "
-            "it.",
-            "Dark ridges are borders between clusters; within dense clusters nothing is left.",
-        ]
-        heights, label = u_star(view.evaluation), "Distance × sparseness"
-        return map_of_values(
-            view, "U*-matrix", heights, label, cmap="magma_r", low=0.0, dead=1.0, texts=False,
-            notes=notes,
-        )  # fmt: skip
-
-
-def u_star(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return the heights (K,), of at least 0."""
-    som_map = evaluation.som_map
-    heights = som_map.mean_over_links(evaluation.prototype_distances)
-    density = densities(evaluation)
-    above = float(density.max() - density.mean())
-    if above <= 0:
-        return heights
-    return np.asarray(heights * (1 - (density - density.mean()) / above))
-
-
-def densities(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return the shares (K,) of the samples that lie around the prototypes."""
-    data, prototypes = evaluation.data, evaluation.som_map.prototypes
-    rng = np.random.default_rng(evaluation.seed)
-    n = data.n
-    some = data if n <= _COUNTED else data.subset(np.sort(rng.choice(n, _COUNTED, replace=False)))
-    units = evaluation.bmu[np.sort(rng.choice(n, min(n, _PAIRED), replace=False))]
-    # Distances between samples, as far as their prototypes and their own distance tell.
-    between = evaluation.prototype_distances[np.ix_(units, units)]
-    own = (evaluation.errors / np.maximum(evaluation.hits, 1))[units]
-    apart = np.sqrt(np.square(between) + np.square(own)[:, None] + np.square(own))
-    radius = float(np.quantile(apart[~np.eye(len(apart), dtype=bool)], _PARETO)) if n > 1 else 0.0
-    counts = np.zeros(len(prototypes))
-    for _, distances in some.chunks(prototypes):
-        counts += np.count_nonzero(distances <= radius, axis=0)
-    return counts / some.n
 
 
 _DOTS = 600  # neurons up to which the cells of neurons are dotted

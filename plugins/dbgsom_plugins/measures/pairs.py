@@ -1,15 +1,14 @@
-"""Distances and neighbours between samples, in blocks of bounded memory.
+"""Measures of distances and neighbours between samples.
 
-Above ``max_samples`` samples are drawn. Distances on the grid follow those of pairs within groups:
-by default 201600 pairs of 6400 samples, which tell more than the two million pairs of 2000. Of
-neighbours max_samples²/n, or 200, samples are drawn, one of each so many in the order of their
-neurons, and compared with all others. Notes give standard errors.
+Up to ``max_samples`` samples are all compared with each other. Of more, n, some are drawn by the
+seed and compared with all, so that there are max_samples² pairs, but at least 200 are drawn; notes
+say how many, and with which standard error. Distances are held in blocks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -27,7 +26,6 @@ from dbgsom_core.api import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
     from dbgsom_core.api import Evaluation
@@ -36,95 +34,92 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_BLOCK = 1 << 15  # numbers of a block of samples: 256 KiB
-_WIDEST = 2048  # samples in a block
-_LEAST = 200  # of a large number of samples so many look at all others, at least
-_GROUP = 64  # samples whose pairs are looked at together
-_SHARE = 20  # of ``max_samples``: so many groups of 64 are drawn
-_TABLE_ROWS = 1 << 18  # distances on the grid that are made at a time
-_HELD = 1 << 21  # distances that a thread holds: 16 MiB
-_TOGETHER = 128  # rows that are compared with all others together
+_COLUMNS = 1 << 15  # numbers of the samples that a block is compared with at a time: 256 KiB
+_HELD = 1 << 17  # distances of a block: 1 MiB, a part of the cache
+_MOST_ROWS = 64  # of a block
+_LEAST = 200  # samples that are drawn at least
 
 
-class Pairs:
-    """Distances between the ``n`` samples of an evaluation, in the metric's space.
+class _Sampled(MeasureComponent):
+    """A measure of the distances between samples, of some of them where they are many."""
+
+    max_samples: int = Field(
+        default=2000,
+        ge=2,
+        description="up to so many samples the value is exact; of more, a seeded sample is "
+        "compared with all",
+    )
+
+
+class _Sample:
+    """Samples of an evaluation, all or some, and their distances to all in the metric's space.
 
     A missing value counts as that of the sample's best-matching unit.
+
+    Attributes
+    ----------
+    n : int
+        Of all samples.
+    rows : int array (m,)
+        Those that are compared with all, in the order of their best-matching units.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        data = evaluation.data
-        if data.incomplete:
-            data = replace(data, X=data.completed(evaluation.som_map.prototypes))
-        self._data, self.n = data, data.n
-        self._width = int(np.clip(_BLOCK // max(1, data.X.shape[1]), 32, _WIDEST))
+    def __init__(self, evaluation: Evaluation, most: int) -> None:
+        self._data = _completed(evaluation)
+        self.n = n = self._data.n
+        self.rows = np.argsort(evaluation.bmu, kind="stable")
+        if n > most:
+            m = max(min(_LEAST, most), most**2 // n)
+            drawn = np.random.default_rng(evaluation.seed).choice(n, m, replace=False)
+            self.rows = self.rows[np.sort(drawn)]
+        size = int(np.clip(_HELD // n, 1, _MOST_ROWS))
+        starts = range(0, len(self.rows), size)
+        # They do not depend on the number of threads, on which no bit of a product may.
+        self.blocks = [slice(start, start + size) for start in starts]
 
-    def distances(self, some: Rows, others: Rows) -> Floats:
-        """Return the distances (m, b) of samples to others, of which few are held at a time."""
-        samples, width = self._data.subset(some), self._width
-        parts = [others[start : start + width] for start in range(0, len(others), width)]
-        return np.hstack([self._between(samples, self._dense(part)) for part in parts])
+    def distances(self, block: slice) -> Floats:
+        """Return the distances (b, n) of some of the rows to all samples."""
+        some = self._data.subset(self.rows[block])
+        parts = []
+        for _, others in blocks_of(self._data):
+            parts.append(np.vstack([distances for _, distances in some.chunks(others)]))
+        return np.hstack(parts)
 
-    def blocks_of_distances(self, some: Rows) -> Iterator[tuple[slice, Floats]]:
-        """Yield (columns, distances (m, b)) of some samples (m,) to all, block by block."""
-        samples = self._data.subset(some)
-        for columns, others in self.blocks():
-            yield columns, self._between(samples, others)
-
-    def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        for start in range(0, self.n, self._width):
-            rows = slice(start, min(start + self._width, self.n))
-            yield rows, self._dense(rows)
-
-    def _between(self, samples: Any, others: Floats) -> Floats:
-        return np.vstack([distances for _, distances in samples.chunks(others)])
-
-    def _dense(self, rows: Rows | slice) -> Floats:
-        found = self._data.X[rows]
-        found = found.toarray() if hasattr(found, "toarray") else found
-        return np.ascontiguousarray(found, dtype=np.float64)
+    def note_on(self, values: Floats) -> str:
+        """Return the note on a mean of the values (m,) of the rows."""
+        m = len(self.rows)
+        if m == self.n:
+            return ""
+        error = float(values.std(ddof=1)) * math.sqrt((1 - m / self.n) / m)
+        return f"from {m} of {self.n} samples, drawn by the seed; standard error {error:.2g}"
 
 
-def in_threads(m: int, together: int, work: Callable[[slice], None]) -> None:
-    """Call ``work`` for slices of m samples, some ``together``, in all threads.
-
-    Slices do not depend on the number of threads, on which no bit of a product may.
-    """
-    parts = [slice(start, min(start + together, m)) for start in range(0, m, together)]
-    with one_blas_thread():
-        share(available_threads(), len(parts), lambda worker, task: work(parts[task]))
-
-
-def sample_size(n: int, most: int) -> int:
-    """Return how many samples are compared with all n: all up to ``most``.
-
-    Of more, as many as make most² comparisons, or 200.
-    """
-    return n if n <= most else min(n, max(min(_LEAST, most), most * most // n))
+def blocks_of(data: Any) -> Iterator[tuple[slice, Floats]]:
+    """Yield (rows, samples (b, D)) of all samples, dense."""
+    size = max(32, _COLUMNS // data.X.shape[1])
+    for start in range(0, data.n, size):
+        rows = slice(start, start + size)
+        X = data.X[rows]
+        if hasattr(X, "toarray"):
+            X = X.toarray()
+        yield rows, np.ascontiguousarray(X, dtype=np.float64)
 
 
-def note_on(size: int, n: int, values: Floats) -> str:
-    """Return the note on a mean of values (m,) of some of n samples."""
-    if size == n:
-        return ""
-    error = float(values.std(ddof=1)) * np.sqrt((1 - size / n) / size)
-    return f"from {size} of {n} samples, drawn by the seed; standard error {error:.2g}"
+def _completed(evaluation: Evaluation) -> Any:
+    data = evaluation.data
+    if not data.incomplete:
+        return data
+    return replace(data, X=data.completed(evaluation.som_map.prototypes))
 
 
 # ------------------------------------------------------------------------------- distances
 
 
-class _Distances(MeasureComponent):
+class _Distances(_Sampled):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     grid_distance: Literal["euclidean", "hops"] = Field(
         default="euclidean", description="distance on the grid: between cells, or along links"
-    )
-    max_samples: int = Field(
-        default=2000,
-        ge=2,
-        description="of so many samples all pairs are looked at; of more, the pairs within seeded "
-        "groups of 64, one group for each 20 of these",
     )
 
     def _sums(self, evaluation: Evaluation) -> _Sums:
@@ -145,20 +140,24 @@ class CMeasure(_Distances):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         sums = self._sums(evaluation)
-        both, data, grid = sums.parts.mean(axis=0).tolist()
+        both, data, grid = sums.products.mean(axis=0).tolist()
         bound = math.sqrt(data * grid)
         if bound <= 0:
-            return NotedValue(0.0, sums.note)
-        parts = sums.parts * (1 / bound, -both / (2 * data * bound), -both / (2 * grid * bound))
-        return sums.with_note(min(1.0, both / bound), parts.sum(axis=1))
+            return NotedValue(0.0)
+        # The derivatives of the ratio by the three means give the share of each sample.
+        of_each = sums.products @ (
+            1 / bound,
+            -both / (2 * data * bound),
+            -both / (2 * grid * bound),
+        )
+        return NotedValue(min(1.0, both / bound), sums.sample.note_on(of_each))
 
 
 class KruskalShepard(_Distances):
     """Mean squared difference of distances in the data and on the grid, each over its largest.
 
     Over all pairs of samples, (d/max d - g/max g)² with d the distance of two samples and g that of
-    their neurons (Elend & Kramer 2019, after Shepard 1962 and Kruskal 1964). 0 is perfect. Where
-    pairs are drawn the largest distance is that among them.
+    their neurons (Elend & Kramer 2019, after Shepard 1962 and Kruskal 1964). 0 is perfect.
     """
 
     greater_is_better: ClassVar[bool] = False
@@ -168,53 +167,31 @@ class KruskalShepard(_Distances):
         sums = self._sums(evaluation)
         data = 1 / sums.data_most if sums.data_most > 0 else 0.0
         grid = 1 / sums.grid_most if sums.grid_most > 0 else 0.0
-        of_each = sums.parts @ (-2 * data * grid, data**2, grid**2)
-        return sums.with_note(max(0.0, float(of_each.mean())), of_each)
+        of_each = sums.products @ (-2 * data * grid, data**2, grid**2)
+        return NotedValue(max(0.0, float(of_each.mean())), sums.sample.note_on(of_each))
 
 
 class _Sums:
-    """Means of d·g, d² and g² over pairs in each group, (G, 3), and the largest d and g."""
+    """Means of d·g, d² and g² of each sample, ``products`` (m, 3), and the largest d and g."""
 
     def __init__(self, evaluation: Evaluation, measure: _Distances) -> None:
-        n, most, pairs, self.note = evaluation.data.n, measure.max_samples, Pairs(evaluation), ""
-        groups = np.arange(n)[None]
-        if n > most:
-            size = min(_GROUP, most)
-            count = min(n // size, max(1, most // _SHARE))
-            rows = np.random.default_rng(evaluation.seed).choice(n, count * size, replace=False)
-            groups = np.sort(rows.reshape(count, size), axis=1)
-            within = count * size * (size - 1) // 2
-            self.note = f"from {within} pairs of {groups.size} of {n} samples, drawn by the seed"
-        self._left = 1 - groups.size / n
-        neurons, units = np.unique(evaluation.bmu[groups], return_inverse=True)
-        units = units.reshape(groups.shape)
-        steps, block = np.empty((len(neurons),) * 2), max(1, _TABLE_ROWS // len(neurons))
-        for start in range(0, len(neurons), block):
-            some = neurons[start : start + block]
-            steps[start : start + block] = grid_distances(
-                evaluation.som_map, some, measure.grid_distance, neurons
-            )
-        found, m = np.zeros((len(groups), 4)), groups.shape[1]
-        for group, its_units, out in zip(groups, units, found, strict=True):
-            for start in range(0, m, _GROUP):
-                d = pairs.distances(group[start : start + _GROUP], group)
-                g = steps[its_units[start : start + _GROUP]].take(its_units, axis=1)
-                out[:3] += [np.einsum("ij,ij->", a, b) for a, b in ((d, g), (d, d), (g, g))]
-                out[3] = max(out[3], d.max())
-        self.parts, self.data_most = found[:, :3] / max(1, m * (m - 1)), float(found[:, 3].max())
+        self.sample = sample = _Sample(evaluation, measure.max_samples)
+        neurons, units = np.unique(evaluation.bmu, return_inverse=True)
+        steps = grid_distances(evaluation.som_map, neurons, measure.grid_distance, neurons)
+        self.products, self.data_most = np.empty((len(sample.rows), 3)), 0.0
+        for block in sample.blocks:
+            d = sample.distances(block)
+            g = steps[units[sample.rows[block]]].take(units, axis=1)
+            sums = [np.einsum("ij,ij->i", a, b) for a, b in ((d, g), (d, d), (g, g))]
+            self.products[block] = np.stack(sums, axis=1) / max(1, sample.n - 1)
+            self.data_most = max(self.data_most, float(d.max()))
         self.grid_most = float(steps.max())
-
-    def with_note(self, value: float, of_each: Floats) -> NotedValue:
-        if not self.note or len(of_each) < 2:
-            return NotedValue(value, self.note)
-        error = float(of_each.std(ddof=1)) * math.sqrt(self._left / len(of_each))
-        return NotedValue(value, f"{self.note}; standard error {error:.2g}")
 
 
 # ------------------------------------------------------------------------------ neighbours
 
 
-class _Neighbours(MeasureComponent):
+class _Neighbours(_Sampled):
     greater_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -224,16 +201,10 @@ class _Neighbours(MeasureComponent):
     grid_distance: Literal["euclidean", "hops"] = Field(
         default="euclidean", description="distance on the grid: between cells, or along links"
     )
-    max_samples: int = Field(
-        default=5000,
-        ge=2,
-        description="up to so many samples the value is exact; of more, a seeded sample is "
-        "compared with all others",
-    )
 
-    def _ranking(self, evaluation: Evaluation) -> _Ranking:
+    def _ranks(self, evaluation: Evaluation) -> _Ranks:
         key = "neighbours", self.k, self.grid_distance, self.max_samples
-        return evaluation.once(key, lambda: _Ranking(evaluation, self))
+        return evaluation.once(key, lambda: _Ranks(evaluation, self))
 
 
 class Trustworthiness(_Neighbours):
@@ -248,8 +219,8 @@ class Trustworthiness(_Neighbours):
     reference: ClassVar[str] = "Venna & Kaski 2001"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        ranking = self._ranking(evaluation)
-        return ranking.with_note(1 - ranking.scale * ranking.intruders)
+        ranks = self._ranks(evaluation)
+        return ranks.mean(1 - ranks.scale * ranks.intruders)
 
 
 class Continuity(_Neighbours):
@@ -264,8 +235,8 @@ class Continuity(_Neighbours):
     reference: ClassVar[str] = "Venna & Kaski 2001"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        ranking = self._ranking(evaluation)
-        return ranking.with_note(1 - ranking.scale * ranking.lost)
+        ranks = self._ranks(evaluation)
+        return ranks.mean(1 - ranks.scale * ranks.lost)
 
 
 class NeighbourhoodPreservation(_Neighbours):
@@ -280,94 +251,84 @@ class NeighbourhoodPreservation(_Neighbours):
     reference: ClassVar[str] = "Lee & Verleysen 2009"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        ranking = self._ranking(evaluation)
-        return ranking.with_note(ranking.shared / max(1, ranking.k))
+        ranks = self._ranks(evaluation)
+        return ranks.mean(ranks.shared / max(1, ranks.k))
 
 
-class _Ranking:
-    """Ranks of the neighbours of m of n samples, in the data and on the map.
+class _Ranks:
+    """What becomes of the neighbours of each of some samples, (m,).
 
-    ``intruders`` and ``lost`` (m,) are sums of ranks beyond k of the nearest on the map, and in the
-    data, ``shared`` (m,) how many both share.
+    ``intruders`` and ``lost`` are sums of ranks beyond k, of the k nearest on the map in the data,
+    and of those in the data on the map; ``shared`` is how many are among both.
     """
 
     def __init__(self, evaluation: Evaluation, measure: _Neighbours) -> None:
-        self.evaluation, self.measure = evaluation, measure
-        self.n = n = evaluation.data.n
-        self.k, m = min(measure.k, (n - 1) // 2), sample_size(n, measure.max_samples)
-        self.intruders, self.lost, self.shared = np.zeros((3, m))
-        # So that the mean of a sample's sum is 1 at worst.
-        self.scale = 2.0 / (self.k * (2 * n - 3 * self.k - 1)) if self.k else 0.0
+        self._sample = sample = _Sample(evaluation, measure.max_samples)
+        self._wanted = measure.k
+        self.k = min(measure.k, (sample.n - 1) // 2)
+        self.intruders, self.lost, self.shared = self._totals = np.zeros((3, len(sample.rows)))
+        self.scale = 0.0
         if self.k == 0:
             return
-        rows = np.argsort(evaluation.bmu, kind="stable")
-        if m < n:
-            generator = np.random.default_rng(evaluation.seed)
-            rows = rows[((np.arange(m) + generator.random(m)) * (n / m)).astype(np.int64)]
-        self.pairs = Pairs(evaluation)
-        together = int(np.clip(_HELD // n, 1, _TOGETHER))
-        in_threads(m, together, lambda where: self._fill(rows[where], where))
+        # So that the mean of a sample's sum is 1 at worst.
+        self.scale = 2.0 / (self.k * (2 * sample.n - 3 * self.k - 1))
+        self._unit, som_map = evaluation.bmu, evaluation.som_map
+        steps = grid_distances(som_map, slice(None), measure.grid_distance)
+        # Whole numbers, so that equal distances are equal to the bit.
+        self._steps = np.rint(np.square(steps)).astype(np.int64)
+        with one_blas_thread():
+            share(available_threads(), len(sample.blocks), self._fill)
 
-    def with_note(self, of_each: Floats) -> NotedValue:
-        if self.k == 0:
-            return NotedValue(1.0, f"{self.n} samples have no neighbours to lose")
-        notes = [note_on(len(of_each), self.n, of_each)]
-        if self.k < self.measure.k:
-            notes.append(f"k = {self.k}, less than half of {self.n} samples")
-        return NotedValue(float(of_each.mean()), "; ".join(filter(None, notes)))
+    def mean(self, values: Floats) -> NotedValue:
+        n, k = self._sample.n, self.k
+        if k == 0:
+            return NotedValue(1.0, f"{n} samples have no neighbours to lose")
+        note = self._sample.note_on(values)
+        if k < self._wanted:
+            note = "; ".join(filter(None, [note, f"k = {k}, less than half of {n} samples"]))
+        return NotedValue(float(values.mean()), note)
 
-    def _fill(self, rows: Rows, where: slice) -> None:
-        # Write what became of the neighbours of ``rows`` (m,).
-        k, units = self.k, self.evaluation.bmu
-        neurons, kind = np.unique(units[rows], return_inverse=True)
-        worth = self._worth(neurons)[kind.ravel()]
-        apart = np.hstack([part for _, part in self.pairs.blocks_of_distances(rows)])
-        apart[np.arange(len(rows)), rows] = np.inf  # no sample is its own neighbour
-        ordered = np.sort(apart, axis=1)
-        for i, (distances, among) in enumerate(zip(apart, ordered, strict=True), where.start):
-            of_others = worth[i - where.start]
-            nearer, as_far = (
-                np.bincount(units[which], minlength=len(of_others)) @ of_others
-                for which in (distances < among[k - 1], distances == among[k - 1])
-            )
-            # Each of those that are as far as the k-th is as likely among the k nearest.
-            sure = int(np.searchsorted(among, among[k - 1], "left"))
-            tied = int(np.searchsorted(among, among[k - 1], "right")) - sure
-            self.lost[i], self.shared[i] = nearer + (k - sure) * as_far / tied
-            chances = of_others[:, 1][units]
-            chances[rows[i - where.start]] = 0.0
-            members = np.flatnonzero(chances)
-            self.intruders[i] = chances[members] @ self._mean_excess(among, distances[members])
-
-    def _mean_excess(self, among: Floats, apart: Floats) -> Floats:
-        # The mean of max(0, rank - k) over the orders of equal distances.
-        low = np.searchsorted(among, apart, "left")
-        high = np.searchsorted(among, apart, "right")
-        first, last = np.maximum(low - self.k, 0) + 1, high - self.k
-        beyond = (first + last) * np.maximum(last - first + 1, 0) / 2
-        return np.asarray(beyond / (high - low))
-
-    def _worth(self, neurons: Rows) -> Floats:
-        # Of samples of ``neurons`` (u,), by the neuron of another sample, (u, K, 2): the mean of
-        # max(0, rank - k) on the map, and the probability to be among the k nearest there. Samples
-        # in one ring, equally far on the map, are ranked at random.
-        k, hits = self.k, self.evaluation.hits
-        found = np.empty((len(neurons), len(hits), 2))
-        apart = grid_distances(self.evaluation.som_map, neurons, self.measure.grid_distance)
-        squares = np.rint(np.square(apart)).astype(np.int64)
-        for i, neuron in enumerate(neurons.tolist()):
-            ring = np.unique(squares[i], return_inverse=True)[1]
-            size = np.bincount(ring, hits)
-            size[ring[neuron]] -= 1  # no sample is its own neighbour
-            after = np.cumsum(size)
-            before, some = after - size, np.maximum(size, 1)
-            low, high = np.maximum(before - k, 0) + 1, after - k
-            beyond = (low + high) * np.maximum(high - low + 1, 0) / (2 * some)
-            found[i] = np.stack([beyond, np.clip((k - before) / some, 0.0, 1.0)], axis=1)[ring]
-        return found
+    def _fill(self, worker: int, block: int) -> None:
+        where = self._sample.blocks[block]
+        distances = self._sample.distances(where)
+        rows, k = self._sample.rows[where], self.k
+        distances[np.arange(len(rows)), rows] = np.inf  # no sample is its own neighbour
+        ordered = np.sort(distances, axis=1)
+        last = -1  # the unit of the sample before, as samples are in their order
+        for i, row, d, among in zip(
+            range(where.start, where.stop), rows.tolist(), distances, ordered, strict=False
+        ):
+            if self._unit[row] != last:
+                last = self._unit[row]
+                steps = self._steps[last][self._unit]
+                # Without the sample itself, which is at no distance.
+                chances, beyond = _chances(np.sort(steps)[1:], steps, k)
+                likely = np.flatnonzero(chances)
+            members = likely[likely != row]
+            nearest = np.flatnonzero(d <= among[k - 1])
+            chosen, _ = _chances(among, d[nearest], k)
+            _, lost = _chances(among, d[members], k)
+            self.intruders[i] = chances[members] @ lost
+            self.lost[i] = chosen @ beyond[nearest]
+            self.shared[i] = chosen @ chances[nearest]
 
 
-_OF_SILHOUETTES = 64  # samples whose distances to all others are made together
+def _chances(ordered: NDArray[Any], values: NDArray[Any], k: int) -> tuple[Floats, Floats]:
+    """Return for values (V,) among ordered ones, over the orders of equal ones, two means.
+
+    The probability to be among the k least, and max(0, rank - k).
+    """
+    below = np.searchsorted(ordered, values, "left")
+    up_to = np.searchsorted(ordered, values, "right")
+    first, last = np.maximum(below - k, 0) + 1, up_to - k
+    equal = np.maximum(
+        up_to - below, 1
+    )  # a value that is not among them counts as a rank of its own
+    beyond = (first + last) * np.maximum(last - first + 1, 0) / (2 * equal)
+    return np.clip((k - below) / equal, 0.0, 1.0), beyond
+
+
+# ------------------------------------------------------------------------ groups of samples
 
 
 class DaviesBouldin(MeasureComponent):
@@ -426,14 +387,13 @@ class CalinskiHarabasz(_Groups):
         n, k = len(groups), len(sizes)
         if not 1 < k < n:
             return NotedValue(0.0, f"{n} samples in {k} groups have no such ratio")
-        pairs, squares = Pairs(evaluation), np.empty(n)
-        sums = np.zeros((k, evaluation.data.X.shape[1]))
-        for rows, X in pairs.blocks():
+        data = _completed(evaluation)
+        sums, within = np.zeros((k, data.X.shape[1])), 0.0
+        for rows, X in blocks_of(data):
             sums += _members(groups[rows], k).T @ X
         centres = sums / sizes[:, None]
-        for rows, X in pairs.blocks():
-            squares[rows] = np.square(X - centres[groups[rows]]).sum(axis=1)
-        within = float(squares.sum())
+        for rows, X in blocks_of(data):
+            within += float(np.square(X - centres[groups[rows]]).sum())
         between = float(sizes @ np.square(centres - sums.sum(axis=0) / n).sum(axis=1))
         freedom = evaluation.n_all - k
         note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
@@ -448,7 +408,7 @@ def _members(groups: NDArray[np.int64], count: int) -> csr_array:
     return csr_array(ones, shape=(len(groups), count))
 
 
-class Silhouette(_Groups):
+class Silhouette(_Sampled, _Groups):
     """Whether samples lie nearer to their own group than to the next one, on average.
 
     The mean of (b - a)/max(a, b), a being the mean distance of a sample to the others of its group
@@ -461,40 +421,23 @@ class Silhouette(_Groups):
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     reference: ClassVar[str] = "Rousseeuw 1987"
 
-    max_samples: int = Field(
-        default=5000,
-        ge=2,
-        description="up to so many samples the value is exact; of more, a seeded sample is "
-        "compared with all others",
-    )
-
     def compute(self, evaluation: Evaluation) -> NotedValue:
         groups, sizes = self._of(evaluation)
-        n = len(groups)
         if len(sizes) < 2:
             return NotedValue(0.0, "there is one group")
-        size, pairs, some = sample_size(n, self.max_samples), Pairs(evaluation), np.arange(n)
-        if size < n:
-            generator = np.random.default_rng(evaluation.seed)
-            some = np.sort(generator.choice(n, size, replace=False))
-        found = np.zeros(size)
-
-        def fill(where: slice) -> None:
-            rows = some[where]
-            sums = np.zeros((len(rows), len(sizes)))
-            for columns, distances in pairs.blocks_of_distances(rows):
-                sums += distances @ _members(groups[columns], len(sizes))
-            own, of_each = groups[rows], np.arange(len(rows))
+        sample = _Sample(evaluation, self.max_samples)
+        members, values = _members(groups, len(sizes)), np.zeros(len(sample.rows))
+        for block in sample.blocks:
+            sums = sample.distances(block) @ members
+            own, of_each = groups[sample.rows[block]], np.arange(len(sums))
             within = sums[of_each, own] / np.maximum(sizes[own] - 1, 1)
             means = sums / sizes
             means[of_each, own] = np.inf
             nearest = means.min(axis=1)
             most = np.maximum(within, nearest)
             counted = (sizes[own] > 1) & (most > 0)
-            np.divide(nearest - within, most, out=found[where], where=counted)
-
-        in_threads(len(some), _OF_SILHOUETTES, fill)
-        return NotedValue(float(found.mean()), note_on(len(some), n, found))
+            np.divide(nearest - within, most, out=values[block], where=counted)
+        return NotedValue(float(values.mean()), sample.note_on(values))
 
 
 def davies_bouldin(

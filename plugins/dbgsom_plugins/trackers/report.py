@@ -18,8 +18,7 @@ from dbgsom_core.api import Evaluation, Html, MapView, Ranking, Run, RunResult, 
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
 from dbgsom_core.runs.profile import group_rows, read_clusters
-from dbgsom_core.runs.text import to_digits, value_of
-from dbgsom_plugins.trackers.markdown import as_code, as_markdown
+from dbgsom_core.runs.text import as_markdown, to_digits, value_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, header, rows
 
 _MOST_ROWS = 100  # of a table of variants
-_MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
+_MOST_FOLDS = 10  # columns that can be read; measures.json has them all
 _MOST_NEURONS = 3  # that a sentence names
 _MOST_LABELS = 30  # columns of a table of groups; groups.csv has them all
 _PROFILE = (
@@ -260,6 +259,7 @@ def report_content(
     top = [one for name in _MAPS for one in shown if one["path"].endswith(f"/{name}.png")][:1]
     rest = sorted((one for one in shown if one not in top), key=lambda one: "image" in one)
     rankings, measures = result.rankings, {} if result.rankings else result.measures
+    folds = [fold.measures for fold in result.folds]
     main = _main_measures(run, measures)
     winners = [_winner(one, rankings) for one in rankings]
     numbers: list[tuple[str, Any]] = [(name, value) for name, value, _ in main[:1]]
@@ -288,7 +288,10 @@ def report_content(
         *_group_sections(result.view),
         {"title": "Variants, best first", "tables": _ranking_tables(rankings)},
         {"title": "Figures", "figures": rest},
-        {"title": "All measures", "folded": _measure_tables(measures, result.folds, sizes)},
+        {
+            "title": "All measures",
+            "folded": _measure_tables(measures, folds, sizes),
+        },
         {"title": "Files that plugins logged", "figures": logged},
         {"title": "Notes", "bullets": [("", note) for note in result.notes]},
         {"title": "How to reproduce it", "folded": [("", ["what", "which"], facts)]},
@@ -406,6 +409,12 @@ def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, 
 
 
 # ------------------------------------------------------------------------------- the templates
+
+
+def as_code(text: object) -> str:
+    """Return markdown that shows a text as code, in a table, too; one with backticks as text."""
+    line = as_label(text, sys.maxsize - 1)
+    return as_markdown(line) if "`" in line else "`{}`".format(line.replace("|", "\\|"))
 
 
 @cache

@@ -25,24 +25,23 @@ from dbgsom_core.api import (
     masked,
     write_atomically,
 )
+from dbgsom_core.files import to_disk
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
     State,
-    append_epoch,
-    check_complete,
+    StoredRun,
+    append_line,
+    array_facts,
     now,
-    read_status,
-    timestamp,
+    read_run,
     trim_journal,
     write_bytes,
-    write_json,
-    write_status,
+    write_measures,
+    write_run,
     write_text,
     write_yaml,
 )
-from dbgsom_core.runs.manifest import Manifest
-from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = logging.getLogger("dbgsom.run_folder")
 
@@ -78,23 +77,17 @@ class RunFolder(TrackerComponent):
         description="write where each sample ended, assignments.csv; null: for up to 10,000,000 "
         "samples",
     )
-    system_metrics: bool = Field(
-        default=False,
-        description="processor and memory once a second, also in MLflow; needs psutil",
-    )
 
     def observer(self) -> RunFolderObserver:
-        system = SystemMetrics() if self.system_metrics else None
-        return RunFolderObserver(system, self.assignments)
+        return RunFolderObserver(self.assignments)
 
 
 @dataclass
 class _Written:
     """State of the observer for a running run."""
 
-    started: str
-    last_epoch: int = 0
-    length: int = 0  # of the journal, in bytes
+    stored: StoredRun
+    last_epoch: int
     kept: bool = False
 
 
@@ -106,45 +99,38 @@ class RunFolderObserver:
     held before stays.
     """
 
-    def __init__(
-        self, system: SystemMetrics | None = None, assignments: bool | None = None
-    ) -> None:
+    def __init__(self, assignments: bool | None = None) -> None:
         self._runs: dict[str, _Written] = {}
-        self._system, self._assignments = system, assignments
+        self._assignments = assignments
 
     def dbgsom_run_started(self, run: Run) -> None:
         files = RunFiles(run.folder)
-        before = read_status(run.folder).started
-        started = now() if before is None else timestamp(before)
-        written = self._runs[run.id] = _Written(started)
+        started = read_run(run.folder).started or now()
+        stored = StoredRun.from_run(run).model_copy(update={"started": started})
         files.remove_temporary()  # not at the end, when other trackers may write in the folder
         with _written_or_refused(run):
-            written.last_epoch, written.length = trim_journal(files.journal)
+            epochs = [line.epoch for line in trim_journal(files.journal) if line.is_epoch]
             write_yaml(files.config, run.config)
-            write_json(files.environment, run.environment)
-            # These make the folder a run: a process that is killed before leaves none by half.
-            write_json(files.run, _manifest(run))
-            write_status(files, "running", started)
+            write_run(stored)  # makes the folder a run
+        self._runs[run.id] = _Written(stored, max(epochs, default=0))
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        written = self._runs[run.id]
+        written, journal = self._runs[run.id], RunFiles(run.folder).journal
         if epoch.epoch <= written.last_epoch:
             return
         if epoch.epoch > written.last_epoch + 1:
             raise DbgsomError(
-                f"{RunFiles(run.folder).journal} lacks epoch {written.last_epoch + 1}, which this "
-                "run has done: start a new run without --resume"
+                f"{journal} lacks epoch {written.last_epoch + 1}, which this run has done: start a "
+                "new run without --resume"
             )
         metrics = {
             "epoch/quantization_error": epoch.quantization_error,
             "epoch/neurons": float(epoch.neurons),
             "epoch/width": epoch.width,
             "epoch/movement": epoch.movement,
-            **({} if self._system is None else self._system.now()),
         }
-        line = JournalLine(epoch.epoch, int(time.time() * 1000), metrics)
         with _written_or_refused(run):
-            written.length = append_epoch(RunFiles(run.folder).journal, line, written.length)
+            append_line(journal, JournalLine(epoch.epoch, int(time.time() * 1000), metrics))
         written.last_epoch = epoch.epoch
 
     def write_results(self, run: Run, result: RunResult) -> None:
@@ -152,18 +138,15 @@ class RunFolderObserver:
         # This imports much, long after the start.
         from dbgsom_core.tables import write_table
 
-        files = RunFiles(run.folder)
+        files, written = RunFiles(run.folder), self._runs[run.id]
         with _written_or_refused(run):
-            write_json(files.measures, result.measures)
+            write_measures(files, result.measures, result.folds)
             if result.model is not None:
                 write_atomically(files.model, result.model.save)
-                _write_model_facts(files, result.model)
-                for epoch, one in result.checkpoints.items():
-                    path = files.epoch_model(epoch)
-                    path.parent.mkdir(exist_ok=True)
-                    write_atomically(path, one.save)
-                if result.example is not None:
-                    _write_examples(files, result)
+                for epoch, model in result.checkpoints.items():
+                    write_atomically(files.epoch_model(epoch), model.save)
+                facts = _model_facts(result)
+                written.stored = written.stored.model_copy(update={"model": facts})
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     try:
@@ -172,7 +155,7 @@ class RunFolderObserver:
                         if isinstance(error.__cause__, OSError):  # the disk's fault, not the data's
                             raise error.__cause__ from None
                         raise
-        self._runs[run.id].kept = True
+        written.kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         files, written = RunFiles(run.folder), self._runs[run.id]
@@ -181,27 +164,31 @@ class RunFolderObserver:
         with _written_or_refused(run):
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])
-            _write_pages(files, run, result)
-            check_complete(files, written.length, model=result.model is not None)
-            self._end(run, "finished")
+            notes = _write_pages(files, run, result)
+            if written.last_epoch:
+                to_disk(files.journal)
+            for path in (files.config, files.measures):
+                if not path.exists():
+                    raise OSError(f"{path.name} was removed by another process")
+            files.checkpoint.unlink(missing_ok=True)
+            self._end(run, "finished", warnings=notes, **_sweep_facts(result))
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         if run.id in self._runs:  # what comes after the end changes nothing
+            status: State = "failed" if isinstance(error, Exception) else "killed"
+            text = masked(str(error).strip())
+            name = type(error).__name__
             with _written_or_refused(run):
-                self._end(
-                    run, "failed" if isinstance(error, Exception) else "killed", _error_text(error)
-                )
+                self._end(run, status, error=f"{name}: {text}" if text else name)
 
     def _assigns(self, run: Run) -> bool:
         if self._assignments is None:
             return int(run.data.get("samples", 0)) <= _MOST_ASSIGNED
         return self._assignments
 
-    def _end(self, run: Run, status: State, error: str | None = None) -> None:
-        files = RunFiles(run.folder)
-        write_status(files, status, self._runs[run.id].started, now(), error)
-        if status == "finished" and not files.run.exists():  # the status is all there is
-            raise OSError("it was removed by somebody else")
+    def _end(self, run: Run, status: State, **known: Any) -> None:
+        stored = self._runs[run.id].stored
+        write_run(stored.model_copy(update={"status": status, "ended": now(), **known}))
         del self._runs[run.id]
 
 
@@ -232,11 +219,19 @@ def _cure(error: OSError, files: RunFiles) -> str:
     return f"{cure}; what was written before is kept"
 
 
-def _manifest(run: Run) -> dict[str, Any]:
-    return Manifest.of(run).model_dump(exclude_unset=True)
+def _sweep_facts(result: RunResult) -> dict[str, Any]:
+    """Return the children, the best one and the rankings of a finished sweep."""
+    children = [
+        {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
+        for child, measures in result.children
+    ]
+    rankings = result.rankings
+    best = rankings[0].best.runs[0] if len(rankings) == 1 else None
+    return {"children": children, "best": best, "rankings": rankings}
 
 
-def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
+def _write_pages(files: RunFiles, run: Run, result: RunResult) -> list[str]:
+    """Write the figures and the report, and return the notes in it."""
     from dbgsom_plugins.trackers.report import remarks, render, report_content  # imports much
 
     notes = list(result.notes)
@@ -254,15 +249,6 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
             else:
                 write_bytes(path, content)
             figures[path.name] = content
-    children = [
-        {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
-        for child, measures in result.children
-    ]
-    if run.kind == "sweep":
-        rankings = [asdict(ranking) for ranking in result.rankings]
-        best = result.rankings[0].best.runs[0] if len(rankings) == 1 else None
-        found = {"children": children, "best": best, "rankings": rankings}
-        write_json(files.run, {**_manifest(run), **found})
     stands_out = []
     if result.view is not None:
         try:
@@ -277,12 +263,15 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     report = report_content(run, result, stands_out, figures, config, logged)
     write_text(files.report, render("report.md", report))
     write_text(files.page, render("report.html", report))
+    return notes
 
 
-def _write_model_facts(files: RunFiles, model: Any) -> None:
-    """Write the model's requirements and examples, so that serving needs no import of it."""
+def _model_facts(result: RunResult) -> dict[str, Any]:
+    """Return the model's requirements and examples, so that serving needs no import of it."""
     from dbgsom_core.persistence import FittedModel, distributions
 
+    model = result.model
+    facts: dict[str, Any] = {}
     if isinstance(model, FittedModel):
         with suppress(DbgsomError, ImportError):  # then they load it, and see what is missing
             columns = None
@@ -290,17 +279,15 @@ def _write_model_facts(files: RunFiles, model: Any) -> None:
                 columns = asdict(replace(model.columns, target=None, ids=(), dropped=()))
             facts = {"needs": distributions(model), "columns": columns}
             epoch = getattr(model.estimator, "kept_epoch_", None)  # of a third party's
-            write_json(files.model_facts, facts if epoch is None else {**facts, "epoch": epoch})
-
-
-def _write_examples(files: RunFiles, result: RunResult) -> None:
-    example = np.asarray(result.example)
-    answers = np.asarray(result.model.predict(example))
-    if answers.dtype == object:  # an array of objects would need pickle
-        answers = answers.astype(str)
-        files.model_facts.unlink(missing_ok=True)  # no file says what objects they are
-    write_atomically(files.input_example, lambda path: np.save(path, example))
-    write_atomically(files.output_example, lambda path: np.save(path, answers))
+            facts |= {} if epoch is None else {"epoch": epoch}
+    if result.example is not None:
+        example = np.asarray(result.example)
+        answers = np.asarray(model.predict(example))
+        if answers.dtype == object:
+            answers = answers.astype(str)
+            facts.pop("needs", None)  # which objects they are only the model knows
+        facts |= {"example": array_facts(example), "answers": array_facts(answers)}
+    return facts
 
 
 def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
@@ -309,8 +296,3 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     content = BytesIO()
     figure.savefig(content, format="png", dpi=150)
     return "png", content.getvalue()
-
-
-def _error_text(error: BaseException) -> str:
-    text = masked(str(error).strip())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

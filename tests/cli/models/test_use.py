@@ -71,7 +71,6 @@ def test_a_row_is_explained(shop, told, new, model, fruit):
     assert [one["target"] for one in found["nearest"]] == training["kind"][nearest].tolist()
     told_text, _ = told("explain", "fruit", "odd.csv", "--row", "4", "--nearest", "2")
     assert "unlike the training data" in told_text
-    assert "by the training samples around it, 0 at best: unlike" in told_text
     assert "neurons beside it" in told_text
     (head,) = [line for line in told_text.splitlines() if line.startswith("row  ")]
     assert head.split() == ["row", "kind", "distance"]  # as the file calls its target
@@ -136,8 +135,7 @@ def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
     assert "is no explorer: name another file" in refused("explore", "fruit", "-o", ours)
     again = shop / "fruit-explorer-2.html"
     before = again.read_bytes()
-    out, _ = told("explore", "fruit", "-o", again)
-    assert "2.html, which replaces the explorer that was there" in out
+    told("explore", "fruit", "-o", again)
     assert again.read_bytes() == before
     here.with_suffix(".npz").write_bytes((run_folder / "model.npz").read_bytes())
     out, _ = told("explore", "a b.npz", "--data", "fruit.csv")
@@ -216,10 +214,10 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
         ("report.html", ("explore", "fruit")),
         ("figures/explorer.html", ("explore", "fruit")),
         ("report.md", ("compare", "fruit")),
-        ("model.json", ("schema",)),
+        ("run.json", ("schema",)),
     ):
         (run_folder / name).touch()
-        assert "is a file of the run in" in refused(*command, "-o", run_folder / name)
+        assert "is a file of a run" in refused(*command, "-o", run_folder / name)
 
 
 def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
@@ -237,44 +235,38 @@ def test_a_run_is_shown(told, run_folder, monkeypatch):
     assert "accuracy" in out
     assert f"model: {run_folder / 'model.npz'}" in out
     assert "figure: " in out
-    assert "a  apple" in out
+    assert "ap  apple" in out
     assert "\x1b" not in out
     hits, _ = told("show", run_folder, "--map", "hits")
     assert "hits: " in hits
     assert "█" in hits
 
 
-def test_the_map_in_blocks_is_the_map(model):
-    from rich.console import Console
-
+def test_the_map_in_cells_is_the_map(model):
     from dbgsom_core.cli.show import draw_map
 
     estimator = model.estimator
-    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    lines = [line.plain for line in draw_map(estimator, "label", console)]
+    lines = [line.plain for line in draw_map(estimator, "label")]
     rows, columns = estimator.som_map_.shape
     drawn = lines[:rows]
     top = max(y for _, y in estimator.neurons_)
     left = min(x for x, _ in estimator.neurons_)
-    signs = {"apple": "a", "plum": "p"}
     for (x, y), label, hits in zip(
         estimator.neurons_, estimator.neuron_labels_, estimator.hit_counts_, strict=True
     ):
         cell = drawn[top - y][3 * (x - left) : 3 * (x - left) + 3]
-        assert cell.strip() == (signs[label] if hits else "·")
+        assert cell.strip() == (label[:2] if hits else "·")
     assert sum(len(line.split()) for line in drawn) == len(estimator.neurons_)
     assert max(map(len, drawn)) == 3 * columns
 
 
 def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
-    from rich.console import Console
-
     from dbgsom_core import SomVQ
     from dbgsom_core.cli.show import draw_map
 
     fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
     som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
-    lines = draw_map(som, "hits", Console(file=io.StringIO(), no_color=True))
+    lines = draw_map(som, "hits")
     indents = [len(line.plain) - len(line.plain.lstrip()) for line in lines[:4]]
     assert [len(line.plain) for line in lines[:4]] == [20, 18, 20, 18]
     assert min(indents[0], indents[2]) >= 2

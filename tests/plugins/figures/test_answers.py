@@ -152,10 +152,10 @@ def test_runs_draw_them_by_default_and_say_of_which_rows(
     Path("run.yaml").write_text(text, encoding="utf-8")
     experiment, registry = load_experiment("run.yaml"), get_registry()
     outcome = run_experiment(experiment, make_callbacks((), registry), registry)
-    figures = outcome.result.figures
+    figures = outcome.figures
     every = {"confusion_matrix", "roc_curve", "predicted_actual"}
     assert [name for name in figures if name in every] == drawn_by_default
-    assert not any("failed" in note for note in outcome.result.notes)
+    assert not any("failed" in note for note in outcome.notes)
     for name in drawn_by_default:
         assert any(text.startswith(rows) for text in told(figures[name]))
         titled = " ".join(rows.split()[1:]) if "test" not in rows else ""

@@ -23,7 +23,7 @@ from dbgsom_plugins.figures.component_planes import (
     fitting_name,
     rounded,
 )
-from dbgsom_plugins.figures.curves import GrowthCurve, TopographicFunctionCurve
+from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.label_map import (
     ChildMaps,
     LabelMap,
@@ -34,23 +34,18 @@ from dbgsom_plugins.figures.label_map import (
 )
 from dbgsom_plugins.figures.neuron_values import (
     DensityMap,
-    ErrorMap,
     HitMap,
     UMatrix,
-    UStarMatrix,
-    densities,
     u_matrix,
-    u_star,
 )
 from dbgsom_plugins.figures.projections import DataProjection
 from dbgsom_plugins.metrics.norms import Euclidean
 
-MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
+MAPS = [LabelMap, HitMap, UMatrix, DensityMap, PrototypeImages]
 ALL = [*MAPS, GrowthCurve]
 CELLS = [(-3, 2), (-2, 2), (-3, 3), (-2, 3), (-1, 3), (-1, 4), (-1, 5)]
 OTHERS = [
-    ComponentPlanes, VariableStars, ClassPies, PcaRgb, DataProjection, UStarMatrix,
-    TopographicFunctionCurve,
+    ComponentPlanes, VariableStars, ClassPies, PcaRgb, DataProjection,
 ]  # fmt: skip
 LONG = "od280/od315_of_diluted_wines"
 
@@ -142,7 +137,7 @@ def on_the_page(figure):
 @pytest.mark.parametrize("n_neurons", [1, 2, 7, 400])
 @pytest.mark.parametrize("kind", [*ALL, *OTHERS])
 def test_a_page_holds_all_that_is_drawn(kind, n_neurons, drawn):
-    if kind in (UMatrix, DensityMap, UStarMatrix, TopographicFunctionCurve):
+    if kind in (UMatrix, DensityMap):
         n_neurons = max(2, n_neurons)  # what they say of one neuron is tested elsewhere
     make = view if kind in ALL else small
     on_the_page(drawn(kind().draw(make(n_neurons, title="word " * 60))))
@@ -194,7 +189,7 @@ def test_pyplot_is_never_imported():
     subprocess.run([sys.executable, "-c", code, *sys.path], check=True)
 
 
-@pytest.mark.parametrize("kind", [LabelMap, HitMap, ErrorMap, DensityMap, PrototypeImages])
+@pytest.mark.parametrize("kind", [LabelMap, HitMap, DensityMap, PrototypeImages])
 def test_only_existing_cells_are_filled_and_they_are_square(kind, drawn):
     figure = drawn(kind().draw(view(12)))
     cells = next(c for c in figure.axes[0].collections if isinstance(c, PolyCollection))
@@ -311,19 +306,13 @@ def four_neurons():
     return MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(4), ())
 
 
-def test_the_error_map_writes_mean_distances():
-    figure = ErrorMap().draw(four_neurons())
-    written = [text.get_text() for text in figure.axes[0].texts]
-    assert written == ["0.200", "0.100", "0.133"]  # (0 + 0.4)/2, 0.1, (0.2 + 0 + 0.2)/3
-
-
 def test_the_density_map_writes_hits_per_mean_distance_to_linked_neurons():
     figure = DensityMap().draw(four_neurons())
     written = [float(text.get_text()) for text in figure.axes[0].texts]
     assert written == pytest.approx([2 / 2, 1 / 3.5, 3 / 3.5], abs=5e-3)
 
 
-@pytest.mark.parametrize("kind", [HitMap, ErrorMap, UMatrix, LabelMap, ComponentPlanes])
+@pytest.mark.parametrize("kind", [HitMap, UMatrix, LabelMap, ComponentPlanes])
 def test_an_extreme_corner_leaves_the_colours_to_the_others(kind, rng, told, drawn):
     corner = np.append(np.zeros(35), 1.0)
     som_map = SomMap.rectangle(6, 6, rng.normal(size=(36, 2)) + 60 * corner[:, None])
@@ -415,7 +404,7 @@ def test_odd_data_are_drawn(kind, rng, drawn):
 
 
 def test_a_figure_that_cannot_be_drawn_says_why():
-    for kind in (UMatrix, UStarMatrix, DensityMap, TopographicFunctionCurve):
+    for kind in (UMatrix, DensityMap):
         with pytest.raises(ValueError, match="one"):
             kind().draw(small(1))
     with pytest.raises(ValueError, match="have one"):
@@ -511,18 +500,6 @@ def test_the_mesh_of_many_features_is_that_of_two_components(told, drawn):
     assert f"{100 * values[0] / values.sum():.0f} %" in figure.axes[0].get_xlabel()
 
 
-def test_dense_neurons_are_low_in_the_u_star_matrix():
-    """Ultsch (2003): the mean density leaves a height as it is, the greatest makes it 0."""
-    evaluation = small(7).evaluation
-    heights = evaluation.som_map.mean_over_links(evaluation.prototype_distances)
-    density, found = densities(evaluation), u_star(evaluation)
-    assert found[density.argmax()] == pytest.approx(0, abs=1e-12)
-    assert (found >= -1e-12).all()
-    sparse, dense = density < density.mean(), density > density.mean()
-    assert (found[sparse] > heights[sparse]).all()
-    assert (found[dense] < heights[dense]).all()
-
-
 def test_regions_are_linked_neurons_of_one_label_that_won_something():
     som_map = SomMap.rectangle(1, 6, np.zeros((6, 1)))
     labels, hits = np.array([0, 0, 1, 0, 0, 0]), np.array([3, 1, 2, 4, 0, 5])
@@ -575,7 +552,7 @@ def outlines(figure):
     return [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
 
 
-@pytest.mark.parametrize("kind", [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap])
+@pytest.mark.parametrize("kind", [LabelMap, HitMap, UMatrix, DensityMap])
 def test_a_line_is_a_row_of_squares_that_can_be_told_apart(kind, drawn):
     row = SomMap.rectangle(1, 24, np.random.default_rng(0).normal(size=(24, 1)), LINE)
     figure = drawn(kind().draw(view_of(row)))

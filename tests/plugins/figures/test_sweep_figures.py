@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dbgsom_core.experiments.trackers import Ranking, SweepView, Variant
-from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SweepHeatmap
+from dbgsom_plugins.figures.sweeps import SweepHeatmap
 
 
 def variant(varies, accuracy):
@@ -58,86 +58,42 @@ def test_the_sides_of_the_heatmap_may_be_given():
 
 def test_what_a_heatmap_cannot_show_is_told(rng):
     many = sweep(variant({"rate": float(rate)}, 0.5) for rate in range(30))
-    with pytest.raises(ValueError, match="parallel_coordinates shows more"):
+    with pytest.raises(ValueError, match="2 to 24 values"):
         SweepHeatmap().draw(many)
     with pytest.raises(ValueError, match="'rate' has 30"):
         SweepHeatmap(x="rate").draw(many)
-    drawn(ParallelCoordinates().draw(many))
     alone = sweep([variant({}, 0.5)])
-    for kind in (SweepHeatmap, ParallelCoordinates):
-        with pytest.raises(ValueError, match=r"varies|one"):
-            kind().draw(alone)
+    with pytest.raises(ValueError, match=r"varies|one"):
+        SweepHeatmap().draw(alone)
 
 
-def test_every_variant_is_a_line_and_the_best_one_is_thick():
-    axes = drawn(ParallelCoordinates().draw(grid())).axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 5]  # 3 keys, 2 measures
-    assert len(lines) == 12
-    thick = [line for line in lines if line.get_linewidth() > 2]
-    assert len(thick) == 1
-    assert thick[0].get_ydata()[3] == 1  # the greatest accuracy
-    assert {"width", "kernel", "pull", "accuracy"} <= set(texts(axes))
-    assert {"gaussian", "bubble", "true", "false", "0.5", "10"} <= set(texts(axes))
-
-
-@pytest.mark.parametrize("kind", [SweepHeatmap, ParallelCoordinates])
-def test_several_data_sets_have_a_panel_each_and_names_are_plain_text(kind):
+def test_several_data_sets_have_a_panel_each_and_names_are_plain_text():
     other = sweep([variant({r"$\frac{": "_a\n\x1b[0m" * 9}, 0.3), variant({r"$\frac{": "b"}, 0.2)])
     both = sweep(grid().rankings[0].variants, more=other.rankings)
-    figure = drawn(kind().draw(both))
+    figure = drawn(SweepHeatmap().draw(both))
     assert len([axes for axes in figure.axes if axes.texts]) == 2
     shown = " ".join(text for axes in figure.axes for text in texts(axes))
     assert "\x1b" not in shown
 
 
-@pytest.mark.parametrize("kind", [SweepHeatmap, ParallelCoordinates])
-def test_variants_without_the_measure_are_left_out(kind):
+def test_variants_without_the_measure_are_left_out():
     lacking = Variant("v", {"width": 7.0}, {}, {}, ())
     ranking = grid().rankings[0]
     some = Ranking("iris", ranking.measures, "maximize", [*ranking.variants, lacking])
-    drawn(kind().draw(SweepView([some])))
+    drawn(SweepHeatmap().draw(SweepView([some])))
     with pytest.raises(ValueError, match="no variant has test/accuracy"):
-        kind().draw(SweepView([Ranking("iris", ranking.measures, "maximize", [lacking] * 2)]))
+        SweepHeatmap().draw(
+            SweepView([Ranking("iris", ranking.measures, "maximize", [lacking] * 2)])
+        )
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_best_are_the_darkest_in_both_figures_of_a_sweep(direction):
+def test_the_best_cell_is_the_darkest(direction):
     ranking = grid().rankings[0]
     variants = ranking.variants if direction == "maximize" else ranking.variants[::-1]
     view = SweepView([Ranking("iris", ranking.measures, direction, variants)])
-    cells = SweepHeatmap().draw(view).axes[0].images[0].get_array()
-    lines = ParallelCoordinates().draw(view).axes[0].lines
-    colours = np.array([line.get_color()[:3] for line in lines if len(line.get_xdata()) == 5])
-    darkest = cells.reshape(-1, 3)[np.argmin(cells.sum(axis=2))]
-    thick = next(line for line in lines if line.get_linewidth() > 2).get_color()[:3]
-    assert thick == pytest.approx(colours[np.argmin(colours.sum(axis=1))])
-    assert thick == pytest.approx(darkest)
-
-
-@pytest.mark.parametrize(
-    ("end", "others", "place"),
-    [("greater", (1.0, 3.0), 1), ("less", (1.0, 3.0), 0), ("0", (-3.0, -1.0), 1),
-     ("0", (-1, 1), None), ("", (1.0, 3.0), None), ("less", (2.0, 2.0), None)],
-)  # fmt: skip
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_good_end_of_a_measure_is_said(direction, end, others, place):
-    names = ["test/accuracy", "test/other"]
-    variants = [
-        Variant("v", {"width": i}, dict(zip(names, (i / 10, other), strict=True)), {}, ())
-        for i, other in enumerate(others)
-    ]
-    ranking = Ranking("iris", names, direction, variants, ends={"test/other": end})
-    axes = drawn(ParallelCoordinates().draw(SweepView([ranking]))).axes[0]
-    found = {
-        round(text.get_position()[0]): text.get_position()[1] > 0.5
-        for text in axes.texts
-        if text.get_text() == "best"
-    }
-    expected = {1: direction == "maximize"} | ({} if place is None else {2: place == 1})
-    assert found == expected
-
-
-def test_variants_that_are_all_alike_have_no_colour_bar():
-    figure = drawn(ParallelCoordinates().draw(sweep([variant({"a": i}, 0.7) for i in (1, 2)])))
-    assert len(figure.axes) == 1
-    assert "best" not in texts(figure.axes[0])
+    axes = SweepHeatmap().draw(view).axes[0]
+    cells = axes.images[0].get_array().sum(axis=2)
+    row, column = np.unravel_index(np.argmin(cells), cells.shape)
+    best = "1.10" if direction == "maximize" else "0.05"
+    assert best in [t.get_text() for t in axes.texts if t.get_position() == (column, row)]

@@ -13,9 +13,15 @@ from sklearn.datasets import load_digits
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.experiments.trackers import Ranking, RunResult, Variant
+from dbgsom_core.runs.text import as_markdown
 from dbgsom_plugins import dbgsom_measures
-from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.report import interpretation, remarks, render, report_content
+from dbgsom_plugins.trackers.report import (
+    as_code,
+    interpretation,
+    remarks,
+    render,
+    report_content,
+)
 
 HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)\x1b\n# b"
 

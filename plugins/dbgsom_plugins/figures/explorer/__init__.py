@@ -23,15 +23,13 @@ _SCRIPTS = (
     "colours",
     "map",
     "pointer",
-    "film",
-    "past",
+    "growth",
     "details",
     "samples",
     "selection",
     "clusters",
     "start",
 )
-_LARGEST = 4_900_000  # letters of data: what has more goes without past epochs
 _ESCAPED = "<>&\u2028\u2029"  # letters that mean something to HTML or end a line of a script
 
 
@@ -54,9 +52,7 @@ class Explorer(FigureComponent):
 
 def page(told: dict[str, Any]) -> str:
     """Return the page that shows a payload, whose texts are text whatever they hold."""
-    data = _json(told)
-    if len(data) > _LARGEST:
-        data = _json({**told, "film": None})
+    data = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for letter in _ESCAPED:
         data = data.replace(letter, f"\\u{ord(letter):04x}")
     scripts = "\n".join(_file(f"{name}.js") for name in _SCRIPTS)
@@ -70,10 +66,6 @@ def page(told: dict[str, Any]) -> str:
     return before + "".join(
         parts[name] + after for name, _, after in (one.partition("}}") for one in rest)
     )
-
-
-def _json(told: dict[str, Any]) -> str:
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _file(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 _STEPS = {1: 2**8 - 2, 2: 2**16 - 2}  # from a column's least to its largest value, by bytes
 _MOST_DECIMALS = 7
-_MAX_CODE = 63  # of a value of a past epoch: 0 for none, 1 … 63 over its column; a mask of 6 bits
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class PageOptions:
     classes: int  # how many there are
     columns: NDArray[np.int64]  # (F,) features whose values are included
     bytes_per_value: int  # of a prototype, 1 or 2
-    max_film_chars: int  # for the past epochs of a map
 
 
 def tree_data(
@@ -96,7 +93,6 @@ def tree_data(
             [record.epoch, record.neurons, *short([record.quantization_error])]
             for record in view.history
         ],
-        "film": past_epochs(view, options.columns, colours, options.max_film_chars),
         "samples": samples,
     }
 
@@ -296,69 +292,9 @@ def short(values: Any) -> list[float | None]:
     ]
 
 
-def past_epochs(
-    view: MapView, columns: NDArray[np.int64], colours: NDArray[np.float64], max_chars: int
-) -> dict[str, Any] | None:
-    """Return the frames of the first map, None where there are none that can be shown.
-
-    A frame has one row per neuron of its epoch: the values of ``columns`` in their own units, then
-    red, green and blue of the nearest prototype of the finished map, of ``colours`` (K, 3). Each
-    value becomes a code 1 … 63 over the range of its column in all frames, 0 for none. Frames are
-    stored from the last to the first, column by column, as differences modulo 64 to the frame
-    after them, compressed by zlib. Frames before neurons last died or moved are left out, and of
-    the others as many, evenly, as ``max_chars`` asks for.
-    """
-    som_map = view.evaluation.som_map
-    births, final = som_map.birth_epochs, np.nan_to_num(som_map.prototypes)
-    changed = max((one.epoch for one in view.history if one.changes), default=0)
-    last = view.history[-1].epoch if view.history else 0
-    epochs, values = [], []
-    for epoch, frame in view.film.items():
-        n = len(frame)
-        if (
-            changed <= epoch < last
-            and frame.shape == (np.count_nonzero(births <= epoch), final.shape[1])
-            and (births[:n] <= epoch).all()  # row i must be neuron i of the finished map
-        ):
-            rows = np.nan_to_num(np.asarray(frame, dtype=np.float64))
-            nearest = ((final**2).sum(axis=1) - 2 * rows @ final.T).argmin(axis=1)
-            own_units = view.in_own_units(np.asarray(frame, dtype=np.float64))[:, columns]
-            epochs.append(epoch)
-            values.append(np.column_stack([own_units, colours[nearest]]))
-    if not epochs:
-        return None
-    every = np.concatenate(values)
-    low, high = _column_ends(every)
-    step = np.where(high > low, (high - low) / (_MAX_CODE - 1), 1.0)
-    codes = []
-    for one in values:
-        places = 1 + np.rint((one - low) / step)
-        places = np.where(np.isfinite(places), np.clip(places, 1, _MAX_CODE), 0)
-        codes.append(places.astype(np.uint8))
-    data = _pack_frames(codes)
-    while len(data) > max_chars:
-        count = min(len(epochs) - 1, int(len(epochs) * max_chars / len(data)))
-        if count < 1:
-            return None
-        places = np.unique(np.rint(np.linspace(0, len(epochs) - 1, count)).astype(int))
-        epochs, codes = [epochs[i] for i in places], [codes[i] for i in places]
-        data = _pack_frames(codes)
-    ends = {"low": low.tolist(), "step": step.tolist()}
-    return {"epochs": epochs, "rows": [len(one) for one in codes], **ends, "data": data}
-
-
 def _column_ends(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the least and the largest finite value of each column; 0 where there is none."""
     known = np.isfinite(table)
     low = np.where(known, table, np.inf).min(axis=0, initial=np.inf)
     high = np.where(known, table, -np.inf).max(axis=0, initial=-np.inf)
     return np.where(known.any(axis=0), low, 0.0), np.where(known.any(axis=0), high, 0.0)
-
-
-def _pack_frames(codes: list[NDArray[np.uint8]]) -> str:
-    parts, after = [], None
-    for one in reversed(codes):
-        difference = one if after is None else (one - after[: len(one)]) & _MAX_CODE
-        parts.append(difference.T.tobytes())
-        after = one
-    return b64encode(zlib.compress(b"".join(parts), 9)).decode()

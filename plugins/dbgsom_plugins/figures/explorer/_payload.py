@@ -38,9 +38,6 @@ _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
 _IDS = 1_500_000  # characters of the samples' names
-# Characters of past epochs: a page of 400 neurons with images stays within half a megabyte, and one
-# of 2,000 within five.
-_FILM_CHARS, _FILM_NEURONS, _FILM_CHARS_PER_NEURON_MORE = 110_000, 400, 400
 _GREY = (150, 155, 163)
 
 
@@ -58,10 +55,8 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     classes, codes = _classes(view)
     columns = _columns(view, notes)
     size = 2 if len(columns) * _neurons(view) <= _PRECISE else 1
-    neurons_more = max(0, _neurons(view) - _FILM_NEURONS)
-    film_chars = _FILM_CHARS + _FILM_CHARS_PER_NEURON_MORE * neurons_more
     rows = _rows(view, max_samples, rng, notes)
-    shown = PageOptions(rows, codes, len(classes), columns, size, film_chars)
+    shown = PageOptions(rows, codes, len(classes), columns, size)
     colours = by_prototype(np.nan_to_num(som_map.prototypes))
     told = tree_data(view, shown, colours, labels_of(view))
     return {

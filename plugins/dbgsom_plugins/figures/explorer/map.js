@@ -138,8 +138,7 @@ class Panel {
 
   drawGround(ratio) {
     const { map, view, ground } = this;
-    this.now = filledThen(this);
-    const shows = [map, this.now, films[map.model], state.epoch, paint, ratio, view.scale, view.x, view.y, ground.width, ground.height, state.lit, state.chosenOn, state.chosen];
+    const shows = [map, this.fill, state.epoch, paint, ratio, view.scale, view.x, view.y, ground.width, ground.height, state.lit, state.chosenOn, state.chosen];
     if (this.shows?.every((one, i) => one === shows[i])) return;
     this.shows = shows;
     const pen = ground.getContext("2d");
@@ -162,8 +161,8 @@ class Panel {
 
   cell(pen, k, x, y) {
     const { map, way, view } = this;
-    const colour = this.now.colours[k];
-    const won = map.values.hits[k] > 0 || this.now !== this.fill; // hits are those of the finished map
+    const colour = this.fill.colours[k];
+    const won = map.values.hits[k] > 0;
     this.path(pen, k);
     pen.fillStyle = colour ? css(colour) : paint.empty;
     pen.globalAlpha = colour && !won && way.kind !== "number" ? 0.25 : 1;
@@ -171,7 +170,7 @@ class Panel {
     pen.globalAlpha = 1;
     if (way.kind === "pies") pie(pen, x, y, 0.4 * view.scale, map, k);
     if (way.kind === "images") {
-      const { sheet, left, top, width, height } = imageThen(map, k);
+      const { sheet, left, top, width, height } = imageOf(map, k);
       const by = (0.86 * view.scale * inner(map.corners)) / Math.max(width, height);
       pen.imageSmoothingEnabled = false;
       pen.drawImage(sheet, left, top, width, height, x - (by * width) / 2, y - (by * height) / 2, by * width, by * height);

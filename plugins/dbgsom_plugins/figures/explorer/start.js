@@ -66,7 +66,7 @@ function begin() {
   setUpSearch();
   setUpExport();
   setUpClusters();
-  setUpFilm();
+  setUpGrowth();
   byId("planes").addEventListener("toggle", fillPlanes);
   byId("planes-more").addEventListener("click", () => { planes *= 3; fillPlanes(); });
   byId("table").addEventListener("toggle", fillTable);

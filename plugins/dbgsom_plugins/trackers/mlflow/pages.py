@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_plugins.trackers.markdown import as_markdown
+from dbgsom_core.runs.text import as_markdown
 from dbgsom_plugins.trackers.mlflow.store import LONGEST_TAG
 
 _MODE = "workflowType=machine_learning"  # what MLflow's pages are about

@@ -6,6 +6,7 @@ MLflow is used as its user set it: store, experiment, open run. Importing this m
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow.entities import Metric
 from mlflow.models import Model
 from mlflow.utils.autologging_utils import autologging_is_disabled
@@ -27,16 +29,11 @@ import dbgsom_core
 from dbgsom_core.api import masked
 from dbgsom_core.errors import callers_level
 from dbgsom_core.persistence import FittedModel, load, save
+from dbgsom_core.runs.data import n_classes
 from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
-from dbgsom_core.runs.manifest import estimator_params, name_of_parts
-from dbgsom_core.runs.results import (
-    data_name,
-    default_measures,
-    digest_of,
-    evaluate_training,
-    facts_of,
-    known_measures,
-)
+from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_parts
+from dbgsom_core.runs.results import evaluate_model
+from dbgsom_core.runs.text import digest
 from dbgsom_core.tables.frames import arrow_table
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
@@ -53,6 +50,7 @@ from dbgsom_plugins.trackers.mlflow.upload import (
 __all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
 
 _FIGURES = ("label_map", "growth_curve")
+_OF_TASK = {"classifier": ["accuracy"], "regressor": ["r2"]}
 _SCORES = ("mean_test_", "std_test_", "mean_train_", "mean_fit_time")
 
 
@@ -164,7 +162,7 @@ def _fit(fit: Any, estimator: Any, X: Any, y: Any = None, *args: Any, **options:
         return fit(estimator, X, y, *args, **options)
     name = ""
     with suppress(Exception):  # the fit says which parameter is wrong
-        name = name_of_parts(estimator, f"{type(estimator).__name__} on {data_name(X)}", {})
+        name = name_of_parts(estimator, f"{type(estimator).__name__} on {_data_name(X)}")
     with _run_for_a_fit(name) as run_id:
         began = time.time()
         fitted = _unlogged(fit, estimator, X, y, *args, **options)
@@ -226,7 +224,7 @@ def _warned(what: str) -> Iterator[None]:
 
 def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: float) -> None:
     run, options = store.client.get_run(run_id), _options
-    params = estimator_params(estimator, data_name(X), ())
+    params = estimator_params(estimator, _data_name(X))
     known = run.data.params  # what others logged under the same name stays
     named = {key_of(k): str(v) for k, v in params.items()}
     store.log(
@@ -246,20 +244,24 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
         for record in estimator.history_
     ]
     store.log(run_id, metrics=metrics_of(lines))
-    facts, inputs = facts_of(estimator, X, y, digest_of(X, y)), {}
+    facts, inputs = _facts_of(estimator, X, y), {}
     if options["log_datasets"]:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
         inputs = {"train": dataset_input(facts, source, "training", "code")}
         store.log_inputs(run_id, [*inputs.values()])
     chosen = options["measures"]
-    chosen = default_measures(estimator, y) if chosen is None else tuple(chosen)
-    finals, names = known_measures(estimator, chosen)
+    if chosen is None:
+        chosen = ["quantization_error", "topographic_error"]
+        chosen += [] if y is None else _OF_TASK.get(estimator._kind, [])
+    known = {name: getattr(estimator, f"{name}_", None) for name in chosen}
+    finals = {f"train/{name}": float(value) for name, value in known.items() if value is not None}
+    names = [name for name, value in known.items() if value is None]
     wanted = options["log_figures"]
     wanted = (_FIGURES if wanted else ()) if isinstance(wanted, bool) else tuple(wanted)
     if names or wanted:
         with _warned(f"the fit of run {run_id}"):  # of figures of third parties: the model is kept
-            found, figures = evaluate_training(estimator, X, y, names, wanted)
-            finals |= found
+            found, figures = evaluate_model(estimator, X, y, names, wanted)
+            finals |= {f"train/{name}": value for name, value in found.items()}
             log_figures(store.client, run_id, figures)
     now, step = int(time.time() * 1000), estimator.kept_epoch_
     measures = [Metric(key_of(name), value, now, step) for name, value in finals.items()]
@@ -270,7 +272,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
         kept = upload_model(
             store,
             run_id,
-            model_name(name_of_parts(estimator, str(params["dataset"]), {})),
+            model_name(name_of_parts(estimator, str(params["dataset"]))),
             lambda target, own: save_model(estimator, str(target), own, example),
             step=step,
             kind=str(params["estimator"]),
@@ -281,6 +283,37 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
         trained = f"{len(estimator.neurons_)} neurons after {estimator.n_iter_} epochs"
         note = description(stored, run.info.experiment_id, model=kept, trained=trained)
         store.log(run_id, tags={"mlflow.note.content": note})
+
+
+def _data_name(X: Any) -> str:
+    """Return a name for data without a configuration: its file, or its shape."""
+    file = getattr(X, "filename", None)  # of a memory-mapped array
+    sizes = "x".join(str(one) if isinstance(one, int) else "?" for one in np.shape(X))
+    kind = "table" if hasattr(X, "columns") else "array"
+    return data_title({"path": os.fspath(file)} if file else None, f"{kind}-{sizes}")
+
+
+def _facts_of(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
+    target = None if y is None else np.asarray(y)
+    classes = None
+    if target is not None and estimator._kind != "regressor":
+        classes = n_classes(target)
+    if hasattr(X, "__dask_graph__"):  # which may be larger than memory
+        from dask.base import tokenize
+
+        known = str(tokenize(X, y))
+    else:
+        known = digest(X.toarray() if hasattr(X, "toarray") else np.asarray(X), target)
+    facts = {
+        "name": _data_name(X),
+        "samples": len(estimator.labels_),
+        "features": estimator.n_features_in_,
+        "classes": classes,
+        "digest": known,
+    }
+    if hasattr(estimator, "feature_names_in_"):
+        facts["feature_names"] = list(map(str, estimator.feature_names_in_))
+    return facts
 
 
 def _log_candidates(store: Store, run_id: str, search: Any) -> None:

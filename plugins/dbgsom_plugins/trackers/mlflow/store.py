@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from dbgsom_core.api import DbgsomError, masked, open_regular, write_atomically
-from dbgsom_core.runs.folder import JournalLine, RunFiles, read_json, write_json
+from dbgsom_core.runs.folder import JournalLine, read_json, read_run, write_json
 
 LONGEST_TAG = 5000  # characters
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
@@ -86,7 +86,7 @@ def resolve_uri(uri: str, folder: Path) -> str:
         Neither a password nor such variables are there.
     """
     if "***" not in uri:
-        started = Path(str(read_json(RunFiles(folder).environment).get("directory") or ""))
+        started = Path(str(read_run(folder).environment.get("directory") or ""))
         return absolute_uri(uri, started if started.is_absolute() and started.is_dir() else None)
     chosen = configured_uri()
     if chosen is not None and masked(chosen) == uri:

@@ -56,7 +56,6 @@ class MLflow(TrackerComponent):
     is_default: ClassVar[bool] = True
     addresses: ClassVar[tuple[str, ...]] = ("runs:/", "models:/")
     store_field: ClassVar[str] = "uri"
-    packages: ClassVar[tuple[str, ...]] = ("mlflow",)
 
     uri: str = Field(
         default="sqlite:///mlflow.db",

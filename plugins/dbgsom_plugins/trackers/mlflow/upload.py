@@ -40,12 +40,11 @@ from dbgsom_core.runs.folder import (
     RunFiles,
     State,
     StoredRun,
+    array_of,
     read_journal,
-    read_json,
     read_run,
 )
 from dbgsom_core.runs.manifest import data_title
-from dbgsom_core.runs.stored_runs import mark_killed
 from dbgsom_plugins.trackers.mlflow import pages
 from dbgsom_plugins.trackers.mlflow import store as stores
 from dbgsom_plugins.trackers.mlflow.model import (
@@ -82,7 +81,7 @@ class _Progress:
     is_new: bool = False
     up_to_date: bool = False  # the folder is as it was when all of it had been sent
     start_sent: bool = False
-    journal_offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
+    journal_offset: int = 0  # bytes of the journal
     steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
 
 
@@ -129,7 +128,7 @@ class Uploader:
         """
         folder, before = folder.absolute(), self.store.writes
         with _folder_lock(folder):
-            stored = mark_killed(read_run(folder))
+            stored = read_run(folder)
             state = _STATES.get(status if stored.status == "running" else stored.status)
             if state is None:
                 return False
@@ -242,11 +241,10 @@ class Uploader:
             self.store.log_inputs(run.info.run_id, lacking)
 
     def _send_journals(self, sent: _Progress, files: RunFiles) -> None:
-        for path in (files.journal, files.scalars):
-            lines, offset = read_journal(path, sent.journal_offsets.get(path, 0))
-            new = (self._new_points(sent, line) for line in lines)
-            self.store.log(sent.run, metrics=metrics_of(new))
-            sent.journal_offsets[path] = offset
+        lines, offset = read_journal(files.journal, sent.journal_offset)
+        new = (self._new_points(sent, line) for line in lines)
+        self.store.log(sent.run, metrics=metrics_of(new))
+        sent.journal_offset = offset
 
     def _new_points(self, sent: _Progress, line: JournalLine) -> JournalLine:
         """Return the points that MLflow lacks: some servers refuse a NaN that is sent twice."""
@@ -281,7 +279,7 @@ class Uploader:
     def _send_files(self, sent: _Progress, stored: StoredRun) -> None:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
         files, store = stored.files, self.store
-        paths = [files.config, files.environment, files.report, files.page, files.folds]
+        paths = [files.config, files.run, files.measures, files.report, files.page]
         tables = map(files.table, ("assignments", "neurons", "clusters", "classes", "groups"))
         large = [*tables, *files.artifacts()]
         paths += [
@@ -383,7 +381,7 @@ def send_models(
 
 def model_epoch(stored: StoredRun) -> int:
     """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
-    epoch = read_json(stored.files.model_facts).get("epoch")
+    epoch = stored.model.get("epoch")
     last = max((line.epoch for line in stored.epochs()), default=0)
     return epoch if isinstance(epoch, int) else last
 
@@ -503,12 +501,12 @@ def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
 def _write_model_folder(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
     """Write the folder of a model of a run, with the versions and settings that the run had."""
     files, names = stored.files, stored.data.get("feature_names")
+    facts = stored.model
     example, labels = (
-        np.load(path, allow_pickle=False) if path.exists() else None for path in files.examples
+        array_of(facts[name]) if facts.get(name) else None for name in ("example", "answers")
     )
     if example is None or not isinstance(names, list) or len(names) != example.shape[1]:
         names = None
-    facts = read_json(files.model_facts)
     needs, columns = facts.get("needs"), facts.get("columns")
     if not isinstance(needs, Mapping):  # the answers are objects
         needs, columns, labels = facts_of(load(files.model), example)

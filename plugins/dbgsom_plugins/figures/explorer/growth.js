@@ -2,8 +2,6 @@
 let playing = 0;
 
 function lastEpoch(map) {
-  const { film, epochs } = models[map.model];
-  if (film && !map.above) return epochs[epochs.length - 1][0];
   return map.values.birth.reduce((a, b) => Math.max(a, b), 0);
 }
 
@@ -23,7 +21,7 @@ function stop() {
   byId("play").textContent = "Play";
 }
 
-function setUpFilm() {
+function setUpGrowth() {
   byId("epoch").addEventListener("input", (event) => { stop(); toEpoch(Number(event.target.value)); });
   byId("play").addEventListener("click", () => {
     if (playing) { stop(); return; }
@@ -36,11 +34,7 @@ function setUpFilm() {
     }, Math.max(60, Math.min(180, 9000 / last)));
   });
   byId("growth").addEventListener("toggle", (event) => {
-    if (event.target.open) {
-      tellFilm();
-      models.forEach((_, m) => unpackFilm(m));
-      return;
-    }
+    if (event.target.open) return;
     stop();
     state.epoch = null;
     redraw();

@@ -1,0 +1,195 @@
+"""Plain values with their places in files, and problems at places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, NoReturn
+
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.messages import cut_message
+
+DEEPEST = 50  # levels of sections and lists
+
+Keys = tuple[str, ...]  # keys, and positions in lists as text, that lead to a value
+
+
+class Place(NamedTuple):
+    """A file with 1-based line and column, or ``--set key=value``.
+
+    Without a line it shows its ``source`` alone; Python values have an empty source.
+    """
+
+    source: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+class Mark(NamedTuple):
+    """Where a value and its key were written."""
+
+    value: Place = Place()
+    key: Place = Place()  # in a list that of the value
+    reference: str = ""  # as written, of what came from the environment: shown in its place
+    text: str = ""  # what the environment held, before it was read as a number or a word
+
+
+@dataclass(frozen=True)
+class Document:
+    """A configuration: plain dicts, lists and values, and the marks of what was written."""
+
+    values: Any
+    marks: dict[Keys, Mark] = field(default_factory=dict)
+
+    def find(self, *keys: str | int) -> tuple[Keys, bool]:
+        """Return the first of some keys, as far as they lead to a value, and whether all do.
+
+        A value alone where a list may stand is at its position 0, too, and a text is its name.
+        """
+        value: Any = self.values
+        path: Keys = ()
+        for key in map(str, keys):
+            if has_key(value, key):
+                value, path = item_of(value, key), (*path, key)
+            elif key != "0" and (key != "name" or not isinstance(value, str)):
+                return path, False
+        return path, True
+
+    def mark(self, *keys: str | int) -> Mark:
+        """Return the mark of the value that keys lead to, or of the last one that has a mark."""
+        path, _ = self.find(*keys)
+        while path and path not in self.marks:
+            path = path[:-1]
+        return self.marks.get(path, Mark())
+
+    def without(self, *names: str) -> Document:
+        """Return the document without some keys of its top level."""
+        values = {key: value for key, value in self.values.items() if key not in names}
+        marks = {keys: mark for keys, mark in self.marks.items() if not {*keys[:1]} & {*names}}
+        return Document(values, marks)
+
+    def only(self, name: str) -> Document:
+        """Return the document of one key of its top level."""
+        return self.without(*(key for key in self.values if key != name))
+
+    def show(self, values: Any) -> Any:
+        """Return values made of this document, with references in place of what they stand for.
+
+        They may hold more than was written: all fields of a component, of which a name alone
+        stands here.
+        """
+        for keys, mark in self.marks.items():
+            if mark.reference:
+                values = _replaced(values, self.values, keys, mark.reference)
+        return values
+
+
+def _replaced(values: Any, source: Any, keys: Keys, reference: str) -> Any:
+    if isinstance(values, list) and not isinstance(source, list) and len(values) == 1:
+        return [_replaced(values[0], source, keys, reference)]
+    if not keys:
+        return {**values, "name": reference} if isinstance(values, dict) else reference
+    key, *rest = keys
+    if not (has_key(values, key) and has_key(source, key)):
+        return values
+    inner = _replaced(item_of(values, key), item_of(source, key), tuple(rest), reference)
+    if isinstance(values, dict):
+        return {**values, key: inner}
+    return [*values[: int(key)], inner, *values[int(key) + 1 :]]
+
+
+def has_key(value: Any, key: str) -> bool:
+    """Return whether a mapping has a key, or a list a position."""
+    if isinstance(value, list):
+        return key.isdecimal() and int(key) < len(value)
+    return isinstance(value, dict) and key in value
+
+
+def item_of(value: Any, key: str) -> Any:
+    return value[int(key)] if isinstance(value, list) else value[key]
+
+
+def from_python(value: Any, problems: Problems, key: str = "") -> Any:
+    """Return a Python value as plain values.
+
+    Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
+    anything else is a problem at its key.
+    """
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str, PurePath)):
+        return str(value) if isinstance(value, PurePath) else value
+    kind = type(value).__name__
+    message = f"must be a plain value, a list or a mapping, not of the type {kind}"
+    if key.count(".") > DEEPEST:
+        message = f"is nested deeper than {DEEPEST} levels"
+    elif isinstance(value, (list, tuple)):
+        return [from_python(item, problems, f"{key}.{i}") for i, item in enumerate(value)]
+    elif isinstance(value, Mapping):
+        plain = {}
+        for name, item in value.items():
+            if isinstance(name, str):
+                plain[name] = from_python(item, problems, f"{key}.{name}")
+            else:
+                problems.add(Place(), key, f"keys must be text, not {name!r}")
+        return plain
+    elif hasattr(value, "shape"):
+        message += "; what a table holds is read from a csv, parquet, npy or npz file"
+    problems.add(Place(), key, message)
+    return None
+
+
+class Problem(NamedTuple):
+    """What is wrong with the value of a dotted key."""
+
+    place: Place
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        parts = (str(self.place), self.key, self.message)
+        return ": ".join(part for part in parts if part).replace("\n", "\\n")
+
+
+class Problems:
+    """The problems found in a file.
+
+    Of several at one place and key, or below it, the first counts: others follow from it.
+    Relative paths in the file start in ``folder``.
+    """
+
+    def __init__(self, source: str = "<python>", folder: Path | None = None) -> None:
+        self._problems: list[Problem] = []
+        self.source = source
+        self.folder = Path.cwd() if folder is None else folder
+        self.notes: list[str] = []  # on what is no problem
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._problems)
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def add(self, place: Place, key: str, message: str) -> None:
+        key = key.strip(".")
+        for known in self._problems:
+            if known.place == place and f"{key}.".startswith(f"{known.key}."):
+                return
+        self._problems.append(Problem(place, key, message))
+
+    def fail(self, place: Place, key: str, message: str) -> NoReturn:
+        """Raise the error with all problems and this last one."""
+        self.add(place, key, message)
+        self.raise_any()
+        raise AssertionError
+
+    def raise_any(self) -> None:
+        """Raise all problems, one a line, in the order of the file."""
+        if self._problems:
+            ordered = sorted(self, key=lambda problem: (problem.place.line == 0, problem.place))
+            raise ConfigError(cut_message(masked("\n".join(map(str, ordered)))))
