@@ -1,7 +1,6 @@
 """The data of a run: divided, prepared, and faults that are found before a folder exists."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
 from dbgsom_core.runs.folder import RunFiles, read_run, write_measures
-from dbgsom_core.runs.pipeline import prepare_run, run_experiment, summary
+from dbgsom_core.runs.pipeline import prepare, run_experiment, summary
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
 
@@ -265,8 +264,7 @@ def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, r
     accuracies = [one.measures["test/accuracy"] for one in stored.folds]
     assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
     assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
-    assert [one["test/accuracy"] for one in outcome.folds] == accuracies
-    assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
+    assert [one.measures["test/accuracy"] for one in outcome.folds] == accuracies
     assert outcome.model.predict(load_iris().data).shape == (150,)  # of all data
 
 
@@ -303,6 +301,12 @@ def test_folds_survive_being_written(tmp_path):
     found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
     assert found["test/a,b"] == pytest.approx(0.4)
     assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
+
+
+def prepared(path):
+    """Return the data of a run, divided and prepared."""
+    loaded = load_experiment(path)
+    return prepare(loaded, load_data(loaded))
 
 
 SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
@@ -379,7 +383,7 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
         dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
         text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
         Path("run.yaml").write_text(text, encoding="utf-8")
-        found[key] = np.var(prepare_run(load_experiment("run.yaml")).fold.train.X, axis=0)
+        found[key] = np.var(prepared("run.yaml").fold.train.X, axis=0)
     np.testing.assert_allclose(found["plain"], 1)
     np.testing.assert_array_equal(found["separate"], found["plain"])
     assert found["joint"][1:4].sum() == pytest.approx(1)
@@ -545,7 +549,7 @@ def ready(X, y=None, **sections):
     rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
     with Path("run.yaml").open("w", encoding="utf-8") as file:
         file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
-    return prepare_run(load_experiment("run.yaml"))
+    return prepared("run.yaml")
 
 
 @pytest.fixture
