@@ -1,6 +1,7 @@
 """The data of a run: divided, prepared, and faults that are found before a folder exists."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
