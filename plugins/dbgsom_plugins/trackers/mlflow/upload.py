@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -65,6 +66,7 @@ from dbgsom_plugins.trackers.mlflow.store import (
     write_record,
 )
 
+_log = logging.getLogger("dbgsom")
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
 _MAX_FILE_BYTES = 1 << 26  # bytes of a table, or an artefact, that is sent along
@@ -359,6 +361,11 @@ def send_models(
     """
     files, final = stored.files, None
     if not files.model.exists():
+        return None
+    if stored.model.get("own_steps"):
+        steps = ", ".join(map(str, stored.model["own_steps"]))
+        text = "MLflow gets run %s without its model, whose prepare step %s is of no package"
+        _log.warning(text, stored.id, steps)
         return None
     known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
     name = model_name(pages.short_name(stored))
