@@ -270,12 +270,18 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder import RunFiles, now, write_json, write_status
+    from dbgsom_core.runs.folder import RunFiles, StoredRun, now, write_run
 
-    files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
-    files.folder.mkdir(parents=True)
-    write_status(files, "failed", now(), now(), "ValueError: \x1b[31mno")
-    write_json(files.run, {"id": files.folder.name, "name": "odd one", "experiment": "odd"})
+    folder = shop / "runs" / "odd" / "20260101-000000-abcdef"
+    folder.mkdir(parents=True)
+    named = {"id": folder.name, "name": "odd one", "experiment": "odd", "files": RunFiles(folder)}
+    ended = {
+        "status": "failed",
+        "error": "ValueError: \x1b[31mno",
+        "started": now(),
+        "ended": now(),
+    }
+    write_run(StoredRun(**named, **ended))
     out, _ = told("show", "odd")
     assert "because: ValueError: \\x1b[31mno" in out
     code, _, err = called(shop, "predict", "odd", "new.csv")
