@@ -18,6 +18,7 @@ import contextlib
 import faulthandler
 import gzip
 import io
+import json
 import os
 import random
 import re
@@ -258,9 +259,8 @@ def damaged(run: Path, rng: random.Random) -> None:
     shutil.rmtree(run)
     shutil.copytree("whole", run)
     if rng.random() < 0.4:  # as one that was killed
-        state = (run / "run.json").read_text(encoding="utf-8")
-        killed = state.replace('"status": "finished"', '"status": "running"')
-        (run / "run.json").write_text(killed, encoding="utf-8")
+        stored = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        (run / "run.json").write_text(json.dumps(stored | {"status": "killed"}), encoding="utf-8")
     files = sorted(path for path in run.rglob("*") if path.is_file())
     for path in rng.sample(files, rng.choice((1, 1, 2, 3))):
         content = path.read_bytes()
