@@ -28,9 +28,9 @@ def autolog(
 
     A fit is logged into the active run, or one of its own, before it returns: parameters and names,
     as ``dbgsom run`` has them, metrics of each epoch, measures of the training data, figures, data
-    set and model. A second fit in the same run becomes its child, and so does each fit of a search such as
-    ``GridSearchCV``. What cannot be logged is warned of and stops no fit; a fit that raises ends
-    its run as FAILED. Calls of ``partial_fit`` are not logged.
+    set and model. A second fit in the same run becomes its child, and so does each fit of a search
+    such as ``GridSearchCV``. What cannot be logged is warned of and stops no fit; a fit that raises
+    ends its run as FAILED. Calls of ``partial_fit`` are not logged.
 
     Parameters
     ----------
