@@ -136,7 +136,7 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.runs.data import LEAST_ROWS
 
-    lines = [f"{profile.path}: {'' if profile.complete else 'about '}{profile.rows} rows, "]
+    lines = [f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows, "]
     number = len(profile.columns)
     if number:
         settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())

@@ -7,7 +7,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,13 +83,10 @@ class FoundModel:
     @property
     def dialect(self) -> CsvDialect:
         """The dialect of the run's CSV file, where it was one."""
-        dataset = None if self.run is None else self.run.config.get("dataset")
-        known = dataset if isinstance(dataset, dict) else {}
-        encoding, delimiter = known.get("encoding"), known.get("delimiter")
-        return CsvDialect(
-            delimiter=delimiter if isinstance(delimiter, str) and len(delimiter) == 1 else None,
-            encoding=encoding if isinstance(encoding, str) else None,
-        )
+        dataset = self.run.config.get("dataset") if self.run is not None else None
+        if not isinstance(dataset, Mapping):
+            return CsvDialect()
+        return CsvDialect(delimiter=dataset.get("delimiter"), encoding=dataset.get("encoding"))
 
 
 def find_model(

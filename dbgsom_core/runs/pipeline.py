@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.experiment import fills_gaps
@@ -100,7 +100,11 @@ def run_experiment(
         prepared = prepare(experiment, load_data(experiment) if data is None else data)
     run = describe_run(prepared, registry, stored, name, parent, varies)
     settings = run_folder_of(experiment.tracking, registry)
-    evaluator = Evaluator(experiment, choose_measures(prepared, registry), notes)
+    measures = dict(experiment.measures or ())
+    if experiment.measures is None:
+        is_labelled = prepared.data.y is not None
+        measures = default_measures(registry, experiment.model.estimator, is_labelled)
+    evaluator = Evaluator(experiment, measures, notes)
 
     def work() -> RunResult:
         on_epoch = EpochCallback(callbacks, run)
@@ -210,14 +214,6 @@ def make_estimator(experiment: Experiment) -> Any:
     with estimator_errors_located(experiment):
         estimator.parts()
     return estimator
-
-
-def choose_measures(prepared: Prepared, registry: Registry) -> Mapping[str, Any]:
-    experiment = prepared.experiment
-    if experiment.measures is not None:
-        return dict(experiment.measures)
-    labelled = prepared.data.y is not None
-    return default_measures(registry, experiment.model.estimator, labelled)
 
 
 def describe_run(
@@ -485,11 +481,8 @@ class Evaluator:
         if settings is None:
             return None
         on_epoch.begin("refitting")
-        measures = {
-            name: _NanOnError(measure)
-            for name, measure in self.measures.items()
-            if not measure.training_only  # refits measure other samples
-        }
+        # Refits measure other samples.
+        measures = {name: one for name, one in self.measures.items() if not one.training_only}
         resampling = Resampling(
             n=settings.resamples,
             share=settings.share,
@@ -499,19 +492,3 @@ class Evaluator:
             n_jobs=-1,
         )
         return compute_stability(estimator, part.X, part.y, resampling)
-
-
-class _NanOnError:
-    """A measure that is nan where it fails on a refit, without a second note."""
-
-    greater_is_better: ClassVar[bool] = False  # not used
-
-    def __init__(self, measure: Any) -> None:
-        self._compute = guarded(measure).compute
-        self.bounds = measure.bounds
-
-    def compute(self, evaluation: Evaluation) -> float:
-        try:
-            return float(self._compute(evaluation))
-        except Exception:
-            return math.nan

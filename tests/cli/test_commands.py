@@ -169,10 +169,6 @@ def refused(dbgsom, write, tmp_path):
         ("prepare: ['sklearn.preprocessing:SplineTransformer']", "cannot be saved"),
         ("split: {folds: 9999}", "cannot be divided"),
         ("split: {test_size: 0.99}", "rows are left"),
-        (
-            "model: {init: {name: array, values: [[1, 2], [3, 4], [5, 6], [7, 8]]}}",
-            "model.init: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4",
-        ),
     ],
 )
 def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):

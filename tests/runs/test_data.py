@@ -15,10 +15,11 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError, Remark
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
-from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary
-from dbgsom_core.runs.pipeline import prepare_run, run_experiment
+from dbgsom_core.runs.folder import RunFiles, read_run, write_measures
+from dbgsom_core.runs.pipeline import prepare, run_experiment, summary
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
 
@@ -264,8 +265,7 @@ def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, r
     accuracies = [one.measures["test/accuracy"] for one in stored.folds]
     assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
     assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
-    assert [one["test/accuracy"] for one in outcome.folds] == accuracies
-    assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
+    assert [one.measures["test/accuracy"] for one in outcome.folds] == accuracies
     assert outcome.model.predict(load_iris().data).shape == (150,)  # of all data
 
 
@@ -286,7 +286,7 @@ def test_a_run_with_a_test_file_knows_both_digests(tmp_path, registry):
     assert stored.data["test"]["samples"] == 20
     assert len(stored.data["test"]["digest"]) == 64
     assert "test/accuracy" in stored.measures
-    assert stored.params["split"] == f"test {test['path']}"
+    assert stored.params["split.test.path"] == test["path"]
 
 
 def test_folds_survive_being_written(tmp_path):
@@ -294,11 +294,20 @@ def test_folds_survive_being_written(tmp_path):
         FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
         FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
     ]
-    again = parse_folds(folds_text(folds))
+    write_measures(RunFiles(tmp_path), {"train/c": float("inf")}, folds)
+    stored = read_run(tmp_path)
+    again = stored.folds
+    assert stored.measures == {"train/c": float("inf")}
     assert json.dumps([vars(one) for one in again]) == json.dumps([vars(one) for one in folds])
     found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
     assert found["test/a,b"] == pytest.approx(0.4)
     assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
+
+
+def prepared(path):
+    """Return the data of a run, divided and prepared."""
+    loaded = load_experiment(path)
+    return prepare(loaded, load_data(loaded))
 
 
 SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
@@ -375,7 +384,7 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
         dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
         text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
         Path("run.yaml").write_text(text, encoding="utf-8")
-        found[key] = np.var(prepare_run(load_experiment("run.yaml")).fold.train.X, axis=0)
+        found[key] = np.var(prepared("run.yaml").fold.train.X, axis=0)
     np.testing.assert_allclose(found["plain"], 1)
     np.testing.assert_array_equal(found["separate"], found["plain"])
     assert found["joint"][1:4].sum() == pytest.approx(1)
@@ -530,7 +539,7 @@ def ready(X, y=None, **sections):
     rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
     with Path("run.yaml").open("w", encoding="utf-8") as file:
         file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
-    return prepare_run(load_experiment("run.yaml"))
+    return prepared("run.yaml")
 
 
 @pytest.fixture
