@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ from typing import Any
 import click
 
 from dbgsom_core.cli.console import (
-    Command,
     echo,
     open_registry,
     option,
@@ -24,7 +22,7 @@ from dbgsom_core.cli.console import (
     output_options,
     plugin_options,
     set_option,
-    setting,
+    steps_option,
     wrapped,
 )
 from dbgsom_core.cli.show import (
@@ -59,21 +57,17 @@ from dbgsom_core.training.callbacks import line
 _SECONDS_BETWEEN_LINES = 2.0
 
 
-def _collect_overrides(command: Command) -> Command:
-    """Pass ``--set``, ``--name`` and ``--tag`` on as overrides of keys."""
-    quote = functools.partial(json.dumps, ensure_ascii=False)  # text, whatever it looks like
-
-    @functools.wraps(command)
-    def call(overrides: Sequence[str], name: str | None, tags: Sequence[str], **others: Any) -> Any:
-        more = [] if name is None else [f"name={quote(name)}"]
-        for tag in tags:
-            key, equals, value = tag.partition("=")
-            if not (key and equals):
-                raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
-            more.append(f"tags={{{quote(key)}: {quote(value)}}}")
-        return command(overrides=[*overrides, *more], **others)
-
-    return call
+def _overrides(overrides: Sequence[str], name: str | None, tags: Sequence[str]) -> Sequence[str]:
+    """Return overrides of keys, those of ``--name`` and ``--tag`` included."""
+    named = [*overrides]
+    if name is not None:
+        named.append(f"name={json.dumps(name, ensure_ascii=False)}")  # text, as ever it looks
+    for tag in tags:
+        key, equals, value = tag.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
+        named.append(f"tags={json.dumps({key: value}, ensure_ascii=False)}")
+    return named
 
 
 run_options = options(
@@ -81,14 +75,9 @@ run_options = options(
     set_option,
     option("--name", "Name of the run.", metavar="TEXT"),
     option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
-    setting(
-        "--sklearn-only",
-        "Import no prepare step but those of scikit-learn.",
-        lambda _: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
-    ),
+    steps_option,
     output_options,
     plugin_options,
-    _collect_overrides,
 )
 
 
@@ -96,9 +85,9 @@ run_options = options(
 @click.argument("file", type=click.Path())
 @option("--all show_all", "Show every measure at the end.", is_flag=True)
 @run_options
-def run(file: str, overrides: Sequence[str], **how: bool) -> int:
+def run(file: str, **how: Any) -> int:
     """Train, measure, draw and log what FILE describes; show what matters most."""
-    return _run_file(load_experiment, file, overrides, **how)
+    return _run_file(load_experiment, file, **how)
 
 
 @click.command()
@@ -106,9 +95,9 @@ def run(file: str, overrides: Sequence[str], **how: bool) -> int:
 @option("-j --jobs", "Runs beside each other, in processes.", type=click.IntRange(1), default=1)
 @option("--fail-fast", "End the sweep with the first run that fails.", is_flag=True)
 @run_options
-def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
+def sweep(file: str, **how: Any) -> int:
     """Run every variant that the sweep section of FILE describes."""
-    return _run_file(load_sweep, file, overrides, **how)
+    return _run_file(load_sweep, file, **how)
 
 
 @click.command()
@@ -132,21 +121,30 @@ def validate(file: str, overrides: Sequence[str]) -> None:
 
 
 def _run_file(
-    load_file: Any, file: str, overrides: Sequence[str], *, resume: bool, **how: Any
+    load_file: Any,
+    file: str,
+    overrides: Sequence[str],
+    name: str | None,
+    tags: Sequence[str],
+    resume: bool,
+    **how: Any,
 ) -> int:
-    registry = open_registry(warn=True)
+    registry, steps = open_registry(warn=True), how.pop("steps")
+    overrides = _overrides(overrides, name, tags)
     if resume:
-        return _resume(file, overrides, registry, **how)
+        return _resume(file, overrides, registry, steps, **how)
     return _run_loaded(load_file(file, overrides, registry), registry, None, **how)
 
 
-def _resume(name: str, overrides: Sequence[str], registry: Registry, **how: Any) -> int:
+def _resume(
+    name: str, overrides: Sequence[str], registry: Registry, steps: Path | None, **how: Any
+) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
     folder = find_folder(name, root)
     if folder is not None:
         stored = read_run(folder.absolute())
-        loaded, experiments = load_stored(stored, overrides, registry)
+        loaded, experiments = load_stored(stored, overrides, registry, steps)
     else:
         if not exists(name):
             find_run(name, root, besides=" and no configuration")  # says what is meant
@@ -285,12 +283,12 @@ def _make_bar() -> Any:
 class TextDisplay:
     """Display of a line at a run's start, every two seconds (every epoch with -v), at its end.
 
-    In a terminal a ``bar`` shows the epochs instead, for as long as a run goes on.
+    In a terminal a ``bar`` shows what goes on between.
     """
 
     def __init__(self, runs: int = 1, bar: Any = None) -> None:
         self._runs, self._begun, self._bar = runs, 0, bar
-        self._task = None if bar is None else bar.add_task("", now="")
+        self._task = None if bar is None else bar.add_task("", total=None, now="")
         self._number = ""
         self._last: EpochRecord | None = None
         self._shown = time.monotonic()  # when a line was
@@ -302,10 +300,8 @@ class TextDisplay:
         if run.kind == "run":
             self._begun, self._last = self._begun + 1, None
             self._number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
-            size = f"{run.data['samples']} × {run.data['features']} samples"
-            self.say(f"{self._number}{run.name}: {size}")
-            if self._bar is not None:
-                self._bar.reset(self._task, total=run.total_epochs, now="starting")
+            self.say(f"{run.name}: {run.data['samples']} × {run.data['features']} samples")
+            self._update(now="starting", completed=0, total=run.total_epochs)
 
     def dbgsom_run_phase(self, run: Run, phase: str) -> None:
         self._update(now=phase)
@@ -314,13 +310,10 @@ class TextDisplay:
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         self._last = epoch
-        said = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
         # There are fewer than planned where a full map goes on to fine-tuning.
-        self._update(now=said, completed=epoch.epoch, total=epoch.epochs)
-        if output.verbose:
-            self.say(f"{self._number}{line(epoch)}")
-        else:
-            self._say_now_and_then(line(epoch))
+        now = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
+        self._update(now=now, completed=epoch.epoch, total=epoch.epochs)
+        self._say_now_and_then(line(epoch), always=bool(output.verbose))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         self._end("done")
@@ -330,20 +323,22 @@ class TextDisplay:
 
     def _end(self, how: str) -> None:
         if self._last is not None:
-            self.say(f"{self._number}{line(self._last)}  {how} in {self._last.seconds:.2f} s")
-        self._last = None
+            self.say(f"{line(self._last)}  {how} in {self._last.seconds:.2f} s")
+        self._number, self._last = "", None
         self._update(now="", total=None)
 
     def _update(self, **values: Any) -> None:
         if self._bar is not None:
             self._bar.update(self._task, description=self._number, **values)
 
-    def _say_now_and_then(self, text: str) -> None:
-        if self._bar is None and time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{self._number}{text}")
+    def _say_now_and_then(self, text: str, always: bool = False) -> None:
+        is_due = time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES
+        if always or (is_due and self._bar is None):
+            self.say(text)
 
     def say(self, text: str) -> None:
         self._shown = time.monotonic()
+        text = f"{self._number}{text}"
         if self._bar is None:
             echo(text, err=True)
         else:

@@ -238,7 +238,10 @@ def _measured(reference: Reference, model: Any, rows: Integers) -> dict[str, flo
     evaluation = replace(evaluation, training_of=lambda: model.evaluate(*reference.rows(rows)))
     values = {}
     for name, measure in reference.measures.items():
-        values[name] = float(measure.compute(evaluation))
+        try:
+            values[name] = float(measure.compute(evaluation))
+        except Exception:  # it has no interval then; on the map itself the error is told
+            values[name] = math.nan
     return values
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,22 +20,20 @@ class Callbacks:
 
     The ``required`` one, without which a run is worth nothing (the run folder), is called first,
     and what it raises ends the run. It may have ``write_results(run, result)``, called before
-    figures are drawn. ``trackers`` has the names of those that trackers made, by their ``id``: they
-    may have ``prepare()`` and ``close()``. ``notes`` tell the reader of the report which callbacks
-    failed.
+    figures are drawn. Observers of trackers may have ``prepare()`` and ``close()``. ``notes`` tell
+    the reader of the report which callbacks failed.
     """
 
-    def __init__(
-        self,
-        callbacks: Sequence[Any],
-        required: Any = None,
-        trackers: Mapping[int, str] | None = None,
-    ) -> None:
-        self._trackers = trackers or {}
+    def __init__(self, callbacks: Sequence[Any], required: Any = None) -> None:
         self._others = [callback for callback in callbacks if callback is not required]
         self._required = required
+        self._trackers: dict[int, str] = {}  # names, by the id of the observer
         self.notes: list[str] = []
         self._failures: set[tuple[str, str]] = set()
+
+    def add_tracker(self, name: str, observer: Any) -> None:
+        self._trackers[id(observer)] = name
+        self._others.append(observer)
 
     def notify(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each callback accepts."""
@@ -82,20 +80,14 @@ class Callbacks:
     def _call_each(
         self, callbacks: Sequence[Any], method: str, event: dict[str, Any]
     ) -> list[tuple[str, Any]]:
-        answers, interrupt = [], None
+        answers = []
         for callback in callbacks:
-            usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
-            name = self._trackers.get(id(callback), usual)
+            name = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
+            name = self._trackers.get(id(callback), name)
             try:
                 answers.append((name, _call_with_copy(callback, method, event)))
             except RAISED as error:
                 self.report(name, method, error)
-            except KeyboardInterrupt as error:
-                if interrupt is not None:
-                    raise
-                interrupt = error  # the others are called first
-        if interrupt is not None:
-            raise interrupt
         return answers
 
 

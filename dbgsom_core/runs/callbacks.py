@@ -57,25 +57,15 @@ def _interrupt(number: int, frame: Any) -> None:
 def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] = ()) -> Callbacks:
     """Return the callbacks of a run: the run folder, plugins with hooks, ``extra``, trackers."""
     folder = run_folder_of(tracking, registry).observer()
-    trackers: dict[int, str] = {}
-    before: list[Any] = []
-    mirrors: list[Any] = []
-    failed: list[tuple[str, BaseException]] = []
-    for key, tracker in tracking:
-        if key == "run_folder":
-            continue
+    callbacks = Callbacks([*registry.observers, *extra], required=folder)
+    others = [guarded(tracker) for key, tracker in tracking if key != "run_folder"]
+    # Mirrors come last, as they send what the others have written.
+    for tracker in sorted(others, key=lambda tracker: tracker.mirror is not None):
         name = who(tracker)
         try:
-            observer = guarded(tracker).observer()
+            callbacks.add_tracker(name, tracker.observer())
         except RAISED as error:
-            failed.append((name, error))
-            continue
-        trackers[id(observer)] = name
-        (before if guarded(tracker).mirror is None else mirrors).append(observer)
-    others = [*registry.observers, *extra, *before, *mirrors]
-    callbacks = Callbacks(others, required=folder, trackers=trackers)
-    for name, reason in failed:
-        callbacks.report(name, "observer", reason)
+            callbacks.report(name, "observer", error)
     return callbacks
 
 
@@ -87,12 +77,6 @@ def session(
         callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
             yield callbacks
-
-
-def begin_phase(callbacks: Callbacks, run: Run, phase: str) -> None:
-    """Call ``dbgsom_run_phase`` of the displays of a run; no hook of plugins."""
-    log.info("%s", phase)
-    callbacks.notify_others("dbgsom_run_phase", run=run, phase=phase)
 
 
 class EpochCallback:
@@ -109,8 +93,9 @@ class EpochCallback:
         return STOP if self.stopped_by else None
 
     def begin(self, phase: str) -> None:
-        """Tell displays what goes on now, beside epochs: measuring, say."""
-        begin_phase(self._callbacks, self._run, phase)
+        """Call ``dbgsom_run_phase`` of displays, no hook of plugins: measuring, say."""
+        log.info("%s", phase)
+        self._callbacks.notify_others("dbgsom_run_phase", run=self._run, phase=phase)
 
     def __deepcopy__(self, memo: Any) -> EpochCallback:
         """Return itself: a clone of the estimator has the same run."""

@@ -33,7 +33,6 @@ killed, and reads so. JSON knows no NaN: numbers that are not finite are the str
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,16 +116,12 @@ class RunFiles:
 
     def artifacts(self) -> list[Path]:
         """Return the files that observers logged, by name; nothing that a link leads to."""
-        found = []
-        for folder, _, names in os.walk(self.folder / ARTIFACTS):
-            found += [Path(folder, name) for name in names if not name.startswith(".")]
+        found = (self.folder / ARTIFACTS).rglob("[!.]*")
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
     def remove_temporary(self) -> None:
-        for name in ("", "figures", "models"):
-            sweep(self.folder / name)
-        for inside, _, _ in os.walk(self.folder / ARTIFACTS):
-            sweep(Path(inside))
+        for folder in (self.folder, *self.folder.rglob("*/")):
+            sweep(folder)
 
 
 class StoredChild(TypedDict):
@@ -376,20 +371,20 @@ def find_runs(root: Path, experiment: str) -> list[StoredRun]:
 
 
 @contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
     """Hold the lock of a run folder, which the system frees when the process dies.
 
     Raises
     ------
     DbgsomError
-        Another process holds it.
+        Another process holds it for more than so many seconds.
     """
     lock: Any = FileLock(RunFiles(folder).lock, thread_local=False)
     try:
-        lock.acquire(timeout=_SECONDS_TO_WAIT, poll_interval=0.01)
+        lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
         raise DbgsomError(f"run {folder.name} is already going on in another process") from None
-    except (OSError, NotImplementedError):  # a disk without locks
+    except (OSError, NotImplementedError):  # a folder that cannot be written, a disk without locks
         pass
     try:
         yield
@@ -399,15 +394,10 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Return whether a process holds the lock of a run folder."""
-    path = RunFiles(folder).lock
-    if not path.exists():
+    if not RunFiles(folder).lock.exists():
         return False
-    lock: Any = FileLock(path)
     try:
-        lock.acquire(timeout=_SECONDS_TO_PROBE, poll_interval=0.01)
-    except Timeout:
+        with run_lock(folder, _SECONDS_TO_PROBE):
+            return False
+    except DbgsomError:
         return True
-    except (OSError, NotImplementedError):
-        return False
-    lock.release()
-    return False

@@ -35,11 +35,15 @@ def flat_params(resolved: Mapping[str, Any]) -> dict[str, Value]:
 
     A component is named by its key alone, a list of them by their names: ``kernel: gaussian``.
     """
-    params = {}
+    params: dict[str, Value] = {}
     for section, value in resolved.items():
         if section not in _NO_PARAMS:
             for key, item in _flatten(section, value):
                 params[key.removeprefix("model.")] = item
+    for field in ("spreading_factor", "max_neurons"):  # which fill fields of the growth strategy
+        value = params.pop(field, "none")
+        if value != "none":
+            params[f"growth.{field}"] = value
     return params
 
 

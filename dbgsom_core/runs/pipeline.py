@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.experiment import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ParameterError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
+from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
@@ -63,7 +64,7 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import check_same
 from dbgsom_core.runs.text import digest
-from dbgsom_core.training.parts import fit_metric
+from dbgsom_core.training.parts import check_start, fit_metric
 from dbgsom_core.training.targets import encode_classes
 
 log = logging.getLogger("dbgsom")
@@ -99,7 +100,11 @@ def run_experiment(
         prepared = prepare(experiment, load_data(experiment) if data is None else data)
     run = describe_run(prepared, registry, stored, name, parent, varies)
     settings = run_folder_of(experiment.tracking, registry)
-    evaluator = Evaluator(experiment, choose_measures(prepared, registry), notes)
+    measures = dict(experiment.measures or ())
+    if experiment.measures is None:
+        is_labelled = prepared.data.y is not None
+        measures = default_measures(registry, experiment.model.estimator, is_labelled)
+    evaluator = Evaluator(experiment, measures, notes)
 
     def work() -> RunResult:
         on_epoch = EpochCallback(callbacks, run)
@@ -192,12 +197,10 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
-        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
-        if misfit is not None:
-            raise ParameterError(misfit, "init")
+        check_start(parts, samples.X.shape[1])
     for name, step in fold.steps:
         try:
-            to_plain(step, {}, name, stored_types())
+            to_plain(step, {}, name, {**stored_types(), **own_steps()})
         except NotPlainError as error:
             text = f"prepare step '{name}' cannot be saved with the model: it {error}"
             raise ConfigError(text) from error
@@ -211,14 +214,6 @@ def make_estimator(experiment: Experiment) -> Any:
     with estimator_errors_located(experiment):
         estimator.parts()
     return estimator
-
-
-def choose_measures(prepared: Prepared, registry: Registry) -> Mapping[str, Any]:
-    experiment = prepared.experiment
-    if experiment.measures is not None:
-        return dict(experiment.measures)
-    labelled = prepared.data.y is not None
-    return default_measures(registry, experiment.model.estimator, labelled)
 
 
 def describe_run(
@@ -486,11 +481,8 @@ class Evaluator:
         if settings is None:
             return None
         on_epoch.begin("refitting")
-        measures = {
-            name: _NanOnError(measure)
-            for name, measure in self.measures.items()
-            if not measure.training_only  # refits measure other samples
-        }
+        # Refits measure other samples.
+        measures = {name: one for name, one in self.measures.items() if not one.training_only}
         resampling = Resampling(
             n=settings.resamples,
             share=settings.share,
@@ -500,19 +492,3 @@ class Evaluator:
             n_jobs=-1,
         )
         return compute_stability(estimator, part.X, part.y, resampling)
-
-
-class _NanOnError:
-    """A measure that is nan where it fails on a refit, without a second note."""
-
-    greater_is_better: ClassVar[bool] = False  # not used
-
-    def __init__(self, measure: Any) -> None:
-        self._compute = guarded(measure).compute
-        self.bounds = measure.bounds
-
-    def compute(self, evaluation: Evaluation) -> float:
-        try:
-            return float(self._compute(evaluation))
-        except Exception:
-            return math.nan

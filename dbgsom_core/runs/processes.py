@@ -28,6 +28,7 @@ from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.results import warnings_as_notes
 
 _SPAWN = multiprocessing.get_context("spawn")
+_SECONDS = 0.5  # to wait for a run without a break
 
 
 class WorkerDiedError(DbgsomError):
@@ -61,7 +62,7 @@ class Workers:
                 running[pool.submit(_run, _pickled(*task))] = task[0], pool
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, _SECONDS, FIRST_COMPLETED)  # signals come through in between
             for future in done:
                 name, pool = running.pop(future)
                 error = future.exception()
@@ -77,7 +78,7 @@ class Workers:
         pool = ProcessPoolExecutor(1, _SPAWN, _start_worker, (self._reader, self._threads))
         self._started.append(pool)
         with _without_script():
-            pool.submit(os.getpid).result()
+            pool.submit(os.getpid)
         return pool
 
     def __enter__(self) -> Workers:

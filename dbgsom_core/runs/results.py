@@ -44,35 +44,38 @@ _EXACT_POWERS = 22  # of 10, in float64
 def view_of_run(
     estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
 ) -> MapView:
-    names = {}
-    if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
-        names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
+    class_names = {}
+    has_codes = data.y is not None and data.y.dtype.kind in "iu"
+    if estimator._kind != "regressor" and data.target_names is not None and has_codes:
+        class_names = dict(enumerate(data.target_names))
     # Cluster numbers are no classes, whatever the data set calls its classes.
     supervised = guarded(estimator._parts.labeller).needs_target
     pixels = [f"{i}" for i in range(data.X.shape[1])]
     features = names_after(steps, data.feature_names) or ()
     rows: Any = part.rows
-    identities = dict(data.ids or {})  # columns that say which sample is which
+    ids = dict(data.ids or {})  # columns that say which sample is which
     if data.annotations:
-        identities = {**(identities or {"row": np.arange(len(data.X))}), **data.annotations}
-    beside = {**(data.ids or {}), **data.annotations}
+        ids = {**(ids or {"row": np.arange(len(data.X))}), **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
-    if identities and rows is not None:
-        texts = [[str(value) for value in cells[rows].tolist()] for cells in identities.values()]
-        sample_ids = np.array([" ".join(values) for values in zip(*texts, strict=True)])
+    if ids and rows is not None:
+        sample_ids = np.array(_joined(ids, rows))
+
+    def of_rows(columns: Mapping[str, Any]) -> dict[str, Any]:
+        return {} if rows is None else {name: values[rows] for name, values in columns.items()}
+
     return view_of(
         estimator,
         evaluation,
-        label_names=names if supervised else {},
-        class_names=names,
+        label_names=class_names if supervised else {},
+        class_names=class_names,
         feature_names=features if len(features) == part.X.shape[1] else (),
         image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
         title=title,
         sample_ids=sample_ids,
-        sample_ids_name=" ".join(identities),
+        sample_ids_name=" ".join(ids),
         target_name="" if data.columns is None else data.columns.target or "",
-        variables={} if rows is None else {n: v[rows] for n, v in data.variables.items()},
-        annotations={} if rows is None else {n: v[rows] for n, v in beside.items()},
+        variables=of_rows(data.variables),
+        annotations=of_rows({**(data.ids or {}), **data.annotations}),
         novelty=partial(estimator.score_samples, part.X),
     )
 
@@ -144,23 +147,24 @@ def tables_of(
 
 def row_names(data: Data, rows: NDArray[Any]) -> list[str]:
     """Return what rows of a data set are called: their ids, or their numbers."""
-    if not data.ids:
-        return list(map(str, rows.tolist()))
-    cells = [np.asarray(values)[rows].tolist() for values in data.ids.values()]
-    return [" ".join(map(str, one)) for one in zip(*cells, strict=True)]
+    return _joined(data.ids or {"row": np.arange(len(data.X))}, rows)
+
+
+def _joined(columns: Mapping[str, Any], rows: Any) -> list[str]:
+    """Return the cells of rows as texts, those of a row joined by blanks."""
+    cells = [np.asarray(values)[rows].tolist() for values in columns.values()]
+    return [" ".join(map(str, row)) for row in zip(*cells, strict=True)]
 
 
 def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
     """Return what a model answers to each row of its data set, (n,)."""
-    step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
-    starts = range(0, len(data.X), step)
-    return np.concatenate([model.predict(data.X[start : start + step]) for start in starts])
+    return np.concatenate([model.predict(data.X[batch]) for batch in _batches(data)])
 
 
 def _parts(
     n: int, view: MapView, fold: Fold | None, divided: Sequence[tuple[Rows, Rows]]
-) -> dict[str, Callable[[slice], NDArray[Any]]]:
-    """Return how rows are divided: ``part``, train or test, or the ``fold`` that tested them.
+) -> dict[str, NDArray[Any]]:
+    """Return how rows are divided: ``part``, whether to train on, or the ``fold`` that tested them.
 
     Where the answers of folds are known, they are ``held_out``.
     """
@@ -168,12 +172,12 @@ def _parts(
     if isinstance(rows, np.ndarray) and len(rows) < n:
         trained = np.zeros(n, dtype=np.bool_)
         trained[rows] = True
-        return {"part": lambda batch: np.where(trained[batch], "train", "test")}
+        return {"part": trained}
     numbers = fold_numbers(n, divided)
     parts: dict[str, NDArray[Any]] = {} if numbers is None else {"fold": numbers}
     if view.scored is not None and view.scored[0] == HELD_OUT:
         parts |= _by_target("held_out", np.asarray(view.scored[1].predictions))
-    return {name: values.__getitem__ for name, values in parts.items()}
+    return parts
 
 
 def fold_numbers(n: int, divided: Sequence[tuple[Rows, Rows]]) -> NDArray[np.int32] | None:
@@ -185,36 +189,36 @@ def fold_numbers(n: int, divided: Sequence[tuple[Rows, Rows]]) -> NDArray[np.int
     return numbers if len(divided) > 1 and (times == 1).all() else None
 
 
-def _truth(model: FittedModel, data: Data) -> dict[str, NDArray[Any]]:
-    """Return the true classes or numbers (n,) by the name of the target."""
-    if data.y is None:
-        return {}
-    return _by_target((model.columns and model.columns.target) or "target", np.asarray(data.y))
-
-
 def _by_target(name: str, y: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: y} if y.ndim == 1 else {f"{name}_{i}": one for i, one in enumerate(y.T)}
 
 
-def _assignments(
-    model: FittedModel, data: Data, parts: Mapping[str, Callable[[slice], NDArray[Any]]]
-) -> Batches:
-    truth = _truth(model, data)
-    ids, deep = dict(data.ids or {}), model.estimator._tree.depth > 1
+def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any]]) -> Batches:
+    beside = [*data.annotations.items()]
+    if data.y is not None:
+        target = model.columns and model.columns.target
+        beside += _by_target(target or "target", np.asarray(data.y)).items()
+    beside += parts.items()
+    deep = model.estimator._tree.depth > 1
     names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
+    for batch in _batches(data):
+        answers = model.answers(data.X[batch])
+        first = [(name, values[batch]) for name, values in (data.ids or {}).items()]
+        if not first:
+            first = [("row", np.arange(batch.start, batch.start + len(answers.unit)))]
+        columns = [*first, *columns_of_answers(model, answers, names).items()]
+        for name, values in beside:
+            cells = values[batch]
+            if values is parts.get("part"):
+                cells = np.where(cells, "train", "test")
+            columns.append((name, cells))
+        yield _named(columns)
+
+
+def _batches(data: Data) -> Iterator[slice]:
     step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
     for start in range(0, len(data.X), step):
-        part = slice(start, start + step)
-        answers = model.answers(data.X[part])
-        first = {name: values[part] for name, values in ids.items()}
-        if not ids:
-            first = {"row": np.arange(start, start + len(answers.unit))}
-        known = columns_of_answers(model, answers, names)
-        beside = {name: values[part] for name, values in data.annotations.items()}
-        true = {name: values[part] for name, values in truth.items()}
-        divided = {name: values(part) for name, values in parts.items()}
-        columns = (first, known, beside, true, divided)
-        yield _named([column for some in columns for column in some.items()])
+        yield slice(start, start + step)
 
 
 def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
@@ -235,8 +239,6 @@ def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
     labels = np.asarray(estimator.leaf_labels_)
     targets = labels.T if labels.ndim == 2 else [labels]
     prototypes = _in_columns(model, tree.weights)
-    if prototypes is None:
-        prototypes = np.empty((len(tree), 0))
     features = names or [f"feature {i}" for i in range(prototypes.shape[1])]
     yield _named(
         [
@@ -274,17 +276,18 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(known, rounded, values)
 
 
-def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:
-    """Return prototypes (L, D) in the data set's columns and units; None where that cannot be."""
-    metric = model.estimator._metric.calls
-    if metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_:
-        return None
-    for _, step in reversed(model.steps):
-        undo = getattr(step, "inverse_transform", None)
-        own_space = metric.prepare is not None
-        if own_space or undo is None or not isinstance(step, OneToOneFeatureMixin):
-            return None
-        prototypes = undo(prototypes)
+def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any]:
+    """Return prototypes (L, D) in the data set's columns and units, (L, 0) where that cannot be."""
+    metric, steps = model.estimator._metric.calls, [step for _, step in model.steps]
+    learns = metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_
+    undone = all(
+        isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
+        for step in steps
+    )
+    if learns or not undone or (steps and metric.prepare is not None):
+        return np.empty((len(prototypes), 0))
+    for step in reversed(steps):
+        prototypes = step.inverse_transform(prototypes)
     return np.asarray(prototypes)
 
 

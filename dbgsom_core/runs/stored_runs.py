@@ -6,10 +6,9 @@ from the checkpoint, or from the beginning: both give the bits of an uninterrupt
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from dbgsom_core.config import (
     read_plain,
 )
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
-from dbgsom_core.experiments.journal import plain
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import runs_folder
@@ -43,7 +41,6 @@ from dbgsom_core.runs.text import diff
 from dbgsom_core.tables.safe_files import exists
 
 SHORTEST_ID = 4  # characters of the end of an id that will do
-_OF_DATA = ("samples", "features", "digest")
 
 # ------------------------------------------------------------------------------------ by name
 
@@ -130,29 +127,36 @@ def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Lo
     return experiment, (experiment,)
 
 
-def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry) -> Loaded:
-    """Return what the configuration in a run folder describes."""
+def load_stored(
+    stored: StoredRun, overrides: Sequence[str], registry: Registry, steps: Path | None = None
+) -> Loaded:
+    """Return what the configuration in a run folder describes.
+
+    Classes of its owner are imported from the folder ``steps``, and from none that it names.
+    """
     _check_readable(stored)
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     loaded, _ = load(stored.files.config, (), registry)
     if (rows := stored.kept_data) is not None:
-        loaded = with_rows(loaded, rows)
+        loaded = with_data(loaded, lambda it: it.model_copy(update={"path": str(rows)}))
     folder = Path(stored.environment.get("folder", loaded.folder))  # where relative paths start
     if isinstance(loaded, Experiment):
-        loaded = replace(loaded, folder=folder)
+        loaded = replace(loaded, folder=folder, steps_folder=steps)
         return loaded, (loaded,)
-    loaded = loaded.with_experiments(lambda experiment: replace(experiment, folder=folder))
+    loaded = loaded.with_experiments(
+        lambda experiment: replace(experiment, folder=folder, steps_folder=steps)
+    )
     return replace(loaded, folder=folder), tuple(child.experiment for child in loaded.children)
 
 
-def with_rows(loaded: Experiment | Sweep, rows: Path) -> Experiment | Sweep:
-    """Return what is loaded with the data of a data frame read from the file ``rows``."""
+def with_data(loaded: Any, change: Callable[[Any], Any]) -> Any:
+    """Return what is loaded with a change of the data set that holds the rows of a data frame."""
     if isinstance(loaded, Sweep):
-        return loaded.with_experiments(lambda one: with_rows(one, rows))  # type: ignore[arg-type, return-value]
+        return loaded.with_experiments(lambda experiment: with_data(experiment, change))
     if getattr(loaded.dataset, "path", None) != DATA_FILE:
         return loaded
-    return replace(loaded, dataset=loaded.dataset.model_copy(update={"path": str(rows)}))
+    return replace(loaded, dataset=change(loaded.dataset))
 
 
 def interrupted_run(loaded: Experiment | Sweep, registry: Registry) -> StoredRun:
@@ -160,28 +164,22 @@ def interrupted_run(loaded: Experiment | Sweep, registry: Registry) -> StoredRun
     is_of_sweep = isinstance(loaded, Sweep)
     first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
     root = runs_folder(first, registry).absolute()
-    runs = [
-        run
-        for run in find_runs(root, loaded.experiment)
-        if run.parent is None and (run.kind == "sweep") == is_of_sweep
-    ]
-    same = [run for run in runs if not _differences(run, loaded.resolved)]
-    unfinished = [run for run in same if not is_complete(run, loaded)]
-    if same:
-        newest = (unfinished or same)[-1]
-        _check_readable(newest)
-        return newest
-    text = f"no run of {loaded.source} in {root / loaded.experiment} can go on"
-    others = [run for run in runs if not is_complete(run, loaded)]
-    if others:
-        differing = others[-1].damage or _changes(_differences(others[-1], loaded.resolved))
-        text += f"; {others[-1].id}: {differing}"
-    raise ConfigError(f"{text}; start it without --resume")
-
-
-def _check_readable(stored: StoredRun) -> None:
-    if stored.damage:
-        raise DataError(f"{stored.files.folder} is damaged: {stored.damage}")
+    wanted = _plain(loaded.resolved)
+    unfinished, complete, text = None, None, f"no run of {loaded.source} in {root} can go on"
+    for run in find_runs(root, loaded.experiment):
+        if run.parent is None and (run.kind == "sweep") == is_of_sweep:
+            changes = diff(run.config, wanted)
+            if is_complete(run, loaded):
+                complete = complete if changes else run
+            elif changes:
+                text += f"; {run.id}: {run.damage or _sentence(changes)}"
+            else:
+                unfinished = run
+    newest = unfinished or complete
+    if newest is None:
+        raise ConfigError(f"{text}; start it without --resume")
+    _check_readable(newest)
+    return newest
 
 
 def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
@@ -192,45 +190,34 @@ def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
 
 
 def check_same(stored: StoredRun, run: Run) -> None:
-    """Raise `ConfigError` where a run is not the stored one: configuration, versions or data."""
-    changes = _differences(stored, run.config)
-    changes |= diff(_versions(stored.environment), _versions(run.environment))
-    _refuse(stored, changes)
-    check_data(stored, run.data)
-
-
-def check_data(stored: StoredRun, facts: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` where the data of a stored run are not those with these facts."""
-    parts = {
-        "data": (stored.data, facts),
-        "data to test on": (stored.data.get("test") or {}, facts.get("test") or {}),
-    }
-    for part, (was, now) in parts.items():
-        if was and now:  # data to test on is loaded later than the other
-            before, after = ({name: one.get(name) for name in _OF_DATA} for one in (was, now))
-            _refuse(stored, diff({part: before}, {part: after}))
-
-
-def _refuse(stored: StoredRun, changes: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raise `ConfigError` where a run is not the stored one: configuration, data or versions."""
+    changes = diff(_identity(stored), _identity(run))
     if changes:
         raise ConfigError(
-            f"run {stored.id} cannot go on: {_changes(changes)}; give that back, or start a new "
+            f"run {stored.id} cannot go on: {_sentence(changes)}; give that back, or start a new "
             "run without --resume"
         )
 
 
-def _differences(stored: StoredRun, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    now = read_plain(dump_yaml(config), "configuration")
-    assert isinstance(now, Mapping)
-    return diff(stored.config, now)
+def _identity(run: StoredRun | Run) -> dict[str, Any]:
+    return {
+        **_plain(run.config),
+        "data": {key: run.data.get(key) for key in ("digest", "test")},
+        "versions": run.environment.get("versions"),
+        "installed plugins": run.environment.get("plugins"),
+    }
 
 
-def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:
-    versions = {"dbgsom-core": (environment.get("versions") or {}).get("dbgsom-core")}
-    for plugin in environment.get("plugins") or ():
-        versions[f"plugin {plugin.get('name')}"] = plugin.get("version")
-    return {"versions": json.loads(json.dumps(plain(versions)))}
+def _plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration as it is read from ``config.yaml``."""
+    values: Mapping[str, Any] = read_plain(dump_yaml(config), "config.yaml")
+    return values
 
 
-def _changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
+def _check_readable(stored: StoredRun) -> None:
+    if stored.damage:
+        raise DataError(f"{stored.files.folder} is damaged: {stored.damage}")
+
+
+def _sentence(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return "; ".join(f"{key} was {was!r} and is {now!r}" for key, (was, now) in changes.items())

@@ -21,7 +21,7 @@ from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
 from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
-from dbgsom_core.runs.data import facts_of, load_data, same_data
+from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import carry_out, new_run, run_experiment
@@ -33,7 +33,7 @@ from dbgsom_core.runs.ranking import (
     ranking_of,
 )
 from dbgsom_core.runs.results import draw_figures, warnings_as_notes
-from dbgsom_core.runs.stored_runs import check_data
+from dbgsom_core.runs.text import digest
 
 log = logging.getLogger("dbgsom")
 
@@ -98,7 +98,7 @@ class _Children:
     ) -> None:
         self._sweep, self._parent, self._earlier = sweep, parent, earlier
         self._callbacks, self._registry, self._display = callbacks, registry, display
-        self._leaderboard = Leaderboard(sweep, registry)
+        self._criterion: RankingCriterion | None = None  # known once a run has what ranks
         self._started: dict[str, Child] = {}
         self._done: dict[str, StoredRun] = {}
         self._failed: dict[str, Exception] = {}
@@ -157,16 +157,42 @@ class _Children:
         folder, notes = outcome
         known = self._callbacks.notes
         known.extend(note for note in notes if note not in known)
-        self._keep(child, read_run(folder))
-        self._say(self._leaderboard.leader(child))
+        stored = read_run(folder)
+        self._keep(child, stored)
+        self._say(self._leader(stored))
 
     def _keep(self, child: Child, stored: StoredRun) -> None:
         self._done[child.name] = stored
-        self._leaderboard.add(child, stored)
+        if self._criterion is None or self._criterion.name not in stored.measures:
+            with suppress(DataError):  # the measure may have failed here, and not in the next run
+                self._criterion = self._find_criterion()
+
+    def _find_criterion(self) -> RankingCriterion | None:
+        return find_criterion(self._sweep.decide, self._done.values(), self._registry)
+
+    def _leader(self, stored: StoredRun) -> str:
+        """Return which variant is best so far, of those that are comparable with a run."""
+        if self._criterion is None:
+            return ""
+        tables = rank_runs([*self._done.values()], self._criterion, interim=True)
+        for table in tables:
+            if table.ranked and any(stored.id in ids for ids in table.rows["runs"]):
+                where = f" on {table.name}" if len(tables) > 1 else ""
+                return f"best so far{where}: {leader_text(table)}"
+        return ""
+
+    def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
+        criterion = self._find_criterion()
+        rankings = []
+        for table in [] if criterion is None else rank_runs(runs, criterion):
+            sentences = [winner_sentence(table)] if table.tests or table.is_adjusted else []
+            sentences += [adjustment_sentence()] if table.is_adjusted else []
+            rankings.append(ranking_of(table, " ".join(sentences), self._registry))
+        return rankings
 
     def value(self, child: Child) -> float:
         """Return what a search minimizes; nan of a child that failed."""
-        criterion, stored = self._leaderboard.criterion, self._done.get(child.name)
+        criterion, stored = self._criterion, self._done.get(child.name)
         if criterion is None or stored is None:
             return math.nan
         value = criterion.value(stored.measures)
@@ -188,10 +214,10 @@ class _Children:
             raise DbgsomError(f"every run of the sweep failed; the first: {first}") from first
         searches = self._sweep.optimization is not None
         order = self._started if searches else [child.name for child in self._sweep.children]
-        done = {name: self._done[name] for name in order if name in self._done}
+        done = [self._done[name] for name in order if name in self._done]
         rankings: list[Ranking] = []
         try:
-            rankings = self._leaderboard.rankings(done)
+            rankings = self._rankings(done)
         except DataError as error:  # the measure failed in every run
             notes.append(f"runs cannot be ranked: {error}")
         measures = {}  # what ranks, and a few measures beside it, of each winner
@@ -202,7 +228,7 @@ class _Children:
                     measures[f"{prefix}/{name}"] = ranking.best.measures[name]
         return RunResult(
             measures=measures,
-            children=[(one.as_run(self._parent), one.measures) for one in done.values()],
+            children=[(one.as_run(self._parent), one.measures) for one in done],
             rankings=rankings,
             figures=self._figures(rankings, notes),
             notes=[*notes, *self._callbacks.notes],
@@ -210,18 +236,16 @@ class _Children:
         )
 
     def _figures(self, rankings: list[Ranking], notes: list[str]) -> dict[str, Any]:
-        # Those of sweeps that are named; else the usual one, unless no figures are wanted.
+        """Draw the figures of sweeps that are named, else the usual one where any are wanted."""
         given = self._sweep.children[0].experiment.figures
-        if not rankings or not given:
+        figures: list[Any] = [figure for figure in given if figure[1].of_sweeps]
+        several = any(len(ranking.variants) > 1 for ranking in rankings)
+        if given and several and not figures:
+            figures = [(_USUAL_FIGURE, self._registry.build("figure", _USUAL_FIGURE))]
+            notes = []  # nobody asked for it
+        if not rankings:
             return {}
-        view = SweepView(rankings, title_of(self._parent))
-        named = [figure for figure in given if figure[1].of_sweeps]
-        if named:
-            return draw_figures(named, view, notes)
-        if not any(len(ranking.variants) > 1 for ranking in rankings):
-            return {}
-        usual = self._registry.find("figure", _USUAL_FIGURE)()
-        return draw_figures([(_USUAL_FIGURE, usual)], view, [])  # it was not named: no notes
+        return draw_figures(figures, SweepView(rankings, title_of(self._parent)), notes)
 
 
 def _reason(error: BaseException) -> str:
@@ -256,49 +280,9 @@ def _shared_data(
         if not same:
             loaded.append((child.experiment, data))
         stored = earlier.get(child.name)
-        if stored is not None:
-            check_data(stored, facts_of(child.experiment, data))
+        if stored is not None and stored.data.get("digest") != digest(data.X, data.y):
+            raise DataError(f"run {stored.id} had other data than {child.name} has; give that back")
     return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())
-
-
-class Leaderboard:
-    """Ranks the variants of a sweep as `compare` does, while it goes on and at its end."""
-
-    def __init__(self, sweep: Sweep, registry: Registry) -> None:
-        self._sweep, self._registry = sweep, registry
-        self._runs: dict[str, StoredRun] = {}
-        self.criterion: RankingCriterion | None = None  # known once a run has what ranks
-
-    def add(self, child: Child, stored: StoredRun) -> None:
-        self._runs[child.name] = stored
-        if self.criterion is None or self.criterion.name not in stored.measures:
-            with suppress(DataError):  # the measure may have failed here, and not in the next run
-                self.criterion = self._find_criterion()
-
-    def _find_criterion(self) -> RankingCriterion | None:
-        return find_criterion(self._sweep.decide, self._runs.values(), self._registry)
-
-    def leader(self, child: Child) -> str:
-        if self.criterion is None:
-            return ""
-        tables = rank_runs([*self._runs.values()], self.criterion, interim=True)
-        id = self._runs[child.name].id
-        table = next(one for one in tables if any(id in ids for ids in one.rows["runs"]))
-        if not table.ranked:
-            return ""
-        where = f" on {table.name}" if len(tables) > 1 else ""
-        return f"best so far{where}: {leader_text(table)}"
-
-    def rankings(self, order: Iterable[str]) -> list[Ranking]:
-        criterion = self._find_criterion()
-        if criterion is None:
-            return []
-        found = []
-        for table in rank_runs([self._runs[name] for name in order], criterion):
-            sentences = [winner_sentence(table)] if table.tests or table.is_adjusted else []
-            sentences += [adjustment_sentence()] if table.is_adjusted else []
-            found.append(ranking_of(table, " ".join(sentences), self._registry))
-        return found
 
 
 # ------------------------------------------------------------------------------------ search

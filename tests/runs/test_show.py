@@ -39,7 +39,7 @@ def test_runs_are_listed_newest_first_with_what_differs(store, listed):
     assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001", "0000"]
     damaged, sweep, bubble, gaussian, named = lines
     assert " by hand " in named
-    assert "damaged: measures.json is no JSON" in damaged
+    assert "damaged: measures.json: Invalid JSON" in damaged
     assert "sweep of 2 runs" in sweep
     assert " kernel=bubble " in bubble
     assert " accuracy    0.5  finished" in bubble

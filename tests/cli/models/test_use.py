@@ -270,18 +270,11 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder import RunFiles, StoredRun, now, write_run
+    from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run
 
-    folder = shop / "runs" / "odd" / "20260101-000000-abcdef"
-    folder.mkdir(parents=True)
-    named = {"id": folder.name, "name": "odd one", "experiment": "odd", "files": RunFiles(folder)}
-    ended = {
-        "status": "failed",
-        "error": "ValueError: \x1b[31mno",
-        "started": now(),
-        "ended": now(),
-    }
-    write_run(StoredRun(**named, **ended))
+    files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
+    known = {"id": files.folder.name, "name": "odd one", "experiment": "odd", "status": "failed"}
+    write_run(StoredRun(**known, error="ValueError: \x1b[31mno", files=files))
     out, _ = told("show", "odd")
     assert "because: ValueError: \\x1b[31mno" in out
     code, _, err = called(shop, "predict", "odd", "new.csv")

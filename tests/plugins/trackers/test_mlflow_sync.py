@@ -7,7 +7,7 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.runs.folder import RunFiles, read_run, write_status
+from dbgsom_core.runs.folder import RunFiles, read_run, write_run
 from dbgsom_plugins.trackers.mlflow.store import resolve_uri
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -52,9 +52,9 @@ def test_runs_that_were_moved_with_their_store_go_there(stored, tmp_path, monkey
     moved = tmp_path / "moved"
     (moved / "runs").mkdir(parents=True)
     folder = stored.rename(moved / "runs" / stored.name)
-    environment = RunFiles(folder).environment
-    assert str(tmp_path) in environment.read_text()
-    environment.write_text(environment.read_text().replace(str(tmp_path), str(tmp_path / "gone")))
+    file = RunFiles(folder).run
+    assert str(tmp_path) in file.read_text()
+    file.write_text(file.read_text().replace(str(tmp_path), str(tmp_path / "gone")))
     monkeypatch.chdir(moved)
     assert resolve_uri("sqlite:///a.db", folder) == f"sqlite:///{moved / 'a.db'}"
 
@@ -71,11 +71,8 @@ def test_a_dry_run_lists_and_touches_nothing(stored, dbgsom, client):
     assert dbgsom("sync")[0] == 0
     none = "0 run(s) to be brought up to date; 1 are already\n"
     assert dbgsom("sync", "--dry-run")[1] == none
-    files = RunFiles(stored)
-    write_status(files, "running", None)
-    (files.folder / ".lock").touch()  # which nobody holds
-    assert "1 run(s) to be" in dbgsom("sync", "--dry-run")[1]
-    assert read_run(stored).status == "running"
+    write_run(read_run(stored).model_copy(update={"status": "running"}))
+    assert "killed, not in mlflow as it is" in dbgsom("sync", "--dry-run")[1]
 
 
 def test_a_password_that_no_folder_holds_is_asked_for(make_run, play, monkeypatch):

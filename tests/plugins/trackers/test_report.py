@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.experiments.trackers import Ranking, RunResult, Variant
+from dbgsom_core.experiments.trackers import FoldMeasures, Ranking, RunResult, Variant
 from dbgsom_core.runs.text import as_markdown
 from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.report import (
@@ -71,7 +71,12 @@ def test_names_are_text_and_nothing_is_fetched(write):
     names = {"name": HOSTILE, "experiment": HOSTILE, "data": {"name": HOSTILE}}
     content = [HOSTILE], {"a&b.png": b"\x89PNG"}, f"name: {HOSTILE}\n```\n<script>", [HOSTILE]
     for rankings in ([], [ranking, ranking]):
-        result = RunResult(measures, notes=[HOSTILE], folds=[measures], rankings=rankings)
+        result = RunResult(
+            measures,
+            notes=[HOSTILE],
+            folds=[FoldMeasures(1, 8, 4, "1", measures)],
+            rankings=rankings,
+        )
         text, page = write(result, *content, **names)
         rendered = MarkdownIt("commonmark").enable("table").render(text)
         assert page.count("<img ") == rendered.count("<img ") == 1
