@@ -24,7 +24,6 @@ ImageShape = Annotated[
     tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None, Field(strict=False)
 ]
 IMAGE_SHAPE = "[rows, columns] of samples that are images, which figures then draw; null: none"
-_ROWS = 1 << 16  # rows that the search for missing values looks at in one go
 _TEXTS = 1 << 18  # texts that become objects of Python at a time
 INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
@@ -36,29 +35,19 @@ def samples(
 
     float32 stays float32; other floats, integers and booleans become float64.
     """
+    from sklearn.utils import check_array  # is slow to import
+
     if array.dtype.kind not in "fiub":
         raise DataError(f"{where} holds {_kind(array)}, not numbers: encode it as numbers first")
-    if array.ndim != 2:
-        cure = "reshape it to (samples, 1)" if array.ndim == 1 else "reshape it to two dimensions"
-        raise DataError(
-            f"{where} has shape {array.shape}, not (samples, features): {cure} before saving"
-        )
-    if array.size == 0:
-        raise DataError(f"{where} has shape {array.shape}, so there is nothing to learn from")
-    single = array.dtype.newbyteorder("=") == np.float32
-    dtype = np.float32 if single else np.float64
-    X: NDArray[np.floating[Any]] = np.ascontiguousarray(array, dtype=dtype)
-    for start in range(0, len(X), _ROWS):
-        part = X[start : start + _ROWS]
-        bad = np.argwhere(np.isinf(part) if missing == "keep" else ~np.isfinite(part))
-        if len(bad):
-            row, column = start + bad[0, 0], bad[0, 1]
-            gap = np.isnan(X[row, column])
-            raise DataError(
-                f"{where}, row {row}, column {column} (counted from 0): the value is "
-                + (f"missing: {CURE}" if gap else "infinite: drop or replace it")
-            )
-    return X
+    finite: Any = "allow-nan" if missing == "keep" else True
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    dtypes = [np.float64, np.float32]
+    try:
+        X = check_array(native, dtype=dtypes, order="C", ensure_all_finite=finite)
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{where} holds no samples (n, features): {reason}") from error
+    return np.asarray(X)
 
 
 def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
