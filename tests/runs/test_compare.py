@@ -630,9 +630,7 @@ def rank_sweep(folder, section, values, measure, head=HEAD):
             value = 1.0 if values is None else values[child.name]
             facts = {"id": child.name, "name": child.name, "data": data, "files": RunFiles(folder)}
             config, measures = child.experiment.resolved, {f"test/{measure}": value}
-            runs.append(
-                StoredRun(**facts, config=config, measures=measures, files=RunFiles(folder))
-            )
+            runs.append(StoredRun(**facts, config=config, measures=measures))
     criterion = find_criterion(sweep.decide, runs, registry)
     return rank_runs(runs, criterion, interim=True)
 
