@@ -25,6 +25,7 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
+    steps_option,
     writing,
 )
 from dbgsom_core.cli.console import output as messages
@@ -60,14 +61,17 @@ csv_options = options(
     option("--encoding", "Of a CSV file; else UTF-8, or that of the training."),
 )
 model_options = options(
-    runs_option, option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI")
+    runs_option,
+    steps_option,
+    option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI"),
 )
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
     from dbgsom_core.runs.models import find_model
 
-    return find_model(name, Path(given["runs"]), open_registry(), given["store"])
+    root, steps = Path(given["runs"]), given["steps"]
+    return find_model(name, root, open_registry(), given["store"], steps)
 
 
 def _dialect(given: dict[str, Any]) -> CsvDialect:

@@ -99,6 +99,8 @@ class Experiment:
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
+    # Of its owner's prepare steps, beside what is installed; never from what a run has stored.
+    steps_folder: Path | None = field(default=None, compare=False)
     document: Document = field(default=Document({}), compare=False, repr=False)
 
     def mark(self, *keys: str | int) -> Mark:
@@ -348,6 +350,7 @@ def _experiment(
         resolved=resolved,
         source=document.source,
         folder=document.folder,
+        steps_folder=document.folder,
         document=document,
     )
 

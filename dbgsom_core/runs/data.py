@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -157,11 +157,10 @@ def _same_columns(data: Data, test: Data) -> Any:
         raise DataError(
             f"data set 'split.test' {what}: its columns must be those of the training data"
         )
-    X = np.zeros((len(test.X), len(names)), dtype=data.X.dtype)
-    for place, column in enumerate(names):
-        if column in found:
-            X[:, place] = test.X[:, found.index(column)]
-    return X
+    import pandas as pd  # is slow to import
+
+    frame = pd.DataFrame(test.X, columns=found)
+    return frame.reindex(columns=names, fill_value=0).to_numpy(data.X.dtype)
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
@@ -478,20 +477,22 @@ def _measure_dummy(train: NDArray[Any], test: NDArray[Any], kind: str) -> dict[s
 
     if not len(train) or not len(test):
         return {}
-    model = dummy.DummyClassifier() if kind == "classifier" else dummy.DummyRegressor()
-    answers = model.fit(train, train).predict(test)
-    if kind != "classifier":
-        return {
-            "rmse": float(metrics.root_mean_squared_error(test, answers)),
-            "mae": float(metrics.mean_absolute_error(test, answers)),
+    model: Any = dummy.DummyRegressor()
+    measures: dict[str, Callable[..., float]] = {
+        "rmse": metrics.root_mean_squared_error,
+        "mae": metrics.mean_absolute_error,
+    }
+    if kind == "classifier":
+        model = dummy.DummyClassifier()
+        measures = {
+            "accuracy": metrics.accuracy_score,
+            "balanced_accuracy": metrics.balanced_accuracy_score,
+            "macro_f1": partial(metrics.f1_score, average="macro"),
         }
+    answers = model.fit(train, train).predict(test)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes that one of both lacks
-        return {
-            "accuracy": float(metrics.accuracy_score(test, answers)),
-            "balanced_accuracy": float(metrics.balanced_accuracy_score(test, answers)),
-            "macro_f1": float(metrics.f1_score(test, answers, average="macro")),
-        }
+        return {name: float(measure(test, answers)) for name, measure in measures.items()}
 
 
 def most_frequent(y: NDArray[Any] | None, names: Sequence[str] | None) -> str:

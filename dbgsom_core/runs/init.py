@@ -31,11 +31,11 @@ from dbgsom_core.tables import (
     TableReader,
     as_texts,
     date_forms,
-    number,
     open_table,
     parse_numbers,
 )
 from dbgsom_core.tables.cells import NUMBER_MARKS, is_missing, unit_of, without_unit
+from dbgsom_core.tables.csv import is_header
 from dbgsom_core.tables.formats import FORMATS, format_of
 from dbgsom_core.tables.frames import FrameReader
 from dbgsom_core.tables.safe_files import exists
@@ -279,23 +279,15 @@ def number_marks(columns: Sequence[ValueCounts], delimiter: str) -> Marks:
     marked = []
     for counts in columns:
         known = counts.filter(~is_missing(counts.texts))
-        texts = without_unit(known.texts.slice(0, _CHECKED), common_unit(known.texts))
-        if pc.any(pc.match_substring_regex(texts, r"\d\D\d")).as_py():
-            marked.append(texts)
-    best, most = NUMBER_MARKS[0], -1
-    for marks in sorted(NUMBER_MARKS, key=lambda marks: delimiter == marks[0]):
-        odd = [parse_numbers(texts, *marks, words=())[1].mean() for texts in marked]
-        numeric = sum(share <= 1 - _NUMBERS for share in odd)
-        if numeric > most:
-            best, most = marks, numeric
-    return best
+        known = ValueCounts(known.texts.slice(0, _CHECKED), known.rows[:_CHECKED])
+        if pc.any(pc.match_substring_regex(known.texts, r"\d\D\d")).as_py():
+            marked.append((known, common_unit(known.texts)))
 
+    def count_numeric(marks: Marks) -> int:
+        return sum(other_words(counts, marks, unit) is not None for counts, unit in marked)
 
-def is_header(row: Sequence[str], marks: Marks) -> bool:
-    """Return whether half of the cells in the first row of a table are words."""
-    cells = [cell for cell in row if cell]
-    words = [cell for cell in cells if number(cell, *marks) is None and not unit_of(cell)]
-    return 2 * len(words) >= len(cells)
+    candidates = sorted(NUMBER_MARKS, key=lambda marks: delimiter == marks[0])
+    return max(candidates, key=count_numeric)
 
 
 @dataclass(frozen=True)
@@ -352,10 +344,10 @@ def profile_reader(given: str, reader: TableReader) -> TableProfile:
     if not rows:
         raise DataError(f"{given} has no rows: give a file with data")
     complete = rows == reader.num_rows or next(batches, None) is None
+    whole = pa.Table.from_batches(head)
     columns: list[Any] = [pa.nulls(rows, pa.string())] * len(names)
     for place in plain:
-        cells = [as_texts(batch.column(str(place))) for batch in head]
-        columns[place] = pa.chunked_array(cells)
+        columns[place] = as_texts(whole.column(str(place)))
     marks: Marks = (".", "")
     if reader.format == "csv":
         dialect: Any = reader.dialect

@@ -25,6 +25,7 @@ from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
+from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
@@ -63,7 +64,7 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import check_same
 from dbgsom_core.runs.text import digest
-from dbgsom_core.training.parts import fit_metric
+from dbgsom_core.training.parts import check_start, fit_metric
 from dbgsom_core.training.targets import encode_classes
 
 log = logging.getLogger("dbgsom")
@@ -196,9 +197,10 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
+        check_start(parts, samples.X.shape[1])
     for name, step in fold.steps:
         try:
-            to_plain(step, {}, name, stored_types())
+            to_plain(step, {}, name, {**stored_types(), **own_steps()})
         except NotPlainError as error:
             text = f"prepare step '{name}' cannot be saved with the model: it {error}"
             raise ConfigError(text) from error

@@ -127,8 +127,13 @@ def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Lo
     return experiment, (experiment,)
 
 
-def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry) -> Loaded:
-    """Return what the configuration in a run folder describes."""
+def load_stored(
+    stored: StoredRun, overrides: Sequence[str], registry: Registry, steps: Path | None = None
+) -> Loaded:
+    """Return what the configuration in a run folder describes.
+
+    Classes of its owner are imported from the folder ``steps``, and from none that it names.
+    """
     _check_readable(stored)
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
@@ -137,9 +142,11 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
         loaded = with_data(loaded, lambda it: it.model_copy(update={"path": str(rows)}))
     folder = Path(stored.environment.get("folder", loaded.folder))  # where relative paths start
     if isinstance(loaded, Experiment):
-        loaded = replace(loaded, folder=folder)
+        loaded = replace(loaded, folder=folder, steps_folder=steps)
         return loaded, (loaded,)
-    loaded = loaded.with_experiments(lambda experiment: replace(experiment, folder=folder))
+    loaded = loaded.with_experiments(
+        lambda experiment: replace(experiment, folder=folder, steps_folder=steps)
+    )
     return replace(loaded, folder=folder), tuple(child.experiment for child in loaded.children)
 
 

@@ -179,14 +179,6 @@ def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
         assert error.startswith(f"run.yaml:{message}")
 
 
-def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused, monkeypatch):
-    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "0")  # and put back afterwards
-    assert refused(bad_config("iris", "prepare: antigravity:Step"), "--sklearn-only") == (
-        "run.yaml:3:10: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
-        "the only one allowed"
-    )
-
-
 def run_python(*arguments):
     done = subprocess.run(
         [sys.executable, "-c", *arguments], capture_output=True, text=True, check=False

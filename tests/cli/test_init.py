@@ -21,9 +21,19 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.compare import run_baseline
-from dbgsom_core.runs.init import count_values, profile_column
+from dbgsom_core.runs.init import (
+    ColumnProfile,
+    common_unit,
+    count_values,
+    is_skewed,
+    number_marks,
+    profile_column,
+    suggest_split,
+    with_design,
+)
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.tables import TableFormat, TableReader, formats
+from dbgsom_core.tables.csv import is_header
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +372,7 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b'a,b\n"1,2\n3,4\n', "Expected 2 columns, got 1"),
         (
             b'Of May\na;"b\nc"\n1;2\n3;4\n',
-            "Expected 1 columns, got 2",
+            "no column looks like numbers",
         ),
         (bytes(200), "x.csv holds zero bytes"),
         (b"PK\x03\x04" + bytes(99), "x.csv holds zero bytes"),
@@ -458,6 +468,72 @@ def test_kinds_of_columns(name, cells, kind):
     assert column.kind == kind
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
     assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [(["1 kg", "2 kg"], "kg"), (["$5", "$7"], "$"), (["1", "2 kg"], ""), (["1 kg", "2 m"], "")],
+)
+def test_a_unit_is_that_of_nearly_all_cells(cells, unit):
+    assert common_unit(pa.array(cells)) == unit
+
+
+@pytest.mark.parametrize(
+    ("columns", "delimiter", "marks"),
+    [
+        ([["1.5", "2"]], ",", (".", "")),
+        ([["1,5", "2"]], ";", (",", "")),
+        ([["1,234.5", "2"]], ";", (".", ",")),
+        ([["1.234,5", "2"], ["0,5", "7"]], ";", (",", ".")),
+        ([["a", "b"]], ";", (".", "")),
+    ],
+)
+def test_marks_of_numbers_are_those_of_most_columns(columns, delimiter, marks):
+    assert number_marks([count_values(pa.array(cells)) for cells in columns], delimiter) == marks
+
+
+@pytest.mark.parametrize(
+    ("row", "header"),
+    [
+        (["a", "b"], True),
+        (["a", "1"], True),
+        (["a", "1", "2"], False),
+        (["5 kg", "1"], False),
+        (["", "x"], True),
+    ],
+)
+def test_a_first_row_of_words_is_a_header(row, header):
+    assert is_header(row, (".", "")) is header
+
+
+def test_a_long_tail_that_a_logarithm_mends_is_skewed():
+    values = np.exp(np.arange(100) % 40 / 4)
+    assert is_skewed(values)
+    assert not is_skewed(-values)
+    assert not is_skewed(np.arange(100.0))
+    assert not is_skewed(np.where(np.arange(100) < 99, 1.0, 9.0))  # still one outlier in its log
+
+
+@pytest.mark.parametrize(
+    ("rows", "rarest", "split"),
+    [
+        (40, 5, {"folds": 5, "stratify": True}),
+        (40, 4, {"folds": 5}),
+        (600, 2, {"test_size": 0.25, "stratify": True}),
+        (10, 1, {"test_size": 0.25}),
+    ],
+)
+def test_a_split_suits_the_rows_and_the_rarest_class(rows, rarest, split):
+    target = ColumnProfile(0, "y", "category", rarest=rarest)
+    assert suggest_split(rows, "classifier", target)[0] == split
+
+
+def test_words_are_a_design_beside_ten_times_as_many_numbers():
+    numbers = [ColumnProfile(i, f"g{i}", "number") for i in range(20)]
+    words = [ColumnProfile(i, f"w{i}", "category", role="categorical") for i in range(20, 23)]
+    assert [one.role for one in with_design([*numbers, *words[:2]])[20:]] == ["id", "id"]
+    assert with_design([*numbers, *words])[20:] == words
+    assert with_design([*numbers[:19], words[0]])[19:] == words[:1]
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,10 @@ def _model(path: Path) -> dict[str, object]:
         header = json.loads(bytes(file["header"]))
         for record in header["estimator"]["history"]:
             del record["seconds"]
+        for part in header["estimator"]["parts"].values():
+            # A run that goes on by its id has the configuration with all fields that were defaults.
+            if isinstance(part, dict):
+                part.pop("params", None)
         arrays = {name: file[name].tobytes() for name in file.files if name != "header"}
     return {"header": header, **arrays}
 

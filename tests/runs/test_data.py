@@ -333,7 +333,7 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
     told = str(caught.value).replace(f"{path}:", "").splitlines()
     assert [line.partition(": prepare step")[0] for line in told] == [
         "4:50: prepare.0.shere",
-        "7:5: prepare.2.n_components",
+        "6:5: prepare.2",
         "8:25: prepare.3.with_meen",
         "9:25: prepare.4.categories",
         "10:5: prepare.5",
@@ -447,19 +447,19 @@ def test_what_lies_in_the_working_directory_is_not(module):
     module("dbgsom_test_near", "open('ran', 'w').close()\n" + STEP.format(fit=""), module.near)
     assert refusal("dbgsom_test_near:Step") == (
         "prepare step 'dbgsom_test_near:Step' cannot be imported: there is no module "
-        "'dbgsom_test_near' among what is installed (the working directory does not count)"
+        "'dbgsom_test_near' installed or in the folder of a configuration or '--steps'"
     )
     assert not (module.near / "ran").exists()
 
 
-def test_a_folder_that_is_installed_in_place_counts(module):
-    module("dbgsom_test_edited", STEP.format(fit=""), module.near)
-    info = module.installed / "dbgsom_test_edited-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Name: dbgsom-test-edited\nVersion: 1\n")
-    url = f'{{"url": "{module.near.as_uri()}", "dir_info": {{"editable": true}}}}'
-    (info / "direct_url.json").write_text(url)
-    assert make_step("dbgsom_test_edited:Step", {}) is not None
+def test_what_lies_beside_the_configuration_is(module, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        module("dbgsom_test_own", STEP.format(fit="") + f"    home = {folder.name!r}\n", folder)
+        assert make_step("dbgsom_test_own:Step", {}, folder).home == folder.name
+    module("dbgsom_test_there", STEP.format(fit=""))
+    module("dbgsom_test_there", "1 / 0", folders[0])  # what is installed comes first
+    assert make_step("dbgsom_test_there:Step", {}, folders[0]) is not None
 
 
 @pytest.mark.parametrize(
@@ -480,17 +480,6 @@ def test_a_step_that_ends_the_process_is_told(module):
     step = make_step("dbgsom_test_exit:Step", {})
     with pytest.raises(DataError, match="'s' cannot use the data: SystemExit: 0"):
         fit_steps([("s", step)], np.eye(2), None)
-
-
-def test_scikit_learn_alone_may_be_allowed(module, monkeypatch):
-    module("dbgsom_test_other", "open('ran', 'w').close()\n" + STEP.format(fit=""))
-    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "1")
-    told = refusal("dbgsom_test_other:Step")
-    assert told.endswith("is not of scikit-learn, the only one allowed")
-    assert not (module.near / "ran").exists()
-    assert make_step("sklearn.preprocessing:MinMaxScaler", {}) is not None
-    assert make_step("standardize", {}) is not None
-    assert "unpickle" in refusal("sklearn.cluster:FeatureAgglomeration", memory="cache")
 
 
 @pytest.fixture
