@@ -628,11 +628,9 @@ def rank_sweep(folder, section, values, measure, head=HEAD):
     for child in sweep.children:
         if values is None or child.name in values:
             value = 1.0 if values is None else values[child.name]
-            facts = {"id": child.name, "name": child.name, "data": data}
+            facts = {"id": child.name, "name": child.name, "data": data, "files": RunFiles(folder)}
             config, measures = child.experiment.resolved, {f"test/{measure}": value}
-            runs.append(
-                StoredRun(**facts, config=config, measures=measures, files=RunFiles(folder))
-            )
+            runs.append(StoredRun(**facts, config=config, measures=measures))
     criterion = find_criterion(sweep.decide, runs, registry)
     return rank_runs(runs, criterion, interim=True)
 
