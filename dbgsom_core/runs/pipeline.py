@@ -96,7 +96,7 @@ def run_experiment(
     for note in experiment.notes:
         add_note(notes, note)
     with warnings_as_notes(notes):
-        prepared = prepare(experiment, load_data(experiment) if data is None else data)
+        prepared = prepare(experiment, data)
     run = describe_run(prepared, registry, stored, name, parent, varies)
     settings = run_folder_of(experiment.tracking, registry)
     measures = dict(experiment.measures or ())
@@ -175,7 +175,8 @@ class Prepared:
     estimator: Any
 
 
-def prepare(experiment: Experiment, data: Data) -> Prepared:
+def prepare(experiment: Experiment, data: Data | None = None) -> Prepared:
+    data = load_data(experiment) if data is None else data
     for column in experiment.report_by:
         groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)

@@ -8,7 +8,7 @@ import pytest
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.pipeline import prepare_run
+from dbgsom_core.runs.pipeline import prepare
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_start_of_another_width_is_told_once_the_data_is_known(built_ins, tmp_
     values = [[1.0, 2.0], [1.0, 3.0], [2.0, 2.0], [1.0, 1.0]]
     (tmp_path / "t.yaml").write_text(f"{BASE}model:\n  init: {{name: array, values: {values}}}\n")
     with pytest.raises(ConfigError, match=r":4:9: model.init: init has shape .*: shape \(4, 4\)"):
-        prepare_run(load_experiment(tmp_path / "t.yaml", registry=built_ins))
+        prepare(load_experiment(tmp_path / "t.yaml", registry=built_ins))
 
 
 FIELDS = [

@@ -44,7 +44,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import check_experiment
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.init import profile_data, suggest
-from dbgsom_core.runs.pipeline import prepare_run
+from dbgsom_core.runs.pipeline import prepare
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
 
@@ -165,7 +165,7 @@ def used(path: str, *overrides: str) -> None:
     explained(path, *overrides)
     for experiment in experiments[:5]:
         check_experiment(experiment)
-    prepare_run(experiments[0])
+    prepare(experiments[0])
 
 
 def explained(path: str, *overrides: str) -> None:

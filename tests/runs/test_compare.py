@@ -37,7 +37,7 @@ from dbgsom_core.runs.compare import (
 )
 from dbgsom_core.runs.data import baselines
 from dbgsom_core.runs.folder import RunFiles, StoredRun, find_runs, write_run
-from dbgsom_core.runs.pipeline import prepare_run
+from dbgsom_core.runs.pipeline import prepare
 from dbgsom_core.runs.ranking import find_criterion
 from dbgsom_core.runs.sweep import Leaderboard
 
@@ -576,7 +576,7 @@ def test_the_baseline_is_that_of_scikit_learns_dummy(tmp_path, split, estimator)
         "model": {"estimator": estimator},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    setup = prepare_run(load_experiment(tmp_path / "run.yaml"))
+    setup = prepare(load_experiment(tmp_path / "run.yaml"))
 
     def labelled(part):
         return np.array([one for one in part if one is not None and one == one])

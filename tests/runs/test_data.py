@@ -19,7 +19,7 @@ from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
 from dbgsom_core.runs.folder import RunFiles, read_run, write_measures
-from dbgsom_core.runs.pipeline import prepare_run, run_experiment, summary
+from dbgsom_core.runs.pipeline import prepare, run_experiment, summary
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
 
@@ -379,7 +379,7 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
         dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
         text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
         Path("run.yaml").write_text(text, encoding="utf-8")
-        found[key] = np.var(prepare_run(load_experiment("run.yaml")).fold.train.X, axis=0)
+        found[key] = np.var(prepare(load_experiment("run.yaml")).fold.train.X, axis=0)
     np.testing.assert_allclose(found["plain"], 1)
     np.testing.assert_array_equal(found["separate"], found["plain"])
     assert found["joint"][1:4].sum() == pytest.approx(1)
@@ -545,7 +545,7 @@ def ready(X, y=None, **sections):
     rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
     with Path("run.yaml").open("w", encoding="utf-8") as file:
         file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
-    return prepare_run(load_experiment("run.yaml"))
+    return prepare(load_experiment("run.yaml"))
 
 
 @pytest.fixture

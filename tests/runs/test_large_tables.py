@@ -83,14 +83,14 @@ def trained(folder, engine, dataset, prepare, **more):
     }
     seen = []
 
-    def noticed(*given, made=pipeline.prepare_run):
+    def noticed(*given, made=pipeline.prepare):
         found = made(*given)
         seen.append(found.fold.train.X)
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dbgsom_core.runs.pipeline.prepare_run", noticed)
+        patch.setattr("dbgsom_core.runs.pipeline.prepare", noticed)
         patch.setattr("dbgsom_core.engine.partitions._PIECE", 1024)  # several
         patch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
         return dbgsom_core.run(config), seen[0]
