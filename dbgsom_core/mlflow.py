@@ -28,11 +28,9 @@ def autolog(
 
     A fit is logged into the active run, or one of its own, before it returns: parameters and names,
     as ``dbgsom run`` has them, metrics of each epoch, measures of the training data, figures, data
-    set and model. A second fit in the same run becomes its child. Of a search (``GridSearchCV``)
-    the run has the refitted model, and a child for each candidate with its parameters and scores.
-    What cannot be logged is warned of and stops no fit; a fit that raises ends its run as FAILED.
-    Calls of ``partial_fit`` are not logged. It works beside ``mlflow.sklearn.autolog``, which makes
-    the children then.
+    set and model. A second fit in the same run becomes its child, and so does each fit of a search
+    such as ``GridSearchCV``. What cannot be logged is warned of and stops no fit; a fit that raises
+    ends its run as FAILED. Calls of ``partial_fit`` are not logged.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,18 +24,17 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
-from dbgsom_core.config.json_schema import schema_text
+from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.config.show import commented_yaml, places, resolve
-from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.errors import ConfigError
 from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.folder import RunFiles, find_experiments
 from dbgsom_core.runs.stored_runs import find_folder, find_run
-from dbgsom_core.tables.safe_files import exists, read_at_most
+from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile
 
-_LARGEST_SCHEMA = 1 << 26  # bytes of a schema that is replaced
 _MOST_COLUMNS = 40  # in the table
 _BECOMES = {"": "feature", "categorical": "one column a value"}
 
@@ -72,19 +72,14 @@ def schema(output: str | None) -> None:
     language server complete and check by it, where a configuration begins with
     '# yaml-language-server: $schema=./FILE'.
     """
-    if output and exists(output):  # else its folder is made
-        check_output(output)
-        with writing(output):
-            start = read_at_most(Path(output), _LARGEST_SCHEMA)
-        if b"json-schema.org" not in start:
-            raise DataError(f"{output} is there and is no schema: name another file")
-    failed: dict[str, str] = {}
-    text = schema_text(open_registry(warn=True), failed)
-    for why in failed.values():
-        echo(f"warning: left out: {why}", err=True)
+    text = json.dumps(experiment_schema(open_registry(warn=True)), indent=2) + "\n"
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
+    if not output.endswith(".json"):  # nobody's configuration is overwritten
+        raise ConfigError(f"{output} is no name of a schema: give one that ends in .json")
+    if exists(output):  # else its folder is made
+        check_output(output)
     with writing(output):
         write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
     echo(output)
@@ -148,7 +143,7 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.runs.data import LEAST_ROWS
 
-    lines = [f"{profile.path}: {'' if profile.complete else 'about '}{profile.rows} rows, "]
+    lines = [f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows, "]
     number = len(profile.columns)
     if number:
         settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())

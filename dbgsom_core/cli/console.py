@@ -185,6 +185,11 @@ output_options = options(
         count=True,
     ),
 )
+steps_option = option(
+    "--steps",
+    "Folder of prepare steps beside the configuration, for what a run has stored.",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+)
 runs_option = option("--runs", "Folder that holds the runs.", default="runs", show_default=True)
 set_option = option(
     "--set overrides", "Override a key: model.epochs=20", metavar="KEY=VALUE", multiple=True

@@ -25,6 +25,7 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
+    steps_option,
     writing,
 )
 from dbgsom_core.cli.console import output as messages
@@ -32,14 +33,12 @@ from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import DataError
 from dbgsom_core.experiments.journal import plain
 from dbgsom_core.runs.callbacks import ended_by_term
-from dbgsom_core.runs.folder import write_text
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
-_EXPORT_ENDINGS = ("", ".csv", ".txt")
 _LONGEST_STEM = 80  # characters of a page's name
 _HEAD_BYTES = 4096  # of a page, with its title
 
@@ -62,14 +61,17 @@ csv_options = options(
     option("--encoding", "Of a CSV file; else UTF-8, or that of the training."),
 )
 model_options = options(
-    runs_option, option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI")
+    runs_option,
+    steps_option,
+    option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI"),
 )
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
     from dbgsom_core.runs.models import find_model
 
-    return find_model(name, Path(given["runs"]), open_registry(), given["store"])
+    root, steps = Path(given["runs"]), given["steps"]
+    return find_model(name, root, open_registry(), given["store"], steps)
 
 
 def _dialect(given: dict[str, Any]) -> CsvDialect:
@@ -201,27 +203,21 @@ def _is_explorer(path: Path) -> bool:
 @model_options
 @plugin_options
 def export(model: str, output: str, **given: Any) -> None:
-    """Write the neurons of MODEL as CSV: cell, hits, label and prototype of each.
+    """Write the neurons of MODEL as a table, as neurons.csv of a run: cell, hits, label, prototype.
 
-    Prototypes are in the units of the raw data where the prepare steps can be undone. MODEL is that
-    of 'dbgsom predict'.
+    Prototypes are in the units of the raw data, and left out where the prepare steps cannot be
+    undone. FILE is as that of 'dbgsom predict', as MODEL is.
     """
-    from dbgsom_core.runs.explain import neurons_csv
+    from dbgsom_core.runs.results import neuron_tables
+    from dbgsom_core.tables import write_table
 
     found = _find_model(model, given)
     check_output(output, found.path)
-    if Path(output).suffix.lower() not in _EXPORT_ENDINGS:
-        raise DataError(f"{output}: neurons are written as CSV, to a file that ends in .csv")
     print_notes(found.notes)
-    if found.model.undone is None:
-        print_notes(["prototypes are as the map has them, not in raw units"])
-    content = neurons_csv(found.model, found.feature_names)
-    if output == "-":
-        click.echo(content, nl=False)
-        return
-    with writing(output):
-        write_text(Path(output), content)
-    echo(f"{len(found.model.estimator.som_map_)} neurons written to {output}", err=True)
+    names = found.model.feature_names or found.feature_names
+    neurons = write_table(output, neuron_tables(found.model, names))
+    if output != "-":
+        echo(f"{neurons} neurons written to {output}", err=True)
 
 
 @click.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from dbgsom_core.cli.console import (
     output_options,
     plugin_options,
     set_option,
-    setting,
+    steps_option,
     wrapped,
 )
 from dbgsom_core.cli.show import (
@@ -76,11 +75,7 @@ run_options = options(
     set_option,
     option("--name", "Name of the run.", metavar="TEXT"),
     option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
-    setting(
-        "--sklearn-only",
-        "Import no prepare step but those of scikit-learn.",
-        lambda _: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
-    ),
+    steps_option,
     output_options,
     plugin_options,
 )
@@ -134,20 +129,22 @@ def _run_file(
     resume: bool,
     **how: Any,
 ) -> int:
-    registry = open_registry(warn=True)
+    registry, steps = open_registry(warn=True), how.pop("steps")
     overrides = _overrides(overrides, name, tags)
     if resume:
-        return _resume(file, overrides, registry, **how)
+        return _resume(file, overrides, registry, steps, **how)
     return _run_loaded(load_file(file, overrides, registry), registry, None, **how)
 
 
-def _resume(name: str, overrides: Sequence[str], registry: Registry, **how: Any) -> int:
+def _resume(
+    name: str, overrides: Sequence[str], registry: Registry, steps: Path | None, **how: Any
+) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
     folder = find_folder(name, root)
     if folder is not None:
         stored = read_run(folder.absolute())
-        loaded, experiments = load_stored(stored, overrides, registry)
+        loaded, experiments = load_stored(stored, overrides, registry, steps)
     else:
         if not exists(name):
             find_run(name, root, besides=" and no configuration")  # says what is meant

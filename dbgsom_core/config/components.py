@@ -17,19 +17,14 @@ from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.datasets import dataset_of_file
-from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import Nested, nested_fields, parse
 from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
 STEP = "step"  # of prepare: no component, and written like one
 BUILT_IN_STEPS = ("range_scale", "standardize")
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_NOUNS = {
-    STEP: "a scikit-learn transformer",
-    "growth": "a growth strategy",
-    "stopping": "a stopping rule",
-}
 _MAY_REPEAT = (STEP, "stopping", "tracker")
 
 
@@ -99,13 +94,10 @@ class ComponentOf(Nested):
         if value is None and self.optional:
             return None
         section = {"name": value} if isinstance(value, str) else value
-        noun = _NOUNS.get(self.kind, f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}")
-        if not isinstance(section, Mapping):
-            raise ValueError(f"must be the name of {noun} or a mapping with a 'name'")
-        fields = dict(section)
-        name = fields.pop("name", None) or self.default
+        fields = dict(section) if isinstance(section, Mapping) else {}
+        name = fields.pop("name", None) or (self.default if fields else None)
         if not isinstance(name, str):
-            raise ValueError(f"must have a 'name', that of {noun}")
+            raise ValueError("must be a name, or a mapping with a 'name'")
         if self.kind == STEP:
             return _step(name, fields)
         return Named(name, self._component(name, fields))
@@ -131,19 +123,17 @@ class ComponentOf(Nested):
 
 
 def _step(name: str, params: dict[str, Any]) -> PrepareStep:
-    if name in BUILT_IN_STEPS or _CLASS.fullmatch(name):
+    registry = active_registry()
+    if name in BUILT_IN_STEPS:
         return PrepareStep(name, params)
-    offers = prepare_steps(active_registry())
-    classes = offers.get(name, [])
-    if len(classes) > 1:
-        choice = " or ".join(classes)
-        raise UnknownNameError(f"'{name}' may be {choice}; write the one that you mean")
-    if not classes:
-        names = [*BUILT_IN_STEPS, *offers]
-        listed = " or ".join(f"'{known}'" for known in names)
-        near = did_you_mean(name, names) or f"; write {listed} or module:Class"
-        raise UnknownNameError(f"unknown step '{name}'{near}")
-    return PrepareStep(name, params, classes[0])
+    try:
+        return PrepareStep(name, params, registry.lookup(OFFERED_STEP, name).source)
+    except UnknownNameError:
+        if _CLASS.fullmatch(name):
+            return PrepareStep(name, params)
+        names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
+        near = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
+        raise UnknownNameError(f"unknown step '{name}'{near}") from None
 
 
 # -------------------------------------------------------------------------------- written down

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, NoReturn
 
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, described
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.messages import cut_message
 
@@ -45,6 +47,8 @@ class Document:
 
     values: Any
     marks: dict[Keys, Mark] = field(default_factory=dict)
+    source: str = "<python>"  # the file's name
+    folder: Path = field(default_factory=Path.cwd)  # where relative paths in it start
 
     def find(self, *keys: str | int) -> tuple[Keys, bool]:
         """Return the first of some keys, as far as they lead to a value, and whether all do.
@@ -71,7 +75,7 @@ class Document:
         """Return the document without some keys of its top level."""
         values = {key: value for key, value in self.values.items() if key not in names}
         marks = {keys: mark for keys, mark in self.marks.items() if not {*keys[:1]} & {*names}}
-        return Document(values, marks)
+        return replace(self, values=values, marks=marks)
 
     def only(self, name: str) -> Document:
         """Return the document of one key of its top level."""
@@ -83,24 +87,25 @@ class Document:
         They may hold more than was written: all fields of a component, of which a name alone
         stands here.
         """
+        shown = deepcopy(values)
         for keys, mark in self.marks.items():
             if mark.reference:
-                values = _replaced(values, self.values, keys, mark.reference)
-        return values
+                shown = _put(shown, keys, mark.reference)
+        return shown
 
 
-def _replaced(values: Any, source: Any, keys: Keys, reference: str) -> Any:
-    if isinstance(values, list) and not isinstance(source, list) and len(values) == 1:
-        return [_replaced(values[0], source, keys, reference)]
-    if not keys:
-        return {**values, "name": reference} if isinstance(values, dict) else reference
-    key, *rest = keys
-    if not (has_key(values, key) and has_key(source, key)):
-        return values
-    inner = _replaced(item_of(values, key), item_of(source, key), tuple(rest), reference)
-    if isinstance(values, dict):
-        return {**values, key: inner}
-    return [*values[: int(key)], inner, *values[int(key) + 1 :]]
+def _put(values: Any, keys: Keys, reference: str) -> Any:
+    """Return values, changed in place, with a reference at some keys."""
+    if isinstance(values, list) and len(values) == 1 and keys[:1] != ("0",):
+        values[0] = _put(values[0], keys, reference)  # it was written alone
+    elif not keys:
+        if not isinstance(values, dict):
+            return reference
+        values["name"] = reference
+    elif has_key(values, keys[0]):
+        key: Any = int(keys[0]) if isinstance(values, list) else keys[0]
+        values[key] = _put(values[key], keys[1:], reference)
+    return values
 
 
 def has_key(value: Any, key: str) -> bool:
@@ -114,34 +119,28 @@ def item_of(value: Any, key: str) -> Any:
     return value[int(key)] if isinstance(value, list) else value[key]
 
 
-def from_python(value: Any, problems: Problems, key: str = "") -> Any:
-    """Return a Python value as plain values.
+def from_python(values: Any) -> Document:
+    """Return the document of Python values: mappings, lists, tuples, numpy scalars and paths."""
 
-    Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
-    anything else is a problem at its key.
-    """
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str, PurePath)):
-        return str(value) if isinstance(value, PurePath) else value
-    kind = type(value).__name__
-    message = f"must be a plain value, a list or a mapping, not of the type {kind}"
-    if key.count(".") > DEEPEST:
-        message = f"is nested deeper than {DEEPEST} levels"
-    elif isinstance(value, (list, tuple)):
-        return [from_python(item, problems, f"{key}.{i}") for i, item in enumerate(value)]
-    elif isinstance(value, Mapping):
-        plain = {}
-        for name, item in value.items():
-            if isinstance(name, str):
-                plain[name] = from_python(item, problems, f"{key}.{name}")
-            else:
-                problems.add(Place(), key, f"keys must be text, not {name!r}")
-        return plain
-    elif hasattr(value, "shape"):
-        message += "; what a table holds is read from a csv, parquet, npy or npz file"
-    problems.add(Place(), key, message)
-    return None
+    def plain(value: Any) -> Any:
+        if isinstance(value, PurePath):
+            return str(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        if getattr(value, "shape", None) == ():  # of numpy
+            return value.item()
+        raise ValueError(
+            f"a configuration holds texts, numbers, lists and mappings, and no {described(value)}; "
+            "what a table holds is read from a csv, parquet, npy or npz file"
+        )
+
+    try:
+        values = json.loads(json.dumps(values, default=plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(str(error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("a configuration is a mapping of keys to values")
+    return Document(values)
 
 
 class Problem(NamedTuple):
@@ -160,13 +159,10 @@ class Problems:
     """The problems found in a file.
 
     Of several at one place and key, or below it, the first counts: others follow from it.
-    Relative paths in the file start in ``folder``.
     """
 
-    def __init__(self, source: str = "<python>", folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         self._problems: list[Problem] = []
-        self.source = source
-        self.folder = Path.cwd() if folder is None else folder
         self.notes: list[str] = []  # on what is no problem
 
     def __iter__(self) -> Iterator[Problem]:

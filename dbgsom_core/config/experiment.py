@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,10 +19,9 @@ from dbgsom_core.config.document import (
     Mark,
     Problem,
     Problems,
-    from_python,
     item_of,
 )
-from dbgsom_core.config.load import fill, overridden, read_config
+from dbgsom_core.config.load import fill, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,
@@ -39,7 +38,6 @@ from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.current import use_registry
-from dbgsom_core.interfaces.growth import start_shape
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
@@ -47,11 +45,9 @@ from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
     KIND_OF,
     Parts,
-    base_growth,
     field_problem,
     find_misfits,
     is_suitable_measure,
-    start_shape_error,
 )
 
 if TYPE_CHECKING:
@@ -103,6 +99,8 @@ class Experiment:
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
+    # Of its owner's prepare steps, beside what is installed; never from what a run has stored.
+    steps_folder: Path | None = field(default=None, compare=False)
     document: Document = field(default=Document({}), compare=False, repr=False)
 
     def mark(self, *keys: str | int) -> Mark:
@@ -132,47 +130,31 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
 
 
 def load_experiment(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
 ) -> Experiment:
-    """Return the experiment of a YAML file; ``overrides`` are as after ``--set``.
+    """Return the experiment of a YAML file, or of plain Python values.
 
-    Components come from ``registry``, or else from the installed plugins. Raises `ConfigError` with
-    a line for each problem, ``file:line:column: key.path: what is wrong``, and `PluginError` for a
-    plugin that is broken or ambiguous.
+    ``overrides`` are as after ``--set``. Components come from ``registry``, or else from the
+    installed plugins. Raises `ConfigError` with a line for each problem, ``file:line:column:
+    key.path: what is wrong``, and `PluginError` for a plugin that is broken or ambiguous.
     """
     problems = Problems()
-    document = read_config(path, overrides, problems)
-    message = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
-    document = _without(document, "sweep", message, problems)
-    return require_experiment(document, registry, problems)
+    document = read_config(config, overrides, problems)
+    if document.values.get("sweep") is not None:
+        message = "describes several runs; use sweep()"
+        if not isinstance(config, Mapping):
+            message = f"describes several runs; use 'dbgsom sweep {os.fspath(config)}'"
+        problems.add(document.mark("sweep").key, "sweep", message)
+    return require_experiment(document.without("sweep"), registry, problems)
 
 
 def parse_experiment(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
     """Return the experiment of plain Python values, as `load_experiment`."""
-    problems = Problems()
-    document = document_of(values, overrides, problems)
-    message = "this describes several runs; use sweep()"
-    document = _without(document, "sweep", message, problems)
-    return require_experiment(document, registry, problems)
-
-
-def document_of(
-    values: Mapping[str, Any], overrides: Sequence[str], problems: Problems
-) -> Document:
-    """Return the document of Python values and overrides."""
-    document = Document(from_python(values, problems))
-    if not isinstance(document.values, dict):
-        problems.fail(document.mark().value, "", "a configuration is a mapping of keys to values")
-    document = overridden(document, overrides, problems)
-    return _without(document, "extends", "can only be written in a file", problems)
-
-
-def _without(document: Document, key: str, message: str, problems: Problems) -> Document:
-    if document.values.get(key) is not None:
-        problems.add(document.mark(key).key, key, message)
-    return document.without(key)
+    return load_experiment(values, overrides, registry)
 
 
 def require_experiment(
@@ -191,16 +173,17 @@ def build_experiment(
     """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
     document = fill(document, problems)
-    disabled = _disabled(document.values)
-    registry = without_plugins(registry, disabled) if disabled else registry
+    disabled: list[str] = []
+    with suppress(KeyError, TypeError):  # what is wrong there is found with the rest
+        disabled = list(map(str, document.values["plugins"]["disable"]))
+    registry = without_plugins(registry, disabled)
     with use_registry(registry):
         full = _with_defaults(document, registry)
         settings = check_section(ExperimentSettings, full, problems)
+        if settings is not None:
+            for keys, message in _mismatches(settings):
+                problems.add(full.mark(*keys).value, ".".join(map(str, keys)), message)
         if settings is None or len(problems) > before:
-            return None
-        for keys, message in _mismatches(settings):
-            problems.add(full.mark(*keys).value, ".".join(map(str, keys)), message)
-        if len(problems) > before:
             return None
         return _experiment(settings, document, registry, problems)
 
@@ -245,12 +228,6 @@ def _restore_texts(document: Document, error: ValidationError, keys: Keys) -> bo
     return is_changed
 
 
-def _disabled(values: Mapping[str, Any]) -> tuple[str, ...]:
-    section = values.get("plugins")
-    names = section.get("disable") if isinstance(section, dict) else None
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
-
-
 def _with_defaults(document: Document, registry: Registry) -> Document:
     """Return a document with the names of all components that it leaves to defaults."""
     values = {"model": None, "engine": "local", "prepare": [], **document.values}
@@ -273,7 +250,7 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
     if values.get("tracking", DEFAULT) == DEFAULT:
         trackers = tracker_classes(registry).items()
         values["tracking"] = [name for name, tracker in trackers if tracker.is_default]
-    return Document(values, document.marks)
+    return replace(document, values=values)
 
 
 def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -371,8 +348,9 @@ def _experiment(
             *unknown_plugins(registry, disabled),
         ),
         resolved=resolved,
-        source=problems.source,
-        folder=problems.folder,
+        source=document.source,
+        folder=document.folder,
+        steps_folder=document.folder,
         document=document,
     )
 
@@ -392,14 +370,3 @@ def _idle_measures(settings: ExperimentSettings) -> Iterator[str]:
 
 def fills_gaps(step: str) -> bool:
     return step.endswith("Imputer")
-
-
-def start_problem(init: Any, growth: Any, n_features: int) -> str | None:
-    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
-    values = getattr(init, "values", None)
-    if not values or not isinstance(values[0], tuple):
-        return None
-    given = (len(values), len(values[0]))
-    rows, columns = start_shape(base_growth(growth))
-    expected = (rows * columns, n_features)
-    return None if given == expected else start_shape_error(given, rows, columns, n_features)

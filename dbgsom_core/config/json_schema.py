@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,9 +11,9 @@ from pydantic.errors import PydanticUserError
 from dbgsom_core.config.components import BUILT_IN_STEPS, STEP
 from dbgsom_core.config.schema import ExperimentSettings
 from dbgsom_core.errors import PluginError
-from dbgsom_core.experiments.offers import prepare_steps
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, PluginEntry, Registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
 JsonSchema = dict[str, Any]
 
@@ -21,17 +21,14 @@ _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 _REFERENCE = {"type": "string", "pattern": r"\$\{env:"}  # stands for a value of any type
 
 
-def experiment_schema(
-    registry: Registry, lost: dict[str, str] | None = None, references: bool = True
-) -> JsonSchema:
+def experiment_schema(registry: Registry, references: bool = True) -> JsonSchema:
     """Return the JSON Schema (draft 2020-12) of a configuration file.
 
-    Every component that ``registry`` offers is imported and described with its fields. ``lost``
-    takes what is wrong with those that cannot be, by ``kind distribution:name``; without it
-    `PluginError` is raised. Every value may also be a reference to the environment, unless
-    ``references`` is False.
+    Every component that ``registry`` offers is imported and described with its fields; those that
+    cannot be are warned of and left out. Every value may also be a reference to the environment,
+    unless ``references`` is False.
     """
-    writer = _Writer(registry, lost, references)
+    writer = _Writer(registry, references)
     root: JsonSchema = writer.finished(ExperimentSettings.model_json_schema())
     defs = {**root.pop("$defs"), **writer.definitions}
     if "engine.local" in defs:
@@ -50,15 +47,11 @@ def experiment_schema(
     }
 
 
-def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
-    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
-
-
 class _Writer:
     """Writer of definitions of components, one for each kind."""
 
-    def __init__(self, registry: Registry, lost: dict[str, str] | None, references: bool) -> None:
-        self._registry, self._lost, self._references = registry, lost, references
+    def __init__(self, registry: Registry, references: bool) -> None:
+        self._registry, self._references = registry, references
         self.definitions: JsonSchema = {}
 
     def finished(self, schema: Any) -> Any:
@@ -97,7 +90,7 @@ class _Writer:
     def _kind(self, kind: str) -> str:
         definitions = self.definitions
         if kind == STEP:
-            names = [*BUILT_IN_STEPS, *prepare_steps(self._registry)]
+            names = [*BUILT_IN_STEPS, *self._registry.names(OFFERED_STEP)]
             name: list[JsonSchema] = [{"enum": names}, {"type": "string", "pattern": _ANY_CLASS}]
             properties = {"name": {"anyOf": name}}
             section = {"type": "object", "properties": properties, "required": ["name"]}
@@ -106,13 +99,13 @@ class _Writer:
             definitions[kind] = {}  # a component may hold one of its own kind
             options, known = [], []
             for entry in self._registry.offered(kind):
-                names = _names_of(entry, self._registry)
+                names = [entry.name, entry.full_name]
+                if entry.distribution == OWN_DISTRIBUTION:
+                    names = names[:1]
                 try:
-                    reference = self._class(f"{kind}.{names[0]}", entry.load(), names)
-                except PluginError as error:
-                    if self._lost is None:
-                        raise
-                    self._lost[f"{kind} {entry.full_name}"] = str(error)
+                    reference = self._class(f"{kind}.{names[-1]}", entry.load(), names)
+                except (PluginError, PydanticUserError) as error:
+                    warnings.warn(f"{kind} {entry.full_name} was left out: {error}", stacklevel=2)
                 else:
                     options.append({"$ref": reference})
                     known += names
@@ -121,13 +114,7 @@ class _Writer:
         return f"#/$defs/{kind}"
 
     def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
-        kind, _, name = key.partition(".")
-        try:
-            schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
-        except PydanticUserError as error:
-            first = (str(error).splitlines() or [""])[0]
-            message = f"{kind} '{name}' has fields that no schema describes: {first}"
-            raise PluginError(message) from error
+        schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
         for inner, definition in schema.pop("$defs", {}).items():
             self.definitions[f"{key}.{inner}"] = self.finished(definition)
         schema = self.finished(schema)
@@ -136,19 +123,8 @@ class _Writer:
             about = fields[field]
             kept = {k: about[k] for k in ("default", "description") if k in about}
             fields[field] = {"$ref": self._kind(inner_kind), **kept}
-        called = {"enum": names, "description": f"this {kind}"}
+        called = {"enum": names, "description": f"this {cls.__name__}"}
         schema["properties"] = {"name": called, **fields}
         schema["required"] = ["name", *schema.get("required", ())]
         self.definitions[key] = schema
         return f"#/$defs/{key}"
-
-
-def _names_of(entry: PluginEntry, registry: Registry) -> list[str]:
-    """Return the names of an entry: the bare one, unless another entry has it, and the full one.
-
-    Built-ins have a full name only where another plugin offers the same name.
-    """
-    rivals = sum(other.name == entry.name for other in registry.offered(entry.kind)) > 1
-    is_own = entry.distribution == OWN_DISTRIBUTION
-    bare = [] if rivals and not is_own else [entry.name]
-    return bare + ([entry.full_name] if rivals or not is_own else [])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
@@ -24,6 +25,7 @@ from dbgsom_core.config.document import (
     Mark,
     Place,
     Problems,
+    from_python,
     has_key,
 )
 from dbgsom_core.errors import ConfigError, did_you_mean
@@ -34,7 +36,7 @@ Scalar = bool | int | float | str | None
 
 _MOST = 50_000  # values of a document, which PyYAML reads in a second or two
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
-_MOST_BELOW = 50  # files that extend each other in a row
+_MOST_FILES = 50  # that a file extends
 _TABLES = (".csv", ".tsv", ".parquet", ".npy", ".npz")  # what `dbgsom init` looks at
 _LONG = 200  # characters of a path that a message shows
 # Where a bare text is short for {name: text}.
@@ -133,21 +135,14 @@ def read_yaml(
     reader = _Reader(problems, source)
     try:
         node = yaml.compose(text, Loader=loader)
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        column = len(before) - before.rfind("\n")
-        place = reader.place(before.count("\n"), column - 1)
-        character = text[error.position : error.position + 1]
-        problems.fail(place, "", f"the character {character!r} is not allowed")
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
-        words = ", ".join(part for part in (error.context, error.problem) if part)
-        problems.fail(reader.place(mark.line, mark.column), "", f"no YAML: {words}")
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        place = Place(str(source)) if mark is None else reader.place(mark)
+        parts = [getattr(error, "context", None), getattr(error, "problem", None)]
+        words = ", ".join(filter(None, parts)) or str(error).partition("\n")[0]
+        problems.fail(place, "", f"no YAML: {words}")
     values = None if node is None else reader.value(node, keys)
-    reader.marks.setdefault((), Mark(reader.place(0, 0), reader.place(0, 0)))
-    for key in reversed(keys):
-        values = {key: values}
-    return Document(values, reader.marks)
+    return Document(nested(keys, values), reader.marks)
 
 
 def read_plain(text: str, source: str) -> Any:
@@ -166,13 +161,13 @@ class _Reader:
         self._count = 0
         self.marks: dict[Keys, Mark] = {}
 
-    def place(self, line: int, column: int) -> Place:
+    def place(self, mark: Any) -> Place:
         if isinstance(self._source, Place):
             return self._source
-        return Place(self._source, line + 1, column + 1)
+        return Place(self._source, mark.line + 1, mark.column + 1)
 
     def value(self, node: Any, keys: Keys, key_place: Place | None = None) -> Any:
-        place = self.place(node.start_mark.line, node.start_mark.column)
+        place = self.place(node.start_mark)
         self._count += 1
         if self._count > _MOST:
             self._problems.fail(place, "", f"aliases make more than {_MOST} values")
@@ -191,7 +186,7 @@ class _Reader:
     def _section(self, node: Any, keys: Keys) -> dict[str, Any]:
         section: dict[str, Any] = {}
         for key, value in node.value:
-            place = self.place(key.start_mark.line, key.start_mark.column)
+            place = self.place(key.start_mark)
             name: Any = key.value
             inner = (*keys, str(name))
             problem = ""
@@ -223,68 +218,61 @@ class _Reader:
 
 
 def read_config(
-    path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems
-) -> Document:
-    """Return the document of a file, those that it extends and overrides; nothing is filled."""
-    document = _read_file(os.fspath(path), Place(), (), {}, problems)
-    problems.source, problems.folder = os.fspath(path), Path(path).resolve().parent
-    return overridden(document, overrides, problems)
-
-
-def _read_file(
-    shown: str,
-    named_at: Place,
-    inside: tuple[Path, ...],
-    known: dict[Path, Document],
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Sequence[str],
     problems: Problems,
 ) -> Document:
-    """Return the document of a file, over those that it extends; ``known`` are read already.
+    """Return the document of a file or of Python values, with overrides; nothing is filled."""
+    if isinstance(config, (str, os.PathLike)):
+        shown = os.fspath(config)
+        document = _read_file(shown, Mark(), [], problems)
+        document = replace(document, source=shown, folder=Path(shown).resolve().parent)
+    else:
+        document = from_python(config)
+    document = overridden(document, overrides, problems)
+    if "extends" in document.values:
+        problems.add(document.mark("extends").key, "extends", "can only be written in a file")
+    return document.without("extends")
 
-    ``inside`` are the files that led to it, the last of which names it somewhere; of the one on the
-    command line the file itself is the place of what is wrong.
+
+def _read_file(shown: str, named: Mark, files: list[str], problems: Problems) -> Document:
+    """Return the document of a file, over those that it extends; ``files`` were read before.
+
+    ``named`` is where a file names it: there stands what is wrong with the file as a whole.
     """
     name = shown if len(shown) <= _LONG else f"{shown[:_LONG]}…"
-
-    def fail(message: str) -> NoReturn:
-        problems.fail(named_at if inside else Place(name), "extends" if inside else "", message)
-
+    place, key = (named.value, "extends") if files else (Place(name), "")
+    files.append(shown)
+    if len(files) > _MOST_FILES:
+        problems.fail(place, key, f"goes through more than {_MOST_FILES} files, or in a circle")
     try:
-        real = Path(shown).resolve()
-        text = _text_of(Path(shown), name, fail) if real not in known else ""
-    except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
-        if isinstance(error, ConfigError):
-            raise
-        fail(f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}")
-    if len(inside) > _MOST_BELOW:
-        fail(f"goes through more than {_MOST_BELOW} files")
-    if real in inside:
-        circle = [f"'{file.name}'" for file in (*inside[inside.index(real) :], real)]
-        fail(f"goes in a circle: {' extends '.join(circle)}")
-    if real in known:
-        return known[real]
+        text = _text_of(Path(shown), name)
+    except (OSError, ValueError) as error:  # no such file, no UTF-8, a null byte in the name
+        problem = str(error)
+        if not isinstance(error, ConfigError):
+            problem = f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}"
+        problems.fail(place, key, problem)
     document = read_yaml(text, problems, shown)
+    first = Place(shown, 1, 1)
     if not isinstance(document.values, dict):
         message = "the file must hold 'key: value' lines, at least 'experiment'"
-        problems.fail(Place(shown, 1, 1), "", message)
-    result = Document({}, {(): Mark(Place(shown, 1, 1), Place(shown, 1, 1))})
-    bases = document.values.get("extends")
-    if bases is not None and not isinstance(bases, list):
-        bases = [bases]
-    for number, base in enumerate(bases or ()):
-        place = document.mark("extends", number).value
-        if isinstance(base, str) and base:
+        problems.fail(first, "", message)
+    result = Document({}, {(): Mark(first, first)})
+    bases = document.values.get("extends") or []
+    for number, base in enumerate(bases if isinstance(bases, list) else [bases]):
+        mark = document.mark("extends", number)
+        if isinstance(base, str):
             beside = os.path.normpath(Path(shown).parent / base)
-            below = _read_file(beside, place, (*inside, real), known, problems)
-            result = merge(result, below, problems)
+            result = merge(result, _read_file(beside, mark, files, problems), problems)
         else:
-            problems.add(place, "extends", "must be the path of a file, or a list of paths")
-    known[real] = merge(result, document.without("extends"), problems)
-    return known[real]
+            message = "must be the path of a file, or a list of paths"
+            problems.add(mark.value, "extends", message)
+    return merge(result, document.without("extends"), problems)
 
 
-def _text_of(path: Path, name: str, fail: Callable[[str], NoReturn]) -> str:
+def _text_of(path: Path, name: str) -> str:
     if path.name.lower().removesuffix(".gz").endswith(_TABLES) and path.is_file():
-        fail(f"is a table, no configuration: 'dbgsom init {name}' writes one")
+        raise ConfigError(f"is a table, no configuration: 'dbgsom init {name}' writes one")
     try:
         return read_at_most(path, _LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
@@ -293,7 +281,7 @@ def _text_of(path: Path, name: str, fail: Callable[[str], NoReturn]) -> str:
             names = [file.name for file in islice(path.parent.iterdir(), MOST_SIBLINGS)]
         near = did_you_mean(path.name, [one for one in names if one.endswith((".yaml", ".yml"))])
         looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
-        fail(f"there is no file '{name}'{looked}{near}")
+        raise ConfigError(f"there is no file '{name}'{looked}{near}") from None
 
 
 # ---------------------------------------------------------------------------------------- merging
@@ -342,13 +330,20 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
                 problems.add(next(below, Mark()).key, ".".join(inner), message)
         return items
 
-    return Document(merged(base.values, over.values, ()), marks)
+    return replace(base, values=merged(base.values, over.values, ()), marks=marks)
 
 
 def _may_be_short(keys: Keys) -> bool:
     """Return whether a text at these keys may be short for ``{name: text}``."""
     is_item = bool(keys) and keys[-1].isdecimal()
     return is_item or any(keys[: len(known)] == known for known in _COMPONENTS)
+
+
+def nested(keys: Keys, value: Any) -> Any:
+    """Return sections in each other that hold a value at some keys."""
+    for key in reversed(keys):
+        value = {key: value}
+    return value
 
 
 def split_key(dotted: str) -> Keys:
@@ -370,8 +365,6 @@ def overridden(document: Document, overrides: Sequence[str], problems: Problems)
         if not equals or not keys:
             message = "an override is written key=value, such as model.epochs=20"
             problems.add(place, "", message)
-        elif keys[0] == "extends":
-            problems.add(place, "extends", "can only be written in a file")
         else:
             with suppress(ConfigError):  # already among the problems
                 change = read_yaml(text, problems, place, keys)
@@ -419,4 +412,4 @@ def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -
                 return read_scalar(text)
         return text
 
-    return Document(filled(document.values, ()), marks)
+    return replace(document, values=filled(document.values, ()), marks=marks)

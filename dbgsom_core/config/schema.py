@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.config.components import STEP, ComponentOf, Named, written_fields
+from dbgsom_core.config.load import split_key
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.validation_messages import WORDED
 
@@ -41,16 +42,18 @@ SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
 
 _LONGEST_PART = 200  # characters
+_MOST_RUNS = 10_000  # of a sweep
+_FIXED = ("experiment", "name", "extends", "sweep", "tracking")  # of all runs of a sweep
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
-def refuse(messages: Mapping[str, str]) -> NoReturn:
-    """Raise the error of a section's validator that has a message for each of some keys."""
+def refuse(messages: Mapping[tuple[str | int, ...], str]) -> NoReturn:
+    """Raise the error of a section's validator that has messages at some keys in the section."""
     details = []
-    for key, message in messages.items():
+    for keys, message in messages.items():
         error = PydanticCustomError(WORDED, message)
-        details.append(InitErrorDetails(type=error, loc=(key,), input=None))
+        details.append(InitErrorDetails(type=error, loc=keys, input=None))
     raise ValidationError.from_exception_data("", details)
 
 
@@ -163,8 +166,11 @@ class Split(Settings):
         if len(ways) > 1:
             keys = " and ".join(ways)
             raise ValueError(f"{keys} exclude each other; set all but one to null")
-        problems = {key: self._problem(key) for key in given}
-        problems = {key: message for key, message in problems.items() if message}
+        problems: dict[tuple[str | int, ...], str] = {}
+        for key in given:
+            problem = self._problem(key)
+            if problem:
+                problems[(key,)] = problem
         if problems:
             refuse(problems)
         return self
@@ -296,13 +302,6 @@ class RangeSettings(Settings):
             raise ValueError(f"a logarithmic scale needs a low above 0, not {self.low:g}")
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other; leave one out")
-        if self.step is not None:
-            steps = (self.high - self.low) / self.step
-            if abs(steps - round(steps)) > 1e-8 * max(steps, 1.0) or round(steps) < 1:
-                raise ValueError(
-                    f"high must be low and some steps of {self.step:g}, such as "
-                    f"{self.low + self.step * max(math.floor(steps), 1):g}"
-                )
         return self
 
     @property
@@ -313,7 +312,7 @@ class RangeSettings(Settings):
     def size(self) -> int | None:
         """The number of values; None: a continuous range."""
         if self.step is not None:
-            return round((self.high - self.low) / self.step) + 1
+            return math.floor((self.high - self.low) / self.step + 1e-8) + 1
         return int(self.high - self.low) + 1 if self.whole else None
 
 
@@ -331,6 +330,17 @@ class RandomSettings(Settings):
     space: _Axes
     """dotted keys and their values"""
 
+    @property
+    def size(self) -> int:
+        """The number of combinations."""
+        return math.prod(map(len, self.space.values()))
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Self:
+        if self.samples > self.size:
+            refuse({("samples",): f"asks for {self.samples} of {self.size} combinations"})
+        return self
+
 
 class OptimizeSettings(Settings):
     """A search for the best variant by Optuna's TPE (Bergstra et al. 2011), trial by trial."""
@@ -345,6 +355,16 @@ class OptimizeSettings(Settings):
     """start of the search"""
     space: Annotated[dict[str, RangeSettings | _Values], Field(min_length=1)]
     """dotted keys, and lists or ranges of their values"""
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Self:
+        size = 1
+        for axis in self.space.values():
+            length = axis.size if isinstance(axis, RangeSettings) else len(axis)
+            size *= self.trials if length is None else length  # of a continuous range enough
+        if self.trials > size:
+            refuse({("trials",): f"asks for {self.trials} of {size} variants"})
+        return self
 
 
 class RepeatSettings(Settings):
@@ -391,6 +411,67 @@ class SweepSettings(Settings):
     """how often each variant runs"""
     decide: DecideSettings | None = None
     """what "best" means among the runs"""
+
+    @property
+    def seeds(self) -> int:
+        """The number of runs of each variant."""
+        return 1 if self.repeats is None else self.repeats.seeds
+
+    @property
+    def size(self) -> int:
+        """The number of variants."""
+        if self.optimize is not None:
+            return self.optimize.trials
+        if self.list_ is not None:
+            return len(self.list_)
+        if self.random is not None:
+            return self.random.samples
+        return math.prod(map(len, self.grid.values()))
+
+    @property
+    def criterion(self) -> DecideSettings:
+        """What "best" means, by ``decide`` and ``optimize``."""
+        update = {}
+        for key in ("measure", "direction"):
+            if getattr(self.optimize, key, None) is not None:
+                update[key] = getattr(self.optimize, key)
+        return (self.decide or DecideSettings()).model_copy(update=update)
+
+    def _varied(self) -> Iterator[tuple[str | int, ...]]:
+        """Yield the place of each dotted key that varies."""
+        yield from (("grid", key) for key in self.grid or ())
+        for i, changes in enumerate(self.list_ or ()):
+            yield from (("list", i, key) for key in changes)
+        for way in ("random", "optimize"):
+            search = getattr(self, way)
+            yield from ((way, "space", key) for key in (search.space if search else ()))
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        ways = [self.grid, self.random, self.list_, self.optimize]
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}")
+        problems: dict[tuple[str | int, ...], str] = {}
+        for keys in self._varied():
+            key = str(keys[-1])
+            if not split_key(key):
+                problems[keys] = "is no dotted key such as model.epochs"
+            elif key.partition(".")[0] in _FIXED:
+                problems[keys] = "cannot vary within a sweep"
+            elif key == "seed" and self.repeats is not None:
+                problems[keys] = "is set by repeats: leave it out of what varies"
+            elif self.optimize is not None and key in ("dataset", "dataset.name"):
+                problems[keys] = "cannot be optimized: measures of other data do not compare"
+        for key in ("measure", "direction"):
+            is_given = self.decide is not None and key in self.decide.model_fields_set
+            if is_given and getattr(self.optimize, key, None) is not None:
+                problems["decide", key] = "is said by optimize already"
+        if problems:
+            refuse(problems)
+        runs = self.size * self.seeds
+        if runs > _MOST_RUNS:
+            raise ValueError(f"makes {runs} runs, more than {_MOST_RUNS}; use random")
+        return self
 
 
 # -------------------------------------------------------------------------------------- top level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import re
@@ -14,16 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.document import Document, Keys, Mark, Problem, Problems, item_of
+from dbgsom_core.config.document import Document, Keys, Problem, Problems
 from dbgsom_core.config.experiment import (
     Experiment,
     build_experiment,
     check_section,
-    document_of,
 )
-from dbgsom_core.config.load import fill, merge, read_config, split_key
+from dbgsom_core.config.load import fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
-    SWEEPS,
     DecideSettings,
     OptimizeSettings,
     RangeSettings,
@@ -31,11 +28,9 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
+from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure
 
-MOST_CHILDREN = 10_000
-_FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _VARIED: tuple[Keys, ...] = (
     ("sweep", "grid"), ("sweep", "list"), ("sweep", "random", "space"),
     ("sweep", "optimize", "space"),
@@ -44,7 +39,6 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")  # in a name of folders, addresse
 _REQUIRED = "is required"
 
 Changes = Mapping[str, Any]  # values of a variant, by dotted key
-Origins = Mapping[str, Keys]  # where in the document these values stand
 
 
 @dataclass(frozen=True)
@@ -67,21 +61,15 @@ class Space:
     settings: OptimizeSettings
     axes: Mapping[str, RangeSettings | list[Any]]
 
-    def variant(self, chosen: Mapping[str, int | float]) -> tuple[Changes, Origins]:
+    def changes(self, chosen: Mapping[str, int | float]) -> Changes:
         """Return the values of a trial; for a list ``chosen`` has the position."""
         changes: dict[str, Any] = {}
-        origins: dict[str, Keys] = {}
         for key, axis in self.axes.items():
-            origins[key] = ("sweep", "optimize", "space", key)
-            if isinstance(axis, RangeSettings):
-                changes[key] = chosen[key]
-            else:
-                position = int(chosen[key])
-                changes[key] = axis[position]
-                origins[key] += (str(position),)
-        return changes, origins
+            value = chosen[key]
+            changes[key] = axis[int(value)] if isinstance(axis, list) else value
+        return changes
 
-    def probes(self) -> list[tuple[Changes, Origins]]:
+    def probes(self) -> list[Changes]:
         """Return variants that have each value of each list, and both ends of each range."""
         ends: dict[str, Sequence[int | float]] = {}
         for key, axis in self.axes.items():
@@ -93,7 +81,7 @@ class Space:
         probes = [first]
         for key, values in ends.items():
             probes += [{**first, key: value} for value in values[1:]]
-        return [self.variant(chosen) for chosen in probes]
+        return [self.changes(chosen) for chosen in probes]
 
 
 @dataclass(frozen=True)
@@ -166,17 +154,23 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
 
 
 def load_sweep(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
 ) -> Sweep:
-    """Return the sweep of a YAML file; every child is validated.
+    """Return the sweep of a YAML file or of plain Python values; every child is validated.
 
-    Parameters and errors are those of `load_experiment`; a file without a ``sweep`` section is a
-    `ConfigError`.
+    Parameters and errors are those of `load_experiment`; a configuration without a ``sweep``
+    section is a `ConfigError`.
     """
     problems = Problems()
-    document = read_config(path, overrides, problems)
-    cure = f"by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
-    return _build_sweep(document, registry or get_registry(), problems, cure)
+    document = read_config(config, overrides, problems)
+    if document.values.get("sweep") is None:
+        cure = "by sweep(); for a single run use run()"
+        if not isinstance(config, Mapping):
+            cure = f"by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(config)}'"
+        problems.fail(document.mark().key, "sweep", f"{_REQUIRED} {cure}")
+    return _build_sweep(document, registry or get_registry(), problems)
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
@@ -187,36 +181,22 @@ def parse_sweep(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Sweep:
     """Return the sweep of plain Python values, as `load_sweep`."""
-    problems = Problems()
-    document = document_of(values, overrides, problems)
-    cure = "by sweep(); for a single run use run()"
-    return _build_sweep(document, registry or get_registry(), problems, cure)
+    return load_sweep(values, overrides, registry)
 
 
-def _build_sweep(document: Document, registry: Registry, problems: Problems, cure: str) -> Sweep:
-    if document.values.get("sweep") is None:
-        problems.fail(document.mark().key, "sweep", f"{_REQUIRED} {cure}")
+def _build_sweep(document: Document, registry: Registry, problems: Problems) -> Sweep:
     before = len(problems)
-    settings = _settings(document, problems)
-    variants: list[tuple[Changes, Origins]] = []
-    space = None
-    decide, seeds = DecideSettings(), 1
-    if settings is not None:
-        if settings.optimize is not None:
-            space = Space(settings.optimize, settings.optimize.space)
-            variants = space.probes()
-        else:
-            variants = _variants(document, settings, problems)
-        _check_variants(document, settings, variants, problems)
-        decide = _decide(document, settings, problems)
-        seeds = settings.repeats.seeds if settings.repeats else 1
-    is_wrong = len(problems) > before
+    section = fill(document.only("sweep"), problems, _VARIED)
+    settings: SweepSettings | None = check_section(SweepSettings, section, problems, "sweep")
+    is_wrong = settings is None or len(problems) > before
     if is_wrong:  # what is wrong with the rest of the file is found, too
-        variants, seeds = [({}, {})], 1
-    builder = ChildBuilder(document, registry, problems, seeds)
-    names = child_names([changes for changes, _ in variants])
+        settings = SweepSettings.model_construct(list_=[{}])
+    assert settings is not None
+    space = None if settings.optimize is None else Space(settings.optimize, settings.optimize.space)
+    start, variants = _variants(settings, space)
+    builder = ChildBuilder(document, start, registry, settings.seeds)
     try:
-        children = builder.children(list(zip(names, variants, strict=True)))
+        children = builder.children(list(zip(child_names(variants), variants, strict=True)))
     except PluginError:
         problems.raise_any()
         raise
@@ -227,126 +207,43 @@ def _build_sweep(document: Document, registry: Registry, problems: Problems, cur
     if not is_wrong:
         if space is None:
             _check_differ(document, children, problems)
-        _check_decide(document, decide, children, registry, problems)
+        _check_decide(document, settings, children, registry, problems)
     problems.raise_any()
     return Sweep(
         experiment=children[0].experiment.experiment,
         children=children,
         resolved=masked(document.values),
-        source=problems.source,
-        folder=problems.folder,
-        decide=decide,
-        seeds=seeds,
+        source=document.source,
+        folder=document.folder,
+        decide=settings.criterion,
+        seeds=settings.seeds,
         optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
     )
 
 
-# -------------------------------------------------------------------------- the section sweep
-
-
-def _settings(document: Document, problems: Problems) -> SweepSettings | None:
-    values = fill(document.only("sweep"), problems, _VARIED)
-    section = values.values["sweep"]
-    kinds = f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}"
-    if not isinstance(section, dict) or len(section.keys() & {*SWEEPS}) != 1:
-        mark = document.mark("sweep")
-        problems.add(mark.value, "sweep", f"must be a section with exactly one of {kinds}")
-        return None
-    settings: SweepSettings | None = check_section(SweepSettings, values, problems, "sweep")
-    return settings
-
-
-def _variants(
-    document: Document, settings: SweepSettings, problems: Problems
-) -> list[tuple[Changes, Origins]]:
-    """Return the values of each variant, with the keys below which they stand."""
+def _variants(settings: SweepSettings, space: Space | None) -> tuple[Keys, Sequence[Changes]]:
+    """Return the keys below which variants stand in a document, and the values of each."""
+    if space is not None:
+        return ("sweep", "optimize", "space"), space.probes()
     if settings.list_ is not None:
-        return [
-            (changes, {key: ("sweep", "list", str(i), key) for key in changes})
-            for i, changes in enumerate(settings.list_)
-        ]
-    search = settings.random
-    axes, start = settings.grid, ("sweep", "grid")
-    if search is not None:
-        axes, start = search.space, ("sweep", "random", "space")
-    size = math.prod(map(len, axes.values()))
-    numbers: Sequence[int] = range(size)
-    if search is None and size > MOST_CHILDREN:
-        message = f"makes {size} runs, more than {MOST_CHILDREN}; use 'random' to draw some of them"
-        problems.add(document.mark(*start).key, "sweep.grid", message)
-        return []
-    if search is not None:
-        if search.samples > min(size, MOST_CHILDREN):
-            message = f"asks for {search.samples} of {size} combinations (at most {MOST_CHILDREN})"
-            keys = ("sweep", "random", "samples")
-            problems.add(document.mark(*keys).value, ".".join(keys), message)
-            return []
-        numbers = random.Random(search.seed).sample(numbers, search.samples)
-    return [_combination(axes, start, number) for number in numbers]
+        return ("sweep", "list"), settings.list_
+    if settings.random is None:
+        axes = settings.grid
+        return ("sweep", "grid"), [_combination(axes, i) for i in range(settings.size)]
+    axes = settings.random.space
+    numbers = random.Random(settings.random.seed).sample(
+        range(settings.random.size), settings.random.samples
+    )
+    return ("sweep", "random", "space"), [_combination(axes, number) for number in numbers]
 
 
-def _combination(
-    axes: Mapping[str, list[Any]], start: Keys, number: int
-) -> tuple[Changes, Origins]:
+def _combination(axes: Mapping[str, list[Any]], number: int) -> Changes:
     """Return a combination of a grid by its number; the last key changes fastest."""
-    positions = {}
+    changes = dict.fromkeys(axes)
     for key in reversed([*axes]):
-        number, positions[key] = divmod(number, len(axes[key]))
-    changes = {key: values[positions[key]] for key, values in axes.items()}
-    return changes, {key: (*start, key, str(positions[key])) for key in axes}
-
-
-def _check_variants(
-    document: Document,
-    settings: SweepSettings,
-    variants: Sequence[tuple[Changes, Origins]],
-    problems: Problems,
-) -> None:
-    """Add what cannot vary, and counts that are too large."""
-
-    def add(message: str, *keys: str) -> None:
-        problems.add(document.mark("sweep", *keys).value, ".".join(("sweep", *keys)), message)
-
-    search, repeats = settings.optimize, settings.repeats
-    for _, origins in variants:
-        for key, origin in origins.items():
-            place = document.mark(*origin[: origin.index(key) + 1]).key
-            if not split_key(key):
-                problems.add(place, key, "is no dotted key such as model.epochs")
-            elif key.partition(".")[0] in _FIXED:
-                problems.add(place, key, "cannot vary within a sweep")
-            elif search is not None and key in ("dataset", "dataset.name"):
-                message = "cannot be optimized: measures on different data sets do not compare"
-                problems.add(place, key, message)
-    trials = len(variants)
-    if search is not None:
-        trials = search.trials
-        sizes = [
-            len(axis) if isinstance(axis, list) else axis.size for axis in search.space.values()
-        ]
-        if None not in sizes and trials > math.prod(filter(None, sizes)):
-            size = math.prod(filter(None, sizes))
-            add(f"asks for {trials} of {size} variants", "optimize", "trials")
-    if repeats is not None:
-        if any("seed" in changes for changes, _ in variants):
-            add("sets the seeds of each variant: leave 'seed' out of what varies", "repeats")
-        if repeats.seeds * trials > MOST_CHILDREN:
-            message = f"makes {repeats.seeds * trials} runs, more than {MOST_CHILDREN}"
-            add(message, "repeats", "seeds")
-
-
-def _decide(document: Document, settings: SweepSettings, problems: Problems) -> DecideSettings:
-    """Return the section ``decide`` updated from ``optimize``."""
-    decide, search = settings.decide or DecideSettings(), settings.optimize
-    update = {}
-    for key in ("measure", "direction"):
-        value = getattr(search, key, None)
-        if value is not None:
-            update[key] = value
-            if key in decide.model_fields_set:
-                place = document.mark("sweep", "decide", key).key
-                problems.add(place, f"sweep.decide.{key}", "is said by optimize already")
-    return decide.model_copy(update=update)
+        number, position = divmod(number, len(axes[key]))
+        changes[key] = axes[key][position]
+    return changes
 
 
 def _check_differ(document: Document, children: Sequence[Child], problems: Problems) -> None:
@@ -362,62 +259,72 @@ def _check_differ(document: Document, children: Sequence[Child], problems: Probl
 
 def _check_decide(
     document: Document,
-    decide: DecideSettings,
+    settings: SweepSettings,
     children: Sequence[Child],
     registry: Registry,
     problems: Problems,
 ) -> None:
-    experiments = [child.experiment for child in children]
-    if decide.split == "test" and any(one.split is None for one in experiments):
+    """Add a problem where the measure or part that decides is not that of every run."""
+
+    def add(message: str, *keys: str) -> None:
+        problems.add(document.mark(*keys).value, ".".join(keys), message)
+
+    decide = settings.criterion
+    if decide.split == "test" and any(child.experiment.split is None for child in children):
         message = "there is no test part; divide the data by 'split'"
-        problems.add(document.mark("sweep", "decide", "split").value, "sweep.decide.split", message)
-    if decide.measure is None:
+        add(message, "sweep", "decide", "split")
+    name = decide.measure
+    if name is None:
         return
-    part, _, name = decide.measure.rpartition("/")
-    message = f"is a measure without its part: write '{name}', and '{part}' as 'split'"
-    if not part:
-        try:
-            offered = registry.lookup("measure", name)
-        except UnknownNameError as error:
-            message = str(error)
-        else:
-            is_own = offered.distribution == OWN_DISTRIBUTION
-
-            def is_measured(experiment: Experiment) -> bool:
-                if experiment.measures is not None:
-                    return name in [known for known, _ in experiment.measures]
-                return is_own and is_default_measure(offered.load(), experiment.model.estimator)
-
-            if all(map(is_measured, experiments)):
-                return
-            cure = "add it to 'measures', where it suits the estimator"
-            message = f"'{name}' is not measured by every run: {cure}"
-    by_search = "measure" in document.values["sweep"].get("optimize", ())
+    by_search = settings.optimize is not None and settings.optimize.measure is not None
     keys = ("sweep", "optimize" if by_search else "decide", "measure")
-    problems.add(document.mark(*keys).value, ".".join(keys), message)
+    try:
+        cls = registry.find("measure", name)
+    except UnknownNameError as error:
+        add(str(error), *keys)
+        return
+    for child in children:
+        measures, estimator = child.experiment.measures, child.experiment.model.estimator
+        if measures is not None:
+            is_measured = name in dict(measures)
+        else:
+            is_measured = is_default_measure(cls, estimator)
+        if not is_measured:
+            cure = "add it to 'measures', where it suits the estimator"
+            add(f"'{name}' is not measured by every run: {cure}", *keys)
 
 
 # ---------------------------------------------------------------------------------- runs of a sweep
 
 
 class ChildBuilder:
-    """Builds children, ``seeds`` of each variant, from a configuration with a ``sweep``."""
+    """Builds children, ``seeds`` of each variant, from a configuration with a ``sweep``.
 
-    def __init__(
-        self, document: Document, registry: Registry, of_file: Problems, seeds: int
-    ) -> None:
+    The values of variants stand in it below the keys ``start``.
+    """
+
+    def __init__(self, document: Document, start: Keys, registry: Registry, seeds: int) -> None:
         self._document, self._base = document, document.without("sweep")
-        self._registry, self._of_file, self._seeds = registry, of_file, seeds
+        self._start, self._registry, self._seeds = start, registry, seeds
         self._names: dict[Problem, list[str]] = {}  # of the runs that have a problem
 
-    def children(
-        self, variants: Iterable[tuple[str, tuple[Changes, Origins]]]
-    ) -> tuple[Child, ...]:
+    def children(self, variants: Iterable[tuple[str, Changes]]) -> tuple[Child, ...]:
         """Return the children of all valid variants; see `problems` for the others."""
         self._names.clear()
         children: list[Child] = []
-        for name, (changes, origins) in variants:
-            children += self._variant(name, changes, origins)
+        for number, (name, changes) in enumerate(variants):
+            first = self._experiment(name, number, changes)
+            if first is None:
+                continue
+            if self._seeds == 1:
+                children.append(Child(name, changes, first))
+                continue
+            for seed in range(first.seed, first.seed + self._seeds):
+                varies = {**changes, "seed": seed}
+                called = f"{name}, seed={seed}" if name else f"seed={seed}"
+                experiment = self._experiment(called, number, varies)
+                if experiment is not None:
+                    children.append(Child(called, varies, experiment))
         return tuple(children)
 
     def problems(self, variants: int) -> Iterator[Problem]:
@@ -433,46 +340,25 @@ class ChildBuilder:
         self, space: Space, number: int, chosen: Mapping[str, int | float]
     ) -> tuple[Child, ...]:
         """Return the children of a search's trial, as `Optimization` has it."""
-        variant = space.variant(chosen)
-        parts = _parts(variant[0])
+        changes = space.changes(chosen)
+        parts = _parts(changes)
         short = shortened([key for key, _ in parts])
         words = ", ".join(f"{short[key]}={text}" for (key, _), text in parts.items())
-        children = self.children([(f"{number}: {_UNSAFE.sub('-', words)}", variant)])
-        problems = self._no_problems()
+        children = self.children([(f"{number}: {_UNSAFE.sub('-', words)}", changes)])
+        problems = Problems()
         for problem in self._names:
             problems.add(*problem)
         problems.raise_any()
         return children
 
-    def _no_problems(self) -> Problems:
-        return Problems(self._of_file.source, self._of_file.folder)
-
-    def _variant(self, name: str, changes: Changes, origins: Origins) -> list[Child]:
-        first = self._experiment(name, changes, origins)
-        if first is None:
-            return []
-        if self._seeds == 1:
-            return [Child(name, changes, first)]
-        children = []
-        for seed in range(first.seed, first.seed + self._seeds):
-            varies = {**changes, "seed": seed}
-            called = f"{name}, seed={seed}" if name else f"seed={seed}"
-            experiment = self._experiment(called, varies, origins)
-            if experiment is None:
-                return []
-            children.append(Child(called, varies, experiment))
-        return children
-
-    def _experiment(self, name: str, changes: Changes, origins: Origins) -> Experiment | None:
-        problems = self._no_problems()
+    def _experiment(self, name: str, number: int, changes: Changes) -> Experiment | None:
+        problems = Problems()
         change = Document({})  # as by ``--set``, in any order
         for key in sorted(changes, key=lambda key: key.count(".")):  # a component before its fields
-            keys = split_key(key)
-            values = changes[key]
-            marks = self._marks(keys, origins[key], key, values) if key in origins else {}
-            for inner in reversed(keys):
-                values = {inner: values}
-            change = merge(change, Document(values, marks), problems)
+            keys = tuple(key.split("."))
+            at = (number, key) if self._start[-1] == "list" else (key,)
+            marks = {keys: self._document.mark(*self._start, *at)}
+            change = merge(change, Document(nested(keys, changes[key]), marks), problems)
         document = merge(self._base, change, problems)
         if self._seeds > 1 and "${env:" in str(document.values.get("seed")):
             message = "must stand in the file, so that repeats can count on from it"
@@ -481,29 +367,6 @@ class ChildBuilder:
         for problem in problems:
             self._names.setdefault(problem, []).append(name)
         return None if len(problems) else experiment
-
-    def _marks(self, keys: Keys, origin: Keys, axis: str, value: Any) -> dict[Keys, Mark]:
-        """Return the marks of a value of the sweep at the keys that it is for."""
-        known = self._document.marks
-        marks = {(*keys, *inner): known[origin + inner] for inner in _below(value)
-                 if origin + inner in known}  # fmt: skip
-        if keys in marks:
-            at_axis = self._document.mark(*origin[: origin.index(axis) + 1])
-            marks[keys] = marks[keys]._replace(key=at_axis.key)
-        return marks
-
-
-def _below(value: Any) -> Iterator[Keys]:
-    """Yield the keys of a value and of all values in it."""
-    yield ()
-    keys: Iterable[str] = ()
-    if isinstance(value, dict):
-        keys = value
-    elif isinstance(value, list):
-        keys = map(str, range(len(value)))
-    for key in keys:
-        for rest in _below(item_of(value, key)):
-            yield (key, *rest)
 
 
 # ------------------------------------------------------------------------------------------ names
@@ -558,6 +421,6 @@ def _value_text(value: Any) -> str:
         return " ".join(map(_value_text, value)) or "none"
     if isinstance(value, dict):
         return " ".join(f"{key}={_value_text(inner)}" for key, inner in value.items())
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -276,7 +276,8 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
     if "$map" not in value and name not in types:
         raise ArchiveError(
             f"holds {where}: a {name!r}, which is not on the list of what model files hold"
-            f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
+            f"{did_you_mean(name, types)}; if you trust the file, give the folder of its class, "
+            "'--steps FOLDER', or load(path, steps=[CLASS]), or install a plugin that adds it"
         )
     items = {}
     for key, item in value["$map" if "$map" in value else "state"].items():

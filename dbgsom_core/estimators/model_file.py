@@ -36,6 +36,7 @@ from dbgsom_core.estimators.archive import (
     NO_OBJECTS,
     ArchiveError,
     Take,
+    Types,
     from_plain,
     open_archive,
     printable_line,
@@ -169,22 +170,24 @@ def write_file(
     estimator: Any,
     more: Callable[[Write], Mapping[str, Any]],
     read_header: Callable[[Mapping[str, Any], Read], Any],
+    types: Types = NO_OBJECTS,
 ) -> None:
     """Write a file of an estimator and of what ``more`` adds to its header.
 
-    It is written where ``read_header`` can read it.
+    It is written where ``read_header`` can read it. ``types`` are added to the allow-list.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
     arrays: dict[str, NDArray[Any]] = {}
-    write = partial(to_plain, arrays=arrays, types=stored_types())
+    types = {**stored_types(), **types}
+    write = partial(to_plain, arrays=arrays, types=types)
     try:
         with raise_archive_errors():
             header = {"format": FORMAT, "version": __version__, **more(write)}
             header["estimator"] = _write_estimator(estimator, write)
             header = json.loads(json.dumps(header))
-            _read(header, dict(arrays).pop, read_header)
+            _read(header, dict(arrays).pop, read_header, types)
     except ArchiveError as error:
         text = printable_line(error)
         raise ModelFileError(f"the model cannot be saved without pickle: it {text}") from error
@@ -192,12 +195,15 @@ def write_file(
 
 
 def read_file(
-    path: str | PathLike[str], read_header: Callable[[Mapping[str, Any], Read], Any]
+    path: str | PathLike[str],
+    read_header: Callable[[Mapping[str, Any], Read], Any],
+    types: Types = NO_OBJECTS,
 ) -> Any:
-    """Return what ``read_header`` makes of the header of a file."""
+    """Return what ``read_header`` makes of a file's header; ``types`` add to the allow-list."""
     try:
         with open_archive(Path(path)) as archive:
-            return _read(archive.header, archive.take, read_header)
+            types = {**stored_types(), **types}
+            return _read(archive.header, archive.take, read_header, types)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {printable_line(error)}") from error
     except (PluginError, UnknownNameError) as error:
@@ -209,7 +215,10 @@ def read_file(
 
 
 def _read(
-    header: Mapping[str, Any], take: Take, read_header: Callable[[Mapping[str, Any], Read], Any]
+    header: Mapping[str, Any],
+    take: Take,
+    read_header: Callable[[Mapping[str, Any], Read], Any],
+    types: Types,
 ) -> Any:
     if header["format"] != FORMAT:
         raise ArchiveError(
@@ -217,7 +226,7 @@ def _read(
             f"{str(header.get('version'))[:40]}, and {__version__} reads format {FORMAT}: upgrade "
             "dbgsom-core, or fit and save the model again"
         )
-    return read_header(header, partial(from_plain, take=take, types=stored_types()))
+    return read_header(header, partial(from_plain, take=take, types=types))
 
 
 def check_values(

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.answers import Answers
-from dbgsom_core.estimators.archive import STORED_CLASSES, ArchiveError
+from dbgsom_core.estimators.archive import STORED_CLASSES, ArchiveError, stored_types
 from dbgsom_core.estimators.display import explorer_page as explored_page
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
@@ -36,6 +36,32 @@ from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.tables import Columns, is_unit
 from dbgsom_core.training.parts import PARTS
+
+OWN_STEPS: dict[str, type[Any]] = {}  # classes of configurations' owners, by ``module:Class``
+
+
+@dataclass(frozen=True)
+class OwnStep(StoredType):
+    """A class of a configuration's owner, which files name and only their readers import."""
+
+    cls: type[Any] = object
+
+    def load(self) -> type[Any]:
+        """Return the class."""
+        return self.cls
+
+    def means(self, cls: type[Any]) -> bool:
+        """Return whether this is exactly the class ``cls``."""
+        return cls is self.cls
+
+    def problem(self, value: Any) -> str:
+        """Return nothing: a row of ones shows whether it works."""
+        return ""
+
+
+def own_steps() -> dict[str, StoredType]:
+    """Return the classes of owners that this process has imported, for model files."""
+    return {name: OwnStep(name, None, cls=cls) for name, cls in OWN_STEPS.items()}
 
 
 @dataclass(frozen=True)
@@ -134,6 +160,12 @@ class FittedModel:
             return [*self.columns.feature_names]
         names = getattr(self.first, "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
+
+    @property
+    def own_steps(self) -> list[str]:
+        """Names of the steps whose class is the configuration owner's: files do not hold it."""
+        own = OWN_STEPS.values()
+        return [name for name, step in self.steps if type(step) in own]
 
     @property
     def fills_gaps(self) -> bool:
@@ -274,13 +306,14 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         steps = [[name, write(step, where=f"the step {name!r}")] for name, step in known.steps]
         return {"columns": write(known.columns, where="columns"), "steps": steps}
 
-    write_file(path, known.estimator, more, _read_model)
+    write_file(path, known.estimator, more, _read_model, own_steps())
 
 
-def load(path: str | PathLike[str]) -> Any:
+def load(path: str | PathLike[str], steps: Iterable[type[Any]] = ()) -> Any:
     """Read a file of `save`: a `FittedModel`, or an estimator that was saved without steps.
 
-    No code of the file is run, and only classes on the allow-list are built. The file's author
+    No code of the file is run, and only classes on the allow-list are built, and ``steps``: classes
+    of your own that the configuration named (``prepare: mymodule:MyScaler``). The file's author
     still determines the model's predictions.
 
     Raises
@@ -290,7 +323,21 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
-    return read_file(path, _read_model)
+    types: dict[str, StoredType] = {}
+    for cls in steps:
+        name = f"{cls.__module__}:{cls.__qualname__}"
+        types[name] = OwnStep(name, None, cls=cls)
+    return read_file(path, _read_model, types)
+
+
+def step_names(path: str | PathLike[str]) -> list[str]:
+    """Return the names of the classes of prepare steps in a file; nothing is imported."""
+
+    def read_names(header: Mapping[str, Any], read: Callable[..., Any]) -> list[str]:
+        return [str(plain["$object"]) for _, plain in header["steps"]]
+
+    names: list[str] = read_file(path, read_names)
+    return names
 
 
 def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
@@ -299,10 +346,15 @@ def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
     steps = []
     for name, plain in header["steps"]:
         steps.append((str(name), read(plain, where=f"the step {name!r}")))
+    listed = stored_types()
+    named = [plain["$object"] for _, plain in header["steps"] if "$object" in (plain or ())]
+    own = set(named) - listed.keys()
     estimator = read_estimator(header, read)
     if columns is None and not steps:
         return estimator
     model = FittedModel(tuple(steps), estimator, columns)
+    if own:  # whoever gave their classes trusts them, and they may know no ones
+        return model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _try_steps(model)

@@ -19,15 +19,6 @@ def all_components(registry: Registry) -> list[PluginEntry]:
     return found
 
 
-def prepare_steps(registry: Registry) -> dict[str, list[str]]:
-    """Return the names of prepare steps, each with the classes that it may mean."""
-    found: dict[str, list[str]] = {name: [] for name in registry.names(STEP)}
-    for one in registry.entries:
-        if one.kind == STEP:
-            found[one.name].append(one.source)
-    return found
-
-
 def unknown_plugins(registry: Registry, names: Iterable[str]) -> list[str]:
     """Return a sentence for each name of a plugin to disable that no plugin has."""
     known: set[str] = set()

@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,43 +27,30 @@ from dbgsom_core.config import (
     parse_sweep,
 )
 from dbgsom_core.config.document import Problems
-from dbgsom_core.config.experiment import document_of
 from dbgsom_core.config.load import read_config
-from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
+from dbgsom_core.errors import ConfigError, as_text, described
 from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.experiments.trackers import Run, RunResult
-from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
-from dbgsom_core.runs.stored_runs import (
-    Loaded,
-    interrupted_run,
-    is_complete,
-    with_rows,
-)
+from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
 from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from dbgsom_core.persistence import FittedModel
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
-_FEW = 5  # names in a message
 _VARIES = re.compile(r"sweep(=|\.(grid|list|random|optimize)\b)")  # an override says what varies
 
 
-def _html(finished: FinishedRun | FinishedSweep) -> str:
-    name, folder = escape(as_text(finished.name)), escape(as_text(finished.folder))
-    table = finished.to_frame().to_html(float_format=_four_digits, na_rep="")
-    return f"<p><b>{name}</b><br><code>{folder}</code></p>{table}"
-
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class FinishedRun:
     """Results of a finished run.
 
@@ -88,11 +72,18 @@ class FinishedRun:
     experiment: str
     folder: Path
     measures: Mapping[str, float]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     notes: Sequence[str] = ()
-    _model: Any = None
-    _config: Mapping[str, Any] = field(default_factory=dict)
-    _data: Mapping[str, Any] = field(default_factory=dict)
+    _model: Any = field(default=None, repr=False)
+
+    @classmethod
+    def from_result(cls, result: RunResult) -> FinishedRun:
+        return cls(
+            **_identity(result),
+            params=dict(result.run.params) if result.run else {},
+            notes=tuple(result.notes),
+            _model=result.model,
+        )
 
     @property
     def model(self) -> FittedModel:
@@ -123,25 +114,8 @@ class FinishedRun:
         frame = pd.DataFrame(found).rename_axis(index="measure")
         return frame.assign(best=list(_best_ends(frame.index).values()))
 
-    def __repr__(self) -> str:
-        from dbgsom_core.runs.headline import headline
-        from dbgsom_core.runs.profile import read_clusters
 
-        lines = [f"<run {as_text(self.name)} in {self.folder}>"]
-        for one in headline(self.measures, self._config, self._data):
-            beside = f"  (baseline {one.baseline})" if one.baseline else ""
-            lines.append(f"{one.part}/{one.name}: {one.text}{beside}")
-        if (table := RunFiles(self.folder).table("clusters")).exists():
-            _, rows = read_clusters(table)
-            lines += [f"cluster {row[0]}: {row[1]} rows, {row[2]}, {row[3]}" for row in rows]
-        if (more := len(self.measures)) > len(lines):
-            lines.append(f"to_frame() has all {more} measures")
-        return "\n".join(lines)
-
-    _repr_html_ = _html
-
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class FinishedSweep:
     """Results of a sweep: its finished runs, in order.
 
@@ -153,7 +127,7 @@ class FinishedSweep:
     experiment: str
     folder: Path
     measures: Mapping[str, float]
-    runs: Sequence[FinishedRun]
+    runs: Sequence[FinishedRun] = field(repr=False)
     failed: Sequence[str] = ()
     _best: str | None = None
 
@@ -195,12 +169,6 @@ class FinishedSweep:
         frame = pd.concat([params[differing], measures], axis=1).set_index(index)
         frame.attrs["best"] = _best_ends(map(str, measures))
         return frame
-
-    def __repr__(self) -> str:
-        failed = f", {len(self.failed)} failed" if self.failed else ""
-        return f"<sweep of {len(self.runs)} runs{failed} in {self.folder}>\n{self.to_frame()}"
-
-    _repr_html_ = _html
 
 
 def execute(
@@ -275,19 +243,9 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    registry = get_registry()
-    with _source(config, overrides, data, target, task, experiment) as source:
-
-        def load() -> Loaded:
-            parse = parse_experiment if isinstance(source.config, Mapping) else load_experiment
-            found = source.completed(
-                parse(source.config, overrides=source.overrides, registry=registry)
-            )
-            return found, (found,)
-
-        stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
-        extra = [_EpochDisplay(verbose), *source.keepers(keep_data)]
-        return _finished(execute(loaded, registry, extra, stored))
+    source = _source(config, overrides, data, target, task, experiment)
+    result = source.run(parse_experiment, load_experiment, keep_data, verbose, resume)
+    return FinishedRun.from_result(result)
 
 
 def sweep(
@@ -329,35 +287,19 @@ def sweep(
     """
     if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
-    registry, texts = get_registry(), _override_texts(overrides)
-    texts += [] if grid is None else [f"sweep={_json({'grid': grid})}"]
-    with _source(config, texts, data, target, task, experiment, sweeps=True) as source:
-
-        def load() -> Loaded:
-            parse = parse_sweep if isinstance(source.config, Mapping) else load_sweep
-            found = source.completed(
-                parse(source.config, overrides=source.overrides, registry=registry)
-            )
-            return found, tuple(child.experiment for child in found.children)
-
-        stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
-        result = execute(
-            loaded,
-            registry,
-            [_EpochDisplay(verbose), *source.keepers(keep_data)],
-            stored,
-            jobs=jobs,
-            fail_fast=fail_fast,
-            display=SimpleNamespace(say=_say) if verbose else None,
-        )
-    rankings = result.rankings
-    children = [RunResult(measures, run=run) for run, measures in result.children]
-    return FinishedSweep(
-        **_identity(result),
-        runs=tuple(map(_finished, children)),
-        failed=tuple(result.failed),
-        _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
-    )
+    texts = _override_texts(overrides)
+    if grid is not None:
+        texts.append(f"sweep={_json({'grid': grid})}")
+    source = _source(config, texts, data, target, task, experiment, sweeps=True)
+    how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
+    if verbose:
+        how["display"] = SimpleNamespace(say=lambda text: print(as_text(text), flush=True))
+    result = source.run(parse_sweep, load_sweep, keep_data, verbose, resume, **how)
+    best = result.rankings[0].best.runs[0] if len(result.rankings) == 1 else None
+    runs = []
+    for child, measures in result.children:
+        runs.append(FinishedRun.from_result(RunResult(measures, run=child)))
+    return FinishedSweep(**_identity(result), runs=runs, failed=tuple(result.failed), _best=best)
 
 
 def init(
@@ -386,82 +328,63 @@ def init(
     DataError
         It is no table that a map can be trained on; the sentence names the cure.
     """
-    registry, name = get_registry(), None if target is None else str(target)
-    if isinstance(data, str | os.PathLike):
-        from dbgsom_core.runs.init import profile_data, suggest
+    name = None if target is None else str(target)
+    if not isinstance(data, str | os.PathLike):
+        return _first_config(*_read_frame(data), name, task, experiment)
+    from dbgsom_core.runs.init import profile_data, suggest
 
-        config = suggest(profile_data(os.fspath(data), registry), name, task).plain()
-        return config | ({"experiment": experiment} if experiment else {})
-    with TemporaryDirectory() as folder:
-        return _first_config(_Frame.of(data), Path(folder) / DATA_FILE, name, task, experiment)
+    config = suggest(profile_data(os.fspath(data), get_registry()), name, task).plain()
+    return config | ({"experiment": experiment} if experiment else {})
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """The table of a data frame, and the name of the column that was its index."""
+def _read_frame(data: Any) -> tuple[pa.Table, str | None]:
+    from dbgsom_core.tables.frames import table_of_frame  # imports pyarrow
 
-    table: Any
-    index: str | None
-
-    @classmethod
-    def of(cls, data: Any) -> _Frame:
-        from dbgsom_core.tables.frames import table_of_frame  # imports pyarrow
-
-        return cls(*table_of_frame(data))
-
-    def check_column(self, name: str | None) -> None:
-        names = self.table.column_names
-        if name is not None and name not in names:
-            near = did_you_mean(name, names) or f"; it has {', '.join(names[:_FEW])}"
-            more = ", …" if near.startswith("; it") and len(names) > _FEW else ""
-            raise DataError(f"the data frame has no column '{name}'{near}{more}")
-
-    def write(self, path: Path, ids: Any) -> None:
-        """Write the rows, with the index where it is among the columns ``ids``."""
-        from dbgsom_core.tables import write_table
-
-        known = [ids] if isinstance(ids, str) else ids or ()
-        left_out = [self.index] if self.index is not None and self.index not in known else []
-        write_table(path, [self.table.drop_columns(left_out) if left_out else self.table])
+    return table_of_frame(data)
 
 
 def _first_config(
-    frame: _Frame, path: Path, target: str | None, task: str | None, experiment: str | None
+    table: pa.Table, index: str | None, target: str | None, task: str | None, name: str | None
 ) -> dict[str, Any]:
-    """Return the configuration that `init` suggests, and write the rows to a file at ``path``."""
-    from dbgsom_core.runs.init import profile_data, suggest
+    """Return the configuration that `init` suggests for a data frame."""
+    from dbgsom_core.runs.init import profile_table, suggest
 
-    frame.check_column(target)
-    frame.write(path, ())
-    try:
-        profile = replace(profile_data(str(path), get_registry()), path=DATA_FILE)
-        config = suggest(profile, target, task).plain()
-    except DataError as error:
-        raise DataError(str(error).replace(DATA_FILE, "the data frame")) from error
+    features = table if index is None else table.drop_columns([index])
+    config = suggest(profile_table(features), target, task).plain()
     dataset = config["dataset"]
-    if frame.index is not None:
-        dataset["id"] = [frame.index, *dataset.get("id", ())]
-        frame.write(path, dataset["id"])
-    named = experiment or re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
-    return {**config, "experiment": named}
+    dataset["path"] = DATA_FILE
+    if index is not None:
+        dataset["id"] = [index, *dataset.get("id", ())]
+    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
+    return {**config, "experiment": name or usual}
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A configuration and overrides, and the file of the rows of a data frame that replace its."""
+    """A configuration and overrides, and the table of a data frame that replaces its data."""
 
     config: Any
     overrides: list[str]
-    rows: Path | None = None
+    table: pa.Table | None = None
 
-    def completed(self, loaded: Any) -> Any:
-        return loaded if self.rows is None else with_rows(loaded, self.rows)
+    def run(
+        self, parse: Any, read: Any, keep_data: bool, verbose: int, resume: bool, **how: Any
+    ) -> RunResult:
+        registry, stored = get_registry(), None
+        load = parse if isinstance(self.config, Mapping) else read
+        loaded = load(self.config, overrides=self.overrides, registry=registry)
+        observers: list[Any] = [_EpochDisplay(verbose)]
+        if self.table is not None:
+            loaded = with_data(loaded, lambda dataset: dataset.with_table(self.table))
+            observers += [_DataKeeper(self.table)] if keep_data else []
+        if resume:
+            stored = interrupted_run(loaded, registry)
+            if is_complete(stored, loaded):
+                raise ConfigError(f"{stored.id} has finished: leave resume out")
+        result: RunResult = execute(loaded, registry, observers, stored, **how)
+        return result
 
-    def keepers(self, keep_data: bool) -> list[Any]:
-        return [_DataKeeper(self.rows)] if keep_data and self.rows is not None else []
 
-
-@contextmanager
 def _source(
     config: Any,
     overrides: Overrides | None,
@@ -470,39 +393,35 @@ def _source(
     task: str | None,
     experiment: str | None,
     sweeps: bool = False,
-) -> Iterator[_Source]:
-    """Yield the source of a run; the rows of a data frame are in a temporary file meanwhile."""
+) -> _Source:
     texts, name = _override_texts(overrides), None if target is None else str(target)
-    is_config = isinstance(config, str | os.PathLike | Mapping)
-    if is_config:
+    if isinstance(config, str | os.PathLike | Mapping):
         named = {"dataset.target": name, "model.estimator": task, "experiment": experiment}
         texts += [f"{key}={_json(value)}" for key, value in named.items() if value is not None]
-    elif data is not None:
-        raise ConfigError("config must be a file or a mapping where data is a data frame")
-    if is_config and data is None:
-        yield _Source(config, texts)
-        return
-    frame = _Frame.of(data if is_config else config)
-    frame.check_column(name)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / DATA_FILE
-        if is_config:
-            section = _dataset_of(config, texts)
-            frame.write(path, section.get("id"))
-            texts.append(f"dataset={_json(section)}")
-        else:
-            config = _first_config(frame, path, name, task, experiment)
-        if sweeps and not is_config:
-            given = any(map(_VARIES.match, texts))
-            grid = {} if given else {"grid": {"model.spreading_factor": [0.3, 0.5, 0.7]}}
-            config["sweep"] = {**grid, "repeats": {"seeds": 3}}
-        yield _Source(config, texts, path)
+        if data is None:
+            return _Source(config, texts)
+        table, index = _read_frame(data)
+        section = _dataset_of(config, texts)
+        texts.append(f"dataset={_json(section)}")
+    else:
+        if data is not None:
+            raise ConfigError("config must be a file or a mapping where data is a data frame")
+        table, index = _read_frame(config)
+        config = _first_config(table, index, name, task, experiment)
+        section = config["dataset"]
+        if sweeps:
+            config["sweep"] = {"repeats": {"seeds": 3}}
+            if not any(_VARIES.match(text) for text in texts):
+                config["sweep"]["grid"] = {"model.spreading_factor": [0.3, 0.5, 0.7]}
+    ids = section.get("id") or ()
+    if index is not None and index not in ([ids] if isinstance(ids, str) else ids):
+        table = table.drop_columns([index])
+    return _Source(config, texts, table)
 
 
 def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
-    is_mapping = isinstance(config, Mapping)
-    document = (document_of if is_mapping else read_config)(config, overrides, Problems())
+    document = read_config(config, overrides, Problems())
     given = document.values.get("dataset")
     fields = get_registry().find("dataset", "parquet").model_fields
     known = given if isinstance(given, Mapping) else {}
@@ -513,13 +432,15 @@ def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
 class _DataKeeper:
     """Keeps the rows of a data frame in the folder of a run, or of a sweep for all of its runs."""
 
-    def __init__(self, rows: Path) -> None:
-        self._rows = rows
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
 
     def dbgsom_run_started(self, run: Run) -> None:
+        from dbgsom_core.tables import write_table
+
         kept = RunFiles(run.folder).data
         if run.parent is None and not kept.exists():
-            write_atomically(kept, lambda partial: shutil.copyfile(self._rows, partial))
+            write_table(kept, [self._table])
 
 
 def _override_texts(overrides: Overrides | None) -> list[str]:
@@ -538,24 +459,11 @@ def _json(value: Any) -> str:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
-def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
-    loaded, _ = load()
-    stored = interrupted_run(loaded, registry)
-    if is_complete(stored, loaded):
-        raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
-    return stored, loaded
-
-
-def _say(text: str) -> None:
-    print(as_text(text), flush=True)
-
-
 class _EpochDisplay:
     """Shows the epochs of each run as the estimators' ``verbose`` does."""
 
     def __init__(self, verbose: int) -> None:
-        self._verbose = verbose
-        self._opened: Any = None
+        self._verbose, self._open = verbose, ExitStack()
         self._show: Any = None
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -563,32 +471,18 @@ class _EpochDisplay:
             from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
 
             print(as_text(run.name))
-            self._opened = progress_shown(self._verbose)
-            self._show = self._opened.__enter__()
+            self._show = self._open.enter_context(progress_shown(self._verbose))
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
         if self._show is not None:
             self._show(epoch)
 
     def dbgsom_run_finished(self) -> None:
-        if self._opened is not None:
-            self._opened.__exit__(None, None, None)
-        self._opened = self._show = None
+        self._open.close()
+        self._show = None
 
     def dbgsom_run_failed(self) -> None:
         self.dbgsom_run_finished()
-
-
-def _finished(result: RunResult) -> FinishedRun:
-    run = result.run
-    assert run is not None
-    known: dict[str, Any] = {
-        "params": dict(run.params),
-        "notes": tuple(result.notes),
-        "_model": result.model,
-    }
-    known |= {"_config": run.config, "_data": run.data}
-    return FinishedRun(**_identity(result), **known)
 
 
 def _identity(result: RunResult) -> dict[str, Any]:
@@ -603,12 +497,6 @@ def _best_ends(names: Iterable[str]) -> dict[str, str]:
 
     registry = get_registry()
     return {name: best_end(name, registry) for name in names}
-
-
-def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.text import to_digits
-
-    return to_digits(value, 4)
 
 
 def check_experiment(experiment: Experiment) -> None:

@@ -420,7 +420,7 @@ def rank_sentence(ranks: MeanRanks) -> str:
     best, equal = means.iloc[0], int((means == means.iloc[0]).sum())
     count = len(ranks.ranks.columns)
     leader = f"{equal} variants share" if equal > 1 else f"{means.index[0]} has"
-    lead = f"{ranks.name}{leader} the best mean rank over {count} data sets, {number(best)}"
+    lead = f"{leader} the best mean rank over {count} data sets, {number(best)}"
     if test is None:
         return f"{lead}; {count} data sets are too few for a test."
     clear = "the variants differ" if test.p < LEVEL else "without a clear difference"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import glob
-import math
 import statistics
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +17,9 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
 from dbgsom_core.config.experiment import fills_gaps
-from dbgsom_core.engine.moments import extremes, first_non_finite
+from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
-from dbgsom_core.errors import DataError, callers_level, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import prepared
 from dbgsom_core.interfaces.figures import as_label
@@ -33,7 +31,7 @@ from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import parse_numbers
 from dbgsom_core.tables.frames import FRAME
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
+from dbgsom_core.training.targets import class_weights, encode_classes
 
 Rows = NDArray[np.intp]
 
@@ -51,13 +49,12 @@ def load_section(dataset: Any, folder: str | None = None) -> Data:
 
 
 def load_data(experiment: Experiment) -> Data:
+    """Return the data to train on; raises `DataError` where they will not do."""
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
     if len(X) < LEAST_ROWS:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
-    if X.shape[1] == 0:
-        raise DataError(f"data set '{name}' has no columns to train on")
-    _check_values(experiment, name, data)
+    _check_values(experiment, name, X)
     low, high = extremes(X)
     if not (high > low).any():
         raise DataError(
@@ -67,9 +64,6 @@ def load_data(experiment: Experiment) -> Data:
     unlabelled = experiment.model.params.get("unlabelled", "auto")
     if unlabelled not in ("auto", None) and y is not None and unlabelled not in y.tolist():
         warnings.warn(f"model.unlabelled: no sample has the class {unlabelled!r}", stacklevel=2)
-    if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        cure = "name another target, or another value that stands for no class (model.unlabelled)"
-        raise DataError(f"no sample of data set '{name}' has a class: {cure}")
     return data
 
 
@@ -78,124 +72,95 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
         return None
     loaded, name = _load(experiment, experiment.split.test), "split.test"
     test = replace(loaded, X=_same_columns(data, loaded), feature_names=data.feature_names)
-    _check_values(experiment, name, test)
+    _check_values(experiment, name, test.X)
     if (data.y is None) != (loaded.y is None):
         which = "the data to train on" if data.y is None else f"data set '{name}'"
         raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
     _check_target(experiment, name, loaded.y)
-    if loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
-        which, other = "the data to train on", f"data set '{name}'"
-        if _is_text(loaded.y):
-            which, other = other, which
-        raise DataError(
-            f"the targets of {which} are text, and those of {other} are not: store both as text"
-        )
+    if data.y is not None and loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
+        both = f"the data to train on and of data set '{name}'"
+        raise DataError(f"only one of the targets of {both} are text: store both as text")
     return test
 
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
-    # A relative path is relative to the working directory, or to the configuration's folder.
-    beside, absent = {}, False
-    in_memory = getattr(dataset, "path", None) == FRAME
-    for field in () if in_memory else dataset.file_fields:
+    beside = {}
+    for field in dataset.file_fields:
         given = getattr(dataset, field, None)
-        several = given if isinstance(given, tuple) else (given,)
-        found = [*several]
-        for i, value in enumerate(several):
-            if isinstance(value, str) and not _is_there(value):
-                if _is_there(str(experiment.folder / value)):
-                    found[i] = str(experiment.folder / value)
-                absent |= found[i] == value and not Path(value).is_absolute()
-        if found != [*several]:
-            beside[field] = tuple(found) if isinstance(given, tuple) else found[0]
-    component = dataset.model_copy(update=beside) if beside else dataset
+        if isinstance(given, tuple):
+            beside[field] = tuple(_find_file(path, experiment.folder) for path in given)
+        elif given is not None:
+            beside[field] = _find_file(given, experiment.folder)
+    component = dataset.model_copy(update=beside)
     source, engine = guarded(component), guarded(experiment.engine)
-    path = str(getattr(component, "path", ""))
+    data: Data | None = None
     try:
-        with _naming_frame(path) if Path(path).name == DATA_FILE else nullcontext():
-            stays = engine.out_of_memory and source.opened is not None
-            left: Data | None = source.opened() if stays else None
-            data: Data = source.load() if left is None else left
-            table = engine.opened(data.X)
+        if engine.out_of_memory and source.opened is not None:
+            data = source.opened()
+        if data is None:
+            data = source.load()
+        table = engine.opened(data.X)
     except DataError as error:
-        if path == DATA_FILE and absent:
+        path = str(getattr(component, "path", ""))
+        if path in ("", FRAME) or Path(path).is_absolute() or exists(path):
+            raise
+        if path == DATA_FILE:
             raise DataError(
                 "the rows are those of a data frame, which was not kept (keep_data=False) or not "
                 "given: run(config, data=frame)"
             ) from error
-        if absent:
-            places = "in the working directory and beside the configuration"
-            raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
-        raise
+        places = "in the working directory and beside the configuration"
+        raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
     if isinstance(table, Partitions):
         return replace(data, X=table)
-    if data.X.ndim != 2 or data.X.dtype.kind not in "fiub":
-        what = f"{data.X.dtype}, shape {data.X.shape}"
-        raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
-    if (
-        experiment.model.estimator == "regressor"
-        and data.y is not None
-        and data.y.dtype.kind == "U"
-    ):
-        numbers, bad = parse_numbers(pa.array(data.y), ".", words=())
+    if data.X.dtype.kind not in "fiub":
+        raise DataError(f"data set '{experiment.data_called}' holds {data.X.dtype}, no numbers")
+    is_text = data.y is not None and data.y.dtype.kind == "U"
+    if experiment.model.estimator == "regressor" and is_text:
+        numbers, bad = parse_numbers(pa.array(data.y), words=())
         return data if bad.any() else replace(data, y=numbers)
     return data
 
 
-def _is_text(y: Any) -> bool:
-    is_object = y.dtype == object
-    return y.dtype.kind == "U" or (is_object and any(isinstance(one, str) for one in y))
+def _find_file(path: Any, folder: Path) -> Any:
+    """Return a path relative to the working directory, or else to the configuration's folder."""
+    in_folder = str(folder / path)
+    return in_folder if not _is_there(path) and _is_there(in_folder) else path
 
 
 def _is_there(path: str) -> bool:
     return exists(path) or (glob.has_magic(path) and any(glob.iglob(path)))  # noqa: PTH207
 
 
-@contextmanager
-def _naming_frame(path: str) -> Iterator[None]:
-    """Let errors and warnings of loading name the data frame, and not the file of its rows."""
-    with warnings.catch_warnings(record=True) as found:
-        try:
-            yield
-        except DataError as error:
-            if not Path(path).is_file():
-                raise
-            raise DataError(str(error).replace(path, "the data frame")) from error
-    for one in found:
-        text = str(one.message).replace(path, "the data frame")
-        warnings.warn(text, one.category, stacklevel=callers_level())
+def _is_text(y: NDArray[Any]) -> bool:
+    return y.dtype.kind == "U" or any(isinstance(label, str) for label in y.tolist())
 
 
 def _same_columns(data: Data, test: Data) -> Any:
-    names, found = data.feature_names, test.feature_names
-    if names is None or found is None or list(names) == list(found):
+    """Return the test samples with the columns of the training data, in their order."""
+    names, found = list(data.feature_names or ()), list(test.feature_names or ())
+    if not names or not found or names == found:
         if data.X.shape[1] != test.X.shape[1]:
             sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
             raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
-    coded = {
-        f"{column}={value}"
-        for table in (data.columns, test.columns)
-        if table is not None
-        for column, values in table.categories.items()
-        for value in values
-    }
-    missing = [column for column in names if column not in found and column not in coded]
-    extra = [column for column in found if column not in names and column not in coded]
+    coded = set[str]()  # features of categories, which are 0 in all rows of who lacks them
+    for table in (data.columns, test.columns):
+        if table is not None:
+            coded.update(*map(table.features_of, table.categories))
+    missing = [column for column in names if column not in (*found, *coded)]
+    extra = [column for column in found if column not in (*names, *coded)]
     if missing or extra:
-        what = f"lacks the column '{missing[0]}'" if missing else f"also has '{extra[0]}'"
-        near = did_you_mean(missing[0], extra) if missing else ""
+        what = f"also has '{extra[0]}'" if extra else ""
+        if missing:
+            what = f"lacks the column '{missing[0]}'{did_you_mean(missing[0], extra)}"
         raise DataError(
-            f"data set 'split.test' {what}{near}: its columns must be those of the training data"
+            f"data set 'split.test' {what}: its columns must be those of the training data"
         )
-    # A category that is missing in the test data is 0 in all rows.
-    given = np.asarray(test.X)
-    places = {column: place for place, column in enumerate(found)}
-    X = np.zeros((len(test.X), len(names)), dtype=data.X.dtype)
-    for place, column in enumerate(names):
-        if column in places:
-            X[:, place] = given[:, places[column]]
-    return X
+    import pandas as pd  # is slow to import
+
+    frame = pd.DataFrame(test.X, columns=found)
+    return frame.reindex(columns=names, fill_value=0).to_numpy(data.X.dtype)
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
@@ -223,9 +188,9 @@ def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> di
 
 def has_target(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which targets (n,) are known: not None, not nan."""
-    if y.dtype == object:
-        return np.array([value is not None and value == value for value in y], dtype=bool)
-    return ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
+    import pandas as pd  # is slow to import
+
+    return np.asarray(pd.notna(y))
 
 
 def n_classes(y: NDArray[Any]) -> int:
@@ -238,6 +203,7 @@ def n_classes(y: NDArray[Any]) -> int:
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
+    """Raise `DataError` for a part with rows or columns of nothing, or without a class."""
     trains = part.startswith("the part to train on")
     if X is not None and not isinstance(X, Partitions) and X.dtype.kind == "f" and has_missing(X):
         missing = np.isnan(X)
@@ -252,103 +218,59 @@ def check_part(
         )
 
 
-def _check_values(experiment: Experiment, name: str, data: Data) -> None:
-    problems = list(_value_problems(experiment, data))
-    if problems:
-        raise DataError("\n".join(f"data set '{name}' {problem}" for problem in problems))
-
-
-def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
-    X, names = data.X, data.feature_names
-
-    def called(column: Any) -> str:
-        return str(column) if names is None else f"'{names[int(column)]}'"
-
-    def first_cell(bad: NDArray[np.bool_]) -> str:
-        row, column = np.argwhere(bad)[0]
-        columns = int(bad.any(axis=0).sum())
-        more = f" ({columns} columns)" if columns > 1 else ""
-        return f"row {row} (from 0), column {called(column)} first{more}"
-
-    if isinstance(X, Partitions):
-        bad = first_non_finite(X)
-        if bad is not None:
-            yield (
-                f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
-                f"{called(bad[1])}, which data that stays where it is must not have: drop or fill "
-                "it, or hold the data in memory (engine: local)"
-            )
-        return
-    with np.errstate(over="ignore", invalid="ignore"):  # finite only if every value is
-        if X.dtype.kind != "f" or np.isfinite(np.sum(X)) or np.isfinite(X).all():
-            return
-    infinite, gaps = np.isinf(X), np.isnan(X)
-    if infinite.any():
-        yield f"holds {infinite.sum()} infinite value(s), in {first_cell(infinite)}"
-    if not gaps.any():
-        return
-    filled = any(fills_gaps(step.name) for step in experiment.prepare)
+def _check_values(experiment: Experiment, name: str, X: Any) -> None:
+    if isinstance(X, Partitions) or X.dtype.kind != "f" or np.isfinite(X).all():
+        return  # the estimator checks partitions
+    infinite = np.argwhere(np.isinf(X))
+    if len(infinite):
+        row, column = infinite[0]
+        where = f"row {row}, column {column} (from 0)"
+        raise DataError(f"data set '{name}' holds infinite values, first in {where}")
     registry = get_registry()
     metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
+    filled = any(fills_gaps(step.name) for step in experiment.prepare)
     if not filled and "missing" not in guarded(metric).handles:
-        yield (
-            f"holds {gaps.sum()} missing value(s), in {first_cell(gaps)}, and metric "
-            f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
-            "one that does, such as euclidean or manhattan"
+        raise DataError(
+            f"data set '{name}' holds missing values, and metric "
+            f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take one "
+            "that does, such as euclidean or manhattan"
         )
-    empty = np.flatnonzero(gaps.all(axis=0))
-    if len(empty):
-        yield f"has columns without any value: {listed_names(map(called, empty))}: drop them"
-    nothing = np.flatnonzero(gaps.all(axis=1))
-    if len(nothing) and not filled:
-        yield f"has rows without any value (from 0): {listed_names(map(str, nothing))}: drop them"
 
 
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
+    """Return whether a sample has a class; raises `DataError` for what are no classes."""
     params = experiment.model.params
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit says it
-            target = encode_classes(y, y, params.get("unlabelled", "auto"))
+            assert y is not None
+            target = encode_classes(y, y, params.get("unlabelled", "auto"), known_classes=y[:0])
             if params.get("class_weight") is not None:
                 class_weights(params["class_weight"], target, None)
     except ValueError as error:
-        if "no sample has a class label" not in str(error):
-            raise DataError(f"data set '{experiment.data_called}': {error}") from error
-        return False
-    return True
+        raise DataError(f"data set '{experiment.data_called}': {error}") from error
+    return bool(target.known.any())
 
 
 def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> None:
+    from sklearn.utils import check_array  # is slow to import
+
     estimator = experiment.model.estimator
     if estimator == "vq":
         return
-    but = f", but model.estimator is {estimator}"
     if y is None:
         kind = "classes" if estimator == "classifier" else "targets"
+        but = f", but model.estimator is {estimator}"
         raise DataError(f"data set '{name}' has no {kind}{but}; name the target, or use vq")
-    known = has_target(y)
     if estimator == "regressor":
-        is_numeric = y.ndim == 1 and y.dtype.kind in "fiub"
-        if not known.all() or (is_numeric and not np.isfinite(y).all()):
-            raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
-        if is_numeric and float(np.abs(y.astype(np.float64)).max()) > LARGEST_TARGET:
-            raise DataError(
-                f"the target of data set '{name}' holds {np.abs(y).max():.3g}, whose square is too "
-                "large: divide it by a large number"
-            )
-        if not is_numeric:
-            cure = "name another one, or set model.estimator: classifier"
-            raise DataError(f"the target of data set '{name}' holds no numbers: {cure}")
-        return
-    if not known.any():
-        raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
-    from sklearn.utils.multiclass import type_of_target
-
-    kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
-    if kind not in ("binary", "multiclass"):
-        cure = "set model.estimator: regressor" if kind == "continuous" else "name another one"
-        raise DataError(f"the target of data set '{name}' is {kind} and holds no classes: {cure}")
+        try:
+            check_array(y, ensure_2d=False, dtype=np.float64, input_name="the target")
+        except (TypeError, ValueError) as error:
+            cure = "drop or fill such rows, or name another target"
+            raise DataError(f"the target of data set '{name}': {error}: {cure}") from error
+    elif not _has_classes(experiment, y):
+        cure = "name another target, or another value that stands for no class (model.unlabelled)"
+        raise DataError(f"no sample of data set '{name}' has a class: {cure}")
 
 
 # ------------------------------------------------------------------------------------- dividing
@@ -438,44 +360,43 @@ def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows
 
 
 def _splitter(split: Split, seed: int) -> Any:
+    """Return the splitter of scikit-learn that is named, or that a short form means."""
     from sklearn import model_selection
 
+    name, given = split.name or "", dict[str, Any]()
     if split.folds is not None:
-        name = "StratifiedKFold" if split.stratify else "KFold"
-        return getattr(model_selection, name)(split.folds, shuffle=True, random_state=seed)
-    if split.name is None:
-        name = "StratifiedShuffleSplit" if split.stratify else "ShuffleSplit"
-        splitter = getattr(model_selection, name)
-        return splitter(n_splits=1, test_size=split.test_size, random_state=seed)
-    given = {
-        key: value
-        for key, value in split.model_dump(exclude_none=True).items()
-        if key in split.model_fields_set and key not in ("name", "groups", "stratify", "refit")
-    }
-    if split.name in ("KFold", "StratifiedKFold"):
+        name, given = "KFold", {"n_splits": split.folds}
+    elif split.name is None:
+        name, given = "ShuffleSplit", {"n_splits": 1, "test_size": split.test_size}
+    else:
+        for key, value in split.model_dump(include=split.model_fields_set).items():
+            if value is not None and key not in ("name", "groups", "stratify", "refit"):
+                given[key] = value
+    if split.name is None and split.stratify:
+        name = f"Stratified{name}"
+    if name in ("KFold", "StratifiedKFold"):
         given.setdefault("shuffle", True)
-    random = split.name.startswith("Repeated") or split.name.endswith("ShuffleSplit")
+    random = name.startswith("Repeated") or name.endswith("ShuffleSplit")
     if random or given.get("shuffle"):
         given["random_state"] = seed
-    return getattr(model_selection, split.name)(**given)
+    return getattr(model_selection, name)(**given)
 
 
 def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
-    ids = {**data.annotations, **(data.ids or {})}
+    """Return the group (n,) of each sample, by a column of ids, of features or of categories."""
+    beside = {**data.annotations, **(data.ids or {})}
     features = list(data.feature_names or ())
-    if name in ids:
-        groups = np.asarray(ids[name])
+    if name in beside:
+        groups = np.asarray(beside[name])
     elif name in features:
-        place, X = features.index(name), data.X
-        groups = _column(X, place) if isinstance(X, Partitions) else X[:, place]
+        groups = _column(data.X, features.index(name))
     elif data.columns is not None and name in data.columns.categories:
-        # One column of 0 and 1 for each value; all of them are missing where the value is.
         places = [features.index(feature) for feature in data.columns.features_of(name)]
         values = np.asarray(data.X[:, places])
         groups = np.where(np.isnan(values).any(axis=1), np.nan, values.argmax(axis=1))
     else:
-        known = [*ids, *features]
-        listed = listed_names(known) if known else "none with a name"
+        known = [*beside, *features]
+        listed = listed_names(known) or "none with a name"
         raise DataError(
             f"split.groups: data set '{dataset}' has no ids or feature '{name}'"
             f"{did_you_mean(name, known)} (it has: {listed})"
@@ -488,7 +409,9 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
     return np.unique(texts, return_inverse=True)[1]
 
 
-def _column(X: Partitions, place: int) -> NDArray[Any]:
+def _column(X: Any, place: int) -> NDArray[Any]:
+    if not isinstance(X, Partitions):
+        return np.asarray(X[:, place])
     return np.concatenate(X.each(partial(_values, place), X.beside()))
 
 
@@ -534,53 +457,55 @@ def baselines(
     """Return the measures of a constant prediction, the most frequent class or the mean."""
     if y is None or fold.train.y is None or kind == "vq":
         return {}
-    measure = _measure_majority if kind == "classifier" else _measure_mean
-    found = {"train": [measure(fold.train.y, fold.train.y)]}
+    parts = {"train": [(fold.train.y, fold.train.y)]}
     if divided:
-        found["test"] = [measure(y[train], y[test]) for train, test in divided]
+        parts["test"] = [(y[train], y[test]) for train, test in divided]
     elif fold.test is not None and fold.test.y is not None:
-        found["test"] = [measure(fold.train.y, fold.test.y)]
-    return {
-        f"{part}/{name}": statistics.fmean(values[name] for values in several)
-        for part, several in found.items()
-        if all(several)
-        for name in several[0]
-    }
+        parts["test"] = [(fold.train.y, fold.test.y)]
+    means = {}
+    for part, pairs in parts.items():
+        measured = [_measure_dummy(_known(train), _known(test), kind) for train, test in pairs]
+        if all(measured):
+            for name in measured[0]:
+                means[f"{part}/{name}"] = statistics.fmean(values[name] for values in measured)
+    return means
 
 
-def _measure_majority(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
-    # Empty without test samples.
-    import pandas as pd
+def _measure_dummy(train: NDArray[Any], test: NDArray[Any], kind: str) -> dict[str, float]:
+    """Return measures of a prediction without features; none without samples."""
+    from sklearn import dummy, metrics
 
-    train, test = train[has_target(train)], test[has_target(test)]
-    if not len(test):
+    if not len(train) or not len(test):
         return {}
-    codes, _ = pd.factorize(np.concatenate([train, test]))
-    tested = np.bincount(codes[len(train) :], minlength=codes.max() + 1)
-    answer = np.bincount(codes[: len(train)]).argmax()
-    hits, present = float(tested[answer]), np.count_nonzero(tested)
-    answered = present + (hits == 0)  # F1 is of the classes that occur or are answered
-    return {
-        "accuracy": hits / len(test),
-        "balanced_accuracy": float((hits > 0) / present),
-        "macro_f1": float(2 * hits / (len(test) + hits) / answered),
+    model: Any = dummy.DummyRegressor()
+    measures: dict[str, Callable[..., float]] = {
+        "rmse": metrics.root_mean_squared_error,
+        "mae": metrics.mean_absolute_error,
     }
+    if kind == "classifier":
+        model = dummy.DummyClassifier()
+        measures = {
+            "accuracy": metrics.accuracy_score,
+            "balanced_accuracy": metrics.balanced_accuracy_score,
+            "macro_f1": partial(metrics.f1_score, average="macro"),
+        }
+    answers = model.fit(train, train).predict(test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that one of both lacks
+        return {name: float(measure(test, answers)) for name, measure in measures.items()}
 
 
 def most_frequent(y: NDArray[Any] | None, names: Sequence[str] | None) -> str:
-    """Return the name of the most frequent class of targets (n,), of equals the one met first."""
-    import pandas as pd
-
+    """Return the name of the most frequent class of targets (n,), the first of equals."""
     assert y is not None
-    codes, labels = pd.factorize(y[has_target(y)])
-    label = labels[np.bincount(codes).argmax()]
-    named = dict(enumerate(names or ())) if y.dtype.kind in "iu" else {}
-    return as_label(named.get(label, label))
+    labels, counts = np.unique(_known(y), return_counts=True)
+    label = labels[counts.argmax()]
+    if names is not None and y.dtype.kind in "iu" and 0 <= label < len(names):
+        label = names[label]
+    return as_label(label)
 
 
-def _measure_mean(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
-    train, test = (np.asarray(part[has_target(part)], np.float64) for part in (train, test))
-    if not len(test) or not len(train):
-        return {}
-    errors = test - train.mean()
-    return {"rmse": math.sqrt(np.square(errors).mean()), "mae": float(np.abs(errors).mean())}
+def _known(y: NDArray[Any]) -> NDArray[Any]:
+    """Return the known targets; numbers that stand beside None as numbers."""
+    known = y[has_target(y)]
+    return np.array(known.tolist()) if y.dtype == object else known

@@ -1,10 +1,8 @@
-"""Explain, explore and export models."""
+"""Explain and explore models."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,8 +24,7 @@ from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import title_of
 from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_data
 from dbgsom_core.runs.profile import profile_clusters
-from dbgsom_core.runs.results import view_of_run, without_noise
-from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.runs.results import view_of_run
 from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
@@ -166,52 +163,3 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
     if not guarded(estimator._parts.labeller).needs_target:
         profile = profile_clusters(model, data, part.rows, X, estimator.predict(X))
     return replace(view, undo=undo, profile=profile)
-
-
-def neurons_csv(model: FittedModel, names: Sequence[str] | None = None) -> str:
-    """Return the neurons of a model and its child maps as a table.
-
-    ``map`` is empty for the first map, for others the path of neurons to it, ``6`` or ``6/2``.
-    ``names`` are the raw feature names, where the model does not have them.
-    """
-    estimator = model.estimator
-    count = estimator.som_map_.prototypes.shape[1]
-    known = model.names_prepared(names) or getattr(estimator, "feature_names_in_", None)
-    features = [f"feature {i}" for i in range(count)]
-    if known is not None and len(known) == count:
-        features = list(map(str, known))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
-    for path, som_map, hits, labels in _maps(model):
-        prototypes = som_map.prototypes
-        if model.undone is not None:
-            prototypes = model.undone(prototypes)
-            if model.steps:
-                prototypes = without_noise(prototypes)
-        columns = (som_map.positions, hits, labels, prototypes)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        for i, ((x, y), n_hits, label, prototype) in enumerate(rows):
-            writer.writerow([path, i, x, y, n_hits, label, *map(repr, prototype)])
-    return text.getvalue()
-
-
-def _maps(model: FittedModel) -> Iterator[tuple[str, SomMap, NDArray[Any], NDArray[Any]]]:
-    # Path, map, hits and labels of its neurons.
-    estimator = model.estimator
-    tree = estimator._tree
-    paths = {0: ""}
-    for number, som_map in enumerate(tree.maps):
-        for neuron, child in enumerate(tree.child_of[number].tolist()):
-            if child >= 0:
-                paths[child] = f"{paths[number]}/{neuron}".lstrip("/")
-        hits, labels = estimator.hit_counts_, estimator.neuron_labels_
-        if number:  # a neuron with a child map has the hits of its leaves, and no label
-            above = np.array([int(step) for step in paths[number].split("/")])
-            inside = (tree.paths[:, : len(above)] == above).all(axis=1)
-            won = estimator.leaf_hit_counts_
-            counted = np.bincount(tree.paths[inside, len(above)], won[inside], len(som_map))
-            hits = counted.astype(won.dtype)
-            leaves = tree.leaf_of[number]
-            labels = np.where(leaves >= 0, estimator.leaf_labels_[leaves], "")
-        yield paths[number], som_map, np.asarray(hits), np.asarray(labels)

@@ -1,58 +1,58 @@
-"""Import classes that a configuration names, from installed packages only."""
+"""Import classes that a configuration names: from installed packages, or from its owner's folder.
+
+A configuration is its owner's code; what stands in a model file or run folder is not. So a folder
+comes from the command line or from where the configuration lies, never from what was stored.
+"""
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import distributions
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
+from pkgutil import resolve_name
+from typing import Any
+
+from dbgsom_core.experiments.models import OWN_STEPS
+
+_folders: dict[str, Path | None] = {}  # of the modules that are not installed
+
+
+def import_class(name: str, folder: Path | None) -> type[Any]:
+    """Return the class ``module:Class`` of an installed package, or else of a folder.
+
+    Without a folder a module that is not installed has to be imported already. Raises whatever the
+    module does.
+    """
+    root = name.partition(":")[0].partition(".")[0]
+    with _path(None):
+        is_installed = any(finder.find_spec(root, None) for finder in sys.meta_path)
+    if is_installed:
+        with _path(None):
+            return resolve_name(name)  # type: ignore[no-any-return]
+    if folder is not None and _folders.get(root, folder) != folder:
+        for module in [one for one in sys.modules if one.partition(".")[0] == root]:
+            del sys.modules[module]  # of another configuration
+    with _path(folder):
+        cls: type[Any] = resolve_name(name)
+    _folders[root] = folder
+    OWN_STEPS[f"{cls.__module__}:{cls.__qualname__}"] = cls
+    return cls
 
 
 @contextmanager
-def installed_only(module: str) -> Iterator[None]:
-    """Import a module without the working folder and that of the script.
-
-    A folder that is installed in place (``pip install -e .``) is searched all the same.
-
-    Raises
-    ------
-    ImportError
-        The package that the module is in was imported from such a folder.
-    """
+def _path(folder: Path | None) -> Iterator[None]:
+    """Search modules where packages are installed and in a folder, but in no other near by."""
     before = list(sys.path)
-    kept = _installed(before)
-    package = sys.modules.get(module.partition(".")[0])
-    if module not in sys.modules and package is not None:
-        left_out = {_real(one) for one in before} - {_real(one) for one in kept}
-        homes = [str(Path(_real(one)).parent) for one in getattr(package, "__path__", ())]
-        if any(home in left_out for home in homes):
-            raise ImportError(f"{module} lies in {homes[0]} and is not installed")
-    sys.path[:] = kept
+    near = {"", os.curdir} | ({sys.path[0]} if sys.path and not sys.flags.safe_path else set())
+    real = {os.path.realpath(one or os.curdir) for one in near}
+    kept = [one for one in before if os.path.realpath(one or os.curdir) not in real]
+    sys.path[:] = kept if folder is None else [*kept, str(folder)]
     importlib.invalidate_caches()
+    given = list(sys.path)
     try:
         yield
     finally:
-        added = [one for one in sys.path if one not in kept]
-        sys.path[:] = [*before, *added]
-
-
-def _installed(path: list[str]) -> list[str]:
-    near = {_real(""), *map(_real, [] if sys.flags.safe_path else path[:1])}
-    kept = [one for one in path if _real(one) not in near]
-    for distribution in distributions(path=kept) if len(kept) < len(path) else ():
-        with suppress(ValueError, KeyError, TypeError, AttributeError, OSError):
-            origin = json.loads(distribution.read_text("direct_url.json") or "")
-            if origin["dir_info"]["editable"]:
-                folder = Path(_real(url2pathname(urlparse(origin["url"]).path)))
-                near -= {str(folder), str(folder / "src")}
-    return [one for one in path if _real(one) not in near]
-
-
-def _real(folder: str) -> str:
-    return os.path.realpath(folder or os.curdir)
+        sys.path[:] = [*before, *(one for one in sys.path if one not in given)]

@@ -7,7 +7,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
+from dbgsom_core.estimators.archive import stored_types
 from dbgsom_core.experiments.answer_columns import (
     column_names,
     columns_of_answers,
     select_columns,
 )
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel, load
@@ -33,6 +35,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.data import load_data
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
+from dbgsom_core.runs.prepare import imported_step
 from dbgsom_core.runs.stored_runs import find_run, load_stored
 from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
@@ -80,29 +83,30 @@ class FoundModel:
     @property
     def dialect(self) -> CsvDialect:
         """The dialect of the run's CSV file, where it was one."""
-        dataset = None if self.run is None else self.run.config.get("dataset")
-        known = dataset if isinstance(dataset, dict) else {}
-        encoding, delimiter = known.get("encoding"), known.get("delimiter")
-        return CsvDialect(
-            delimiter=delimiter if isinstance(delimiter, str) and len(delimiter) == 1 else None,
-            encoding=encoding if isinstance(encoding, str) else None,
-        )
+        dataset = self.run.config.get("dataset") if self.run is not None else None
+        if not isinstance(dataset, Mapping):
+            return CsvDialect()
+        return CsvDialect(delimiter=dataset.get("delimiter"), encoding=dataset.get("encoding"))
 
 
-def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
+def find_model(
+    name: str, root: Path, registry: Registry, uri: str | None = None, steps: Path | None = None
+) -> FoundModel:
+    """Return the model of a name; classes of its owner are imported from the folder ``steps``."""
     for tracker, traits in tracker_classes(registry).items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
                 store = {traits.store_field: uri} if uri and traits.store_field else {}
                 built = build_tracker(tracker, registry, **store)
                 path = guarded(built).fetch_model(name, Path(folder))
-                return FoundModel(model_of(Path(path)), name)
+                return FoundModel(model_of(Path(path), steps), name)
     path = Path(name)
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
-        return FoundModel(model_of(path), str(path), run, path=path)
+        return FoundModel(model_of(path, steps), str(path), run, path=path)
     run, notes = trained_run(name, root)
-    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes, run.files.model)
+    model = model_of(run.files.model, steps)
+    return FoundModel(model, f"run {run.id}", run, notes, run.files.model)
 
 
 def trained_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
@@ -130,8 +134,13 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
     return data, run.data.get("digest") in (None, digest(data.X, data.y))
 
 
-def model_of(path: Path) -> FittedModel:
-    model = load(path)
+def model_of(path: Path, folder: Path | None = None) -> FittedModel:
+    """Return the model of a file; classes of its owner are imported from a folder, if given."""
+    known = dict(OWN_STEPS)
+    for name in step_names(path) if folder is not None else ():
+        if name not in stored_types():
+            known[name] = imported_step(name, folder)
+    model = load(path, steps=known.values())
     return model if isinstance(model, FittedModel) else FittedModel((), model)
 
 

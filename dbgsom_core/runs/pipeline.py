@@ -16,15 +16,16 @@ from types import MappingProxyType
 from typing import Any
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.experiment import fills_gaps, start_problem
+from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ParameterError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
+from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
@@ -63,7 +64,7 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import check_same
 from dbgsom_core.runs.text import digest
-from dbgsom_core.training.parts import fit_metric
+from dbgsom_core.training.parts import check_start, fit_metric
 from dbgsom_core.training.targets import encode_classes
 
 log = logging.getLogger("dbgsom")
@@ -96,7 +97,7 @@ def run_experiment(
     for note in experiment.notes:
         add_note(notes, note)
     with warnings_as_notes(notes):
-        prepared = prepare(experiment, data)
+        prepared = prepare(experiment, load_data(experiment) if data is None else data)
     run = describe_run(prepared, registry, stored, name, parent, varies)
     settings = run_folder_of(experiment.tracking, registry)
     measures = dict(experiment.measures or ())
@@ -175,8 +176,7 @@ class Prepared:
     estimator: Any
 
 
-def prepare(experiment: Experiment, data: Data | None = None) -> Prepared:
-    data = load_data(experiment) if data is None else data
+def prepare(experiment: Experiment, data: Data) -> Prepared:
     for column in experiment.report_by:
         groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)
@@ -197,12 +197,10 @@ def prepare(experiment: Experiment, data: Data | None = None) -> Prepared:
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()
-        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
-        if misfit is not None:
-            raise ParameterError(misfit, "init")
+        check_start(parts, samples.X.shape[1])
     for name, step in fold.steps:
         try:
-            to_plain(step, {}, name, stored_types())
+            to_plain(step, {}, name, {**stored_types(), **own_steps()})
         except NotPlainError as error:
             text = f"prepare step '{name}' cannot be saved with the model: it {error}"
             raise ConfigError(text) from error

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
-from pkgutil import resolve_name
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.document import Place, Problems
+from dbgsom_core.config.document import Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
@@ -24,7 +22,7 @@ from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.experiments.scalers import JointScaler, RangeScaler
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.registry import stdout_to_stderr
-from dbgsom_core.runs.importing import installed_only
+from dbgsom_core.runs.importing import import_class
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
@@ -32,7 +30,6 @@ _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a ca
 _LISTED = 5  # names in a sentence
 _MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of rows that do not fit in memory
 _SAMPLE_BYTES = 1 << 26
-_PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
 
 
 def listed_names(names: Iterable[str]) -> str:
@@ -51,61 +48,49 @@ class StepError(ConfigError):
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
     steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
+        name, folder = step.where or step.name, experiment.steps_folder
         try:
-            steps.append((step.name, make_step(step.where or step.name, step.params)))
+            steps.append((step.name, make_step(name, step.params, folder)))
         except StepError as error:
-            path = ".".join(filter(None, ["prepare", str(number), error.parameter]))
-            mark = experiment.mark(*path.split(".")[:1], number, error.parameter or "name")
+            keys = ("prepare", str(number), *filter(None, [error.parameter]))
+            mark = experiment.mark(*keys)
             place = mark.key if error.parameter else mark.value
-            problems.add(place or Place(str(experiment.source)), path, str(error))
+            problems.add(place, ".".join(keys), str(error))
     problems.raise_any()
     return steps
 
 
-def make_step(name: str, params: Mapping[str, Any]) -> Any:
+def make_step(name: str, params: Mapping[str, Any], folder: Path | None = None) -> Any:
     """Return an unfitted transformer: ``range_scale``, ``standardize``, or ``module:Class``.
 
     ``params`` are its constructor's arguments; a list stands for a tuple where the default is one.
-    Classes are imported from what is installed, not from the working directory. `StepError` says
-    what is wrong with it.
+    ``folder`` is that of its owner's classes, beside what is installed. `StepError` says what is
+    wrong with it.
     """
-    cls = STEPS.get(name) or imported_step(name)
-    if cls is StandardScaler and name in STEPS and "categories" in params:
-        way = params["categories"]
+    cls = STEPS.get(name) or imported_step(name, folder)
+    given = dict(params)
+    known: dict[str, Any] = {key: one.default for key, one in signature(cls).parameters.items()}
+    if name == "standardize":
+        known["categories"] = _WAYS[1]
+        way = given.pop("categories", _WAYS[1])
         if way not in _WAYS:
             text = f"'categories' must be {' or '.join(_WAYS)}, not {way!r}"
             raise StepError(f"prepare step '{name}': {text}", "categories")
         cls = JointScaler if way == "joint" else cls
-        params = {key: value for key, value in params.items() if key != "categories"}
-    known: Mapping[str, Any] = (
-        cls().get_params(deep=False)
-        if name in STEPS
-        else {key: one.default for key, one in signature(cls).parameters.items()}
-    )
-    known = {**known, "categories": "separate"} if name == "standardize" else known
-    for key in params:
+    for key, value in given.items():
         if key not in known:
             cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
             raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
-    if _sklearn_only() and params.get("memory") is not None:
-        text = f"prepare step '{name}': 'memory' would unpickle files, leave it out"
-        raise StepError(text, "memory")
-    given = {
-        key: tuple(value) if isinstance(value, list) and isinstance(known[key], tuple) else value
-        for key, value in params.items()
-    }
+        if isinstance(value, list) and isinstance(known[key], tuple):
+            given[key] = tuple(value)
     try:
         step = cls(**given)
-        of_sklearn = cls is JointScaler or cls.__module__.partition(".")[0] == "sklearn"
-        if of_sklearn and hasattr(cls, "_validate_params"):
+        if hasattr(cls, "_parameter_constraints"):  # of scikit-learn, which it calls in fit
             step._validate_params()
         return step
     except RAISED as error:
-        about = _PARAMETER.match(str(error))
-        why = f": {error}" if about else f" ({error_line(error)})"
-        raise StepError(
-            f"prepare step '{name}' cannot be made{why}", about[1] if about else ""
-        ) from error
+        text = f"prepare step '{name}' cannot be made ({error_line(error)})"
+        raise StepError(text) from error
 
 
 def fit_steps(
@@ -190,33 +175,25 @@ def sample_rows(X: Partitions, seed: int) -> NDArray[np.int64]:
     return ends[:-1] + (chances * np.diff(ends)).astype(np.int64)
 
 
-def imported_step(name: str) -> type[Any]:
+def imported_step(name: str, folder: Path | None = None) -> type[Any]:
+    """Return the class of a step ``module:Class``; `StepError` says why there is none."""
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise StepError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
-    foreign = StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
-    if _sklearn_only() and module.partition(".")[0] != "sklearn":
-        raise foreign
     try:
-        with stdout_to_stderr(), installed_only(module):
-            cls: type[Any] = resolve_name(name)
+        with stdout_to_stderr():
+            cls = import_class(name, folder)
     except RAISED as error:
         known = sys.modules.get(module)
         why = f" ({error_line(error)})"
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             root = module.partition(".")[0]
-            near = did_you_mean(module, [*STEPS, *(n for n in sys.modules if n.startswith(root))])
-            what = f"no module '{error.name}' among what is installed"
-            why = f": there is {what} (the working directory does not count){near}"
+            near = did_you_mean(module, [one for one in sys.modules if one.startswith(root)])
+            beside = f"in {folder}" if folder else "in the folder of a configuration or '--steps'"
+            why = f": there is no module '{error.name}' installed or {beside}{near}"
         elif isinstance(error, AttributeError) and known and not hasattr(known, attribute):
             why = f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
         raise StepError(f"prepare step '{name}' cannot be imported{why}") from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise StepError(f"prepare step '{name}' is no scikit-learn transformer")
-    if _sklearn_only() and cls.__module__.partition(".")[0] != "sklearn":
-        raise foreign
     return cls
-
-
-def _sklearn_only() -> bool:
-    return os.environ.get("DBGSOM_SKLEARN_ONLY", "") not in ("", "0")

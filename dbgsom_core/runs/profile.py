@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
+from dbgsom_core.runs.text import percent, to_digits
 from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from dbgsom_core.persistence import FittedModel
 
 Floats = NDArray[np.float64]
-Batches = Callable[[], Iterator[tuple[slice, Floats]]]  # places and rows, some after the other
 
 _MOST_CLUSTERS = 50  # of which a profile says something
 _MOST_GROUPS = 60  # values of a column
-_RARE = 0.01  # share below which two digits are told
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
 _NARROW = 0.5  # deviation, over that of all, below which a feature hardly varies
@@ -37,7 +35,6 @@ _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
 _SHOWN = ("rows", "share", "name", "mean (effect)", "typical rows")  # of each, with its label
-_FIRST = ("name", "rows", "share", "typical")  # columns of clusters.csv
 
 
 # -------------------------------------------------------------------------------------- clusters
@@ -93,18 +90,16 @@ def _profile(
     codes: NDArray[np.intp],
     sizes: NDArray[np.int64],
 ) -> ClusterProfile:
-    count, own = len(clusters), np.arange(len(data.X))[rows]
-    features = [*map(str, data.feature_names or _numbered(data.X.shape[1]))]
+    own = np.arange(len(data.X))[rows]
+    names = data.feature_names or [f"feature {i}" for i in range(data.X.shape[1])]
+    features = [str(name) for name in names]
     extra = {name: np.asarray(values)[own] for name, values in data.variables.items()}
 
-    def raw() -> Iterator[tuple[slice, Floats]]:
-        for start in range(0, len(own), _BATCH):
-            part = slice(start, start + _BATCH)
-            some = data.X[own[part]] if len(own) < len(data.X) else data.X[part]
-            beside = [np.asarray(values[part], dtype=np.float64) for values in extra.values()]
-            yield part, np.column_stack([np.asarray(some, dtype=np.float64), *beside])
+    def raw(part: slice) -> Floats:
+        columns = [values[part] for values in extra.values()]
+        return np.column_stack([data.X[own[part]], *columns]).astype(np.float64)
 
-    means, rest, within, deviations, binary = _moments(raw, codes, count)
+    means, rest, within, deviations, binary = _moments(raw, codes, len(clusters))
     d = len(features)
     effects = np.zeros_like(means)
     np.divide(means - rest, deviations, out=effects, where=deviations > 0)
@@ -119,16 +114,16 @@ def _profile(
         means=means,
         means_of_others=rest,
         effects=effects,
-        typical=tuple(own[places] for places in _typical_rows(X, codes, count)),
+        typical=tuple(own[places] for places in _typical_rows(X, codes, len(clusters))),
     )
 
 
-def _numbered(count: int) -> list[str]:
-    return [f"feature {i}" for i in range(count)]
+def _parts(n: int) -> list[slice]:
+    return [slice(start, start + _BATCH) for start in range(0, n, _BATCH)]
 
 
 def _moments(
-    batches: Batches, codes: NDArray[np.intp], count: int
+    read: Callable[[slice], Floats], codes: NDArray[np.intp], count: int
 ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
     """Return means (C, D) of clusters and of the others, deviations within and of all, and more.
 
@@ -137,14 +132,16 @@ def _moments(
     What is missing does not count. Sums are around the means of the first batch, so that large
     numbers keep their digits.
     """
-    _, first = next(batches())
+    parts = _parts(len(codes))
+    first = read(parts[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a column without a value
         shift = np.nan_to_num(np.nanmean(first, axis=0))
     sums = np.zeros((count, first.shape[1]))
     counts, squares = np.zeros_like(sums), np.zeros_like(sums)
     binary = np.ones(first.shape[1], dtype=bool)
-    for part, values in batches():
+    for part in parts:
+        values = read(part)
         known = ~np.isnan(values)
         around = np.where(known, values - shift, 0.0)
         member = (codes[part] == np.arange(count)[:, None]).astype(np.float64)
@@ -164,22 +161,20 @@ def _moments(
 def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
     """Return for each cluster the places of the samples (m, D) that are nearest to its mean."""
 
-    def batches() -> Iterator[tuple[slice, Floats]]:
-        for start in range(0, len(codes), _BATCH):
-            part = slice(start, start + _BATCH)
-            yield part, np.asarray(X[part], dtype=np.float64)
+    def read(part: slice) -> Floats:
+        return np.asarray(X[part], dtype=np.float64)
 
-    means, *_ = _moments(batches, codes, count)
-    distances = np.empty(len(codes))
-    for part, values in batches():
-        apart = np.square(values - means[codes[part]])
-        known = ~np.isnan(apart)
-        total = np.where(known, apart, 0.0).sum(axis=1)
-        distances[part] = total / np.maximum(known.sum(axis=1), 1)
-    order = np.lexsort((distances, codes))
-    starts = np.searchsorted(codes[order], np.arange(count))
-    ends = [*starts[1:], len(order)]
-    return [order[a : min(a + _TYPICAL, b)] for a, b in zip(starts, ends, strict=True)]
+    means = _moments(read, codes, count)[0]
+    distances = np.zeros(len(codes))
+    for part in _parts(len(codes)):
+        squares = np.square(read(part) - means[codes[part]])
+        known = np.maximum((~np.isnan(squares)).sum(axis=1), 1)
+        distances[part] = np.nansum(squares, axis=1) / known
+    typical = []
+    for code in range(count):
+        places = np.flatnonzero(codes == code)
+        typical.append(places[np.argsort(distances[places], kind="stable")[:_TYPICAL]])
+    return typical
 
 
 def name_clusters(
@@ -228,10 +223,13 @@ def table_of_clusters(
     """Return the columns of clusters.csv: means of features, then effects; ``ids`` name rows."""
     shares = profile.rows / max(1, int(profile.rows.sum()))
     typical = ["; ".join(ids(rows)) for rows in profile.typical]
-    first = (profile.clusters, profile.names, profile.rows, shares, typical)
     effects = [f"{name}{_EFFECT}" for name in profile.features]
     return [
-        *((name, np.asarray(values)) for name, values in zip((what, *_FIRST), first, strict=True)),
+        (what, profile.clusters),
+        ("name", np.array(profile.names)),
+        ("rows", profile.rows),
+        ("share", shares),
+        ("typical", np.array(typical)),
         *zip(profile.features, profile.means.T, strict=True),
         *zip(effects, profile.effects.T, strict=True),
     ]
@@ -243,38 +241,41 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
     The features with the ``most`` largest effects are shown as "age 31.2 (-1.3)": name, mean and
     effect, the difference from the mean of all other samples in standard deviations of all.
     """
-    with _rows_of(path) as reader:
-        rows, what = list(reader), (reader.fieldnames or [""])[0]
-        return [what, *_SHOWN], [_shown(row, what, most) for row in rows]
+    with _reading(path) as table:
+        what, rows = table.columns[0], []
+        for row in table.to_dict("records"):
+            share = percent(float(row["share"]))
+            found = [row[what], row["rows"], share, row["name"], _largest(row, most)]
+            rows.append([as_text(text) for text in (*found, row["typical"])])
+        return [what, *_SHOWN], rows
 
 
-def _shown(row: Mapping[str, str], what: str, most: int) -> list[str]:
-    from dbgsom_core.runs.text import to_digits
-
-    effects = [
-        (float(text), name.removesuffix(_EFFECT))
-        for name, text in row.items()
-        if name.endswith(_EFFECT) and name.removesuffix(_EFFECT) in row
-    ]
-    effects.sort(key=lambda one: -abs(one[0]))
-    special = []
-    for effect, name in effects[:most]:
-        if abs(effect) >= _CLEAR / 2:
-            mean = float(row[name] or "nan")
-            is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
-            shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
-            special.append(f"{name} {shown} ({effect:+.1f})")
-    known = (row[what], row["rows"], _percent(float(row["share"])), row["name"], ", ".join(special))
-    return [as_text(text) for text in (*known, row["typical"])]
+def _largest(row: Mapping[str, str], most: int) -> str:
+    effects = {}
+    for name, text in row.items():
+        if name.endswith(_EFFECT):
+            effects[name.removesuffix(_EFFECT)] = float(text)
+    shown = []
+    for name in sorted(effects, key=lambda name: -abs(effects[name]))[:most]:
+        mean = float(row[name] or "nan")
+        is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
+        text = percent(mean) if is_share else to_digits(mean, 3)
+        if abs(effects[name]) >= _CLEAR / 2:
+            shown.append(f"{name} {text} ({effects[name]:+.1f})")
+    return ", ".join(shown)
 
 
 @contextmanager
-def _rows_of(path: Path) -> Iterator[csv.DictReader[str]]:
-    """Open a table of a run folder; what is wrong with it in the ``with`` block is a DataError."""
+def _reading(path: Path) -> Iterator[Any]:
+    """Yield the texts of a table of a run folder; what is wrong with it is a `DataError`."""
+    import pandas as pd
+
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield csv.DictReader(file)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if table.isna().to_numpy().any():
+            raise ValueError("a line is cut short")
+        yield table
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
@@ -351,59 +352,39 @@ def count_groups(
     column: str, groups: NDArray[Any], labels: NDArray[Any], names: Mapping[Any, str]
 ) -> GroupCounts:
     """Return how often each label (n,) stands in each group (n,); ``names`` are those of labels."""
-    known, of_group = np.unique(groups, return_inverse=True)
-    answers, of_label = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(known), len(answers)), dtype=np.int64)
-    np.add.at(counts, (of_group, of_label), 1)
-    texts = tuple(names.get(one, str(one)) for one in answers.tolist())
-    return GroupCounts(column, tuple(known.tolist()), texts, counts)
+    import pandas as pd
+
+    counts = pd.crosstab(groups, labels)
+    texts = tuple(names.get(label, str(label)) for label in counts.columns.tolist())
+    return GroupCounts(column, tuple(counts.index), texts, counts.to_numpy())
 
 
 def table_of_groups(counts: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
     """Return the columns of groups.csv: a row for each column, group and label."""
-    parts = []
+    rows = []
     for one in counts:
-        groups, labels = one.counts.shape
-        parts.append(
-            (
-                np.full(groups * labels, one.column),
-                np.repeat(one.groups, labels),
-                np.tile(one.labels, groups),
-                one.counts.ravel(),
-                one.shares.ravel(),
-            )
-        )
-    return list(zip(_OF_GROUPS, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        for group, numbers, shares in zip(one.groups, one.counts, one.shares, strict=True):
+            for cells in zip(one.labels, numbers, shares, strict=True):
+                rows.append((one.column, group, *cells))
+    columns = zip(*rows, strict=True)
+    return [(name, np.array(values)) for name, values in zip(_OF_GROUPS, columns, strict=True)]
 
 
 def read_groups(path: Path) -> list[GroupCounts]:
     """Return what a groups.csv says of each column."""
-    tables: dict[str, dict[str, dict[str, int]]] = {}
-    with _rows_of(path) as reader:
-        for row in reader:
-            of_column = tables.setdefault(as_text(row["column"]), {})
-            labels = of_column.setdefault(as_text(row["group"]), {})
-            labels[as_text(row["label"])] = int(row["rows"])
-        return [
-            GroupCounts(
-                column,
-                tuple(groups),
-                tuple(next(iter(groups.values()))),
-                np.array([list(labels.values()) for labels in groups.values()], dtype=np.int64),
-            )
-            for column, groups in tables.items()
-        ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if 0 < share < _RARE else f"{100 * share:.0f} %"
+    found = []
+    with _reading(path) as table:
+        for column, own in table.map(as_text).groupby("column", sort=False):
+            counts = own.pivot(index="group", columns="label", values="rows")
+            counts = counts.loc[own["group"].unique(), own["label"].unique()]
+            groups, labels = tuple(counts.index), tuple(counts.columns)
+            found.append(GroupCounts(str(column), groups, labels, counts.to_numpy(dtype=np.int64)))
+    return found
 
 
 def group_rows(counts: GroupCounts, most: int) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a table of groups: rows, and the shares of up to so many labels."""
-    shares, totals = counts.shares, counts.counts.sum(axis=1).tolist()
-    rows = [
-        [group or "(none)", f"{total:,}", *map(_percent, row[:most])]
-        for group, total, row in zip(counts.groups, totals, shares.tolist(), strict=True)
-    ]
+    rows = []
+    for group, numbers, shares in zip(counts.groups, counts.counts, counts.shares, strict=True):
+        rows.append([group or "(none)", f"{numbers.sum():,}", *map(percent, shares[:most])])
     return [counts.column, "rows", *counts.labels[:most]], rows

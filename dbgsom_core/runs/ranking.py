@@ -52,6 +52,8 @@ _NOT_OF_VARIANTS = {
     "plugins", "tags", "engine", "dataset", "split", "seed", "stability", "report",
 }  # fmt: skip
 
+_OF_DATA = {"data", "dataset", "digest", "test"}  # what `_split_config` says of the data itself
+
 Tree = Mapping[str, Any]
 Frame = Any  # a data frame or a column of pandas, whose types do not know names of columns
 
@@ -199,13 +201,13 @@ def with_arrow(name: str, best: str) -> str:
 def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Frame:
     """Return a row for each held-out value: of a fold, or of a run as a whole.
 
-    Its columns are the number of the ``run``; ``group``, equal in runs that are ranked together,
-    with ``comparable_by``, the same as a mapping; ``variant``, equal in runs that differ in nothing
-    but their seed, with their ``settings``; ``seed``; ``division``, which names how the data was
-    divided; ``is_fold``; ``ratio``, samples to test on over samples to train on; ``baseline`` and
-    ``right``, the measure and the accuracy of an answer that learns nothing; ``value``, what ranks;
-    and all measures. Older runs of the same configuration and seed are left out: they have the same
-    result.
+    Its columns are ``number``, of the run in ``runs``, ``run``, its id, and ``data``, facts of its
+    data; ``group``, equal in runs that are ranked together, with ``comparable_by``, the same as a
+    mapping; ``variant``, equal in runs that differ in nothing but their ``seed``, with their
+    ``settings``; ``division``, which names how the data was divided; ``ratio``, samples to test on
+    over samples to train on; ``baseline`` and ``right``, the measure and the accuracy of an answer
+    that learns nothing; ``value``, what ranks; and all measures. Older runs of the same
+    configuration and seed are left out: they have the same result.
     """
     import pandas as pd
 
@@ -216,26 +218,26 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
         if is_reference(seed):
             seed += f" of {run.parent or run.id}"
         known = group if group["digest"][0] is None else {**group, "dataset": None, "test": None}
-        facts = {"run": number, "group": _json(known), "comparable_by": group}
-        facts |= {"variant": _json(settings), "settings": settings, "seed": seed}
+        facts = {"number": number, "run": run.id, "data": run.data, "seed": seed}
+        facts |= {"group": _json(known), "comparable_by": group}
+        facts |= {"variant": _json(settings), "settings": settings}
         facts["baseline"] = _baseline(run, criterion.name)
         facts["right"] = _baseline(run, f"{criterion.split or PARTS[0]}/accuracy")
         of_folds = {name for fold in run.folds for name in fold.measures}
         whole = {name: value for name, value in run.measures.items() if name not in of_folds}
         sizes: Tree = _mapping(run.data.get("parts")) if "test_size" in group else {}
-        divisions: list[tuple[str, bool, Tree, Tree]] = [(f"seed {seed}", False, sizes, whole)]
+        divisions: list[tuple[str, Tree, Tree]] = [(f"seed {seed}", sizes, whole)]
         for fold in run.folds:
             sizes = {"train": max(1, fold.train_samples), "test": fold.test_samples}
-            divisions.append((fold.split_digest, True, sizes, fold.measures))
-        for division, is_fold, sizes, measures in divisions:
-            ratio = sizes.get("test", math.nan) / sizes.get("train", math.nan)
-            values = {"division": division, "is_fold": is_fold, "ratio": ratio}
-            values["value"] = criterion.value(measures)
-            rows.append({**measures, **facts, **values})
+            divisions.append((fold.split_digest, sizes, fold.measures))
+        for division, sizes, measures in divisions:
+            ratio, value = sizes.get("test", math.nan), criterion.value(measures)
+            ratio /= sizes.get("train", math.nan)
+            rows.append({**measures, **facts, "division": division, "ratio": ratio, "value": value})
     frame = pd.DataFrame(rows)
     frame["baseline"] = 0.0 if criterion.measure == "r2" else frame["baseline"].astype(float)
-    newest = frame.groupby(["group", "variant", "seed"])["run"].transform("max")
-    return frame[frame["run"] == newest]
+    newest = frame.groupby(["group", "variant", "seed"])["number"].transform("max")
+    return frame[frame["number"] == newest]
 
 
 def _split_config(run: StoredRun, in_units: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -395,35 +397,36 @@ def rank_runs(
     Those that are ``interim`` are not tested.
     """
     frame = observations(runs, criterion)
-    variants = frame["variant"].unique().tolist()
-    fields = differences(frame.drop_duplicates("variant")["settings"].tolist())
+    variants = frame.drop_duplicates("variant")
+    fields = differences(list(variants["settings"]))
     texts = [fields_text(own) or "as it is" for own in fields]
     if len(variants) == 1:
         texts = [runs[-1].name]
-    names = dict(zip(variants, numbered(texts), strict=True))
-    told_apart = dict(zip(variants, fields, strict=True))
+    names = numbered(texts)
+    frame["variant"] = frame["variant"].map(dict(zip(variants["variant"], names, strict=True)))
     groups = [group for _, group in frame.groupby("group", sort=False)]
-    tables = []
     titles = _group_names([group["comparable_by"].iloc[0] for group in groups])
+    tables = []
     for title, group in zip(titles, groups, strict=True):
-        rows, values = _statistics(group, names, runs, criterion)
+        rows, values = _statistics(group, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
         ratio = float(ratio) if ratio > 0 else 0.0
         tests = _test_pairs(values, ratio, criterion.span, interim)
-        each = group[["variant", *_measures_in(group)]].groupby("variant")
-        means = each.mean().loc[rows.index]
+        measures = group[["variant", *(name for name in group if "/" in name)]].groupby("variant")
+        means, spreads = measures.mean().loc[rows.index], measures.std().loc[rows.index]
         constant = group.drop_duplicates("seed")[["baseline", "right"]].mean(skipna=False)
-        of_data = {"data", "dataset", "digest", "test"}
-        tree = group["comparable_by"].iloc[0]
+        first = group.iloc[0]
+        tree = first["comparable_by"]
         table = VariantTable(
             name=title,
-            divided_by=_json({key: tree[key] for key in tree if key not in of_data}),
-            data=runs[group["run"].iloc[0]].data,
+            divided_by=_json({key: tree[key] for key in tree if key not in _OF_DATA}),
+            data=first["data"],
             criterion=criterion,
-            rows=rows.join(tests[~tests.index.duplicated()]),  # the first are those of the best
-            fields=[told_apart[variant] for variant in rows.index],
-            measures=means,
-            spreads=without_rounding(each.std().loc[rows.index], means),
+            # the first tests are those of the best
+            rows=rows.join(tests[~tests.index.duplicated()]).reset_index(names="variant"),
+            fields=[fields[names.index(name)] for name in rows.index],
+            measures=means.reset_index(drop=True),
+            spreads=without_rounding(spreads, means).reset_index(drop=True),
             tests=int(tests["holm"].count()),
             ratio=ratio,
             baseline=constant["baseline"],
@@ -433,32 +436,18 @@ def rank_runs(
     return tables
 
 
-def _measures_in(frame: Frame) -> list[str]:
-    return [name for name in frame if "/" in name]
-
-
-def _statistics(
-    group: Frame,
-    names: Mapping[str, str],
-    runs: Sequence[StoredRun],
-    criterion: RankingCriterion,
-) -> tuple[Frame, Frame]:
+def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame]:
     """Return the statistics of variants, best first, and the values of those that have any."""
-    import pandas as pd
-
+    rows = group.groupby("variant", sort=False)["run"].unique().map(tuple).to_frame("runs")
     valued = group.dropna(subset="value")
-    variants = group["variant"].unique()
     values = valued.pivot(index="variant", columns=["seed", "division"], values="value")
-    values = values.reindex(variants)
-    counts = valued.groupby("variant")
-    rows = pd.DataFrame({"variant": [names[variant] for variant in variants]}, index=variants)
-    rows["seeds"] = counts["seed"].nunique()
-    rows["folds"] = (counts["is_fold"].sum() / rows["seeds"]).round()
-    rows[["seeds", "folds"]] = rows[["seeds", "folds"]].fillna(0).astype(int)
+    values = values.reindex(rows.index)
+    rows["seeds"] = valued.groupby("variant")["seed"].nunique()
+    rows["folds"] = (values.count(axis=1) / rows["seeds"]).round()
+    rows["folds"] = rows["folds"].where(rows["folds"] > 1, 0)
+    rows = rows.fillna({"seeds": 0}).astype({"seeds": int, "folds": int})
     rows["mean"], rows["std"] = values.mean(axis=1), deviations(values)
     rows["adjusted"] = adjusted_means(values.to_numpy())
-    ids = group["run"].map(lambda number: runs[number].id).groupby(group["variant"]).unique()
-    rows["runs"] = ids.map(tuple)
     rows["order"] = rows["adjusted"].map(criterion.sort_key)
     rows = rows.sort_values(["order", "variant"]).drop(columns="order")
     return rows, values.loc[rows.index].dropna(how="all")
@@ -509,7 +498,6 @@ def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking
 class MeanRanks:
     """Variants over several data sets, the least mean rank first."""
 
-    name: str  # what the tables have in common, where there are several of these
     ranks: Frame  # (variants, data sets)
     test: RankTest | None  # None: there are too few data sets
 
@@ -519,19 +507,13 @@ class MeanRanks:
 
 
 def rank_over_data_sets(tables: Sequence[VariantTable]) -> list[MeanRanks]:
+    """Return the ranks of variants over data sets that are divided alike, where there are any."""
     import pandas as pd
 
-    divided_alike: dict[str, list[VariantTable]] = {}
-    for table in tables:
-        divided_alike.setdefault(table.divided_by, []).append(table)
-    found = []
-    for several in divided_alike.values():
-        columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in several}
-        means = pd.concat(columns, axis=1, join="inner")
-        if len(several) < 2 or len(means) < 2:
-            continue
-        ranks = means.rank(ascending=not several[0].criterion.greater_is_better)
-        ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
-        name = f"{', '.join(columns)}: " if len(divided_alike) > 1 else ""
-        found.append(MeanRanks(name, ranks, rank_test(means.T.to_numpy())))
-    return found
+    columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in tables}
+    means = pd.concat(columns, axis=1, join="inner")
+    if len(tables) < 2 or len(means) < 2 or len({table.divided_by for table in tables}) > 1:
+        return []
+    ranks = means.rank(ascending=not tables[0].criterion.greater_is_better)
+    ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
+    return [MeanRanks(ranks, rank_test(means.T.to_numpy()))]

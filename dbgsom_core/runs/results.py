@@ -127,7 +127,7 @@ def tables_of(
     """
     tables: dict[str, Callable[[], Batches]] = {
         "assignments": lambda: _assignments(model, data, _parts(len(data.X), view, fold, divided)),
-        "neurons": lambda: _neurons(model, data.feature_names),
+        "neurons": lambda: neuron_tables(model, data.feature_names),
     }
     if (stability := view.stability) is not None:
         unit, other = stability.links.T
@@ -221,7 +221,8 @@ def _batches(data: Data) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _neurons(model: FittedModel, names: Sequence[str] | None) -> Batches:
+def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
+    """Yield a table of the neurons that answer; ``names`` are those of raw features."""
     estimator, tree = model.estimator, model.estimator._tree
     deep, paths = tree.depth > 1, tree.paths.tolist()
     cells, errors = [], []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,29 +127,36 @@ def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Lo
     return experiment, (experiment,)
 
 
-def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry) -> Loaded:
-    """Return what the configuration in a run folder describes."""
+def load_stored(
+    stored: StoredRun, overrides: Sequence[str], registry: Registry, steps: Path | None = None
+) -> Loaded:
+    """Return what the configuration in a run folder describes.
+
+    Classes of its owner are imported from the folder ``steps``, and from none that it names.
+    """
     _check_readable(stored)
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     loaded, _ = load(stored.files.config, (), registry)
     if (rows := stored.kept_data) is not None:
-        loaded = with_rows(loaded, rows)
+        loaded = with_data(loaded, lambda it: it.model_copy(update={"path": str(rows)}))
     folder = Path(stored.environment.get("folder", loaded.folder))  # where relative paths start
     if isinstance(loaded, Experiment):
-        loaded = replace(loaded, folder=folder)
+        loaded = replace(loaded, folder=folder, steps_folder=steps)
         return loaded, (loaded,)
-    loaded = loaded.with_experiments(lambda experiment: replace(experiment, folder=folder))
+    loaded = loaded.with_experiments(
+        lambda experiment: replace(experiment, folder=folder, steps_folder=steps)
+    )
     return replace(loaded, folder=folder), tuple(child.experiment for child in loaded.children)
 
 
-def with_rows(loaded: Experiment | Sweep, rows: Path) -> Experiment | Sweep:
-    """Return what is loaded with the data of a data frame read from the file ``rows``."""
+def with_data(loaded: Any, change: Callable[[Any], Any]) -> Any:
+    """Return what is loaded with a change of the data set that holds the rows of a data frame."""
     if isinstance(loaded, Sweep):
-        return loaded.with_experiments(lambda one: with_rows(one, rows))  # type: ignore[arg-type, return-value]
+        return loaded.with_experiments(lambda experiment: with_data(experiment, change))
     if getattr(loaded.dataset, "path", None) != DATA_FILE:
         return loaded
-    return replace(loaded, dataset=loaded.dataset.model_copy(update={"path": str(rows)}))
+    return replace(loaded, dataset=change(loaded.dataset))
 
 
 def interrupted_run(loaded: Experiment | Sweep, registry: Registry) -> StoredRun:

@@ -55,6 +55,11 @@ def p_value(p: float) -> str:
     return f"p < {LEAST_P}" if p < LEAST_P else f"p = {p:.2g}"
 
 
+def percent(share: float) -> str:
+    """Return a share as ``12 %``, one below 1 % with two digits."""
+    return f"{100 * share:.2g} %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
 def plural(n: int, noun: str) -> str:
     """Return ``1 seed`` or ``2 seeds``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -154,20 +154,13 @@ class Columns:
             A data frame cannot be used, or has missing values and the model takes none.
         """
         table = arrow_table(X)
-        if table is not None:
-            samples = self.samples(table)
-            if not takes_gaps:
-                faults = Faults()
-                self.gaps(samples, faults, "the model's metric takes none")
-                faults.check(FrameReader.open(table))
-            return samples
-        if getattr(getattr(X, "dtype", None), "kind", "") == "O":
-            try:
-                return np.asarray(X, dtype=np.float64)
-            except (ValueError, TypeError) as error:
-                wanted = _listed(self.names)
-                raise DataError(f"X: {error}: pass a DataFrame with columns {wanted}") from error
-        return X
+        if table is None:
+            return X
+        samples, faults = self.samples(table), Faults()
+        if not takes_gaps:
+            self.gaps(samples, faults, "the model's metric takes none")
+            faults.check(FrameReader.open(table))
+        return samples
 
     def samples(self, table: Any) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) of a table's rows.

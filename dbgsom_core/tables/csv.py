@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables.cells import parse_numbers, short
-from dbgsom_core.tables.reader import CsvDialect, TableReader, as_array, as_texts, is_text
+from dbgsom_core.tables.cells import number, short, unit_of
+from dbgsom_core.tables.reader import CsvDialect, TableReader, as_array, as_texts
 from dbgsom_core.tables.safe_files import open_packed, reading
 
 STANDARD_STREAM = "-"  # standard input, or output
@@ -80,7 +78,9 @@ class CsvReader(TableReader):
             names, above, below = _first_record(head, delimiter, path)
         header = dialect.header
         if header is None:
-            header = not guess or _is_header(names, known, dialect.decimal or ".")
+            # A model that learnt from a table without names knows their numbers.
+            is_numbered = bool(known) and all(map(str.isdigit, known))
+            header = not guess or (is_header(names) and not is_numbered)
         if not header:
             names = [str(place) for place in range(len(names))]
         return cls(
@@ -185,23 +185,21 @@ def _decoded(start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect) 
 def _guess_delimiter(
     text: str, dialect: CsvDialect, trained: CsvDialect, known: Collection[str]
 ) -> str:
-    """Return the delimiter that finds most known names, then most records of one width."""
+    """Return the delimiter that finds most known names, then most records as wide as the first."""
     candidates = [trained.delimiter or ";", *_DELIMITERS]
     if dialect.decimal == ",":
         candidates.remove(",")
     best, best_score = ",", (0, 0.0)
     for delimiter in candidates:
-        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows: list[list[str]] = []
         with suppress(csv.Error):
+            records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
             rows += (row for row in islice(records, _SNIFFED) if any(map(str.strip, row)))
-        if not rows:
-            continue
-        width, times = Counter(map(len, rows)).most_common(1)[0]
-        names = {name.strip() for name in rows[0]}
-        score = len(names.intersection(known)), round(times / len(rows), 1)
-        if width > 1 and score > best_score:
-            best, best_score = delimiter, score
+        if rows and len(rows[0]) > 1:
+            names = {name.strip() for name in rows[0]}
+            alike = sum(len(row) == len(rows[0]) for row in rows)
+            score = len(names.intersection(known)), round(alike / len(rows), 1)
+            best, best_score = max((best, best_score), (delimiter, score), key=lambda one: one[1])
     return best
 
 
@@ -225,14 +223,11 @@ def _first_record(head: io.StringIO, delimiter: str, path: str) -> tuple[list[st
     return names, above, records.line_num
 
 
-def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bool:
-    """Return whether the first record of a file is a header."""
-    if known and {*known} <= {*names}:
-        return True
-    if known and all(map(str.isdigit, known)):  # a model that learnt from a table without names
-        return False
-    values, bad = parse_numbers(pa.array(names), decimal)
-    return bool(bad.any() or np.isnan(values).all())
+def is_header(row: Sequence[str], marks: tuple[str, str] = (".", "")) -> bool:
+    """Return whether half of the cells in the first row of a table are words."""
+    cells = [cell for cell in row if cell]
+    words = [cell for cell in cells if number(cell, *marks) is None and not unit_of(cell)]
+    return 2 * len(words) >= len(cells)
 
 
 class CsvWriter:
@@ -243,29 +238,20 @@ class CsvWriter:
     """
 
     def __init__(self, file: Any, schema: pa.Schema, delimiter: str = ",") -> None:
-        self._file, self._delimiter = file, delimiter
-        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(schema.names)
+        self._file = file
+        self._writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        self._writer.writerow(schema.names)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        cells = [self._cells(as_array(column)) for column in batch.columns]
-        if len(cells) == 1:  # readers would leave an empty line out
-            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
-        lines = pc.binary_join_element_wise(*cells, self._delimiter)
-        self._file.writelines(f"{line}\n" for line in lines.to_pylist())
+        columns = []
+        for column in map(as_array, batch.columns):
+            if pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+            columns.append(as_texts(column).to_pylist())
+        self._writer.writerows(zip(*columns, strict=True))
 
     def close(self) -> None:
         self._file.close()
-
-    def _cells(self, column: pa.Array) -> pa.Array:
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-        texts = pc.fill_null(as_texts(column), "")
-        if not is_text(column):
-            return texts
-        special = pc.match_substring_regex(texts, f'[{re.escape(self._delimiter)}"\\n\\r]')
-        escaped = pc.replace_substring(texts, '"', '""')
-        quoted = pc.binary_join_element_wise('"', escaped, '"', "")
-        return pc.if_else(special, quoted, texts)
 
 
 def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:

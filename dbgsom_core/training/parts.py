@@ -11,7 +11,7 @@ from dbgsom_core.errors import ComponentError, ParameterError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.engine import EngineComponent
-from dbgsom_core.interfaces.growth import GrowthComponent, start_grid
+from dbgsom_core.interfaces.growth import GrowthComponent, start_grid, start_shape
 from dbgsom_core.interfaces.guard import MetricWithState, check_promises, guarded
 from dbgsom_core.interfaces.initialisations import GridComponent
 from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
@@ -219,6 +219,17 @@ def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_feature
         f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "
         f"{n_features} dimensions: shape {(rows * columns, n_features)}"
     )
+
+
+def check_start(parts: Parts, n_features: int) -> None:
+    """Raise `ParameterError` where ``values`` of ``init`` have the wrong shape for such samples."""
+    values = getattr(parts.init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return
+    given = (len(values), len(values[0]))
+    rows, columns = start_shape(base_growth(parts.growth))
+    if given != (rows * columns, n_features):
+        raise ParameterError(start_shape_error(given, rows, columns, n_features), "init")
 
 
 def find_misfits(parts: Parts, estimator: str) -> Iterator[tuple[str, str]]:

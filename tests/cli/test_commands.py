@@ -169,10 +169,6 @@ def refused(dbgsom, write, tmp_path):
         ("prepare: ['sklearn.preprocessing:SplineTransformer']", "cannot be saved"),
         ("split: {folds: 9999}", "cannot be divided"),
         ("split: {test_size: 0.99}", "rows are left"),
-        (
-            "model: {init: {name: array, values: [[1, 2], [3, 4], [5, 6], [7, 8]]}}",
-            "model.init: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4",
-        ),
     ],
 )
 def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
@@ -181,14 +177,6 @@ def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
     assert "\n" not in error
     if message[0].isdigit():
         assert error.startswith(f"run.yaml:{message}")
-
-
-def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused, monkeypatch):
-    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "0")  # and put back afterwards
-    assert refused(bad_config("iris", "prepare: antigravity:Step"), "--sklearn-only") == (
-        "run.yaml:3:10: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
-        "the only one allowed"
-    )
 
 
 def run_python(*arguments):

@@ -110,4 +110,4 @@ def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):
     (tmp_path / "run.yaml").write_text("experiment: e\n")
     answer = dbgsom("schema", "-o", "run.yaml")
     assert (answer.code, (tmp_path / "run.yaml").read_text()) == (2, "experiment: e\n")
-    assert "run.yaml is there and is no schema: name another file" in answer.err
+    assert "run.yaml is no name of a schema: give one that ends in .json" in answer.err

@@ -21,9 +21,19 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.compare import run_baseline
-from dbgsom_core.runs.init import Cells, profile_column
+from dbgsom_core.runs.init import (
+    ColumnProfile,
+    common_unit,
+    count_values,
+    is_skewed,
+    number_marks,
+    profile_column,
+    suggest_split,
+    with_design,
+)
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.tables import TableFormat, TableReader, formats
+from dbgsom_core.tables.csv import is_header
 
 
 @pytest.fixture(autouse=True)
@@ -293,12 +303,12 @@ def test_arrays_and_data_sets_by_name(folder):
     X = TABLE[["a", "b"]].to_numpy(copy=True)
     X[3, 1] = np.nan
     np.save("x.npy", X)
-    np.savez("xy.npz", data=X, labels=np.arange(40) % 3)
+    np.savez("xy.npz", X=X, y=np.arange(40) % 3)
     begin("x.npy")
     assert written("x.yaml")["dataset"] == {"name": "npy", "path": "x.npy", "missing": "keep"}
     begin("xy.npz")
     assert written("xy.yaml")["dataset"] == {
-        "name": "npz", "path": "xy.npz", "x": "data", "y": "labels", "missing": "keep",
+        "name": "npz", "path": "xy.npz", "missing": "keep",
     }  # fmt: skip
     begin("iris")
     assert written("iris.yaml")["model"]["estimator"] == "classifier"
@@ -352,27 +362,21 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"", "x.csv is empty"),
         (b"a,b\n", "a header and no line below it"),
         (b"\n\n", "x.csv is empty"),
-        (
-            b"Report;;;\na;b;c;d\n1;2;3;4\n",
-            "the first line names 1 of 4 columns: remove the lines above",
-        ),
         (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
         (
             b'a;b\n1;"2\n3"\n\n4;5;6\n7;8\n9;8\n',
-            "x.csv, line 5 has 3 fields where the table has 2 columns",
+            "Expected 2 columns, got 3: 4;5;6",
         ),
-        (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "line 4 has 1 field where the table has 3"),
-        (b"a,b,c,d\nx\ny\nz,z\n", "line 2 has 1 field where the table has 4"),
-        (b'a,b\n"1,2\n3,4\n', r"line 2: no CSV \(unexpected end of data\)"),
+        (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "Expected 3 columns, got 1: 4"),
+        (b"a,b,c,d\nx\ny\nz,z\n", "Expected 4 columns, got 1: x"),
+        (b'a,b\n"1,2\n3,4\n', "Expected 2 columns, got 1"),
         (
             b'Of May\na;"b\nc"\n1;2\n3;4\n',
-            "line 2 has 2 fields where the table has 1 column",
+            "no column looks like numbers",
         ),
-        (bytes(200), "x.csv, line 1 holds a zero byte"),
-        (b"PK\x03\x04" + bytes(99), "a zip archive, or a workbook: unpack it"),
-        (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
-        (b"\x93NUMPY" + bytes(99), "no array that can be read"),
-        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "is no text, or damaged"),
+        (bytes(200), "x.csv holds zero bytes"),
+        (b"PK\x03\x04" + bytes(99), "x.csv holds zero bytes"),
+        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "is no csv file, or damaged"),
         ("folder", "x.csv is a folder without a .parquet file"),
         ("unreadable", "x.csv cannot be read: Permission denied"),
     ],
@@ -424,7 +428,7 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
     rows = [f"{i % 97},{'ab'[i % 2]},{i / 7:.5f}" for i in range(18_000)]
     rows[3000] = ",a,"  # where nobody looks
     (folder / "big.csv").write_text("n,kind,x\n" + "\n".join(rows) + "\n")
-    assert "big.csv: about" in begin("big.csv")
+    assert "big.csv: at least" in begin("big.csv")
     dataset = written("big.yaml")["dataset"]
     assert dataset["categorical"] == ["kind"]
     assert dataset["missing"] == "keep"
@@ -454,16 +458,82 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
         ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
         ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
         ("room", ["A17", "A18", "A19"] * 9, "category"),
-        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
+        ("nr", [f"a{i}" for i in range(1, 50)], "id"),
         ("share", [*[f"{i} %" for i in range(1, 50)], "unknown"], "number"),
         ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],
 )
 def test_kinds_of_columns(name, cells, kind):
-    column = profile_column(1, name, Cells.of(pa.array(cells)))
+    column = profile_column(1, name, count_values(pa.array(cells)))
     assert column.kind == kind
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
     assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [(["1 kg", "2 kg"], "kg"), (["$5", "$7"], "$"), (["1", "2 kg"], ""), (["1 kg", "2 m"], "")],
+)
+def test_a_unit_is_that_of_nearly_all_cells(cells, unit):
+    assert common_unit(pa.array(cells)) == unit
+
+
+@pytest.mark.parametrize(
+    ("columns", "delimiter", "marks"),
+    [
+        ([["1.5", "2"]], ",", (".", "")),
+        ([["1,5", "2"]], ";", (",", "")),
+        ([["1,234.5", "2"]], ";", (".", ",")),
+        ([["1.234,5", "2"], ["0,5", "7"]], ";", (",", ".")),
+        ([["a", "b"]], ";", (".", "")),
+    ],
+)
+def test_marks_of_numbers_are_those_of_most_columns(columns, delimiter, marks):
+    assert number_marks([count_values(pa.array(cells)) for cells in columns], delimiter) == marks
+
+
+@pytest.mark.parametrize(
+    ("row", "header"),
+    [
+        (["a", "b"], True),
+        (["a", "1"], True),
+        (["a", "1", "2"], False),
+        (["5 kg", "1"], False),
+        (["", "x"], True),
+    ],
+)
+def test_a_first_row_of_words_is_a_header(row, header):
+    assert is_header(row, (".", "")) is header
+
+
+def test_a_long_tail_that_a_logarithm_mends_is_skewed():
+    values = np.exp(np.arange(100) % 40 / 4)
+    assert is_skewed(values)
+    assert not is_skewed(-values)
+    assert not is_skewed(np.arange(100.0))
+    assert not is_skewed(np.where(np.arange(100) < 99, 1.0, 9.0))  # still one outlier in its log
+
+
+@pytest.mark.parametrize(
+    ("rows", "rarest", "split"),
+    [
+        (40, 5, {"folds": 5, "stratify": True}),
+        (40, 4, {"folds": 5}),
+        (600, 2, {"test_size": 0.25, "stratify": True}),
+        (10, 1, {"test_size": 0.25}),
+    ],
+)
+def test_a_split_suits_the_rows_and_the_rarest_class(rows, rarest, split):
+    target = ColumnProfile(0, "y", "category", rarest=rarest)
+    assert suggest_split(rows, "classifier", target)[0] == split
+
+
+def test_words_are_a_design_beside_ten_times_as_many_numbers():
+    numbers = [ColumnProfile(i, f"g{i}", "number") for i in range(20)]
+    words = [ColumnProfile(i, f"w{i}", "category", role="categorical") for i in range(20, 23)]
+    assert [one.role for one in with_design([*numbers, *words[:2]])[20:]] == ["id", "id"]
+    assert with_design([*numbers, *words])[20:] == words
+    assert with_design([*numbers[:19], words[0]])[19:] == words[:1]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,6 @@ def test_quiet_prints_nothing_and_verbose_each_epoch(dbgsom, write):
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ("mlflow.user=me", "not starting with 'mlflow.'"),
         ("a{b=1", "'a{b' is no key of a tag"),
         ("=1", "is not written KEY=VALUE"),
     ],

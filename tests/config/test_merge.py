@@ -83,7 +83,7 @@ def test_two_bases_may_share_one(bench):
 def test_extending_in_a_circle_is_refused(bench):
     bench.write("extends: run.yaml\n", "b.yaml")
     assert bench.problem("extends: b.yaml\n") == (
-        "b.yaml:1:10: extends: goes in a circle: 'run.yaml' extends 'b.yaml' extends 'run.yaml'"
+        "b.yaml:1:10: extends: goes through more than 50 files, or in a circle"
     )
     assert "circle" in bench.problem("extends: run.yaml\n")
 
@@ -93,7 +93,7 @@ def test_a_missing_base_is_told_where_it_is_named(bench):
     assert line.startswith("run.yaml:2:11: extends: there is no file 'nowhere.yaml' (looked in ")
 
 
-@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]", "''"])
+@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]"])
 def test_extends_takes_paths_only(bench, value):
     line = bench.problems(f"extends: {value}\nexperiment: e\ndataset: toy\n")[0]
     assert line.endswith("extends: must be the path of a file, or a list of paths")

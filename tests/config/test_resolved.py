@@ -123,15 +123,13 @@ def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
         ({}, "experiment: is required\ndataset: is required"),
         ([], "a configuration is a mapping of keys to values"),
         ({"seed": "x"}, "seed: must be an integer, not 'x'"),
-        ({"seed": {1}}, "seed: must be a plain value, a list or a mapping, not of the type set"),
+        ({"seed": {1}}, "a configuration holds texts, numbers, lists and mappings, and no set"),
         (
             {"dataset": np.eye(2)},
-            "dataset: must be a plain value, a list or a mapping, not of the type ndarray; "
-            "what a table holds is read from a csv, parquet, npy or npz file",
+            "and no ndarray of float64, shape (2, 2); what a table holds is read from a csv",
         ),
-        ({3: 1}, "keys must be text, not 3"),
         ({"extends": "a.yaml"}, "extends: can only be written in a file"),
-        ({"sweep": {}}, "sweep: this describes several runs; use sweep()"),
+        ({"sweep": {}}, "sweep: describes several runs; use sweep()"),
     ],
 )
 def test_problems_of_python_values_have_no_place(registry, values, line):

@@ -123,7 +123,7 @@ def test_third_parties_are_included(registry):
     fresh.entries = [one for one in fresh.entries if one.name != "lost"]
     schema = experiment_schema(fresh)
     assert "power" in json.dumps(schema["$defs"]["metric"])
-    assert schema["$defs"]["growth.nested.Gauss"]["properties"]["start"]
+    assert schema["$defs"]["growth.fakes:nested.Gauss"]["properties"]["start"]
 
 
 def test_defaults_are_those_of_the_estimator():

@@ -100,7 +100,7 @@ def test_children_are_named_by_what_varies(bench, grid, names):
 def test_a_wrong_grid_value_is_told_at_its_position_with_the_run(bench):
     text = BASE + "sweep:\n  grid:\n    model.growth.spreading_factor: [0.3, 2]\n    seed: [1, 2]\n"
     assert bench.problem(text, sweep=True) == (
-        "run.yaml:6:42: model.growth.spreading_factor: must be less than 1, not 2 "
+        "run.yaml:6:36: model.growth.spreading_factor: must be less than 1, not 2 "
         "(in the run 'seed=1, spreading_factor=2' and 1 more)"
     )
 
@@ -113,8 +113,8 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("3", "4:8: sweep: must be a section with exactly one of grid, random, list or optimize"),
-        ("{}", "4:8: sweep: must be a section with exactly one of grid, random, list or optimize"),
+        ("3", "4:8: sweep: must be a section of 'key: value' lines, not 3"),
+        ("{}", "4:8: sweep: needs exactly one of grid, random, list or optimize"),
         (
             "{grid: {seed: [1]}, x: 1}",
             "4:28: sweep.x: unknown key; known: grid, random, list, optimize, repeats, decide",
@@ -135,12 +135,12 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
             "{grid: {seed: [1, 2, 1]}}",
             "4:8: sweep: the runs 'seed=1' and 'seed=1 : 2' are the same: leave one out",
         ),
-        ("{grid: {a..b: [1]}}", "4:16: a..b: is no dotted key such as model.epochs"),
+        ("{grid: {a..b: [1]}}", "4:22: sweep.grid.a..b: is no dotted key such as model.epochs"),
         ("{list: [3]}", "4:16: sweep.list.0: must be a section of 'key: value' lines, not 3"),
         ("{random: {space: {seed: [1]}}}", "4:9: sweep.random.samples: is required"),
         (
             "{random: {samples: 3, space: {seed: [1, 2]}}}",
-            "4:27: sweep.random.samples: asks for 3 of 2 combinations (at most 10000)",
+            "4:27: sweep.random.samples: asks for 3 of 2 combinations",
         ),
         (
             "{grid: {seed: "
@@ -148,7 +148,7 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
             + ", model.epochs: "
             + str(list(range(1, 101)))
             + "}}",
-            "4:9: sweep.grid: makes 10100 runs, more than 10000; use 'random' to draw some of them",
+            "4:8: sweep: makes 10100 runs, more than 10000; use random",
         ),
     ],
 )
@@ -214,7 +214,7 @@ SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
     ("section", "message"),
     [
         ("{grid: {seed: [1, 2]}, repeats: {seeds: 2}}",
-         "40: sweep.repeats: sets the seeds of each variant: leave 'seed' out of what varies"),
+         "22: sweep.grid.seed: is set by repeats: leave it out of what varies"),
         ("{optimize: {trials: 3}}",
          "9: sweep.optimize.space: is required"),
         (f"{{optimize: {{{SPACE}, direction: minimize}}, decide: {{direction: minimize}}}}",
@@ -225,12 +225,10 @@ SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
          "model.epochs: must be a section of 'key: value' lines or a list, not 3"),
         ("{optimize: {trials: 1, space: {model.tol: {low: 0, high: 3, log: true}}}}",
          "a logarithmic scale needs a low above 0, not 0"),
-        ("{optimize: {trials: 1, space: {model.epochs: {low: 1, high: 4, step: 2}}}}",
-         "high must be low and some steps of 2, such as 3"),
         ("{optimize: {trials: 1, space: {model.tol: {low: 0.0, high: .inf}}}}",
          "model.tol.high: must be an integer or a finite number, not Infinity"),
         ("{optimize: {trials: 1, space: {dataset: [toy, faulty]}}}",
-         "dataset: cannot be optimized: measures on different data sets do not compare"),
+         "dataset: cannot be optimized: measures of other data do not compare"),
     ],
 )  # fmt: skip
 def test_a_wrong_search_or_repetition_is_told(bench, section, message):
@@ -281,7 +279,7 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
         (
             "{measure: test/purity}",
             21,
-            ".measure: is a measure without its part: write 'purity', and 'test' as 'split'",
+            ".measure: unknown measure 'test/purity'; did you mean 'purity'?",
         ),
         (
             "{measure: accuracy}",

@@ -176,7 +176,7 @@ def test_a_prepare_step_by_name(installed, iris):
     step = hookimpl(lambda: {"halves": "other:Halves"}, specname="dbgsom_prepare_steps")
     other = SimpleNamespace(DBGSOM_API_VERSION=1, dbgsom_prepare_steps=step)
     registry.register(other, "other", "dbgsom-other", "1")
-    with pytest.raises(ConfigError, match=r"prepare.*: 'halves' may be .* or other:Halves; write"):
+    with pytest.raises(PluginError, match=r"'halves' is offered by .* write 'dbgsom-other:halves'"):
         ran(prepare="halves")
     found = [one for one in list_components(registry) if one["name"] == "halves"]
     states = {one["distribution"]: (one["status"], one["error"]) for one in found}

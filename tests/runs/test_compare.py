@@ -4,7 +4,6 @@ import html
 import math
 import re
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,16 +29,16 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare import (
     baseline_text,
     columns_of,
+    leader_text,
     method_sentence,
     rank_sentence,
     table_title,
     winner_sentence,
 )
-from dbgsom_core.runs.data import baselines
+from dbgsom_core.runs.data import baselines, load_data
 from dbgsom_core.runs.folder import RunFiles, StoredRun, find_runs, write_run
 from dbgsom_core.runs.pipeline import prepare
-from dbgsom_core.runs.ranking import find_criterion
-from dbgsom_core.runs.sweep import Leaderboard
+from dbgsom_core.runs.ranking import find_criterion, rank_runs, ranking_of
 
 pytestmark = pytest.mark.one_version
 
@@ -576,7 +575,8 @@ def test_the_baseline_is_that_of_scikit_learns_dummy(tmp_path, split, estimator)
         "model": {"estimator": estimator},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    setup = prepare(load_experiment(tmp_path / "run.yaml"))
+    experiment = load_experiment(tmp_path / "run.yaml")
+    setup = prepare(experiment, load_data(experiment))
 
     def labelled(part):
         return np.array([one for one in part if one is not None and one == one])
@@ -618,19 +618,23 @@ HEAD = "experiment: e\ndataset: iris\nmodel: {estimator: classifier}\nsplit: {te
 KERNELS = "{grid: {model.kernel: [gaussian, bubble, triangular]}, repeats: {seeds: 3}}"
 
 
-def board_of(folder, section, head=HEAD):
+def rank_sweep(folder, section, values, measure, head=HEAD):
+    """Return the tables of a sweep of which runs of these names have these values."""
     path = folder / "sweep.yaml"
     path.write_text(f"{head}sweep: {section}\n")
     registry = get_registry()
-    return Leaderboard(load_sweep(path, registry=registry), registry)
-
-
-def end(board, child, measures):
-    """Add a finished run; return what is best so far."""
+    sweep, runs = load_sweep(path, registry=registry), []
     data = {"name": "iris", "digest": "d", "samples": 150}
-    facts = {"id": child.name, "name": child.name, "varies": child.varies}
-    board.add(child, SimpleNamespace(**facts, data=data, folder=Path("nowhere")), measures)
-    return board.leader(child).removeprefix("best so far: ")
+    for child in sweep.children:
+        if values is None or child.name in values:
+            value = 1.0 if values is None else values[child.name]
+            facts = {"id": child.name, "name": child.name, "data": data}
+            config, measures = child.experiment.resolved, {f"test/{measure}": value}
+            runs.append(
+                StoredRun(**facts, config=config, measures=measures, files=RunFiles(folder))
+            )
+    criterion = find_criterion(sweep.decide, runs, registry)
+    return rank_runs(runs, criterion, interim=True)
 
 
 LEADERS = [
@@ -658,13 +662,10 @@ LEADERS = [
 
 @pytest.mark.parametrize(("values", "sentence"), LEADERS)
 def test_variants_of_a_sweep_are_ranked_as_if_all_had_the_same_seeds(tmp_path, values, sentence):
-    board = board_of(tmp_path, KERNELS)
-    children = {child.name: child for child in board._sweep.children}
-    for (kernel, seed), value in values.items():
-        child = children[f"kernel={kernel}, seed={seed}"]
-        said = end(board, child, {"test/accuracy": value})
-    assert said == sentence
-    (ranking,) = board.rankings(board._runs)
+    named = {f"kernel={kernel}, seed={seed}": value for (kernel, seed), value in values.items()}
+    (table,) = rank_sweep(tmp_path, KERNELS, named, "accuracy")
+    assert leader_text(table) == sentence
+    ranking = ranking_of(table, "", get_registry())
     assert sentence.startswith(f"{ranking.best.name} (")  # as at its end
     assert ranking.best.varies == {"kernel": ranking.best.name.partition("=")[2]}
 
@@ -679,10 +680,8 @@ def test_variants_of_a_sweep_are_ranked_as_if_all_had_the_same_seeds(tmp_path, v
 )
 def test_what_a_sweep_does_not_rank_together(tmp_path, grid, measure, names):
     section = f"{{grid: {{{grid}}}, decide: {{measure: {measure}}}}}"
-    board = board_of(tmp_path, section, "experiment: e\ndataset: iris\n")
-    for child in board._sweep.children:
-        assert end(board, child, {f"test/{measure}": 1.0})
-    found = [ranking.data for ranking in board.rankings(board._runs)]
+    head = "experiment: e\ndataset: iris\n"
+    found = [table.name for table in rank_sweep(tmp_path, section, None, measure, head)]
     assert all(found[i].endswith(name) for i, name in enumerate(names))
     assert len(found) == len(names)
 

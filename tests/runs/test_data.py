@@ -265,8 +265,7 @@ def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, r
     accuracies = [one.measures["test/accuracy"] for one in stored.folds]
     assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
     assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
-    assert [one["test/accuracy"] for one in outcome.folds] == accuracies
-    assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
+    assert [one.measures["test/accuracy"] for one in outcome.folds] == accuracies
     assert outcome.model.predict(load_iris().data).shape == (150,)  # of all data
 
 
@@ -305,6 +304,12 @@ def test_folds_survive_being_written(tmp_path):
     assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
 
 
+def prepared(path):
+    """Return the data of a run, divided and prepared."""
+    loaded = load_experiment(path)
+    return prepare(loaded, load_data(loaded))
+
+
 SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
 
 
@@ -328,7 +333,7 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
     told = str(caught.value).replace(f"{path}:", "").splitlines()
     assert [line.partition(": prepare step")[0] for line in told] == [
         "4:50: prepare.0.shere",
-        "7:5: prepare.2.n_components",
+        "6:5: prepare.2",
         "8:25: prepare.3.with_meen",
         "9:25: prepare.4.categories",
         "10:5: prepare.5",
@@ -379,7 +384,7 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
         dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
         text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
         Path("run.yaml").write_text(text, encoding="utf-8")
-        found[key] = np.var(prepare(load_experiment("run.yaml")).fold.train.X, axis=0)
+        found[key] = np.var(prepared("run.yaml").fold.train.X, axis=0)
     np.testing.assert_allclose(found["plain"], 1)
     np.testing.assert_array_equal(found["separate"], found["plain"])
     assert found["joint"][1:4].sum() == pytest.approx(1)
@@ -442,19 +447,19 @@ def test_what_lies_in_the_working_directory_is_not(module):
     module("dbgsom_test_near", "open('ran', 'w').close()\n" + STEP.format(fit=""), module.near)
     assert refusal("dbgsom_test_near:Step") == (
         "prepare step 'dbgsom_test_near:Step' cannot be imported: there is no module "
-        "'dbgsom_test_near' among what is installed (the working directory does not count)"
+        "'dbgsom_test_near' installed or in the folder of a configuration or '--steps'"
     )
     assert not (module.near / "ran").exists()
 
 
-def test_a_folder_that_is_installed_in_place_counts(module):
-    module("dbgsom_test_edited", STEP.format(fit=""), module.near)
-    info = module.installed / "dbgsom_test_edited-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Name: dbgsom-test-edited\nVersion: 1\n")
-    url = f'{{"url": "{module.near.as_uri()}", "dir_info": {{"editable": true}}}}'
-    (info / "direct_url.json").write_text(url)
-    assert make_step("dbgsom_test_edited:Step", {}) is not None
+def test_what_lies_beside_the_configuration_is(module, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        module("dbgsom_test_own", STEP.format(fit="") + f"    home = {folder.name!r}\n", folder)
+        assert make_step("dbgsom_test_own:Step", {}, folder).home == folder.name
+    module("dbgsom_test_there", STEP.format(fit=""))
+    module("dbgsom_test_there", "1 / 0", folders[0])  # what is installed comes first
+    assert make_step("dbgsom_test_there:Step", {}, folders[0]) is not None
 
 
 @pytest.mark.parametrize(
@@ -475,17 +480,6 @@ def test_a_step_that_ends_the_process_is_told(module):
     step = make_step("dbgsom_test_exit:Step", {})
     with pytest.raises(DataError, match="'s' cannot use the data: SystemExit: 0"):
         fit_steps([("s", step)], np.eye(2), None)
-
-
-def test_scikit_learn_alone_may_be_allowed(module, monkeypatch):
-    module("dbgsom_test_other", "open('ran', 'w').close()\n" + STEP.format(fit=""))
-    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "1")
-    told = refusal("dbgsom_test_other:Step")
-    assert told.endswith("is not of scikit-learn, the only one allowed")
-    assert not (module.near / "ran").exists()
-    assert make_step("sklearn.preprocessing:MinMaxScaler", {}) is not None
-    assert make_step("standardize", {}) is not None
-    assert "unpickle" in refusal("sklearn.cluster:FeatureAgglomeration", memory="cache")
 
 
 @pytest.fixture
@@ -545,7 +539,7 @@ def ready(X, y=None, **sections):
     rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
     with Path("run.yaml").open("w", encoding="utf-8") as file:
         file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
-    return prepare(load_experiment("run.yaml"))
+    return prepared("run.yaml")
 
 
 @pytest.fixture

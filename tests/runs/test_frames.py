@@ -337,9 +337,7 @@ def test_targets_of_text_and_of_others_do_not_mix(folder, frame):
         parts = {"name": "parquet", "target": "left"}
         config = {"experiment": "mixed", "dataset": {**parts, "path": train}}
         config["split"] = {"test": {**parts, "path": test}}
-        with pytest.raises(
-            DataError, match=r"are text, and those of .* are not: store both as tex"
-        ):
+        with pytest.raises(DataError, match="are text: store both as text"):
             dbgsom_core.run(config, QUICK, task="classifier")
 
 
@@ -352,8 +350,8 @@ def test_targets_of_text_and_of_others_do_not_mix(folder, frame):
             lambda it: it.set_axis(["age", "plan", "age", "left"], axis=1),
             "the data frame has several columns called 'age': rename all but one",
         ),
-        (lambda it: it.drop(columns="left"), "has no column 'left'; it has age, plan, income"),
-        (lambda it: it.rename(columns={"left": "lefft"}), "no column 'left'; did you mean 'leff"),
+        (lambda it: it.drop(columns="left"), "column 'left'"),
+        (lambda it: it.rename(columns={"left": "lefft"}), "column 'left'.*; did you mean 'leff"),
         (lambda it: it[:2], "has 2 rows; a map needs at least 4"),
         (lambda it: it.to_numpy(), r"ndarray is no data frame: .* pandas\.DataFrame\(X\)"),
     ],

@@ -52,14 +52,12 @@ def test_a_run_returns_what_it_left(folder, iris):
     best = dict(table["best"])
     assert (best["accuracy"], best["quantization_error"]) == ("greater", "less")
     assert "accuracy" in repr(found)
-    assert "<table" in found._repr_html_()
 
 
 def test_plain_values_are_a_configuration(folder):
-    values = {**SMALL, "name": "<b>"}
+    values = {**SMALL, "name": "mine"}
     found = dbgsom_core.run(values, overrides=["model.epochs=3"])
     assert read_run(found.folder).config["model"]["epochs"] == 3
-    assert "&lt;b&gt;" in found._repr_html_()
     with pytest.raises(ConfigError, match=r"model\.epochs: must be an integer"):
         dbgsom_core.run(values, overrides={"model.epochs": "many"})
     with pytest.raises(ConfigError, match="hold values that YAML cannot express"):
@@ -82,8 +80,6 @@ def test_a_sweep_returns_its_runs(folder):
     assert means[found.best.params["epochs"]] == pytest.approx(means.max())
     assert found.measures["best/test/accuracy"] == pytest.approx(means.max())
     assert found[0].model.predict(np.zeros((1, 4))).shape == (1,)
-    assert "sweep of 4 runs" in repr(found)
-    assert "<table" in found._repr_html_()
     with pytest.raises(ConfigError, match="dbgsom sweep"):
         dbgsom_core.run("sweep.yaml")
     with pytest.raises(ConfigError, match=r"several runs; use sweep\(\)"):

@@ -278,6 +278,7 @@ def _model_facts(result: RunResult) -> dict[str, Any]:
             if model.columns is not None:  # others than the features may be the environment's
                 columns = asdict(replace(model.columns, target=None, ids=(), dropped=()))
             facts = {"needs": distributions(model), "columns": columns}
+            facts |= {"own_steps": model.own_steps} if model.own_steps else {}
             epoch = getattr(model.estimator, "kept_epoch_", None)  # of a third party's
             facts |= {} if epoch is None else {"epoch": epoch}
     if result.example is not None:

@@ -186,8 +186,8 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.persistence import FittedModel
-    from dbgsom_core.runs.explain import neurons_csv
     from dbgsom_core.runs.models import predict_file
+    from dbgsom_core.runs.results import neuron_tables
 
     base = {"name": "directed", "spreading_factor": 0.1}
     growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
@@ -197,11 +197,10 @@ def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
     down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
     assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
-    table = pd.read_csv(io.StringIO(neurons_csv(FittedModel((), vq))), keep_default_na=False)
-    assert len(table) == sum(map(len, vq._tree.maps))
-    for neuron in vq.som_map_.children:
-        below = table[table["map"] == str(neuron)]
-        assert below["hits"].sum() == vq.hit_counts_[neuron]
+    (table,) = neuron_tables(FittedModel((), vq), None)
+    assert table["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in
+                                      vq.leaf_paths_.tolist()]  # fmt: skip
+    assert table["hits"].tolist() == vq.leaf_hit_counts_.tolist()
 
 
 def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
@@ -220,11 +219,9 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
         assert "is a file of a run" in refused(*command, "-o", run_folder / name)
 
 
-def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
+def test_what_cannot_be_exported_is_refused(refused):
     for name in ("map.xlsx", "map.json", "map.npz"):
-        assert "neurons are written as CSV" in refused("export", "fruit", "-o", name)
-    told("export", "fruit", "-o", str(tmp_path / "map.txt"))
-    assert (tmp_path / "map.txt").read_text().startswith("map,neuron,x,y,")
+        assert "tables are written as .csv" in refused("export", "fruit", "-o", name)
     assert "there is no folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
 
 

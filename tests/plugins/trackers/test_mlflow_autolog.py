@@ -10,7 +10,6 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -113,29 +112,6 @@ def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs):
     assert runs_by_epochs["2"].info.run_id == active.info.run_id
     assert runs_by_epochs["3"].data.tags["mlflow.parentRunId"] == active.info.run_id
     assert {one.info.status for one in runs.all()} == {"FINISHED"}
-
-
-@pytest.mark.filterwarnings("default")  # MLflow's own autologging fails where it warns
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside, runs):
-    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
-    if beside:
-        runs.mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
-    try:
-        search = GridSearchCV(SomClassifier(epochs=2), {"epochs": [2, 3]}, cv=2, n_jobs=1).fit(X, y)
-    finally:
-        if beside:
-            runs.mlflow.sklearn.autolog(disable=True, silent=True)
-    children = [one for one in runs.all() if "mlflow.parentRunId" in one.data.tags]
-    [parent] = [one for one in runs.all() if "mlflow.parentRunId" not in one.data.tags]
-    assert len(children) == 2
-    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {parent.info.run_id}
-    assert {one.data.params["epochs"] for one in children} == {"2", "3"}
-    assert all("mean_test_score" in one.data.metrics for one in children)
-    assert parent.data.metrics["train/quantization_error"] > 0  # of the refitted map
-    assert parent.data.metrics["best_cv_score"] == pytest.approx(search.best_score_)
-    # MLflow logs one data set from several threads; where they meet its own run has failed.
-    assert beside or {one.info.status for one in runs.all()} == {"FINISHED"}
 
 
 def test_what_mlflow_does_not_take_is_warned_of(runs, monkeypatch):

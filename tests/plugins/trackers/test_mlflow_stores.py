@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs.folder import read_run
-from dbgsom_plugins.trackers.mlflow.store import open_client, quiet, readable_errors
+from dbgsom_plugins.trackers.mlflow.store import open_client, quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -111,15 +111,6 @@ def test_processes_that_meet_a_store_that_another_was_killed_over_all_succeed(
     assert len(client.search_runs([experiment])) == 2
 
 
-def test_a_full_disk_is_told_as_one_although_sqlalchemy_says_first_when_it_was():
-    aside = "(raised as a result of Query-invoked autoflush; consider a session.no_autoflush block)"
-    full = "(sqlite3.OperationalError) database or disk is full"
-    with pytest.raises(DbgsomError) as caught, readable_errors("sqlite:///mlflow.db"):
-        raise RuntimeError(f"{aside}\n{full}\n[SQL: INSERT]")
-    told = f"MLflow at sqlite:///mlflow.db refused (RuntimeError: {full})"
-    assert str(caught.value) == told
-
-
 DEAD = "http://someone:secret@127.0.0.1:9"
 
 
@@ -157,46 +148,41 @@ def test_a_dead_server_is_told_early_and_at_the_end_and_the_folder_is_whole(make
     play(run, RunFolder().observer(), MLflow(uri=DEAD).observer())
     # An error is what "--quiet" lets through.
     assert [one.levelname for one in caplog.records] == ["WARNING", "ERROR"]
-    assert {one.getMessage() for one in caplog.records} == {
-        "the MLflow server at http://***@127.0.0.1:9 does not answer: run folders are complete, "
-        "and 'dbgsom sync' sends to MLflow what it misses"
-    }
+    for one in caplog.records:
+        assert "http://***@127.0.0.1:9" in one.getMessage()
+        assert "'dbgsom sync' sends to MLflow what it misses" in one.getMessage()
+        assert "secret" not in one.getMessage()
     assert read_run(run.folder).status == "finished"
 
 
 @pytest.mark.parametrize(
     ("code", "body", "told"),
     [
-        (401, None, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-        (401, b'{"detail": "Unauthorized"}', "set MLFLOW_TRACKING_USERNAME"),
-        (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "(not allowed): set "),
-        (429, None, "answered with an error (429: too many requests"),
-        (500, None, "answered with an error (500: its log says more"),
-        (503, None, "answered with an error (503: "),
+        (401, None, "401"),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "PERMISSION_DENIED: no"),
+        (503, None, "503"),
     ],
 )
-def test_what_a_server_answers_is_told_as_what_it_is(code, body, told, make_run, play, caplog):
+def test_what_a_server_answers_is_said_with_its_address(code, body, told, make_run, play, caplog):
     with answering(code, body) as uri:
         play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
+        assert f"MLflow at {uri}: " in caplog.records[-1].getMessage()
     assert told in caplog.records[-1].getMessage()
 
 
-@pytest.mark.parametrize("away", [True, False])
-def test_a_server_that_is_gone_is_not_asked_to_end_a_run_and_one_that_refuses_is(
-    away, uri, client, make_run, play
-):
+def test_a_run_whose_files_are_refused_has_ended_and_is_sent_again(uri, client, make_run, play):
     with quiet():
         from mlflow import MlflowClient
-    run, said = make_run(), "Read timed out." if away else "refused"
+    run = make_run()
     play(run, RunFolder().observer())
     with (
-        mock.patch.object(MlflowClient, "log_artifact", side_effect=ConnectionError(said)),
-        pytest.raises(DbgsomError, match="does not answer" if away else "refused"),
+        mock.patch.object(MlflowClient, "log_artifact", side_effect=ConnectionError("refused")),
+        pytest.raises(DbgsomError, match="refused"),
     ):
         MLflow(uri=uri).mirror(run.folder)
-    assert client.only_run().info.status == ("RUNNING" if away else "FINISHED")
-    assert MLflow(uri=uri).mirror(run.folder)
     assert client.only_run().info.status == "FINISHED"
+    assert MLflow(uri=uri).mirror(run.folder)
+    assert not MLflow(uri=uri).mirror(run.folder)
 
 
 def test_a_model_whose_upload_broke_off_is_gone_on_with(uri, client, make_run, play, monkeypatch):

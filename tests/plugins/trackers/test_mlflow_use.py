@@ -89,7 +89,7 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers, uri):
     page = tracker.page("iris", None, 5999)
     assert page.address == (
         f"http://127.0.0.1:5999/#/experiments/{flowers.experiment}/runs"
-        "?workflowType=machine_learning&viewStateShareKey=dbgsom"
+        "?workflowType=machine_learning"
     )
     words = " ".join(page.command)
     assert "ui --host 127.0.0.1 --port 5999" in words
@@ -102,7 +102,7 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers, uri):
     assert tracker.page("another", None, 5000).address.endswith(f"/#/experiments{mode}")
 
 
-def test_what_a_command_tells_opens_the_table_with_the_measures(flowers, uri, client):
+def test_what_a_command_tells_opens_the_table(flowers, uri):
     told = MLflow(uri=uri).how_to_compare([flowers.found.folder])
     assert told is not None
     command, address = told.splitlines()
@@ -110,18 +110,6 @@ def test_what_a_command_tells_opens_the_table_with_the_measures(flowers, uri, cl
     assert f"then {MLflow(uri=uri).page('iris', None, 5000).address}" == address.replace(
         "open ", ""
     )
-    kept = json.loads(
-        client.get_experiment(flowers.experiment).tags["mlflow.sharedViewState.dbgsom"]
-    )
-    assert kept["name"] == "All runs"
-    assert kept["selectedColumns"] == [
-        *(f"params.`{name}`" for name in ("dataset", "metric", "kernel", "growth")),
-        "params.`growth.spreading_factor`",
-        "metrics.`train/quantization_error`",
-        "metrics.`epoch/neurons`",
-        "attributes.`Models`",
-    ]
-    assert kept["compareRunCharts"][1]["metricKey"] == "train/quantization_error"
     assert MLflow(uri=uri).how_to_compare([Path("gone")]) is None
     assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
 

@@ -22,8 +22,6 @@ import mlflow
 import numpy as np
 from mlflow.entities import Metric
 from mlflow.models import Model
-from mlflow.utils.autologging_utils import autologging_is_disabled
-from sklearn.model_selection import _search, _validation
 
 import dbgsom_core
 from dbgsom_core.api import masked
@@ -51,7 +49,6 @@ __all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
 
 _FIGURES = ("label_map", "growth_curve")
 _OF_TASK = {"classifier": ["accuracy"], "regressor": ["r2"]}
-_SCORES = ("mean_test_", "std_test_", "mean_train_", "mean_fit_time")
 
 
 def log_model(model: Any, name: str, **options: Any) -> Any:
@@ -117,73 +114,43 @@ def _fitted(model: Any) -> FittedModel:
 # --------------------------------------------------------------------------------------- autolog
 
 _options: Mapping[str, Any] = {}
-_patched: list[tuple[Any, str, Any]] = []
-_thread = threading.local()  # runs that have a fit, and whether fits are left alone
+_patched: list[tuple[Any, Any]] = []  # classes, and their own fit
+_thread = threading.local()  # runs that have a fit
 
 
 def autolog(disable: bool, **options: Any) -> None:
     """Log fits from now on, or no more; see `dbgsom_core.mlflow.autolog`."""
     global _options
     while _patched:
-        owner, name, own = _patched.pop()
-        setattr(owner, name, own)
+        cls, fit = _patched.pop()
+        setattr(cls, "fit", fit)  # noqa: B010
     _options = options
     if disable:
         return
     for cls in (dbgsom_core.SomVQ, dbgsom_core.SomClassifier, dbgsom_core.SomRegressor):
-        _patch([cls], "fit", _fit)
-        _patch([cls], "partial_fit", _unlogged)
-    _patch([_search.BaseSearchCV], "fit", _search_fit)
-    _patch([_search, _validation], "_fit_and_score", _unlogged)  # candidates and folds
+        _patched.append((cls, cls.fit))
+        setattr(cls, "fit", _logged(cls.fit))  # noqa: B010 - mypy knows it as a method
 
 
-def _patch(owners: Sequence[Any], name: str, instead: Callable[..., Any]) -> None:
-    own = getattr(owners[0], name)
+def _logged(fit: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fit)  # by whose name other processes find their own
+    def logged_fit(*args: Any, **options: Any) -> Any:
+        return _fit(fit, *args, **options)
 
-    @functools.wraps(own)  # by whose name other processes find their own
-    def patched(*args: Any, **options: Any) -> Any:
-        return instead(own, *args, **options)
-
-    for owner in owners:
-        _patched.append((owner, name, own))
-        setattr(owner, name, patched)
-
-
-def _unlogged(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    before, _thread.busy = getattr(_thread, "busy", False), True
-    try:
-        return call(*args, **options)
-    finally:
-        _thread.busy = before
+    return logged_fit
 
 
 def _fit(fit: Any, estimator: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
-    if getattr(_thread, "busy", False):
-        return fit(estimator, X, y, *args, **options)
     name = ""
     with suppress(Exception):  # the fit says which parameter is wrong
         name = name_of_parts(estimator, f"{type(estimator).__name__} on {_data_name(X)}")
     with _run_for_a_fit(name) as run_id:
         began = time.time()
-        fitted = _unlogged(fit, estimator, X, y, *args, **options)
+        fitted = fit(estimator, X, y, *args, **options)
         if run_id is not None:
             _thread.used.add(run_id)
             with _warned(f"the fit of run {run_id}"):
                 _log_fit(Store(mlflow.get_tracking_uri()), run_id, estimator, X, y, began)
-        return fitted
-
-
-def _search_fit(fit: Any, search: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
-    inner = search.estimator
-    last = inner.steps[-1][1] if hasattr(inner, "steps") else inner
-    ours = type(last).__module__.partition(".")[0] == "dbgsom_core"
-    if getattr(_thread, "busy", False) or not ours:
-        return fit(search, X, y, *args, **options)
-    with _run_for_a_fit(type(search).__name__) as run_id:
-        fitted = fit(search, X, y, *args, **options)
-        if run_id is not None and autologging_is_disabled("sklearn"):  # which logs candidates, too
-            with _warned(f"the search of run {run_id}"):
-                _log_candidates(Store(mlflow.get_tracking_uri()), run_id, search)
         return fitted
 
 
@@ -247,7 +214,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     facts, inputs = _facts_of(estimator, X, y), {}
     if options["log_datasets"]:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
-        inputs = {"train": dataset_input(facts, source, "training", "code")}
+        inputs = {"train": dataset_input(facts, source, "training")}
         store.log_inputs(run_id, [*inputs.values()])
     chosen = options["measures"]
     if chosen is None:
@@ -314,19 +281,3 @@ def _facts_of(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
     if hasattr(estimator, "feature_names_in_"):
         facts["feature_names"] = list(map(str, estimator.feature_names_in_))
     return facts
-
-
-def _log_candidates(store: Store, run_id: str, search: Any) -> None:
-    """Log a child of the run for each candidate, and the score of the best."""
-    results, now = search.cv_results_, int(time.time() * 1000)
-    experiment = store.client.get_run(run_id).info.experiment_id
-    for i, params in enumerate(results["params"]):
-        name = ", ".join(f"{key}={value}" for key, value in params.items())[:250]
-        tags = {"mlflow.parentRunId": run_id}
-        child = store.write("create_run", experiment, tags=tags, run_name=name).info.run_id
-        scores = {key: one[i] for key, one in results.items() if key.startswith(_SCORES)}
-        metrics = [Metric(key_of(key), float(value), now, 0) for key, value in scores.items()]
-        store.log(child, params=params, metrics=metrics)
-        store.write("set_terminated", child)
-    if hasattr(search, "best_score_"):
-        store.log(run_id, metrics=[Metric("best_cv_score", float(search.best_score_), now, 0)])

@@ -36,8 +36,6 @@ _SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _LEVELS = {"mlflow": logging.ERROR, "alembic": logging.WARNING, "urllib3": logging.ERROR}
-_DENIED = re.compile(r"(?i)unauthenticated|permission_denied|unauthori[sz]ed|forbidden")
-_AWAY = re.compile("(?i)max retries exceeded|timed out|connection (aborted|refused)")
 
 
 def active_run_id() -> str | None:
@@ -186,41 +184,15 @@ def quiet(seconds: int = 60) -> Iterator[None]:
 
 
 @contextmanager
-def readable_errors(uri: str) -> Iterator[None]:
-    """Raise what MLflow raises as a `DbgsomError`: what is wrong with the store, and the cure."""
+def store_errors(uri: str) -> Iterator[None]:
+    """Raise what MLflow raises as a `DbgsomError` that names the store."""
     try:
         yield
     except DbgsomError:
         raise
     except Exception as error:
-        text, server = str(error), f"the MLflow server at {masked(uri)}"
-        found = re.search(r"(?:too many|error code) (\d{3})\b", text)
-        code = found[1] if found else ""
-        if code in ("401", "403") or (not code and _DENIED.search(text)):
-            why = (
-                f"{server} refused ({code}{': ' * bool(code)}not allowed): set MLFLOW_TRACKING_"
-                "USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            )
-        elif code == "429" or code.startswith("5"):
-            what = "too many requests" if code == "429" else "its log says more"
-            why = f"{server} answered with an error ({code}: {what})"
-        elif is_unreachable(error):
-            why = no_answer(uri)
-        else:  # SQLAlchemy says when before it says what
-            lines = [line for line in text.splitlines() if line and line[:9] != "(raised a"]
-            first = masked("".join(lines[:1]))[:300]
-            why = f"MLflow at {masked(uri)} refused ({type(error).__name__}: {first})"
-        raise DbgsomError(why) from error
-
-
-def no_answer(uri: str) -> str:
-    """Return that a server does not answer, as a sentence."""
-    return f"the MLflow server at {masked(uri)} does not answer"
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Return whether a server did not answer; an error response does not count."""
-    return _AWAY.search(str(error)) is not None
+        what = masked(next(iter(str(error).splitlines()), "") or type(error).__name__)
+        raise DbgsomError(f"MLflow at {masked(uri)}: {what}") from error
 
 
 def check_server(uri: str, seconds: float = 2.5) -> None:
@@ -231,7 +203,7 @@ def check_server(uri: str, seconds: float = 2.5) -> None:
         try:
             requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
         except requests.RequestException:
-            raise DbgsomError(no_answer(uri)) from None
+            raise DbgsomError(f"the MLflow server at {masked(uri)} does not answer") from None
 
 
 # --------------------------------------------------------------------------------------- opening
@@ -320,9 +292,7 @@ class Store:
         """Log data sets; retried once, as two runs may create the same one."""
         try:
             self.write("log_inputs", run_id, inputs)
-        except Exception as error:
-            if is_unreachable(error):
-                raise
+        except Exception:
             self.write("log_inputs", run_id, inputs)
 
     def experiment(self, name: str) -> str:

@@ -154,7 +154,9 @@ class MLflow(TrackerComponent):
             name = self.experiment or experiment
             known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
         note = {} if folder is None else store.read_record(folder, self.store_key(folder))
-        route = pages.route(known.experiment_id, known.tags, note) if known else pages.EXPERIMENTS
+        route = pages.EXPERIMENTS
+        if known:
+            route = pages.run_route(known.experiment_id, note.get("run"))
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
@@ -323,7 +325,7 @@ class MLflowObserver:
         uri = store.resolve_uri(self._settings.uri, folder)
         if self._why:
             store.check_server(uri)
-        with store.readable_errors(uri), store.quiet(_SECONDS_A_CALL):
+        with store.store_errors(uri), store.quiet(_SECONDS_A_CALL):
             if self._uploader is None or self._uploader.store.uri != uri:
                 self._uploader = self._settings.uploader(uri)
             if status == "running":
@@ -335,7 +337,7 @@ class MLflowObserver:
 @contextmanager
 def _called(uri: str) -> Iterator[None]:
     """Let MLflow be called by a command, which shows none of its warnings."""
-    with warnings.catch_warnings(), store.readable_errors(uri), store.quiet():
+    with warnings.catch_warnings(), store.store_errors(uri), store.quiet():
         warnings.simplefilter("ignore")
         yield
 

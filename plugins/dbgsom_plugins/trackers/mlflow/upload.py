@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -65,6 +66,7 @@ from dbgsom_plugins.trackers.mlflow.store import (
     write_record,
 )
 
+_log = logging.getLogger("dbgsom")
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
 _MAX_FILE_BYTES = 1 << 26  # bytes of a table, or an artefact, that is sent along
@@ -138,11 +140,8 @@ class Uploader:
                     self._send_start(sent, stored)
                     self._send_journals(sent, stored.files)
                 self._send_results(sent, stored)
-            except Exception as error:
-                if not stores.is_unreachable(error):
-                    self._finish(sent, state, stored)
-                raise
-            self._finish(sent, state, stored)
+            finally:  # a run whose files MLflow refuses has ended, too
+                self._finish(sent, state, stored)
             write_record(folder, self._store_key, sent=fingerprint(folder))
         return self.store.writes > before
 
@@ -302,14 +301,12 @@ class Uploader:
     def _send_description(
         self, sent: _Progress, stored: StoredRun, run: Run, model: str | None
     ) -> None:
-        """Send the description, and of a sweep its runs' ranks and the view that shows them."""
+        """Send the description, and of a sweep the data of the runs that won."""
         store, beside, winners = self.store, stored.files.folder.parent, {}
-        ranks = pages.ranks_of(stored)
-        for one in [*ranks, *(ranking.best.runs[0] for ranking in stored.rankings)]:
-            if not read_record(beside / one, self._store_key).get("run"):
-                self.upload(beside / one)
         for ranking in stored.rankings:
             best = beside / ranking.best.runs[0]
+            if not read_record(best, self._store_key).get("run"):
+                self.upload(best)
             winners[ranking.data] = read_record(best, self._store_key).get("run")
             self._send_inputs(run, inputs_of(read_run(best)))
         note = pages.description(
@@ -323,24 +320,6 @@ class Uploader:
         names = "; ".join(ranking.best.name for ranking in stored.rankings)
         tags = as_tags({"mlflow.note.content": note, "dbgsom.best": names or None})
         store.log(sent.run, tags=dict(tags.items() - run.data.tags.items()))
-        if ranks:
-            children = f"tags.`{_PARENT}` = '{sent.run}'"
-            for child in store.client.search_runs([sent.experiment], children, max_results=10_000):
-                rank = ranks.get(child.data.tags.get(_ID, ""))
-                if rank is not None and child.data.metrics.get(pages.RANK) != rank:
-                    point = Metric(pages.RANK, rank, child.info.end_time or 0, 0)
-                    store.log(child.info.run_id, metrics=[point])
-        kept, view = store.client.get_experiment(sent.experiment).tags, None
-        if stored.rankings:
-            view = pages.sweep_view(stored, sent.run)
-        elif stored.kind == "run" and f"{pages.VIEW_TAG}{pages.OVERVIEW}" not in kept:
-            view = None if stored.parent else pages.overview(stored)
-        if view is not None and kept.get(view[0]) != view[1]:
-            store.write("set_experiment_tag", sent.experiment, *view)
-        has_all = f"{pages.VIEW_TAG}{pages.OVERVIEW}" in {*kept, *(view or ())}
-        own = pages.view_of(stored) if stored.rankings else None
-        overview = pages.OVERVIEW if has_all else None
-        write_record(stored.files.folder, self._store_key, view=own, overview=overview)
 
 
 # ------------------------------------------------------------------------------ models of a run
@@ -359,6 +338,11 @@ def send_models(
     """
     files, final = stored.files, None
     if not files.model.exists():
+        return None
+    if stored.model.get("own_steps"):
+        steps = ", ".join(map(str, stored.model["own_steps"]))
+        text = "MLflow gets run %s without its model, whose prepare step %s is of no package"
+        _log.warning(text, stored.id, steps)
         return None
     known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
     name = model_name(pages.short_name(stored))
@@ -563,16 +547,15 @@ def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
         digest = hashlib.sha256(which.encode()).hexdigest()
         part = {**whole, "digest": digest, "split": split, "samples": None}
         parts["fold" if split.get("folds") else "test"] = part, section
-    kept = stored.kept_data  # rows of a data frame
-    folder = stored.environment.get("folder") if kept is None else str(kept.parent)
+    source = {"tags": {"mlflow.source.name": stored.environment.get("command", "dbgsom")}}
     return {
-        part: dataset_input(facts, {"dataset": source, "folder": folder}, _CONTEXTS[part])
-        for part, (facts, source) in parts.items()
+        part: dataset_input(facts, {**source, "dataset": section}, _CONTEXTS[part])
+        for part, (facts, section) in parts.items()
     }
 
 
 def dataset_input(
-    facts: Mapping[str, Any], source: Mapping[str, Any], context: str, source_type: str = "dbgsom"
+    facts: Mapping[str, Any], source: Mapping[str, Any], context: str
 ) -> DatasetInput:
     """Return what a run says of its data as an input of an MLflow run."""
     shape = [facts.get("samples"), facts.get("features")]
@@ -583,7 +566,7 @@ def dataset_input(
     dataset = Dataset(
         name=str(facts.get("name", "data"))[:500],
         digest=str(facts["digest"])[:12],
-        source_type=source_type,
+        source_type="code",
         source=json.dumps(source),
         schema=json.dumps(schema),
         profile=json.dumps({"features_shape": shape, **profile}),
