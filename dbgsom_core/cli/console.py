@@ -98,10 +98,10 @@ class _LogHandler(logging.Handler):
         self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"{record.levelname}: {self.format(record)}"  # with its traceback
+        text = self.format(record)  # with its traceback
         if record.levelno < logging.WARNING or text not in self._printed:
             self._printed.add(text)
-            say(text, err=True)
+            say(f"{record.levelname}: {text}", err=True)
 
 
 # --------------------------------------------------------------------------------------- options

@@ -265,19 +265,16 @@ def show_progress(runs: int = 1) -> Iterator[Any]:
     if output.quiet:
         yield SilentDisplay()
     elif sys.stderr.isatty() and not output.verbose:
-        with _make_bar() as bar, compile_clock(bar.console.print):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+        columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
+        bar = Progress(*columns, console=Console(stderr=True))
+        with bar, compile_clock(bar.console.print):
             yield TextDisplay(runs, bar)
     else:
         with compile_clock(functools.partial(echo, err=True)):
             yield TextDisplay(runs)
-
-
-def _make_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
-    console, columns = Console(stderr=True), ("{task.description}", BarColumn())
-    return Progress(*columns, "{task.fields[now]}", TimeRemainingColumn(), console=console)
 
 
 class TextDisplay:

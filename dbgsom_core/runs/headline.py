@@ -25,7 +25,7 @@ _OF_TASK = {
     ),
 }  # fmt: skip
 # Not beside trustworthiness: it counts exact neighbours, and is small for good maps, too.
-_ONLY_BY_NAME = ("neighbourhood_preservation",)
+_ONLY_BY_NAME = "neighbourhood_preservation"
 _REFERENCES = {"purity": "purity_shuffled"}  # what stands beside a measure as its baseline
 _SHARES_OF_SAMPLES = ("accuracy", "purity", "topographic_error", "topographic_error_8")
 
@@ -55,10 +55,13 @@ def headline(
     kind = str(model.get("estimator")) if isinstance(model, Mapping) else ""
     is_named = isinstance(named, Sequence) and not isinstance(named, str)
     parts = parts_of(measures)
+    left_out = {*_REFERENCES.values()}
+    if not is_named:
+        left_out.add(_ONLY_BY_NAME)
     usual = [name for name in _OF_TASK.get(kind, _OF_TASK["vq"]) if name in parts]
-    usual = [name for name in usual if name != "purity" or _has_classes(data)]
-    rest = [name for name in parts if is_named or name not in _ONLY_BY_NAME]
-    rest = [name for name in rest if name not in _REFERENCES.values()]
+    if "purity" in usual and not _has_classes(data):
+        usual.remove("purity")
+    rest = [name for name in parts if name not in left_out]
     names = list(dict.fromkeys([*usual[:_MOST], *rest]))[: None if is_named else _MOST]
     baseline, sizes = (_mapping(data.get(key)) for key in ("baseline", "parts"))
     found = []

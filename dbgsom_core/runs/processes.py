@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -29,6 +30,8 @@ from dbgsom_core.runs.results import warnings_as_notes
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS = 0.5  # to wait for a run without a break
+
+log = logging.getLogger("dbgsom")
 
 
 class WorkerDiedError(DbgsomError):
@@ -75,7 +78,8 @@ class Workers:
                     yield name, error or future.result()
 
     def _start(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(1, _SPAWN, _start_worker, (self._reader, self._threads))
+        arguments = (self._reader, self._threads, log.getEffectiveLevel())
+        pool = ProcessPoolExecutor(1, _SPAWN, _start_worker, arguments)
         self._started.append(pool)
         with _without_script():
             pool.submit(os.getpid)
@@ -120,7 +124,8 @@ _is_over = threading.Event()  # the sweep has ended, or its process is gone
 _loaded: list[tuple[Experiment, Data, list[str]]] = []  # the data of the last run
 
 
-def _start_worker(reader: Any, threads: int) -> None:
+def _start_worker(reader: Any, threads: int, level: int) -> None:
+    log.setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, which ends the others
     os.environ[MOST_THREADS] = str(threads)
     os.dup2(2, 1)  # what libraries print is no result of the sweep

@@ -105,27 +105,24 @@ class _Children:
 
     def tasks(self, batch: Iterable[Child]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield names of children and arguments of their runs; those that had finished are kept."""
-        for child in sorted(batch, key=self._is_left):
+        finished = {name for name, one in self._earlier.items() if one.status == "finished"}
+        for child in sorted(batch, key=lambda child: child.name not in finished):
             self._started[child.name] = child
             earlier = self._earlier.get(child.name)
-            if earlier is not None and not self._is_left(child):
+            if earlier is not None and earlier.status == "finished":
                 mirror_ended(earlier, child.experiment.tracking)
                 self._keep(child, earlier)
-            else:
-                yield (
-                    child.name,
-                    {
-                        "experiment": child.experiment,
-                        "stored": earlier,
-                        "name": child.name,
-                        "parent": self._parent,
-                        "varies": dict(child.varies),
-                    },
-                )
-
-    def _is_left(self, child: Child) -> bool:
-        earlier = self._earlier.get(child.name)
-        return earlier is None or earlier.status != "finished"
+                continue
+            yield (
+                child.name,
+                {
+                    "experiment": child.experiment,
+                    "stored": earlier,
+                    "name": child.name,
+                    "parent": self._parent,
+                    "varies": dict(child.varies),
+                },
+            )
 
     def run_here(
         self, batch: Iterable[Child], data: Data | None, data_notes: Sequence[str]

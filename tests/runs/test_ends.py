@@ -226,7 +226,7 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
     assert f"the map is that of epoch {ran.kept_epoch_}" in note
     assert ran.kept_epoch_ == ran.n_iter_ - 3
     config["model"]["stopping"]["measure"] = "r2"
-    with pytest.raises(ConfigError, match=r"stopping: measure 'r2' is for estimator regressor"):
+    with pytest.raises(ConfigError, match=r"measure 'r2' is for estimator regressor"):
         dbgsom_core.run(config)
 
 

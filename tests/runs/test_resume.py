@@ -342,7 +342,7 @@ def test_names_that_mean_no_run_are_told(room):
 
 
 # Calls of the system below the folder of runs: the sweep has begun, its first run is about to.
-@pytest.mark.parametrize("calls", [25, 35, 55])
+@pytest.mark.parametrize("calls", [35, 45, 60])
 def test_a_sweep_that_was_killed_as_it_began_goes_on(room, calls):
     words = [sys.executable, "-c", KILLER, str(calls), "sweep", "sweep.yaml", "-q"]
     assert subprocess.run(words, cwd=room.path, check=False).returncode == -signal.SIGKILL
