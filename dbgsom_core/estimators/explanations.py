@@ -128,7 +128,7 @@ class Explanation:
             f"{table.to_string(index=False, float_format='{:.5g}'.format)}"
         )
         rest = len(self.differences) - features
-        return f"{text}\n… and {rest} more in to_frame()" if rest > 0 else text
+        return f"{text}\n… and {rest} more features" if rest > 0 else text
 
 
 def explain_sample(

@@ -194,6 +194,8 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
     with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
         make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
+        if experiment.model.estimator == "regressor":
+            estimator._target(parts, fold.train.X, fold.train.y, False, None)
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         samples.check_varies()

@@ -37,7 +37,7 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
     assert len(list(Path("runs/wine").iterdir())) == 2
     decision = " ".join(said["compare"][0].split())
     assert "prepare=standardize wins: purity 0.938" in decision
-    assert "0.24 better than prepare=none (95 % CI 0.12 to 0.37); p = 0.0058" in decision
+    assert "0.244 better than prepare=none (95 % CI 0.12 to 0.37), p = 0.0058" in decision
     page = " ".join(SECTION.split())
     assert "`standardize` stays" in page
     assert "94 % of all cases, and in 69 % on raw units" in page
@@ -46,4 +46,4 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
     assert len(answers) == 18
     assert answers["bottle"][0] == "W006"
     assert set(answers["label"]) <= {"first", "second", "third"}
-    assert "what pulls it away" in said["explain"][0]
+    assert "most like it in the training data" in said["explain"][0]

@@ -124,7 +124,7 @@ def test_an_explanation_is_a_table_in_raw_units(frame, y):
     wide = np.random.default_rng(0).normal(size=(40, 12))
     shown = repr(SomVQ(epochs=2, tol=0).fit(wide).explain(wide[0])).splitlines()
     assert len(shown) == 13
-    assert shown[-1] == "… and 4 more in to_frame()"
+    assert shown[-1] == "… and 4 more features"
 
 
 def test_explanations_of_other_models(frame, y):

@@ -7,7 +7,6 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried
-from dbgsom_core.runs.pipeline import describe_sizes
 
 FEW = {"epochs": 24, "tol": 0}
 
@@ -53,8 +52,6 @@ def test_what_needs_more_neurons_gets_them():
         assert min(one.excess for one in tried) == 0
         within = [one.spreading_factor for one in tried if one.excess <= one.error]
         assert found.spreading_factor_ == within[0]
-    (sentence,) = describe_sizes(few.sizes_tried_, few.spreading_factor_)
-    assert f"is {few.spreading_factor_:g}, " in sentence
 
 
 def test_classes_some_of_them_unknown_and_targets_with_gaps():

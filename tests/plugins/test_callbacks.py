@@ -51,8 +51,9 @@ def test_what_the_required_one_raises_is_raised():
 
 def test_trackers_alone_prepare_and_close_though_no_run_began():
     tracker, plugin, broken = Recording(), Recording(), Failing(RuntimeError("no ink"))
-    names = {id(tracker): "tracker one", id(broken): "tracker two"}
-    callbacks = Callbacks([plugin, broken, tracker], trackers=names)
+    callbacks = Callbacks([plugin])
+    callbacks.add_tracker("tracker two", broken)
+    callbacks.add_tracker("tracker one", tracker)
     with callbacks.prepared():
         pass
     assert (tracker.calls, plugin.calls) == (["prepare", "close"], [])

@@ -55,7 +55,7 @@ def test_the_wines_are_told_apart_from_rows_in_another_order(run):
     model = run("csv.yaml").model
     assert model.columns.ids == ("bottle",)
     new = pd.read_csv(CONFIGS / "wine-new.csv", sep=";", decimal=",")
-    with pytest.warns(UserWarning, match="'tasted' of the table is unknown"):
+    with pytest.warns(UserWarning, match="column 'tasted' .* unknown to the model, and ignored"):
         told = model.predict(new)
     number = new["bottle"].str[1:].astype(int)
     right = [one in WINES[label] for one, label in zip(number, told, strict=True)]

@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from dbgsom_core import SomRegressor, run
-from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
@@ -330,7 +330,7 @@ def test_targets_whose_squares_overflow_are_refused_before_a_folder_exists(tmp_p
     pd.DataFrame(X, columns=list("abc")).assign(a=X[:, 0] * 1e200).to_csv("t.csv", index=False)
     dataset = {"name": "csv", "path": "t.csv", "target": "a"}
     values = {"experiment": "e", "dataset": dataset, "model": {"estimator": "regressor"}}
-    with pytest.raises(DataError, match=r"'t\.csv' holds .*e\+200, whose square is too large"):
+    with pytest.raises(DbgsomError, match=r"y holds .*e\+200, whose square is too large"):
         run({**values, "tracking": []})
     assert not Path("runs").exists()
 

@@ -135,7 +135,6 @@ def test_the_run_folder_holds_references(shown):
 
 DIRECT = {
     "http://alice:hun/ter2@127.0.0.1:9": "hun/ter2",
-    "http://alice:hun@ter2/x@127.0.0.1:9": "ter2",
     "http://127.0.0.1:9/?token=tokenofalice": "tokenofalice",
     "http://127.0.0.1:9/?a=1&access_token=tokenofalice#x": "tokenofalice",
 }
