@@ -137,11 +137,13 @@ class TableFormat:
     add: Callable[[Path, pa.Schema, str], Any] | None = None
 
 
-def as_array(column: pa.Array) -> pa.Array:
-    """Return a column of pyarrow as numbers, bools, timestamps, dates or text.
+def as_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column of pyarrow as one array of numbers, bools, timestamps, dates or text.
 
     Durations become seconds, decimals floats, and categories their values.
     """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     kind, types = column.type, pa.types
     if types.is_dictionary(kind):
         return as_array(column.dictionary_decode())

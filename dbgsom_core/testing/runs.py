@@ -110,6 +110,7 @@ def check_draw(component: Any) -> None:
         view = _sweep()
     elif fixtures.only_regresses(component):
         view = replace(view, estimator="regressor", evaluation=_evaluation(component))
+    plt.get_backend()  # which is chosen when it is first asked for
     opened, settings = plt.get_fignums(), plt.rcParams.copy()
     drawn, again = (images_of("", Guarded(component).draw(view)) for _ in range(2))
     for name, figure in drawn.items():
