@@ -37,7 +37,8 @@ Scalar = bool | int | float | str | None
 _MOST = 50_000  # values of a document, which PyYAML reads in a second or two
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_FILES = 50  # that a file extends
-_TABLES = (".csv", ".tsv", ".parquet", ".npy", ".npz")  # what `dbgsom init` looks at
+# Suffixes of what `dbgsom init` looks at: such a file was meant as data.
+_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".npy", ".npz")
 _LONG = 200  # characters of a path that a message shows
 # Where a bare text is short for {name: text}.
 _COMPONENTS = (

@@ -279,7 +279,8 @@ class Uploader:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
         files, store = stored.files, self.store
         paths = [files.config, files.run, files.measures, files.report, files.page]
-        tables = map(files.table, ("assignments", "neurons", "clusters", "classes", "groups"))
+        of_tables = ("assignments", "neurons", "clusters", "classes", "groups", "links")
+        tables = [files.table(name) for name in of_tables]
         large = [*tables, *files.artifacts()]
         paths += [
             path for path in large if path.exists() and path.stat().st_size <= _MAX_FILE_BYTES
