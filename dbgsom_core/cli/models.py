@@ -87,9 +87,12 @@ def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+    if not shown:  # a bar that is disabled ends with an empty line in rich 13
+        yield lambda rows, total: None
+        return
     columns = (BarColumn(20), "{task.completed:,.0f} rows", TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda rows, total: progress.update(task, completed=rows, total=total)
 
