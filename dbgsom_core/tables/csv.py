@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,7 +24,8 @@ from dbgsom_core.tables.reader import CsvDialect, TableReader, as_array, as_text
 from dbgsom_core.tables.safe_files import open_packed, reading
 
 STANDARD_STREAM = "-"  # standard input, or output
-_BLOCK = 1 << 23  # bytes that pyarrow parses at a time; a row must lie in two of them
+_BLOCK = 1 << 23  # characters that pyarrow parses at a time
+_MOST_RECORD = 2 * _BLOCK  # bytes: a row of more is a file without rows, or a quote left open
 _HEAD = 1 << 22  # bytes by which the dialect is found: the header of 100,000 columns lies in them
 _MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
 _SNIFFED = 100  # records by which a delimiter is chosen
@@ -100,39 +102,44 @@ class CsvReader(TableReader):
         dialect: Any = self.dialect
         names = [str(place) for place in range(len(self.names))]
         chosen = [names[place] for place in places]
+        parsing = arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+        )
+        converting = arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=[*dict.fromkeys([*chosen, names[-1]])],
+        )
         last = ""
-        try:
-            with (
-                self._stream() as stream,
-                arrow_csv.open_csv(
-                    stream,
-                    arrow_csv.ReadOptions(
-                        column_names=names,
-                        skip_rows=self.skip,
-                        encoding=dialect.encoding,
-                        block_size=_BLOCK,
-                    ),
-                    arrow_csv.ParseOptions(
-                        delimiter=dialect.delimiter,
-                        newlines_in_values=True,
-                        invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
-                    ),
-                    arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()),
-                        include_columns=[*dict.fromkeys([*chosen, names[-1]])],
-                    ),
-                ) as batches,
-            ):
-                for batch in batches:
-                    if batch.num_rows:
-                        last = str(batch.column(names[-1])[-1].as_py())
-                    yield batch.select(chosen)
-        except pa.ArrowInvalid:
-            if next(self._records(), None) is not None:  # pyarrow refuses empty tables
-                raise
+        for block in self._blocks():
+            whole = arrow_csv.ReadOptions(column_names=names, block_size=len(block) + 1)
+            table = arrow_csv.read_csv(pa.BufferReader(block), whole, parsing, converting)
+            for batch in table.to_batches():
+                last = str(batch.column(names[-1])[-1].as_py())
+                yield batch.select(chosen)
         if "\n" in last:  # a quote that is never closed takes in all that follows
             for _ in self._records(strict=True):
                 pass
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield the rows as UTF-8, some megabytes of whole records at a time.
+
+        pyarrow's own reader of streams reads ahead in threads, which crash once a row is refused.
+        """
+        dialect: Any = self.dialect
+        left = b""
+        with self._rows() as rows:
+            while text := rows.read(_BLOCK):
+                block = left + text.encode()
+                end = _end_of_records(block, dialect.delimiter)
+                if not end and len(block) > _MOST_RECORD:
+                    raise DataError(f"{self.path} has a row of more than {_MOST_RECORD} bytes")
+                left = block[end:]
+                if block[:end].strip():
+                    yield block[:end]
+        if left.strip():
+            yield left
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
         chosen = {*rows}
@@ -145,11 +152,8 @@ class CsvReader(TableReader):
     def _records(self, strict: bool = False) -> Iterator[int]:
         """Yield the line, from 1, on which each row begins, by the module csv."""
         dialect: Any = self.dialect
-        with self._stream() as stream:
-            text = io.TextIOWrapper(stream, dialect.encoding, newline="")
-            for _ in range(self.skip):
-                text.readline()
-            records = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
+        with self._rows() as rows:
+            records = csv.reader(rows, delimiter=dialect.delimiter, strict=strict)
             line = self.skip + 1
             try:
                 for fields in records:
@@ -159,8 +163,15 @@ class CsvReader(TableReader):
             except csv.Error as error:
                 raise DataError(f"{self.path}, line {line}: no CSV ({error})") from None
 
-    def _stream(self) -> Any:
-        return open_packed(self.path) if self.content is None else io.BytesIO(self.content)
+    def _rows(self) -> io.TextIOWrapper:
+        """Return the text of the file, of which the first row is read next."""
+        dialect: Any = self.dialect
+        stream = open_packed(self.path) if self.content is None else io.BytesIO(self.content)
+        is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
+        rows = io.TextIOWrapper(stream, "utf-8-sig" if is_utf8 else dialect.encoding, newline="")
+        for _ in range(self.skip):
+            rows.readline()
+        return rows
 
 
 def _decoded(start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect) -> tuple[str, str]:
@@ -180,6 +191,27 @@ def _decoded(start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect) 
         f"{path} is no text of the encoding {encodings[0].upper()}: give encoding as that of the "
         "file, such as cp1252 (Windows, Excel)"
     )
+
+
+def _end_of_records(block: bytes, delimiter: str) -> int:
+    """Return where the last whole record ends in a block that begins with one; 0: nowhere.
+
+    A line ends a record if an even number of quotes stand before it. Only those count that open a
+    field, which follow a delimiter or the end of a line, and what stands up to their close.
+    """
+    newline = b"\n" if b"\n" in block else b"\r"
+    if b'"' not in block:
+        return block.rfind(newline) + 1
+    text = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    before = text[quotes[::2] - 1][quotes[::2] > 0]
+    if not np.isin(before, bytearray(f'{delimiter}\r\n"'.encode())).all():  # 5" is no opened field
+        field = rb'(?:^|[\r\n%b])("[^"]*(?:""[^"]*)*("?))' % re.escape(delimiter.encode())
+        pairs = [(one.start(1), one.start(2)) for one in re.finditer(field, block)]
+        quotes = np.ravel(pairs)
+    ends = np.flatnonzero(text == newline[0])
+    outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    return int(outside[-1]) + 1 if outside.size else 0
 
 
 def _guess_delimiter(

@@ -1,6 +1,7 @@
 """Tables in files: every way of writing one is read as the same, and written as it was read."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from dbgsom_core.errors import DataError, PluginError
@@ -28,6 +31,7 @@ from dbgsom_core.tables import (
     open_table,
     write_table,
 )
+from dbgsom_core.tables.csv import _end_of_records
 
 ROWS = {"name": ["Ann", "Bo; Co", 'a "b"', "two\nlines"], "size": ["1,5", "2", "", "-3"]}
 
@@ -392,3 +396,24 @@ def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkey
     columns = [pa.chunked_array([["x"]]), pa.chunked_array([["y"]])]
     assert write_table("~/t.csv", [pa.table(columns, names=["a", "a"])]) == 1
     assert (tmp_path / "t.csv").read_text() == "a,a\nx,y\n"
+
+
+@given(st.text('ab,"\n', max_size=40))
+@example('x,5"\n7,"z\n8"\n9,1\n')
+def test_blocks_of_csv_end_where_the_module_csv_ends_a_record(text):
+    records = csv.reader(io.StringIO(f"{text}b", newline=""))
+    ends = [0, *(records.line_num for _ in records)]
+    whole = text.splitlines(keepends=True)[: ends[-2]]
+    assert _end_of_records(text.encode(), ",") == len("".join(whole))
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_row_refused_in_a_later_block_is_told(quote, read):
+    rows = f"1,{quote}2{quote}\n" * (1 << 22)  # of which pyarrow's reader of streams crashes
+    with pytest.raises(DataError, match="Expected 2 columns, got 1: 3"):
+        read(f"a,b\n{rows}3\n")
+
+
+def test_a_row_that_never_ends_is_refused(read):
+    with pytest.raises(DataError, match="row of more than"):
+        read('a,b\n1,"' + "2\n" * (1 << 24))
