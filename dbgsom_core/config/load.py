@@ -30,6 +30,7 @@ from dbgsom_core.config.document import (
 )
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.experiments.datasets import dataset_of_file
 from dbgsom_core.tables.safe_files import MOST_SIBLINGS, read_at_most
 
 Scalar = bool | int | float | str | None
@@ -37,8 +38,6 @@ Scalar = bool | int | float | str | None
 _MOST = 50_000  # values of a document, which PyYAML reads in a second or two
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_FILES = 50  # that a file extends
-# Suffixes of what `dbgsom init` looks at: such a file was meant as data.
-_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".npy", ".npz")
 _LONG = 200  # characters of a path that a message shows
 # Where a bare text is short for {name: text}.
 _COMPONENTS = (
@@ -272,7 +271,7 @@ def _read_file(shown: str, named: Mark, files: list[str], problems: Problems) ->
 
 
 def _text_of(path: Path, name: str) -> str:
-    if path.name.lower().removesuffix(".gz").endswith(_TABLES) and path.is_file():
+    if dataset_of_file(path.name.lower().removesuffix(".gz")) and path.is_file():
         raise ConfigError(f"is a table, no configuration: 'dbgsom init {name}' writes one")
     try:
         return read_at_most(path, _LARGEST).decode("utf-8-sig")

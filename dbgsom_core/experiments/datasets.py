@@ -18,17 +18,6 @@ if TYPE_CHECKING:
 
     from dbgsom_core.tables import Columns
 
-_FORMATS = {  # data sets that read files, by the end of a name
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".feather": "feather",
-    ".arrow": "feather",
-    ".npy": "npy",
-    ".npz": "npz",
-}
-
 
 @dataclass(frozen=True)
 class Data:
@@ -149,8 +138,12 @@ class DatasetComponent(Component):
 
 def dataset_of_file(name: str) -> str:
     """Return a sentence on how to read a file that stands for a data set; empty for no file."""
-    form = _FORMATS.get(PurePath(name).suffix.lower())
-    if form is None:
+    from dbgsom_core.tables.formats import FORMATS  # is slow to import
+
+    suffix = PurePath(name).suffix.lower()
+    forms = [one.name for one in FORMATS.values() if suffix in one.suffixes]
+    form = "npz" if suffix == ".npz" else next(iter(forms), "")
+    if not form:
         return ""
     written = f"dataset: {{name: {form}, path: {name}}}"
     return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbgsom_core.config import Experiment, Split, parse_experiment
+from dbgsom_core.config import Experiment, Split
 from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, has_missing, take
@@ -41,11 +41,6 @@ _MOST_FOLDS = 10_000
 _MOST_NAMES = 10_000  # feature names in run.json
 
 # ------------------------------------------------------------------------------------- loading
-
-
-def load_section(dataset: Any, folder: str | None = None) -> Data:
-    experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
-    return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:

@@ -51,7 +51,6 @@ _CHECKED = 2000  # distinct cells that are matched with patterns
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _MANY_NUMBERS = 20  # columns beside which words of few values are a design, no features
 _FEW_GAPS, _LONG = 0.2, 30  # of a guessed target: share of gaps, and characters of a class
-_SKEWED = 2  # skewness, that of an exponential distribution
 _SMALL = 500  # rows below which a test part of a quarter says little
 _FOLDS, _LEAST_IN_FOLDS = 5, 20
 _CELLS = 2_000_000  # of a table that are looked at, more or less
@@ -66,7 +65,6 @@ _TARGET = re.compile(
     r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
 _DESIGN = "few values beside many numbers: clusters are counted by it, and not made of it"
-_POWER = "sklearn.preprocessing:PowerTransformer"
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
 # sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}
@@ -109,7 +107,6 @@ class ColumnProfile:
     words: tuple[str, ...] = ()  # marks of missing values, besides the usual ones
     date_formats: Sequence[str] = ()  # all formats that its dates fit
     spread: float = 0.0  # standard deviation of its numbers
-    skewed: bool = False  # numbers from 0 on of a long tail, which their logarithms have not
     whole: bool = False
     examples: Sequence[str] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
@@ -188,18 +185,6 @@ def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
     return "category" if is_repeated and len(counts.texts) <= MOST_CLASSES else "text"
 
 
-def is_skewed(values: NDArray[np.float64]) -> bool:
-    """Return whether a logarithm of numbers from 0 on would halve a skewness above 2."""
-    if not len(values) or values.min() < 0:
-        return False
-
-    import pandas as pd  # is slow to import
-
-    numbers: Any = pd.Series(values)
-    before = numbers.skew()
-    return bool(before > _SKEWED and 2 * abs(numbers[numbers > 0].map(np.log).skew()) < before)
-
-
 def profile_column(
     place: int,
     name: str,
@@ -219,7 +204,7 @@ def profile_column(
         return ColumnProfile(place, name, "empty", missing=1.0)
     kind: Kind = "constant"
     formats: Sequence[str] = ()
-    spread, skewed = 0.0, False
+    spread = 0.0
     if n > 1 and odd is not None:
         values, _ = parse_numbers(known.texts, *marks, unit, ())
         kind = kind_of_numbers(name, known, values, unit)
@@ -227,7 +212,6 @@ def profile_column(
         numbers = np.repeat(values[finite], known.rows[finite])
         if kind == "number" and len(numbers):
             spread = float(np.std(numbers))
-            skewed = n > MOST_CLASSES and is_skewed(numbers)
     elif n > 1:
         formats = date_forms(known.texts.slice(0, _CHECKED).to_pylist())
         kind = "date" if formats else kind_of_texts(name, known, place)
@@ -241,7 +225,6 @@ def profile_column(
         words=gaps,
         date_formats=formats,
         spread=spread,
-        skewed=skewed,
         whole=is_whole(without_unit(known.texts, unit)),
         examples=known.texts.take(pa.array(often)).to_pylist(),
         rarest=int(known.rows.min()),
@@ -550,7 +533,6 @@ def suggest(
     step, reasons = suggest_prepare(profile, columns)
     if step or reasons:
         config["prepare"], comments["prepare",] = step, "; ".join(reasons)
-        remarks += [reason for reason in reasons if _POWER in reason]
     if estimator != "vq":
         config["split"], comments["split",] = suggest_split(profile.rows, estimator, chosen)
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
@@ -588,14 +570,6 @@ def suggest_prepare(
         if categorical or any(column.is_binary for column in features):
             step = {"name": "standardize", "categories": "joint"}
             reasons.append("a category as one column, and 0 and 1 no more for being rare")
-    skewed = [column.name for column in features if column.skewed]
-    if skewed:
-        line = _POWER
-        if step is not None:
-            shown = step if step == "standardize" else "{name: standardize, categories: joint}"
-            line = f"[{_POWER}, {shown}]"
-        text = "a long tail, for which a log would help"
-        reasons.append(f"{text}: {_few(skewed)}; try prepare: {line}")
     return step, reasons
 
 

@@ -70,7 +70,7 @@ def open_table(
     """
     suffix = Path(path).suffix.lower()
     if format is not None:
-        found: TableFormat | None = FORMATS[format]
+        found = FORMATS.get(format) or format_of(f".{format}")
     elif os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
         found = _format_of_folder(path)
     else:

@@ -25,7 +25,6 @@ from dbgsom_core.runs.init import (
     ColumnProfile,
     common_unit,
     count_values,
-    is_skewed,
     number_marks,
     profile_column,
     suggest_split,
@@ -263,10 +262,6 @@ def test_columns_that_may_be_meant_are_named(folder):
     candidates += "; the last column, numbers: months"
     assert f"\n{candidates}: --target NAME predicts one\n" in said
     assert f"numbers to predict; {candidates}\n" in text
-    power = "sklearn.preprocessing:PowerTransformer"
-    line = f"prepare: [{power}, {{name: standardize, categories: joint}}]"
-    assert f"\na long tail, for which a log would help: balance; try {line}\n" in said
-    assert f"would help: balance; try {line}" in text
     assert "the map learns plan; to compare clusters by plan instead: list it under id" in said
     assert written("t.yaml")["model"]["labeller"] == {"name": "clusters", "n_clusters": "auto"}
     assert len({*run("t.yaml").model.estimator.labels_}) < 25
@@ -274,6 +269,7 @@ def test_columns_that_may_be_meant_are_named(folder):
     assert "uneven classes: 83 % of the rows are of one" in said
     assert "columns of few values" not in said
     assert "labeller" not in written("t.yaml")["model"]
+    power = "sklearn.preprocessing:PowerTransformer"
     (folder / "t.yaml").write_text(
         (folder / "t.yaml").read_text("utf-8").replace("name: standardize", f"name: {power}")
         .replace("  categories: joint\n", ""), "utf-8"
@@ -504,14 +500,6 @@ def test_marks_of_numbers_are_those_of_most_columns(columns, delimiter, marks):
 )
 def test_a_first_row_of_words_is_a_header(row, header):
     assert is_header(row, (".", "")) is header
-
-
-def test_a_long_tail_that_a_logarithm_mends_is_skewed():
-    values = np.exp(np.arange(100) % 40 / 4)
-    assert is_skewed(values)
-    assert not is_skewed(-values)
-    assert not is_skewed(np.arange(100.0))
-    assert not is_skewed(np.where(np.arange(100) < 99, 1.0, 9.0))  # still one outlier in its log
 
 
 @pytest.mark.parametrize(
