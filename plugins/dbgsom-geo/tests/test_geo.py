@@ -1,11 +1,12 @@
 """Maps of the globe: in Python, in YAML, and by the promises of every kind."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomVQ, run
 from dbgsom_core.testing import parametrize_with_checks
 from dbgsom_geo.haversine import Haversine
 from dbgsom_geo.propagated import Propagated
@@ -88,11 +89,6 @@ def test_a_saved_model_names_this_distribution(globe, tmp_path):
 
 
 def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
-    from dbgsom_core.config import load_experiment
-    from dbgsom_core.plugins.registry import get_registry
-    from dbgsom_core.runs.callbacks import make_callbacks
-    from dbgsom_core.runs.pipeline import run_experiment
-
     monkeypatch.chdir(tmp_path)
     X, y = globe
     table = np.column_stack([X, y])
@@ -107,11 +103,10 @@ def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
         "  epochs: 30\n"
         "measures: [quantization_error]\n"
         "figures: []\n"
-        "tracking: null\n"
+        "tracking: [run_folder]\n"
     )
-    registry = get_registry()
-    experiment = load_experiment("run.yaml", registry=registry)
-    outcome = run_experiment(experiment, make_callbacks((), registry), registry)
-    assert outcome.measures["train/quantization_error"] < 1000
-    plugins = {one["distribution"] for one in outcome.run.environment["plugins"]}
+    done = run("run.yaml")
+    assert done.measures["train/quantization_error"] < 1000
+    record = json.loads((done.folder / "run.json").read_text("utf-8"))
+    plugins = {one["distribution"] for one in record["environment"]["plugins"]}
     assert "dbgsom-geo" in plugins
