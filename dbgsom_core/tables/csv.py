@@ -199,9 +199,8 @@ def _end_of_records(block: bytes, delimiter: str) -> int:
     A line ends a record if an even number of quotes stand before it. Only those count that open a
     field, which follow a delimiter or the end of a line, and what stands up to their close.
     """
-    newline = b"\n" if b"\n" in block else b"\r"
     if b'"' not in block:
-        return block.rfind(newline) + 1
+        return max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
     text = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(text == ord('"'))
     before = text[quotes[::2] - 1][quotes[::2] > 0]
@@ -209,7 +208,7 @@ def _end_of_records(block: bytes, delimiter: str) -> int:
         field = rb'(?:^|[\r\n%b])("[^"]*(?:""[^"]*)*("?))' % re.escape(delimiter.encode())
         pairs = [(one.start(1), one.start(2)) for one in re.finditer(field, block)]
         quotes = np.ravel(pairs)
-    ends = np.flatnonzero(text == newline[0])
+    ends = np.flatnonzero((text == ord("\n")) | (text == ord("\r")))
     outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
     return int(outside[-1]) + 1 if outside.size else 0
 

@@ -398,7 +398,7 @@ def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkey
     assert (tmp_path / "t.csv").read_text() == "a,a\nx,y\n"
 
 
-@given(st.text('ab,"\n', max_size=40))
+@given(st.text('ab,"\n\r', max_size=40))
 @example('x,5"\n7,"z\n8"\n9,1\n')
 def test_blocks_of_csv_end_where_the_module_csv_ends_a_record(text):
     records = csv.reader(io.StringIO(f"{text}b", newline=""))
