@@ -271,7 +271,8 @@ def _read_file(shown: str, named: Mark, files: list[str], problems: Problems) ->
 
 
 def _text_of(path: Path, name: str) -> str:
-    if dataset_of_file(path.name.lower().removesuffix(".gz")) and path.is_file():
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")  # no need to import what reads tables
+    if not is_yaml and path.is_file() and dataset_of_file(path.name.removesuffix(".gz")):
         raise ConfigError(f"is a table, no configuration: 'dbgsom init {name}' writes one")
     try:
         return read_at_most(path, _LARGEST).decode("utf-8-sig")
