@@ -115,10 +115,10 @@ class CsvReader(TableReader):
         for block in self._blocks():
             whole = arrow_csv.ReadOptions(column_names=names, block_size=len(block) + 1)
             table = arrow_csv.read_csv(pa.BufferReader(block), whole, parsing, converting)
-            for batch in table.to_batches():
+            for batch in table.to_batches() if table.num_rows else ():
                 last = str(batch.column(names[-1])[-1].as_py())
                 yield batch.select(chosen)
-        if "\n" in last:  # a quote that is never closed takes in all that follows
+        if "\n" in last or "\r" in last:  # a quote that is never closed takes in all that follows
             for _ in self._records(strict=True):
                 pass
 
@@ -136,9 +136,9 @@ class CsvReader(TableReader):
                 if not end and len(block) > _MOST_RECORD:
                     raise DataError(f"{self.path} has a row of more than {_MOST_RECORD} bytes")
                 left = block[end:]
-                if block[:end].strip():
+                if block[:end].strip(b"\r\n"):
                     yield block[:end]
-        if left.strip():
+        if left.strip(b"\r\n"):
             yield left
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:

@@ -154,6 +154,7 @@ def test_a_line_of_another_number_of_fields_is_told(read):
         ("\n \n", "is empty"),
         ("a;b\n", "a;b"),
         ('a,b\n1,"x\n2,y\n', r"line 2: no CSV \(unexpected end of data\)"),
+        ('a,b\r1,"x\r2,y\r', r"line 2: no CSV \(unexpected end of data\)"),
         ('a,b\nx,5"\n7,"z\n8,w\n', r"line 3: no CSV \(unexpected end of data\)"),
         ("a,b\n1,2\n3,\0\n", "holds zero bytes: it is no text, or in another encoding"),
     ],
@@ -412,6 +413,12 @@ def test_a_row_refused_in_a_later_block_is_told(quote, read):
     rows = f"1,{quote}2{quote}\n" * (1 << 22)  # of which pyarrow's reader of streams crashes
     with pytest.raises(DataError, match="Expected 2 columns, got 1: 3"):
         read(f"a,b\n{rows}3\n")
+
+
+def test_rows_of_empty_cells_are_rows_also_where_blocks_end(read, monkeypatch):
+    assert read(b"a\tb\n1\t2\n\t", "t.tsv")[1] == [["1", ""], ["2", ""]]
+    monkeypatch.setattr("dbgsom_core.tables.csv._BLOCK", 3)
+    assert read(b"a,b\n1,2\n  \n  \n,\n3,4\n  ")[1] == [["1", "", "3"], ["2", "", "4"]]
 
 
 def test_a_row_that_never_ends_is_refused(read):
