@@ -9,6 +9,7 @@ import shutil
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ from dbgsom_core.runs.data import (
     most_frequent,
     subsample,
 )
-from dbgsom_core.runs.folder import RunFiles, StoredRun, is_run, read_run, run_lock
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
 from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.held_out import answers_of, held_out
 from dbgsom_core.runs.manifest import default_name, describe_environment, flat_params, title_of
@@ -153,8 +154,9 @@ def carry_out(
                 callbacks.notify_required("dbgsom_run_failed", run=run, error=error)
             except Exception as unwritten:
                 log.warning("how it ended could not be written: %s", unwritten)
-            if not is_run(run.folder):  # it could not begin
-                shutil.rmtree(run.folder, ignore_errors=True)
+            with suppress(OSError):  # of a disk that is away, which says nothing of what is there
+                if stored is None and not RunFiles(run.folder).run.exists():  # it could not begin
+                    shutil.rmtree(run.folder, ignore_errors=True)
             callbacks.notify_others("dbgsom_run_failed", run=run, error=error)
             raise
         callbacks.notify_others("dbgsom_run_finished", run=run, result=result)

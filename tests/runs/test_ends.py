@@ -1,11 +1,13 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
+import errno
 import json
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -155,6 +157,21 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
     with pytest.raises(DbgsomError, match="No space left on device"):
         run()
     assert list(run.root.iterdir()) == []
+
+
+def test_a_disk_that_is_away_as_a_run_ends_takes_nothing_with_it(run, sent, monkeypatch):
+    def away(path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    def end():
+        monkeypatch.setattr(Path, "exists", away)
+        sent(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Ending(end))
+    monkeypatch.undo()
+    (folder,) = run.root.iterdir()
+    assert read_run(folder).status == "killed"
 
 
 def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):

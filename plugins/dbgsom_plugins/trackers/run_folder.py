@@ -170,8 +170,9 @@ class RunFolderObserver:
             for path in (files.config, files.measures):
                 if not path.exists():
                     raise OSError(f"{path.name} was removed by another process")
-            files.checkpoint.unlink(missing_ok=True)
             self._end(run, "finished", warnings=notes, **_sweep_facts(result))
+        with suppress(OSError):  # only now: until the end is written, it is what a resume needs
+            files.checkpoint.unlink()
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         if run.id in self._runs:  # what comes after the end changes nothing
