@@ -2,7 +2,8 @@
 
 It validates what is loaded, is written down as the resolved configuration, and gives the JSON
 Schema for editors (see `json_schema`) and the tables of keys in configs/README.md, where the text
-below each key says what it means.
+below each key says what it means. A key of ``model`` is a parameter of the estimators as well, in
+`estimators.growing_map`, or of those of one kind in `estimators.som`.
 """
 
 from __future__ import annotations

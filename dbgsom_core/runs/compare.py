@@ -1,7 +1,8 @@
 """`compare`: select finished runs, rank their variants, test differences, write tables.
 
-`ranking.py` ranks; this module says in words and tables what it found. A new column of the tables
-goes into `columns_of`, one of the data frame is a column of `VariantTable.rows`.
+`ranking.py` ranks; this module says in words and tables what it found. A new column of the tables,
+which terminal and pages show as they get them, goes into `columns_of`; one of the data frame is a
+column of `VariantTable.rows` in `ranking.py`.
 """
 
 from __future__ import annotations

@@ -530,9 +530,9 @@ def suggest(
             text += f"; the last column, numbers: {as_text(last.name)}"
         comments["dataset", "target"] += f"; {text}"
         remarks.append(f"{text}: --target NAME predicts one")
-    step, reasons = suggest_prepare(profile, columns)
-    if step or reasons:
-        config["prepare"], comments["prepare",] = step, "; ".join(reasons)
+    step, reason = suggest_prepare(profile, columns)
+    if step is not None:
+        config["prepare"], comments["prepare",] = step, reason
     if estimator != "vq":
         config["split"], comments["split",] = suggest_split(profile.rows, estimator, chosen)
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
@@ -554,23 +554,20 @@ def suggest(
     return Suggestion(estimator, columns, config, comments, remarks)
 
 
-def suggest_prepare(
-    profile: TableProfile, columns: Sequence[ColumnProfile]
-) -> tuple[Any, list[str]]:
-    """Return the prepare step that suits the columns, or None, and reasons."""
+def suggest_prepare(profile: TableProfile, columns: Sequence[ColumnProfile]) -> tuple[Any, str]:
+    """Return the prepare step that suits the columns, or None, and the reason."""
     features = [column for column in columns if not column.role]
     categorical = [column for column in columns if column.role == "categorical"]
     spreads = [column.spread for column in features] or [*profile.spreads]
     spreads = [spread for spread in spreads if spread > 0] + [0.5] * len(categorical)
-    step: Any = None
-    reasons = []
-    if spreads and profile.path != "digits" and max(spreads) > _MOST_SPREAD * min(spreads):
-        step, least, most = "standardize", min(spreads), max(spreads)
-        reasons = [f"features spread from {least:.3g} to {most:.3g}: let each count as much"]
-        if categorical or any(column.is_binary for column in features):
-            step = {"name": "standardize", "categories": "joint"}
-            reasons.append("a category as one column, and 0 and 1 no more for being rare")
-    return step, reasons
+    least, most = min(spreads, default=0.0), max(spreads, default=0.0)
+    if profile.path == "digits" or most <= _MOST_SPREAD * least:
+        return None, ""
+    reason = f"features spread from {least:.3g} to {most:.3g}: let each count as much"
+    if not (categorical or any(column.is_binary for column in features)):
+        return "standardize", reason
+    joint = "a category as one column, and 0 and 1 no more for being rare"
+    return {"name": "standardize", "categories": "joint"}, f"{reason}; {joint}"
 
 
 def suggest_split(

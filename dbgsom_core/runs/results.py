@@ -1,4 +1,7 @@
-"""Results of a run: figures, tables of rows, and measures."""
+"""Results of a run: figures, tables of rows, and measures.
+
+A new table of the run folder is an entry of `tables_of`, which the tracker ``run_folder`` writes.
+"""
 
 from __future__ import annotations
 

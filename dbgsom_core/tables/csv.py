@@ -134,7 +134,10 @@ class CsvReader(TableReader):
                 block = left + text.encode()
                 end = _end_of_records(block, dialect.delimiter)
                 if not end and len(block) > _MOST_RECORD:
-                    raise DataError(f"{self.path} has a row of more than {_MOST_RECORD} bytes")
+                    raise DataError(
+                        f"{self.path} has a row of more than {_MOST_RECORD >> 20} MB: close the "
+                        "quote that begins in it, or end its lines"
+                    )
                 left = block[end:]
                 if block[:end].strip(b"\r\n"):
                     yield block[:end]

@@ -1,4 +1,8 @@
-"""Tables in files of any format, read and written in batches."""
+"""Tables in files of any format, read and written in batches.
+
+A new built-in format is a subclass of `TableReader` and an entry of `FORMATS`; its data set stands
+in ``dbgsom_plugins/datasets/table_files.py``. That of a plugin is found by `format_of`.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,7 @@ def open_table(
         found = _format_of_folder(path)
     else:
         found = format_of(suffix)
-    if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
+    if found is None and (format is not None or suffix in (".npz", ".xlsx", ".xls", ".json")):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
     if found is None or found.name == "csv" or path == STANDARD_STREAM:
         return CsvReader.open(path, dialect, trained, known, guess)

@@ -328,6 +328,12 @@ LINES = TableFormat(
 )
 
 
+def test_a_format_that_nobody_has_is_refused(tmp_path):
+    (tmp_path / "t.orc").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="tables are read from csv, parquet"):
+        open_table(str(tmp_path / "t.orc"), format="orc")
+
+
 def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     group, loaded = "dbgsom.table_formats", {"value": LINES}
 
