@@ -46,8 +46,15 @@ class JournalLine:
 
 def append_line(path: Path, line: JournalLine) -> None:
     content = json.dumps(plain(vars(line)), allow_nan=False).encode() + b"\n"
-    with _lock, path.open("ab") as journal:
-        journal.write(content)
+    with _lock:
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as journal:
+                journal.write(content)
+        except OSError:
+            with suppress(OSError):  # part of a line would spoil the next one
+                os.truncate(path, size)
+            raise
 
 
 def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
@@ -66,9 +73,7 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     complete = content[: content.rfind(b"\n") + 1]
     lines = []
     for text in complete.splitlines():
-        with suppress(
-            ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
-        ):
+        with suppress(*_UNREADABLE):
             record = json.loads(text)
             metrics = {name: float(value) for name, value in record["metrics"].items()}
             lines.append(JournalLine(int(record["epoch"]), int(record["time"]), metrics))

@@ -61,8 +61,13 @@ class Workers:
         running: dict[Future[Any], tuple[str, ProcessPoolExecutor]] = {}
         while True:
             while self._idle and (task := next(left, None)) is not None:
-                pool = self._idle.pop() or self._start()
-                running[pool.submit(_run, _pickled(*task))] = task[0], pool
+                pool, content = self._idle.pop() or self._start(), _pickled(*task)
+                try:
+                    future = pool.submit(_run, content)
+                except BrokenProcessPool:  # its process was ended while it had nothing to do
+                    pool = self._start()
+                    future = pool.submit(_run, content)
+                running[future] = task[0], pool
             if not running:
                 return
             done, _ = wait(running, _SECONDS, FIRST_COMPLETED)  # signals come through in between
@@ -143,7 +148,7 @@ def _run(content: bytes) -> tuple[Path, Sequence[str]]:
     try:
         with ended_by_term():
             return _run_child(**pickle.loads(content))
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:  # also SystemExit, of code that is not ours
         raise portable_error(error) from None
     finally:
         if _is_over.is_set():  # the pool would wait for another task

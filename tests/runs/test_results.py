@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 import signal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.experiments.journal import JournalLine, append_line, read_journal
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent
 from dbgsom_core.plugins.registry import get_registry
@@ -583,3 +585,18 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
     link = '<a href="artifacts/links/each%20epoch.txt">artifacts/links/each epoch.txt</a>'
     assert link in page
     assert "(artifacts/links/each%20epoch.txt)" in stored.files.report.read_text()
+
+
+def test_a_line_that_a_full_disk_cuts_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [JournalLine(epoch, 0, {"epoch/neurons": 4.0}) for epoch in (1, 2, 3)]
+    append_line(path, lines[0])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            append_line(path, lines[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    append_line(path, lines[2])
+    assert read_journal(path)[0] == [lines[0], lines[2]]

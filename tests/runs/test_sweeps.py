@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,19 @@ def test_a_process_that_is_killed_is_one_failed_run(swept):
     others = dict.fromkeys([done.run.name, "epochs=4", "epochs=5", "epochs=6"], "finished")
     assert states == {**others, name: "killed"}
     assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("forked")
+def test_a_process_that_is_killed_between_two_runs_is_replaced():
+    with processes.Workers(1) as workers:
+        pool = workers._start()
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(time.sleep, 60).result(60)
+        workers._idle = [pool]
+        ((name, ended),) = workers.run([("next", {"experiment": "none"})])
+    assert name == "next"
+    assert "has no attribute 'disabled'" in str(ended)  # so that it was begun
 
 
 @pytest.mark.usefixtures("forked")
