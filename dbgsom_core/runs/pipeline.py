@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import shutil
-import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.experiment import fills_gaps
@@ -47,6 +47,7 @@ from dbgsom_core.runs.data import (
     load_test,
     make_fold,
     most_frequent,
+    same_data,
     subsample,
 )
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
@@ -83,22 +84,23 @@ def run_experiment(
     name: str | None = None,
     parent: Run | None = None,
     varies: Mapping[str, Any] = MappingProxyType({}),
-    data: Data | None = None,
-    data_notes: Sequence[str] = (),
+    cache: DataCache | None = None,
 ) -> RunResult:
     """Run one experiment, or resume a ``stored`` run of it.
 
-    A run of a sweep has a ``name``, a ``parent`` and what it ``varies``. ``data_notes`` are remarks
-    from loading ``data``. Nothing is written before the data is loaded, checked and prepared and
-    the estimator's parts are built, which may raise `ConfigError`, `DataError` and `PluginError`.
-    After that callbacks are notified of every end: `DbgsomError` where the run folder cannot be
-    written, KeyboardInterrupt after a signal.
+    A run of a sweep has a ``name``, a ``parent``, what it ``varies``, and the ``cache`` of runs
+    before. Nothing is written before the data is loaded, checked and prepared and the estimator's
+    parts are built, which may raise `ConfigError`, `DataError` and `PluginError`. After that
+    callbacks are notified of every end: `DbgsomError` where the run folder cannot be written,
+    KeyboardInterrupt after a signal.
     """
-    notes = [*data_notes]
+    cache = cache or DataCache()
+    data = cache.load(experiment)
+    notes = [*cache.notes]
     for note in experiment.notes:
         add_note(notes, note)
     with warnings_as_notes(notes):
-        prepared = prepare(experiment, load_data(experiment) if data is None else data)
+        prepared = prepare(experiment, data)
     run = describe_run(prepared, registry, stored, name, parent, varies)
     settings = run_folder_of(experiment.tracking, registry)
     measures = dict(experiment.measures or ())
@@ -164,6 +166,21 @@ def carry_out(
 
 
 # ----------------------------------------------------------------------------------- prepare
+
+
+class DataCache:
+    """The data of the last run, which the next one may share, and notes from loading it."""
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Experiment, Data] | None = None
+        self.notes: list[str] = []
+
+    def load(self, experiment: Experiment) -> Data:
+        if self._loaded is None or not same_data(experiment, self._loaded[0]):
+            self._loaded, self.notes = None, []  # memory holds one data set at a time
+            with warnings_as_notes(self.notes):
+                self._loaded = experiment, load_data(experiment)
+        return self._loaded[1]
 
 
 @dataclass(frozen=True)
@@ -410,17 +427,14 @@ def evaluate(
 
 def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:
     """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
-    values: dict[str, list[float]] = {}
-    for fold in folds:
-        for name, value in fold.measures.items():
-            values.setdefault(name, []).append(value)
-    measures = {name: statistics.fmean(several) for name, several in values.items()}
-    for name, several in values.items():
-        if len(several) > 1:
-            finite = all(map(math.isfinite, several))
-            spread = statistics.stdev(several) if finite else math.nan
-            measures[name.replace("test/", "test_std/")] = spread
-    return measures
+    means, deviations = {}, {}
+    for name in dict.fromkeys(name for fold in folds for name in fold.measures):
+        values = [fold.measures[name] for fold in folds if name in fold.measures]
+        with np.errstate(all="ignore"):  # of values that are infinite
+            means[name] = float(np.mean(values))
+            if len(values) > 1:
+                deviations[name.replace("test/", "test_std/")] = float(np.std(values, ddof=1))
+    return means | deviations
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,10 @@ from typing import Any
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.runtime import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
-from dbgsom_core.runs.data import load_data, same_data
-from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.results import warnings_as_notes
+from dbgsom_core.runs.pipeline import DataCache, run_experiment
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS = 0.5  # to wait for a run without a break
@@ -126,7 +123,7 @@ def _pickled(name: str, task: dict[str, Any]) -> bytes:
 
 
 _is_over = threading.Event()  # the sweep has ended, or its process is gone
-_loaded: list[tuple[Experiment, Data, list[str]]] = []  # the data of the last run
+_cache = DataCache()
 
 
 def _start_worker(reader: Any, threads: int, level: int) -> None:
@@ -157,16 +154,9 @@ def _run(content: bytes) -> tuple[Path, Sequence[str]]:
 
 def _run_child(experiment: Experiment, **task: Any) -> tuple[Path, Sequence[str]]:
     registry = without_plugins(get_registry(), experiment.disabled)
-    if not _loaded or not same_data(experiment, _loaded[0][0]):
-        notes: list[str] = []
-        with warnings_as_notes(notes):
-            _loaded[:] = [(experiment, load_data(experiment), notes)]
-    _, data, data_notes = _loaded[0]
     callbacks = make_callbacks(experiment.tracking, registry)
     with callbacks.prepared():
-        result = run_experiment(
-            experiment, callbacks, registry, data=data, data_notes=data_notes, **task
-        )
+        result = run_experiment(experiment, callbacks, registry, cache=_cache, **task)
     assert result.run is not None
     return result.run.folder, callbacks.notes
 

@@ -179,7 +179,7 @@ def _parts(
     numbers = fold_numbers(n, divided)
     parts: dict[str, NDArray[Any]] = {} if numbers is None else {"fold": numbers}
     if view.scored is not None and view.scored[0] == HELD_OUT:
-        parts |= _by_target("held_out", np.asarray(view.scored[1].predictions))
+        parts["held_out"] = np.asarray(view.scored[1].predictions)
     return parts
 
 
@@ -192,15 +192,11 @@ def fold_numbers(n: int, divided: Sequence[tuple[Rows, Rows]]) -> NDArray[np.int
     return numbers if len(divided) > 1 and (times == 1).all() else None
 
 
-def _by_target(name: str, y: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    return {name: y} if y.ndim == 1 else {f"{name}_{i}": one for i, one in enumerate(y.T)}
-
-
 def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any]]) -> Batches:
     beside = [*data.annotations.items()]
     if data.y is not None:
         target = model.columns and model.columns.target
-        beside += _by_target(target or "target", np.asarray(data.y)).items()
+        beside.append((target or "target", np.asarray(data.y)))
     beside += parts.items()
     deep = model.estimator._tree.depth > 1
     names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]

@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.config import Child, Experiment, Optimization, RangeSettings, Sweep
+from dbgsom_core.config import Child, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 from dbgsom_core.experiments.callbacks import Callbacks
-from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
-from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
-from dbgsom_core.runs.data import load_data, same_data
+from dbgsom_core.runs.compare import adjustment_sentence, winner_sentence
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
-from dbgsom_core.runs.pipeline import carry_out, new_run, run_experiment
+from dbgsom_core.runs.pipeline import DataCache, carry_out, new_run, run_experiment
 from dbgsom_core.runs.processes import WorkerDiedError, Workers
 from dbgsom_core.runs.ranking import (
     RankingCriterion,
@@ -32,8 +30,8 @@ from dbgsom_core.runs.ranking import (
     rank_runs,
     ranking_of,
 )
-from dbgsom_core.runs.results import draw_figures, warnings_as_notes
-from dbgsom_core.runs.text import digest
+from dbgsom_core.runs.results import draw_figures
+from dbgsom_core.runs.text import digest, number
 
 log = logging.getLogger("dbgsom")
 
@@ -60,10 +58,12 @@ def run_sweep(
     search = None
     if sweep.optimization is not None:
         search = Search(sweep.optimization, -(-jobs // sweep.seeds), earlier)
-    data, notes = _shared_data(sweep, earlier)
+    cache = DataCache()
+    data = cache.load(experiments[0])  # what is wrong with it is said before anything is written
     params = common_params([flat_params(one.resolved) for one in experiments])
-    kind: Any = {"kind": "sweep", "name": sweep.title, "params": params, "data": {}}
-    run = new_run(sweep, registry, root, stored, **kind)
+    facts = {"digest": digest(data.X, data.y)}  # a sweep goes on with the same data only
+    about: Any = {"kind": "sweep", "name": sweep.title, "params": params, "data": facts}
+    run = new_run(sweep, registry, root, stored, **about)
     children = _Children(sweep, run, callbacks, registry, earlier, display)
 
     def work() -> RunResult:
@@ -73,7 +73,7 @@ def run_sweep(
                 if jobs > 1:
                     ended = workers.run(children.tasks(batch))
                 else:
-                    ended = children.run_here(batch, data, notes)
+                    ended = children.run_here(batch, cache)
                 for name, outcome in ended:
                     children.add(name, outcome)
                     if fail_fast and isinstance(outcome, Exception):
@@ -124,14 +124,12 @@ class _Children:
                 },
             )
 
-    def run_here(
-        self, batch: Iterable[Child], data: Data | None, data_notes: Sequence[str]
-    ) -> Iterator[tuple[str, Any]]:
+    def run_here(self, batch: Iterable[Child], cache: DataCache) -> Iterator[tuple[str, Any]]:
         """Run children in this process; yield their names and how they ended, as `Workers.run`."""
         for name, task in self.tasks(batch):
             task |= {"callbacks": self._callbacks, "registry": self._registry}
             try:
-                result = run_experiment(**task, data=data, data_notes=data_notes)
+                result = run_experiment(**task, cache=cache)
                 assert result.run is not None
                 yield name, (result.run.folder, ())
             except Exception as error:
@@ -168,15 +166,18 @@ class _Children:
         return find_criterion(self._sweep.decide, self._done.values(), self._registry)
 
     def _leader(self, stored: StoredRun) -> str:
-        """Return which variant is best so far, of those that are comparable with a run."""
-        if self._criterion is None:
+        """Return which run is best so far, of those with the same data as another."""
+        rivals = [
+            run
+            for run in self._done.values()
+            if run.data.get("digest") == stored.data.get("digest")
+        ]
+        losses = [self._loss(run) for run in rivals]
+        if self._criterion is None or np.isnan(losses).all():
             return ""
-        tables = rank_runs([*self._done.values()], self._criterion, interim=True)
-        for table in tables:
-            if table.ranked and any(stored.id in ids for ids in table.rows["runs"]):
-                where = f" on {table.name}" if len(tables) > 1 else ""
-                return f"best so far{where}: {leader_text(table)}"
-        return ""
+        best = rivals[int(np.nanargmin(losses))]
+        value = number(self._criterion.value(best.measures))
+        return f"best so far: {best.name} ({self._criterion.name} {value})"
 
     def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
         criterion = self._find_criterion()
@@ -189,11 +190,14 @@ class _Children:
 
     def value(self, child: Child) -> float:
         """Return what a search minimizes; nan of a child that failed."""
-        criterion, stored = self._criterion, self._done.get(child.name)
-        if criterion is None or stored is None:
+        stored = self._done.get(child.name)
+        return math.nan if stored is None else self._loss(stored)
+
+    def _loss(self, stored: StoredRun) -> float:
+        if self._criterion is None:
             return math.nan
-        value = criterion.value(stored.measures)
-        return -value if criterion.greater_is_better else value
+        value = self._criterion.value(stored.measures)
+        return -value if self._criterion.greater_is_better else value
 
     def _say(self, best: str) -> None:
         if self._display is not None:
@@ -262,24 +266,6 @@ def _children_of(stored: StoredRun) -> dict[str, StoredRun]:
             raise DbgsomError(f"run {child.id} of {stored.id} is still going on")
         children[child.name] = child
     return children
-
-
-def _shared_data(
-    sweep: Sweep, earlier: Mapping[str, StoredRun]
-) -> tuple[Data | None, Sequence[str]]:
-    """Load and check the data of all children; return it where all share it, with notes."""
-    loaded: list[tuple[Experiment, Data]] = []
-    notes: list[str] = []
-    for child in sweep.children:
-        same = [data for one, data in loaded if same_data(child.experiment, one)]
-        with warnings_as_notes(notes):
-            data = same[0] if same else load_data(child.experiment)
-        if not same:
-            loaded.append((child.experiment, data))
-        stored = earlier.get(child.name)
-        if stored is not None and stored.data.get("digest") != digest(data.X, data.y):
-            raise DataError(f"run {stored.id} had other data than {child.name} has; give that back")
-    return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())
 
 
 # ------------------------------------------------------------------------------------ search

@@ -237,7 +237,7 @@ def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     assert f"--resume {sweep.name}\n" in told
     table = (room.path / "data.csv").read_text()
     (room.path / "data.csv").write_text(table.replace("5.1", "5.2", 1))
-    assert "had other data than" in room.dbgsom("run", "--resume", sweep.name, code=2)
+    assert "data.digest was" in room.dbgsom("run", "--resume", sweep.name, code=2)
     (room.path / "data.csv").write_text(table)
     kept = (first / "model.npz").stat().st_mtime_ns
     room.dbgsom("run", "--resume", sweep.name, "-q")

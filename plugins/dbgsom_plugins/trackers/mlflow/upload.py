@@ -534,7 +534,7 @@ def log_figures(client: Any, run_id: str, figures: Mapping[str, Any]) -> dict[st
 def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
     """Return the data that a run used: ``train``, and ``test`` or ``fold`` where it kept some."""
     data, split = stored.data, stored.config.get("split") or {}
-    if not data.get("digest"):
+    if stored.kind == "sweep" or not data.get("digest"):
         return {}
     section = stored.config.get("dataset", data.get("name"))
     whole = {**data, "name": data_title(section, str(data.get("name")))}
