@@ -149,7 +149,7 @@ class Checkpoints:
             log.info("training goes on after %d epochs, from %s", epochs, self.path)
 
         def write(states: States) -> None:
-            self._write(facts, states, generator)
+            self.write(facts, states, generator)
 
         return Checkpointer(states, write, self.seconds)
 
@@ -166,7 +166,10 @@ class Checkpoints:
                 "from the beginning"
             )
 
-    def _write(self, facts: Facts, states: States, generator: np.random.RandomState | None) -> None:
+    def write(
+        self, facts: Facts, states: States, generator: np.random.RandomState | None = None
+    ) -> None:
+        """Write the file; a disk that cannot be written to is warned of once."""
         random = None if generator is None else generator.get_state()
         try:
             extra = {} if self.extra is None else self.extra()

@@ -273,7 +273,7 @@ def sweep(
         What varies, ``sweep.grid`` of the configuration. For a data frame alone each variant has
         three seeds, and the default is three spreading factors.
     verbose : int
-        1 and above: also the number of finished runs, and the best variant so far; with ``jobs``
+        1 and above: also the number of finished runs, and the best run so far; with ``jobs``
         only this.
     jobs : int
         Number of parallel runs, each in its own process. Results are the same, to the bit.

@@ -14,7 +14,6 @@ from dbgsom_core.estimators.checkpoints import (
     Checkpoints,
     Facts,
     read_checkpoint,
-    write_checkpoint,
 )
 from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.experiments.trackers import FoldMeasures
@@ -34,15 +33,18 @@ class RunCheckpoint:
     """
 
     def __init__(self, files: RunFiles, seconds: float = 1.0, every: int | None = None) -> None:
-        self._files, self._seconds, self._every = files, seconds, every
+        self._files, self._every = files, every
+        self.of_fit = Checkpoints(files.checkpoint, seconds, stays=True, extra=self._extra)
         stored = read_checkpoint(files.checkpoint)
         known = {} if stored is None else stored.extra
-        self.folds = [FoldMeasures(**fold) for fold in known.get("folds", [])]
-        self.answers: list[Answers] = list(known.get("answers", []))
-        self._maps = {int(n): read_state(state) for n, state in known.get("maps", {}).items()}
-
-    def of_fit(self) -> Checkpoints:
-        return Checkpoints(self._files.checkpoint, self._seconds, stays=True, extra=self._extra)
+        try:
+            self.folds = [FoldMeasures(**fold) for fold in known.get("folds", [])]
+            self.answers: list[Answers] = list(known.get("answers", []))
+            self._maps = {int(n): read_state(state) for n, state in known.get("maps", {}).items()}
+        except Exception as error:  # no list has what a damaged file may hold
+            raise DataError(
+                f"{files.checkpoint} is damaged ({error}); remove it to train from the beginning"
+            ) from error
 
     def _extra(self) -> Mapping[str, Any]:
         if self._files.journal.exists():  # it must not lack epochs that the checkpoint has
@@ -56,7 +58,7 @@ class RunCheckpoint:
     def add_fold(self, fold: FoldMeasures, answers: Answers) -> None:
         self.folds.append(fold)
         self.answers.append(answers)
-        write_checkpoint(self._files.checkpoint, {}, {}, extra=self._extra())
+        self.of_fit.write({}, {})
 
     def check_folds(self, digests: Sequence[str]) -> None:
         """Raise `DataError` where finished folds were of other rows than those to come."""

@@ -33,6 +33,7 @@ killed, and reads so. JSON knows no NaN: numbers that are not finite are the str
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -148,7 +149,7 @@ class StoredRun(BaseModel):
     name: str = ""
     experiment: str = ""
     kind: Literal["run", "sweep"] = "run"
-    parent: str | None = None
+    parent: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")  # the name of a folder
     status: State = "running"
     started: AwareDatetime | None = None
     ended: AwareDatetime | None = None
@@ -287,6 +288,12 @@ def read_run(folder: Path) -> StoredRun:
         return empty
 
     stored = read(files.run, _parse_run, StoredRun())
+    if stored.status == "running" and not damage and not is_locked(folder):
+        stored = read(files.run, _parse_run, stored)  # it may have ended meanwhile
+        if stored.status == "running":
+            stored = stored.model_copy(
+                update={"status": "killed", "error": "its process ended without a word"}
+            )
     nothing: _Measures = ({}, ())
     measures, folds = read(files.measures, _parse_measures, nothing)
     config: Any = read(files.config, lambda text: read_plain(text.decode(), "config.yaml"), {})
@@ -306,8 +313,6 @@ def read_run(folder: Path) -> StoredRun:
         "folds": folds,
         "damage": "; ".join(map(as_text, damage)),
     }
-    if stored.status == "running" and not damage and not is_locked(folder):
-        known |= {"status": "killed", "error": "its process ended without a word"}
     return stored.model_copy(update=known)
 
 
@@ -394,10 +399,24 @@ def run_lock(folder: Path, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Return whether a process holds the lock of a run folder."""
-    if not RunFiles(folder).lock.exists():
+    lock = RunFiles(folder).lock
+    if not lock.exists():
         return False
+    if not os.access(lock, os.W_OK):  # somebody else's, which is no file to write to
+        return _is_held(lock)
     try:
         with run_lock(folder, _SECONDS_TO_PROBE):
             return False
     except DbgsomError:
         return True
+
+
+def _is_held(lock: Path) -> bool:
+    import fcntl  # is not there on Windows, where files cannot be read only for some
+
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

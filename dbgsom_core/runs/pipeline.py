@@ -338,7 +338,7 @@ def fit(
     """Fit the estimator of the final model, and note why it ended early or how large it is."""
     estimator, train = prepared.estimator, prepared.fold.train
     after_epoch: list[Any] = [on_epoch, checkpoint.keep_epoch]
-    estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit())
+    estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit)
     estimator.fit(train.X, train.y)
     estimator.set_params(callbacks=None, checkpoint=None)
     if estimator.stopped_by_:

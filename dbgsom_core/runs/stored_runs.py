@@ -140,7 +140,9 @@ def load_stored(
     loaded, _ = load(stored.files.config, (), registry)
     if (rows := stored.kept_data) is not None:
         loaded = with_data(loaded, lambda it: it.model_copy(update={"path": str(rows)}))
-    folder = Path(stored.environment.get("folder", loaded.folder))  # where relative paths start
+    folder = Path(
+        str(stored.environment.get("folder", loaded.folder))
+    )  # where relative paths start
     if isinstance(loaded, Experiment):
         loaded = replace(loaded, folder=folder, steps_folder=steps)
         return loaded, (loaded,)

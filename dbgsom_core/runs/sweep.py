@@ -105,11 +105,15 @@ class _Children:
 
     def tasks(self, batch: Iterable[Child]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield names of children and arguments of their runs; those that had finished are kept."""
-        finished = {name for name, one in self._earlier.items() if one.status == "finished"}
+        finished = {}
+        for name, stored in self._earlier.items():
+            if stored.status == "finished" and not stored.damage:
+                finished[name] = stored
         for child in sorted(batch, key=lambda child: child.name not in finished):
             self._started[child.name] = child
             earlier = self._earlier.get(child.name)
-            if earlier is not None and earlier.status == "finished":
+            if child.name in finished:
+                earlier = finished[child.name]
                 mirror_ended(earlier, child.experiment.tracking)
                 self._keep(child, earlier)
                 continue

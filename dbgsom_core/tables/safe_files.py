@@ -43,7 +43,7 @@ def read_at_most(path: Path, limit: int) -> bytes:
 def sweep(folder: Path) -> None:
     """Remove temporary files of `write_atomically` of killed processes from a folder."""
     for path in folder.glob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -258,16 +259,21 @@ with run_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch, is_ours):
     monkeypatch.chdir(tmp_path)
+    if not is_ours:  # readers may not write to the lock
+        monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
     folder = tmp_path / "runs" / "digits" / "1"
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"up\n"
-        assert read_run(folder).status == "running"
-        written = RunFiles(folder).run.read_bytes()
-        process.kill()
+        try:
+            assert process.stdout.readline() == b"up\n"
+            assert read_run(folder).status == "running"
+            written = RunFiles(folder).run.read_bytes()
+        finally:
+            process.kill()
     killed = read_run(folder)
     assert (killed.status, killed.error) == ("killed", "its process ended without a word")
     shown = CliRunner().invoke(cli, ["show"]).output

@@ -361,12 +361,12 @@ def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
     whole = dbgsom_core.SomVQ(epochs=8, tol=0, random_state=1)
     models = RunCheckpoint(RunFiles(tmp_path), seconds=0, every=2)
     begun = clone(whole).set_params(
-        checkpoint=models.of_fit(), callbacks=[models.keep_epoch, interrupt]
+        checkpoint=models.of_fit, callbacks=[models.keep_epoch, interrupt]
     )
     with pytest.raises(BrokenOffError):
         begun.fit(iris[0])
     models = RunCheckpoint(RunFiles(tmp_path), seconds=0, every=2)
-    trained = clone(whole).set_params(checkpoint=models.of_fit(), callbacks=[models.keep_epoch])
+    trained = clone(whole).set_params(checkpoint=models.of_fit, callbacks=[models.keep_epoch])
     trained.fit(iris[0]).set_params(callbacks=None, checkpoint=None)
     assert trained.n_iter_ == 8
     made = models.epoch_models(trained, iris[0], None)

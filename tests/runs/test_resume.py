@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
+from dbgsom_core.estimators.checkpoints import write_checkpoint
 from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.folder import RunFiles, read_run, run_lock, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
@@ -245,6 +246,11 @@ def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     assert (first / "model.npz").stat().st_mtime_ns == kept
     assert RunFiles(second).model.exists()
     assert room.results() == whole
+    RunFiles(second).measures.write_text("{")
+    sweep_run = json.loads((sweep / "run.json").read_text())
+    write_json(sweep / "run.json", {**sweep_run, "status": "killed"})
+    room.dbgsom("sweep", "--resume", sweep.name, "-q")
+    assert room.results() == whole  # the damaged one was run again
 
 
 def test_what_tests_on_a_file_goes_on_with_the_same_file_only(room):
@@ -339,6 +345,13 @@ def test_names_that_mean_no_run_are_told(room):
     assert f"did you mean '{folder.name}'?" in told
     RunFiles(folder).config.unlink()
     assert "config.yaml" in room.dbgsom("run", "--resume", folder.name, code=2)
+
+
+def test_a_checkpoint_of_other_content_is_refused_in_a_sentence(room):
+    room.interrupted("run", "run.yaml", "-q", at=5)
+    (folder,) = room.folders()
+    write_checkpoint(RunFiles(folder).checkpoint, {}, {}, extra={"folds": [{"share": 1}]})
+    assert "checkpoint.npz is damaged" in room.dbgsom("run", "--resume", folder.name, code=2)
 
 
 # Calls of the system below the folder of runs: the sweep has begun, its first run is about to.
