@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.display import view_of
@@ -277,17 +276,14 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any]:
     """Return prototypes (L, D) in the data set's columns and units, (L, 0) where that cannot be."""
-    metric, steps = model.estimator._metric.calls, [step for _, step in model.steps]
-    learns = metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_
-    undone = all(
-        isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
-        for step in steps
-    )
-    if learns or not undone or (steps and metric.prepare is not None):
+    metric, features = model.estimator._metric.calls, prototypes.shape[1]
+    is_learned = metric.fit is not None or features != model.estimator.n_features_in_
+    if not is_learned and not model.steps:
+        return prototypes
+    undo = model.undone
+    if is_learned or undo is None:
         return np.empty((len(prototypes), 0))
-    for step in reversed(steps):
-        prototypes = step.inverse_transform(prototypes)
-    return np.asarray(prototypes)
+    return undo(prototypes)
 
 
 def evaluate_model(
