@@ -13,14 +13,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 from mlflow.entities import (
     Dataset,
@@ -74,19 +72,6 @@ _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _CONTEXTS = {"train": "training", "test": "testing", "fold": "validation"}
 
 
-@dataclass
-class _Progress:
-    """What MLflow already has of a run."""
-
-    run: str  # its id
-    experiment: str
-    is_new: bool = False
-    up_to_date: bool = False  # the folder is as it was when all of it had been sent
-    start_sent: bool = False
-    journal_offset: int = 0  # bytes of the journal
-    steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
-
-
 class Uploader:
     """Brings a store up to date with run folders; doing so twice changes nothing.
 
@@ -106,21 +91,23 @@ class Uploader:
         self._experiment, self._register = experiment, register
         self._run_id, self._parent_id = run, parent or run
         self._store_key = stores.store_key(uri, experiment)
-        self._sent: dict[Path, _Progress] = {}
+        # Of folders whose run goes on: their runs, and the bytes of their journals that were sent.
+        self._begun: dict[Path, tuple[Run, int]] = {}
 
     def upload_new(self, folder: Path) -> None:
         """Send what a running run has written since the last call."""
-        if folder not in self._sent:
+        run, offset = self._begun.pop(folder, (None, 0))  # kept once all of this has arrived
+        if run is None:
+            stored = read_run(folder)
             with _folder_lock(folder):
-                sent = self._sent[folder] = self._find_or_create(read_run(folder))
-            if not sent.is_new:
-                self.store.client.update_run(sent.run, status="RUNNING")
-        try:
-            self._send_start(self._sent[folder], read_run(folder))
-            self._send_journals(self._sent[folder], RunFiles(folder))
-        except Exception:
-            del self._sent[folder]  # the next call asks MLflow what arrived
-            raise
+                run = self._find_or_create(stored)
+            if run.info.status != "RUNNING":
+                self.store.client.update_run(run.info.run_id, status="RUNNING")
+            self._send_start(run, stored)
+        known = run.data.metrics if offset == 0 else {}  # of a process before
+        lines, end = read_journal(RunFiles(folder).journal, offset)
+        self._send_points(run, lines, known)
+        self._begun[folder] = run, end
 
     def upload(self, folder: Path, status: State = "running") -> bool:
         """Send what MLflow lacks of a run that has ended; return whether it lacked anything.
@@ -134,14 +121,14 @@ class Uploader:
             state = _STATES.get(status if stored.status == "running" else stored.status)
             if state is None:
                 return False
-            sent = self._sent.pop(folder, None) or self._find_or_create(stored)
+            self._begun.pop(folder, None)
+            run = self.store.client.get_run(self._find_or_create(stored).info.run_id)
             try:
-                if not sent.up_to_date:
-                    self._send_start(sent, stored)
-                    self._send_journals(sent, stored.files)
-                self._send_results(sent, stored)
+                self._send_all(run, stored)
             finally:  # a run whose files MLflow refuses has ended, too
-                self._finish(sent, state, stored)
+                ended = _milliseconds(stored.ended)
+                if run.info.status != state or (ended is not None and run.info.end_time != ended):
+                    self.store.write("set_terminated", run.info.run_id, state, ended)
             write_record(folder, self._store_key, sent=fingerprint(folder))
         return self.store.writes > before
 
@@ -164,35 +151,29 @@ class Uploader:
         self.store.write("set_registered_model_alias", name, alias, version)
         return f"models:/{name}@{alias}"
 
-    def _find_or_create(self, stored: StoredRun) -> _Progress:
+    def _find_or_create(self, stored: StoredRun) -> Run:
         """Return the MLflow run of a folder, which is created where there is none."""
         folder, into = stored.files.folder, None if stored.parent else self._find(self._run_id)
-        note = read_record(folder, self._store_key)
-        known = (self._find(note.get("run")), into)
-        found = [run for run in known if run is not None and run.data.tags.get(_ID) == stored.id]
-        if not found:
-            experiment, around = self._experiment_and_parent(stored)
-            wanted = f"tags.`{_ID}` = '{stored.id}'"
-            found = [*self.store.client.search_runs([experiment], wanted, max_results=1)]
-        if not found and into is not None and _ID not in into.data.tags:
-            tags = {**_tags(stored), "mlflow.runName": pages.short_name(stored)}
-            self.store.log(into.info.run_id, tags=tags)
-            found = [into]
-        if found:
-            sent = _Progress(found[0].info.run_id, found[0].info.experiment_id)
-            same = note.get("run") == sent.run
-            sent.up_to_date = same and note.get("sent") == fingerprint(folder)
+        noted = self._find(read_record(folder, self._store_key).get("run"))
+        for known in (noted, into):
+            if known is not None and known.data.tags.get(_ID) == stored.id:
+                return known
+        experiment, around = self._experiment_and_parent(stored)
+        wanted, name = f"tags.`{_ID}` = '{stored.id}'", pages.short_name(stored)
+        same_id = self.store.client.search_runs([experiment], wanted, max_results=1)
+        if same_id:
+            run = same_id[0]
+        elif into is not None and _ID not in into.data.tags:
+            self.store.log(into.info.run_id, tags={**_tags(stored), "mlflow.runName": name})
+            run = into
         else:
-            started = _milliseconds(stored.started)
             tags = as_tags({**_tags(stored), _PARENT: around})
-            name = pages.short_name(stored)
-            created = self.store.write("create_run", experiment, started, tags, name)
-            sent = _Progress(created.info.run_id, experiment, is_new=True)
-        if not sent.up_to_date:
-            write_record(
-                folder, self._store_key, run=sent.run, experiment=sent.experiment, sent=None
+            run = self.store.write(
+                "create_run", experiment, _milliseconds(stored.started), tags, name
             )
-        return sent
+        ids = {"run": run.info.run_id, "experiment": run.info.experiment_id}
+        write_record(folder, self._store_key, **ids, sent=None)
+        return run
 
     def _find(self, run_id: str | None) -> Run | None:
         """Return a run; None: the store does not have it."""
@@ -214,24 +195,16 @@ class Uploader:
                 around = read_record(folder, self._store_key).get("run")
                 if self._find(around) is None:
                     with _folder_lock(folder):
-                        around = self._find_or_create(sweep).run
+                        around = self._find_or_create(sweep).info.run_id
                     self.upload(folder)
         if around is None or self._experiment is not None:
             return self.store.experiment(self._experiment or stored.experiment), around
         return self.store.client.get_run(around).info.experiment_id, around
 
-    def _finish(self, sent: _Progress, state: str, stored: StoredRun) -> None:
-        info, ended = self.store.client.get_run(sent.run).info, _milliseconds(stored.ended)
-        if info.status != state or (ended is not None and info.end_time != ended):
-            self.store.write("set_terminated", sent.run, state, ended)
-
-    def _send_start(self, sent: _Progress, stored: StoredRun) -> None:
-        if not sent.start_sent:
-            run = self.store.client.get_run(sent.run)
-            params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
-            self.store.log(sent.run, params=params)
-            self._send_inputs(run, inputs_of(stored))
-            sent.start_sent = True
+    def _send_start(self, run: Run, stored: StoredRun) -> None:
+        params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
+        self.store.log(run.info.run_id, params=params)
+        self._send_inputs(run, inputs_of(stored))
 
     def _send_inputs(self, run: Run, inputs: Mapping[str, DatasetInput]) -> None:
         known = {item.dataset.digest for item in run.inputs.dataset_inputs}
@@ -239,88 +212,73 @@ class Uploader:
         if lacking:
             self.store.log_inputs(run.info.run_id, lacking)
 
-    def _send_journals(self, sent: _Progress, files: RunFiles) -> None:
-        lines, offset = read_journal(files.journal, sent.journal_offset)
-        new = (self._new_points(sent, line) for line in lines)
-        self.store.log(sent.run, metrics=metrics_of(new))
-        sent.journal_offset = offset
-
-    def _new_points(self, sent: _Progress, line: JournalLine) -> JournalLine:
-        """Return the points that MLflow lacks: some servers refuse a NaN that is sent twice."""
-        if sent.is_new:
-            return line
-        for name in set(line.metrics) - set(sent.steps):
-            points = self.store.client.get_metric_history(sent.run, key_of(name))
-            sent.steps[name] = {int(point.step) for point in points}
-        lacking = {k: v for k, v in line.metrics.items() if line.epoch not in sent.steps[k]}
-        return replace(line, metrics=lacking)
-
-    def _send_results(self, sent: _Progress, stored: StoredRun) -> None:
-        run, ended = self.store.client.get_run(sent.run), _milliseconds(stored.ended) or 0
-        step, inputs = model_epoch(stored), inputs_of(stored)
-        measures = [Metric(key_of(k), v, ended, step) for k, v in stored.measures.items()]
-        known = run.data.metrics
-        lacking = [
-            one
-            for one in measures
-            if not np.array_equal(known.get(one.key, []), one.value, equal_nan=True)
-        ]
-        for fold in stored.folds:
-            named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
-            lacking += metrics_of([self._new_points(sent, JournalLine(fold.fold, ended, named))])
-        self.store.log(sent.run, metrics=lacking)
-        self._send_files(sent, stored)
-        model = send_models(self.store, sent.run, stored, measures, inputs)
-        if model is not None and self._register is not None:
-            register_model(self.store, self._register, sent.run, model)
-        self._send_description(sent, stored, run, model)
-
-    def _send_files(self, sent: _Progress, stored: StoredRun) -> None:
-        """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
-        files, store = stored.files, self.store
-        paths = [files.config, files.run, files.measures, files.report, files.page]
-        of_tables = ("assignments", "neurons", "clusters", "classes", "groups", "links")
-        tables = [files.table(name) for name in of_tables]
-        large = [*tables, *files.artifacts()]
-        paths += [
-            path for path in large if path.exists() and path.stat().st_size <= _MAX_FILE_BYTES
-        ]
-        paths = [path for path in (*paths, *files.figures()) if path.exists()]
-        names = {path: path.relative_to(files.folder).as_posix() for path in paths}
-        has: dict[str, int] = {}
-        for inside in (
-            {name.rpartition("/")[0] for name in names.values()} if sent.up_to_date else ()
-        ):
-            has |= {
-                one.path: one.file_size
-                for one in store.client.list_artifacts(sent.run, inside or None)
-            }
-        for path, name in names.items():
-            if has.get(name) != path.stat().st_size:
-                store.write("log_artifact", sent.run, str(path), name.rpartition("/")[0] or None)
-
-    def _send_description(
-        self, sent: _Progress, stored: StoredRun, run: Run, model: str | None
+    def _send_points(
+        self, run: Run, lines: Sequence[JournalLine], known: Mapping[str, float]
     ) -> None:
+        """Send points that a run with ``known`` metrics lacks; servers refuse some sent twice."""
+        points = metrics_of(lines)
+        has = set()
+        for name in known.keys() & {point.key for point in points}:
+            for point in self.store.client.get_metric_history(run.info.run_id, name):
+                has.add((name, int(point.step)))
+        lacking = [point for point in points if (point.key, point.step) not in has]
+        self.store.log(run.info.run_id, metrics=lacking)
+
+    def _send_all(self, run: Run, stored: StoredRun) -> None:
+        note, ended = read_record(stored.files.folder, self._store_key), _milliseconds(stored.ended)
+        was_complete = note.get("sent") == fingerprint(stored.files.folder)
+        measures = JournalLine(model_epoch(stored), ended or 0, dict(stored.measures))
+        if not was_complete:
+            lines = [*read_journal(stored.files.journal)[0], measures]
+            for fold in stored.folds:
+                named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
+                lines.append(JournalLine(fold.fold, ended or 0, named))
+            self._send_start(run, stored)
+            self._send_points(run, lines, run.data.metrics)
+        self._send_files(run, stored.files, was_complete)
+        run_id, inputs = run.info.run_id, inputs_of(stored)
+        model = send_models(self.store, run_id, stored, metrics_of([measures]), inputs)
+        if model is not None and self._register is not None:
+            register_model(self.store, self._register, run_id, model)
+        self._send_description(run, stored, model)
+
+    def _send_files(self, run: Run, files: RunFiles, was_complete: bool) -> None:
+        """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
+        client, run_id = self.store.client, run.info.run_id
+        paths = [files.config, files.run, files.measures, files.report, files.page]
+        paths += [*files.folder.glob("*.csv"), *files.artifacts(), *files.figures()]
+        known: dict[str | None, list[Any]] = {}  # artefacts by their folder
+        for path in paths:
+            if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
+                continue
+            name = path.relative_to(files.folder).as_posix()
+            inside = name.rpartition("/")[0] or None
+            if was_complete and inside not in known:
+                known[inside] = client.list_artifacts(run_id, inside)
+            if not any(one.path == name for one in known.get(inside, ())):
+                self.store.write("log_artifact", run_id, str(path), inside)
+
+    def _send_description(self, run: Run, stored: StoredRun, model: str | None) -> None:
         """Send the description, and of a sweep the data of the runs that won."""
-        store, beside, winners = self.store, stored.files.folder.parent, {}
+        winners = {}
         for ranking in stored.rankings:
-            best = beside / ranking.best.runs[0]
+            best = stored.files.folder.parent / ranking.best.runs[0]
             if not read_record(best, self._store_key).get("run"):
                 self.upload(best)
-            winners[ranking.data] = read_record(best, self._store_key).get("run")
+            if winner := read_record(best, self._store_key).get("run"):
+                winners[ranking.data] = winner
             self._send_inputs(run, inputs_of(read_run(best)))
         note = pages.description(
             stored,
-            sent.experiment,
-            sent.run,
+            run.info.experiment_id,
+            run.info.run_id,
             model=model,
             parent=run.data.tags.get(_PARENT),
-            winners={data: best for data, best in winners.items() if best},
+            winners=winners,
         )
         names = "; ".join(ranking.best.name for ranking in stored.rankings)
         tags = as_tags({"mlflow.note.content": note, "dbgsom.best": names or None})
-        store.log(sent.run, tags=dict(tags.items() - run.data.tags.items()))
+        self.store.log(run.info.run_id, tags=dict(tags.items() - run.data.tags.items()))
 
 
 # ------------------------------------------------------------------------------ models of a run
