@@ -6,7 +6,7 @@ import math
 import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from dbgsom_core.api import Evaluation, Html, MapView, Ranking, Run, RunResult, 
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
 from dbgsom_core.runs.profile import group_rows, read_clusters
-from dbgsom_core.runs.text import as_markdown, to_digits, value_of
+from dbgsom_core.runs.text import as_markdown, percent, to_digits, value_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,125 +38,66 @@ _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of th
 _SCORED = {"test": "in the test part", "training": "in training"}  # else: of so called samples
 _STABILITY = ("stability", "stability_low", "stability_high")
 
-# --------------------------------------------------------------------------- what a value means
+# ------------------------------------------------------------------------- what numbers do not say
 
-# A sentence on the value, or several with the least value that each is for.
-_INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
-    "accuracy": "{share} get the right class",
-    "adjusted_rand": "groups agree with the classes to {percent}, corrected for chance",
-    "balanced_accuracy": "{percent} right where every class counts the same, however small",
-    "c_measure": "distances on the map and in the data agree to {percent}",
-    "calinski_harabasz": "squared distances between groups are {number} times those within them",
-    "class_scatter": "a class lies in {digits} separate regions of the map on average",
-    "combined_error": "{number} from a sample to its neuron and by links to the second nearest",
-    "continuity": "neighbours of the data are {often} on the map",
-    "davies_bouldin": "the most alike groups are {digits} times as wide as they lie apart",
-    "dead_neurons": (
-        (0.1, "neurons without a sample: {number}"),
-        (-math.inf, "every neuron has samples"),
-    ),
-    "distortion": "samples lie {number} from their neuron and those beside it, in squares",
-    "entropy": "classes within a neuron are mixed by {digits} bits; 0 is pure",
-    "kruskal_shepard": "distances on the map are typically off by {percent} of the largest",
-    "log_loss": "the right class typically gets a probability of {percent}",
-    "macro_f1": "precision and recall of a class together reach {percent} on average",
-    "mae": "answers are off by {number} on average",
-    "map_entropy": "samples spread as if over {digits} neurons with equally many",
-    "neighbourhood_preservation": "{percent} of a sample's nearest are also its nearest on the map",
-    "normalized_mutual_info": "answers and classes share {percent} of their information",
-    "novelty_auc": "an outlier is scored as stranger than another sample in {percent} of all pairs",
-    "purity": "{share} are of their neuron's most frequent class",
-    "purity_shuffled": "{share} would be by chance, with the training's classes shuffled",
-    "quantization_error": "a sample lies {number} from its neuron's prototype on average",
-    "r2": (
-        (0, "{percent} of the variance of the target is explained"),
-        (-math.inf, "worse than always answering the mean"),
-    ),
-    "rmse": "answers are typically off by {number}",
-    "roc_auc": "the right class gets the higher score in {percent} of all pairs",
-    "silhouette": "samples lie {percent} nearer to their own group than to the next",
-    "topographic_error": "for {share} the two nearest neurons are not linked",
-    "topographic_error_8": "for {share} the two nearest neurons do not touch",
-    "topographic_function": "{digits} neighbours of a neuron are so in only one of data and map",
+# Of measures whose number alone misleads: a sentence, or several with the least value of each.
+_REMARKS: Mapping[str, str | Sequence[tuple[float, str]]] = {
+    "adjusted_rand": "corrected for chance: 0 is that of random groups",
+    "balanced_accuracy": "every class counts the same, however small",
+    "log_loss": "the right class typically gets a probability of {probability}",
+    "map_entropy": "as if samples were spread over {neurons:.2g} neurons with equally many",
+    "neighbourhood_preservation": "counts exact neighbours, which are few for good maps, too",
+    "novelty_auc": "0.5 is chance",
+    "purity": "high by chance where neurons have few samples, as that of shuffled classes says",
+    "quantization_error": "a distance of prepared samples, to compare maps of the same data",
+    "r2": ((0.0, ""), (-math.inf, "worse than always answering the mean")),
+    "roc_auc": "0.5 is chance",
     "topographic_product": (
         (0.01, "the grid has more dimensions than the data"),
         (-0.01, "the grid has about as many dimensions as the data asks for"),
         (-math.inf, "the grid has too few dimensions for the data, so the map folds"),
     ),
-    "trustworthiness": "neighbours on the map are {often} in the data",
-}
-_OFTEN = ((0.95, "nearly always close"), (0.8, "mostly close"), (-math.inf, "often apart"))
-_SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sentence
-    "kruskal_shepard": math.sqrt,
-    "log_loss": lambda value: math.exp(-value),
-    "map_entropy": lambda value: 2**value,
 }
 
 
-def interpretation(name: str, value: float, samples: int | None = None) -> str:
-    """Return a sentence on the value of a built-in measure; empty for other measures.
-
-    A share of few ``samples`` is a count.
-    """
-    name = name.rpartition("/")[2]
-    words = _INTERPRETATIONS.get(name, "")
-    if not math.isfinite(value) or not words:
+def remark(name: str, value: float) -> str:
+    """Return what the number alone does not say of a built-in measure; empty for most."""
+    words = _REMARKS.get(name.rpartition("/")[2], "")
+    if not math.isfinite(value):
         return ""
     if not isinstance(words, str):
         words = next(sentence for least, sentence in words if value >= least)
-    often = next(words for least, words in _OFTEN if value >= least)
-    share = _share(value, samples)
-    value = _SCALES.get(name, float)(value)
-    shown = {"percent": _percent(value), "number": to_digits(value, 4), "digits": f"{value:.2g}"}
-    return words.format(often=often, share=share, **shown)
+    return words.format(probability=percent(math.exp(-value)), neurons=2**value)
 
 
-def _share(share: float, samples: int | None, part: str = "", digits: int = 0) -> str:
-    """Return a share of the samples of a part: 62 % of the test samples, 5 of 8 test samples."""
-    samples_of = f"{part} samples".strip()
-    count = count_text(share, samples)
-    return f"{count} {samples_of}" if count else f"{_percent(share, digits)} of the {samples_of}"
-
-
-def _percent(share: float, digits: int = 0) -> str:
-    if 0 < share < 0.0005:
-        return "less than 0.1 %"
-    if 1 - 0.005 / 10**digits <= share < 1:  # 100 % is said of all only
-        return "more than 99.9 %" if digits else "more than 99 %"
-    return f"{100 * share:.{1 if 0 < share < 0.0195 else digits}f} %"
+def _share(part: float, whole: int) -> str:
+    """Return a part of the training samples as a share, or as a count of few."""
+    count = count_text(part / whole, whole) or percent(part / whole)
+    return f"{count} training samples" if "%" not in count else f"{count} of the training samples"
 
 
 # ----------------------------------------------------------------------------- what stands out
 
 
-def remarks(
-    view: MapView,
-    measures: Mapping[str, float],
-    baseline: Mapping[str, float] = MappingProxyType({}),
-    sizes: Mapping[str, int] = MappingProxyType({}),
-) -> list[str]:
-    """Return sentences on weak regions of the map, with their neurons.
-
-    ``baseline`` holds the measures of always answering the most frequent class, ``sizes`` the
-    samples of each part of the data.
-    """
+def remarks(view: MapView) -> list[str]:
+    """Return sentences on weak regions of the map, with their neurons, and on mistakes."""
     evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
-    found, mistakes = _answer_remarks(view, measures, baseline, sizes)
+    sentences = []
     live = int(np.count_nonzero(hits))
     folded = som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
     if len(som_map) > 1 and folded.any():
         where = _most_phrase(view, np.bincount(evaluation.bmu, folded, len(som_map)))
-        share = _share(float(folded.mean()), len(folded), "training")
-        found.append(f"{share} sit where the map folds{where}.")
+        share = _share(float(folded.sum()), len(folded))
+        sentences.append(f"{share} sit where the map folds{where}.")
     if dead := len(som_map) - live:
         several = "neurons have" if dead > 1 else "neuron has"
-        found.append(f"{dead} {several} no training sample{_neurons_phrase(view, hits == 0)}.")
+        sentences.append(f"{dead} {several} no training sample{_neurons_phrase(view, hits == 0)}.")
     if live > 4 and hits.max() > 0.25 * hits.sum():
-        share = _share(float(hits.max() / hits.sum()), int(hits.sum()), "training")
+        share = _share(float(hits.max()), int(hits.sum()))
         where = _neurons_phrase(view, hits == hits.max())
         scales = "look at the scales of the columns"
-        found.append(f"One neuron won {share}{where}: {scales}.")
-    return found + mistakes
+        sentences.append(f"One neuron won {share}{where}: {scales}.")
+    return sentences + _mistakes(view)
 
 
 def _most_phrase(view: MapView, weights: NDArray[Any]) -> str:
@@ -183,47 +124,19 @@ def _neurons_phrase(view: MapView, weights: NDArray[Any]) -> str:
     return f": {which}{named}"
 
 
-def _answer_remarks(
-    view: MapView,
-    measures: Mapping[str, float],
-    baseline: Mapping[str, float],
-    sizes: Mapping[str, int],
-) -> tuple[list[str], list[str]]:
-    """Return accuracy beside that of the most frequent class, and the most frequent mistake."""
+def _mistakes(view: MapView) -> list[str]:
+    """Return a sentence on the most frequent mistake of a classifier."""
     if view.estimator != "classifier" or view.evaluation.y is None:
-        return [], []
-    scored = view.scored or ("training", view.evaluation)
-    classes, (of_scored, answers) = _classes(view, view.evaluation)[0], _classes(view, scored[1])
-    words = {"test": "test", "train": "training"}
-    found = {one: measures.get(f"{one}/accuracy", math.nan) for one in words}
-    found = {one: value for one, value in found.items() if math.isfinite(value)}
-    accuracy = []
-    if found and classes:
-        ((most, count),) = Counter(classes).most_common(1)
-        constant = {"train": count / len(classes)}
-        if "test/accuracy" in baseline:
-            constant = {"test": baseline["test/accuracy"], **constant}
-        same = [one for one in {*found} & {*constant} if found[one] != constant[one]]
-        digits = int(any(_percent(found[one]) == _percent(constant[one]) for one in same))
-        right = [_share(found[one], sizes.get(one), words[one], digits) for one in found]
-        answered = [
-            _share(value, sizes.get("test"), "test", digits)
-            if one == "test"
-            else count_text(value, len(classes)) or _percent(value, digits)
-            for one, value in constant.items()
-        ]
-        accuracy.append(
-            f"{' and '.join(right)} get the right class; always answering {most}, the most "
-            f"frequent one, would be right for {' and '.join(answered)} in training."
-        )
-    wrong = Counter(pair for pair in zip(of_scored, answers, strict=True) if pair[0] != pair[1])
-    where = _SCORED.get(scored[0], f"of {scored[0]} samples")
-    mistakes = [
-        f"The most frequent mistake {where}: {name} taken for {answer}, "
-        f"{count} of {of_scored.count(name)}."
-        for (name, answer), count in wrong.most_common(1)
-    ]
-    return accuracy, mistakes
+        return []
+    part, evaluation = view.scored or ("training", view.evaluation)
+    classes, answers = _classes(view, evaluation)
+    wrong = Counter(pair for pair in zip(classes, answers, strict=True) if pair[0] != pair[1])
+    if not wrong:
+        return []
+    ((name, answer), count) = wrong.most_common(1)[0]
+    where = _SCORED.get(part, f"of {part} samples")
+    total = classes.count(name)
+    return [f"The most frequent mistake {where}: {name} taken for {answer}, {count} of {total}."]
 
 
 def _classes(view: MapView, evaluation: Evaluation) -> tuple[list[str], list[str]]:
@@ -254,7 +167,6 @@ def report_content(
     ``figures`` are contents by the names of their files, ``artifacts`` paths within the folder.
     ``config`` is the configuration as text, without secrets.
     """
-    sizes = run.data.get("parts") or {}
     shown = [_figure(file, content) for file, content in figures.items()]
     top = [one for name in _MAPS for one in shown if one["path"].endswith(f"/{name}.png")][:1]
     rest = sorted((one for one in shown if one not in top), key=lambda one: "image" in one)
@@ -290,7 +202,7 @@ def report_content(
         {"title": "Figures", "figures": rest},
         {
             "title": "All measures",
-            "folded": _measure_tables(measures, folds, sizes),
+            "folded": _measure_tables(measures, folds),
         },
         {"title": "Files that plugins logged", "figures": logged},
         {"title": "Notes", "bullets": [("", note) for note in result.notes]},
@@ -322,17 +234,14 @@ def _main_measures(run: Run, measures: Mapping[str, float]) -> list[tuple[str, s
     for one in headline(measures, run.config, run.data):
         beside = (("training", one.training), ("baseline", one.baseline))
         more = ", ".join(f"{name} {text}" for name, text in beside if text)
-        words = interpretation(one.name, one.value, one.samples)
-        words = " ".join(filter(None, [words, f"({more})" if more else ""]))
+        words = "; ".join(filter(None, [more, remark(one.name, one.value)]))
         label = f"test {one.name}" if one.part == "test" else one.name
         found.append((label, one.text, words))
     return found
 
 
 def _measure_tables(
-    measures: Mapping[str, float],
-    folds: Sequence[Mapping[str, float]],
-    sizes: Mapping[str, int],
+    measures: Mapping[str, float], folds: Sequence[Mapping[str, float]]
 ) -> list[Table]:
     """Return the tables of all measures, of their stability and of folds, where there are such."""
     parts = [part for part in ("train", "test") if any(n.startswith(f"{part}/") for n in measures)]
@@ -342,10 +251,8 @@ def _measure_tables(
         means = [measures.get(f"{part}/{name}") for part in parts]
         deviations = [measures.get(f"{part}_std/{name}") for part in parts]
         value = math.nan if means[-1] is None else means[-1]
-        samples = sizes.get(parts[-1])
-        rows.append([name, *map(_value, means, deviations), interpretation(name, value, samples)])
-    said = "what it says" if len(parts) < 2 else "what it says (test)"
-    tables: list[Table] = [("Measures", ["measure", *parts, said], rows)]
+        rows.append([name, *map(_value, means, deviations), remark(name, value)])
+    tables: list[Table] = [("Measures", ["measure", *parts, "remark"], rows)]
     names = dict.fromkeys(n.partition("/")[2] for n in measures if n.startswith("stability/"))
     rows = [[name, *(measures.get(f"{part}/{name}") for part in _STABILITY)] for name in names]
     tables.append(("Stability", ["over refits", "mean", "low", "high"], rows))

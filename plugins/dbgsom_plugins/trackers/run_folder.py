@@ -250,11 +250,10 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> list[str]:
             else:
                 write_bytes(path, content)
             figures[path.name] = content
-    stands_out = []
+    stands_out: list[str] = []
     if result.view is not None:
         try:
-            known = (run.data.get("baseline") or {}, run.data.get("parts") or {})
-            stands_out = list(remarks(result.view, result.measures, *known))
+            stands_out = remarks(result.view)
         except Exception as error:
             notes.append(f"what stands out is not known ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
