@@ -6,6 +6,7 @@ A new table of the run folder is an entry of `tables_of`, which the tracker ``ru
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,6 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
-_EXACT_POWERS = 22  # of 10, in float64
 
 
 def view_of_run(
@@ -266,12 +266,10 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
     digits = 6 if prototypes.dtype == np.float32 else 13
     values = prototypes.astype(np.float64)
     largest = np.max(abs(values), axis=0, initial=0.0, where=np.isfinite(values))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        places = digits - np.ceil(np.log10(largest))
-    known = (places >= 0) & (places <= _EXACT_POWERS)  # neither huge, tiny nor all 0
-    powers = 10.0 ** np.where(known, places, 0.0)
-    rounded = np.round(values * powers) / powers + 0.0
-    return np.where(known, rounded, values)
+    for column in np.flatnonzero(largest):
+        places = digits - math.ceil(math.log10(largest[column]))
+        values[:, column] = np.round(values[:, column], places)
+    return values + 0.0  # no -0
 
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any]:
