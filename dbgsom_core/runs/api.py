@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ from dbgsom_core.config import (
     estimator_errors_located,
     load_experiment,
     load_sweep,
-    parse_experiment,
-    parse_sweep,
 )
 from dbgsom_core.config.document import Problems
 from dbgsom_core.config.load import read_config
@@ -51,7 +48,16 @@ _VARIES = re.compile(r"sweep(=|\.(grid|list|random|optimize)\b)")  # an override
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class _Finished:
+    id: str
+    name: str
+    experiment: str
+    folder: Path
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class FinishedRun(_Finished):
     """Results of a finished run.
 
     Attributes
@@ -67,32 +73,17 @@ class FinishedRun:
         Warnings in the report.
     """
 
-    id: str
-    name: str
-    experiment: str
-    folder: Path
-    measures: Mapping[str, float]
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     notes: Sequence[str] = ()
     _model: Any = field(default=None, repr=False)
 
-    @classmethod
-    def from_result(cls, result: RunResult) -> FinishedRun:
-        return cls(
-            **_identity(result),
-            params=dict(result.run.params) if result.run else {},
-            notes=tuple(result.notes),
-            _model=result.model,
-        )
-
     @property
     def model(self) -> FittedModel:
         """The model, prepare steps and map, for raw rows, arrays or tables."""
-        if self._model is not None:
-            return self._model  # type: ignore[no-any-return]
         from dbgsom_core.runs.models import model_of
 
-        return model_of(self.folder / "model.npz")
+        model: FittedModel = self._model or model_of(self.folder / "model.npz")
+        return model
 
     @property
     def figures(self) -> list[Path]:
@@ -107,38 +98,30 @@ class FinishedRun:
         """
         import pandas as pd
 
-        found: dict[str, dict[str, float]] = {}
+        columns: dict[str, dict[str, float]] = {}
         for full, value in self.measures.items():
             part, _, name = full.partition("/")
-            found.setdefault(part, {})[name] = value
-        frame = pd.DataFrame(found).rename_axis(index="measure")
-        return frame.assign(best=list(_best_ends(frame.index).values()))
+            columns.setdefault(part, {})[name] = value
+        frame = pd.DataFrame(columns).rename_axis(index="measure")
+        return frame.assign(best=_best_ends(frame.index))
 
 
 @dataclass(frozen=True)
-class FinishedSweep:
+class FinishedSweep(_Finished, Sequence[FinishedRun]):
     """Results of a sweep: its finished runs, in order.
 
     ``failed`` are the names of failed runs; ``measures`` those of the best run, as ``best/…``.
     """
 
-    id: str
-    name: str
-    experiment: str
-    folder: Path
-    measures: Mapping[str, float]
-    runs: Sequence[FinishedRun] = field(repr=False)
+    runs: Sequence[FinishedRun] = field(default=(), repr=False)
     failed: Sequence[str] = ()
     _best: str | None = None
 
     def __len__(self) -> int:
         return len(self.runs)
 
-    def __getitem__(self, number: int) -> FinishedRun:
+    def __getitem__(self, number: Any) -> Any:
         return self.runs[number]
-
-    def __iter__(self) -> Iterator[FinishedRun]:
-        return iter(self.runs)
 
     @property
     def best(self) -> FinishedRun:
@@ -162,13 +145,19 @@ class FinishedSweep:
         """
         import pandas as pd
 
-        params = pd.DataFrame([dict(run.params) for run in self.runs])
-        differing = [name for name in params if len(set(map(str, params[name]))) > 1]
-        measures = pd.DataFrame([dict(run.measures) for run in self.runs])
         index = pd.Index([run.name for run in self.runs], name="run")
-        frame = pd.concat([params[differing], measures], axis=1).set_index(index)
-        frame.attrs["best"] = _best_ends(map(str, measures))
+        params = pd.DataFrame([dict(run.params) for run in self.runs], index)
+        measures = pd.DataFrame([dict(run.measures) for run in self.runs], index)
+        frame = params.loc[:, params.nunique(dropna=False) > 1].join(measures)
+        frame.attrs["best"] = dict(zip(measures, _best_ends(list(measures)), strict=True))
         return frame
+
+
+def _best_ends(names: Iterable[str]) -> list[str]:
+    from dbgsom_core.runs.ranking import best_end
+
+    registry = get_registry()
+    return [best_end(name, registry) for name in names]
 
 
 def execute(
@@ -243,9 +232,11 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    source = _source(config, overrides, data, target, task, experiment)
-    result = source.run(parse_experiment, load_experiment, keep_data, verbose, resume)
-    return FinishedRun.from_result(result)
+    source = _read_source(config, overrides, data, target, task, experiment)
+    result = _run(load_experiment, source, keep_data, verbose, resume)
+    run: Any = result.run
+    identity = _identity(run, result.measures)
+    return FinishedRun(*identity, run.params, tuple(result.notes), result.model)
 
 
 def sweep(
@@ -285,21 +276,27 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
+    if type(jobs) is not int or jobs < 1:
         raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
     texts = _override_texts(overrides)
     if grid is not None:
         texts.append(f"sweep={_json({'grid': grid})}")
-    source = _source(config, texts, data, target, task, experiment, sweeps=True)
+    source = _read_source(config, texts, data, target, task, experiment, sweeps=True)
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
-        how["display"] = SimpleNamespace(say=lambda text: print(as_text(text), flush=True))
-    result = source.run(parse_sweep, load_sweep, keep_data, verbose, resume, **how)
-    best = result.rankings[0].best.runs[0] if len(result.rankings) == 1 else None
+        how["display"] = SimpleNamespace(say=_print)
+    result = _run(load_sweep, source, keep_data, verbose, resume, **how)
+    best = None
+    if len(result.rankings) == 1:
+        best = result.rankings[0].best.runs[0]
     runs = []
     for child, measures in result.children:
-        runs.append(FinishedRun.from_result(RunResult(measures, run=child)))
-    return FinishedSweep(**_identity(result), runs=runs, failed=tuple(result.failed), _best=best)
+        runs.append(FinishedRun(*_identity(child, measures), child.params))
+    return FinishedSweep(*_identity(result.run, result.measures), runs, tuple(result.failed), best)
+
+
+def _identity(run: Any, measures: Mapping[str, float]) -> tuple[Any, ...]:
+    return run.id, run.name, run.experiment, run.folder.absolute(), dict(measures)
 
 
 def init(
@@ -328,13 +325,18 @@ def init(
     DataError
         It is no table that a map can be trained on; the sentence names the cure.
     """
-    name = None if target is None else str(target)
     if not isinstance(data, str | os.PathLike):
-        return _first_config(*_read_frame(data), name, task, experiment)
+        return _first_config(*_read_frame(data), target, task, experiment)
     from dbgsom_core.runs.init import profile_data, suggest
 
-    config = suggest(profile_data(os.fspath(data), get_registry()), name, task).plain()
-    return config | ({"experiment": experiment} if experiment else {})
+    config = suggest(profile_data(os.fspath(data), get_registry()), _name(target), task).plain()
+    if experiment is not None:
+        config["experiment"] = experiment
+    return config
+
+
+def _name(column: str | int | None) -> str | None:
+    return None if column is None else str(column)
 
 
 def _read_frame(data: Any) -> tuple[pa.Table, str | None]:
@@ -344,48 +346,54 @@ def _read_frame(data: Any) -> tuple[pa.Table, str | None]:
 
 
 def _first_config(
-    table: pa.Table, index: str | None, target: str | None, task: str | None, name: str | None
+    table: pa.Table,
+    index: str | None,
+    target: str | int | None,
+    task: str | None,
+    experiment: str | None,
 ) -> dict[str, Any]:
     """Return the configuration that `init` suggests for a data frame."""
     from dbgsom_core.runs.init import profile_table, suggest
 
     features = table if index is None else table.drop_columns([index])
-    config = suggest(profile_table(features), target, task).plain()
+    config = suggest(profile_table(features), _name(target), task).plain()
     dataset = config["dataset"]
     dataset["path"] = DATA_FILE
     if index is not None:
         dataset["id"] = [index, *dataset.get("id", ())]
     usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
-    return {**config, "experiment": name or usual}
+    return {**config, "experiment": experiment or usual}
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A configuration and overrides, and the table of a data frame that replaces its data."""
-
-    config: Any
-    overrides: list[str]
-    table: pa.Table | None = None
-
-    def run(
-        self, parse: Any, read: Any, keep_data: bool, verbose: int, resume: bool, **how: Any
-    ) -> RunResult:
-        registry, stored = get_registry(), None
-        load = parse if isinstance(self.config, Mapping) else read
-        loaded = load(self.config, overrides=self.overrides, registry=registry)
-        observers: list[Any] = [_EpochDisplay(verbose)]
-        if self.table is not None:
-            loaded = with_data(loaded, lambda dataset: dataset.with_table(self.table))
-            observers += [_DataKeeper(self.table)] if keep_data else []
-        if resume:
-            stored = interrupted_run(loaded, registry)
-            if is_complete(stored, loaded):
-                raise ConfigError(f"{stored.id} has finished: leave resume out")
-        result: RunResult = execute(loaded, registry, observers, stored, **how)
-        return result
+# A configuration, overrides, and the table of a data frame that replaces its data.
+_Source = tuple[Any, list[str], "pa.Table | None"]
 
 
-def _source(
+def _run(
+    load: Callable[..., Any],
+    source: _Source,
+    keep_data: bool,
+    verbose: int,
+    resume: bool,
+    **how: Any,
+) -> RunResult:
+    config, overrides, table = source
+    registry, stored = get_registry(), None
+    loaded = load(config, overrides, registry)
+    observers: list[Any] = [_EpochDisplay(verbose)]
+    if table is not None:
+        loaded = with_data(loaded, lambda dataset: dataset.with_table(table))
+        if keep_data:
+            observers.append(_DataKeeper(table))
+    if resume:
+        stored = interrupted_run(loaded, registry)
+        if is_complete(stored, loaded):
+            raise ConfigError(f"{stored.id} has finished: leave resume out")
+    result: RunResult = execute(loaded, registry, observers, stored, **how)
+    return result
+
+
+def _read_source(
     config: Any,
     overrides: Overrides | None,
     data: Any,
@@ -394,12 +402,14 @@ def _source(
     experiment: str | None,
     sweeps: bool = False,
 ) -> _Source:
-    texts, name = _override_texts(overrides), None if target is None else str(target)
+    texts = _override_texts(overrides)
     if isinstance(config, str | os.PathLike | Mapping):
-        named = {"dataset.target": name, "model.estimator": task, "experiment": experiment}
-        texts += [f"{key}={_json(value)}" for key, value in named.items() if value is not None]
+        keys = ("dataset.target", "model.estimator", "experiment")
+        for key, value in zip(keys, (_name(target), task, experiment), strict=True):
+            if value is not None:
+                texts.append(f"{key}={_json(value)}")
         if data is None:
-            return _Source(config, texts)
+            return config, texts, None
         table, index = _read_frame(data)
         section = _dataset_of(config, texts)
         texts.append(f"dataset={_json(section)}")
@@ -407,26 +417,28 @@ def _source(
         if data is not None:
             raise ConfigError("config must be a file or a mapping where data is a data frame")
         table, index = _read_frame(config)
-        config = _first_config(table, index, name, task, experiment)
+        config = _first_config(table, index, target, task, experiment)
         section = config["dataset"]
         if sweeps:
             config["sweep"] = {"repeats": {"seeds": 3}}
             if not any(_VARIES.match(text) for text in texts):
                 config["sweep"]["grid"] = {"model.spreading_factor": [0.3, 0.5, 0.7]}
     ids = section.get("id") or ()
-    if index is not None and index not in ([ids] if isinstance(ids, str) else ids):
+    if isinstance(ids, str):
+        ids = [ids]
+    if index is not None and index not in ids:
         table = table.drop_columns([index])
-    return _Source(config, texts, table)
+    return config, texts, table
 
 
 def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
-    document = read_config(config, overrides, Problems())
-    given = document.values.get("dataset")
     fields = get_registry().find("dataset", "parquet").model_fields
-    known = given if isinstance(given, Mapping) else {}
-    kept = {key: value for key, value in known.items() if key in fields}
-    return {**kept, "name": "parquet", "path": DATA_FILE}
+    section = {}
+    given = read_config(config, overrides, Problems()).values.get("dataset")
+    if isinstance(given, Mapping):
+        section = {key: value for key, value in given.items() if key in fields}
+    return {**section, "name": "parquet", "path": DATA_FILE}
 
 
 class _DataKeeper:
@@ -470,7 +482,7 @@ class _EpochDisplay:
         if self._verbose and run.kind == "run":
             from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
 
-            print(as_text(run.name))
+            _print(run.name)
             self._show = self._open.enter_context(progress_shown(self._verbose))
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
@@ -485,18 +497,8 @@ class _EpochDisplay:
         self.dbgsom_run_finished()
 
 
-def _identity(result: RunResult) -> dict[str, Any]:
-    run = result.run
-    assert run is not None
-    names = {"id": run.id, "name": run.name, "experiment": run.experiment}
-    return {**names, "folder": run.folder.absolute(), "measures": dict(result.measures)}
-
-
-def _best_ends(names: Iterable[str]) -> dict[str, str]:
-    from dbgsom_core.runs.ranking import best_end
-
-    registry = get_registry()
-    return {name: best_end(name, registry) for name in names}
+def _print(text: str) -> None:
+    print(as_text(text), flush=True)
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -504,11 +506,8 @@ def check_experiment(experiment: Experiment) -> None:
     kind = experiment.model.estimator
     params: dict[str, Any] = {
         **DEFAULT_NAMES,
+        **dict.fromkeys(("schedule", "stopping", "spreading_factor", "max_neurons")),
         "labeller": DEFAULT_LABELLERS[kind],
-        "schedule": None,
-        "stopping": None,
-        "spreading_factor": None,
-        "max_neurons": None,
         **experiment.model.params,
         "engine": experiment.engine,
     }

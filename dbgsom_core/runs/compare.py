@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,15 +20,15 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
     SECONDARY,
-    MeanRanks,
     RankingCriterion,
     VariantTable,
     best_end,
     find_criterion,
+    mapping_of,
     rank_over_data_sets,
     rank_runs,
     with_arrow,
@@ -105,11 +104,12 @@ def compare_runs(
 ) -> Comparison:
     """Return the tables of `compare`, and what is said of them."""
     registry = registry or get_registry()
-    finished, sweeps, notes, damaged = _select_runs([str(one) for one in targets], Path(runs))
-    given = {"measure": by, "direction": direction, "split": split}
-    chosen = {key: text for key, text in given.items() if text}
-    settings = DecideSettings.model_validate(_decided_by(sweeps, finished, by) | chosen)
-    criterion = find_criterion(settings, finished, registry)
+    finished, notes, damaged = _select_runs([str(target) for target in targets], Path(runs))
+    decide = {} if by else _decided_by(finished)
+    for key, text in {"measure": by, "direction": direction, "split": split}.items():
+        if text:
+            decide[key] = text
+    criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
     names = sorted({name for run in finished for name in run.measures})
     if criterion is None:
         listed = ", ".join(names) or "none"
@@ -117,7 +117,7 @@ def compare_runs(
     if criterion.reason:
         notes.insert(0, criterion.reason)
     tables = sorted(rank_runs(finished, criterion), key=lambda table: table.name)
-    repeats = len(finished) - sum(len(ids) for table in tables for ids in table.rows["runs"])
+    repeats = len(finished) - sum(table.rows["runs"].map(len).sum() for table in tables)
     if repeats:
         notes.append(f"{repeats} older run(s) repeat another, and are left out")
     ends = {name: best_end(name, registry) for name in names}
@@ -125,23 +125,23 @@ def compare_runs(
     return Comparison(criterion, tables, ranks, notes, damaged, finished, ends)
 
 
-def _decided_by(
-    sweeps: Sequence[StoredRun], runs: Sequence[StoredRun], by: str | None
-) -> dict[str, Any]:
+def _decided_by(runs: Sequence[StoredRun]) -> dict[str, Any]:
     """Return what the section ``decide`` of a sweep says, where all runs are of that sweep."""
-    parents = {run.parent for run in runs}
-    for sweep in sweeps:
-        section = sweep.config.get("sweep")
-        if by is None and parents == {sweep.id} and isinstance(section, Mapping):
-            with suppress(ValidationError):  # of another version
-                return DecideSettings.model_validate(section.get("decide") or {}).model_dump()
-    return {}
+    parent, *others = {run.parent for run in runs}
+    if others or not parent:
+        return {}
+    sweep = read_run(runs[0].files.folder.parent / parent)
+    section = mapping_of(sweep.config.get("sweep")).get("decide")
+    try:
+        return DecideSettings.model_validate(section or {}).model_dump()
+    except ValidationError:  # of another version
+        return {}
 
 
 def _select_runs(
     targets: Sequence[str], root: Path
-) -> tuple[list[StoredRun], list[StoredRun], list[str], dict[str, str]]:
-    """Return finished runs, oldest first, sweeps, notes, and what is damaged by folder."""
+) -> tuple[list[StoredRun], list[str], dict[str, str]]:
+    """Return finished runs, oldest first, notes, and what is damaged by folder."""
     known = find_experiments(root)
     if not targets and len(known) != 1:
         listed = ", ".join(known) or "none; start one with 'dbgsom run'"
@@ -150,21 +150,27 @@ def _select_runs(
     for target in targets or known:
         for run in _runs_of(target, root, known):
             folders[run.files.folder.absolute()] = run
-    damaged = {run.files.folder.name: run.damage for run in folders.values() if run.damage}
-    whole = [run for run in folders.values() if not run.damage]
-    whole.sort(key=lambda run: (run.started is not None and run.started.timestamp(), run.id))
-    sweeps = [run for run in whole if run.kind == "sweep"]
-    runs = [run for run in whole if run.kind == "run"]
-    finished = [run for run in runs if run.status == "finished"]
-    unfinished = Counter(str(run.status) for run in runs if run.status != "finished")
-    states = ", ".join(f"{count} {state}" for state, count in unfinished.items())
+    finished = []
+    states: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for run in folders.values():
+        name = run.files.folder.name
+        if run.damage:
+            damaged[name] = run.damage
+        elif run.kind == "run" and run.status == "finished":
+            finished.append(run)
+        elif run.kind == "run":
+            states[name] = run.status
     if not finished:
-        each = [f"{name} damaged: {why}" for name, why in damaged.items()]
-        each += [f"{run.id} {run.status}" for run in (*sweeps, *runs)]
-        listed = ", ".join(each[-5:]) or "it has none"
+        listed = ", ".join(f"{name} {state}" for name, state in (states | damaged).items())
         raise DataError(f"{', '.join(targets or known)} in {root} has no finished run: {listed}")
-    notes = [f"not finished, and left out: {states}"] if states else []
-    return finished, sweeps, notes, damaged
+    finished.sort(key=lambda run: (run.started is not None and run.started.timestamp(), run.id))
+    notes = []
+    if states:
+        counts = Counter(states.values()).items()
+        listed = ", ".join(f"{count} {state}" for state, count in counts)
+        notes.append(f"not finished, and left out: {listed}")
+    return finished, notes, damaged
 
 
 def _runs_of(target: str, root: Path, known: Sequence[str]) -> list[StoredRun]:
@@ -197,7 +203,7 @@ class Comparison:
 
     criterion: RankingCriterion  # the measure that ranks
     tables: Sequence[VariantTable]  # by data set and split, which are not ranked together
-    ranks: Sequence[MeanRanks]  # of variants that ran on several data sets
+    ranks: Sequence[Any]  # of variants that ran on several data sets, as data frames
     notes: Sequence[str]  # remarks: unfinished runs, repeats, …
     damaged: Mapping[str, str]  # errors of unreadable folders, by name
     runs: Sequence[StoredRun]  # the compared runs
@@ -210,7 +216,7 @@ class Comparison:
         for table in self.tables:
             prefix = f"{table.name}: " if len(self.tables) > 1 else ""
             lines.append(prefix + winner_sentence(table))
-        return "\n".join([*lines, *(rank_sentence(ranks) for ranks in self.ranks)])
+        return "\n".join([*lines, *map(rank_sentence, self.ranks)])
 
     def to_frame(self) -> pd.DataFrame:
         """Return what `compare` does."""
@@ -218,16 +224,15 @@ class Comparison:
 
         frames: list[pd.DataFrame] = []
         for table in self.tables:
-            frame: pd.DataFrame = pd.concat([table.rows, table.measures], axis=1)
-            frame = frame.reset_index(drop=True)
-            frame["runs"] = frame["runs"].map(" ".join)
+            frame: pd.DataFrame = table.rows.assign(runs=table.rows["runs"].map(" ".join))
+            frame = frame.join(table.measures)
             frame.insert(0, "data", table.name)
             frame.insert(1, "rank", frame.index + 1)
+            frame.insert(3, "measure", self.criterion.name)
+            frame.insert(4, "best", self.criterion.end)
             fields = pd.DataFrame(list(table.fields))
             frames.append(frame.assign(baseline=table.baseline, **fields))
         frame = pd.concat(frames, ignore_index=True)
-        frame.insert(3, "measure", self.criterion.name)
-        frame.insert(4, "best", self.criterion.end)
         frame.attrs = {
             "sentence": self.sentence,
             "best": dict(self.ends),
@@ -243,21 +248,19 @@ class Comparison:
             notes = [text for text in (baseline_text(table), method_sentence(table)) if text]
             yield Section(table_title(table), winner_sentence(table), header, rows, notes)
         for ranks in self.ranks:
-            rows = []
-            for variant, mean in ranks.means.items():
-                own = [number(rank) for rank in ranks.ranks.loc[variant]]
-                rows.append([str(variant), number(mean), *own])
-            header = ["variant", "mean rank", *ranks.ranks]
-            yield Section("Ranks over data sets", rank_sentence(ranks), header, rows, [])
+            cells = ranks.map(number)
+            cells.insert(0, "mean rank", ranks.mean(axis=1).map(number))
+            cells = cells.reset_index()
+            rows = cells.to_numpy().tolist()
+            yield Section("Ranks over data sets", rank_sentence(ranks), list(cells), rows, [])
 
     def save(self, path: Path) -> None:
         """Write the tables to a .csv, .html or .md file."""
         check_ending(path)
         ending = path.suffix.lower()
         if ending == ".csv":
-            frame = self.to_frame().rename(columns=as_text)
-            frame = frame.map(lambda value: as_text(value) if isinstance(value, str) else value)
-            text = frame.to_csv(index=False, lineterminator="\n")
+            lines = self.to_frame().to_csv(index=False, lineterminator="\n").split("\n")
+            text = "\n".join(map(as_text, lines))
         else:
             text = self._render(ending == ".html")
         try:
@@ -310,9 +313,9 @@ def winner_sentence(table: VariantTable) -> str:
         )
     else:
         text = f"{best.variant} wins: {what}, {_lead(table, others[0])}."
-    key, base = criterion.sort_key, table.baseline
-    if base == base and not key(best.mean) < key(base):
-        text += f" Yet that is no better than {_baseline_name(table)}, {number(base)}."
+    if criterion.cost(best.mean) >= criterion.cost(table.baseline):
+        constant = _constant([criterion.measure], table.data)
+        text += f" Yet that is no better than {constant}, {number(table.baseline)}."
     return text
 
 
@@ -349,32 +352,33 @@ def same_mean(variants: Sequence[str]) -> str:
 
 
 def baseline_text(table: VariantTable) -> str:
-    values = [] if math.isnan(table.baseline) else [number(table.baseline)]
-    values += [] if math.isnan(table.right) else [f"accuracy {number(table.right)}"]
-    return f"baseline: {', '.join(values)} ({_baseline_name(table)})" if values else ""
-
-
-def _baseline_name(table: VariantTable) -> str:
-    numbers = table.criterion.measure in ("r2", "rmse", "mae")
-    return "always the mean" if numbers else _always(table.data)
-
-
-def _always(data: Mapping[str, Any]) -> str:
-    most = data.get("most_frequent")
-    return f'always "{most}", the most frequent class' if most else "always the most frequent class"
+    if math.isnan(table.baseline):
+        return ""
+    return (
+        f"baseline: {number(table.baseline)} ({_constant([table.criterion.measure], table.data)})"
+    )
 
 
 def run_baseline(data: Mapping[str, Any]) -> str:
     """Return what an answer that learns nothing measures beside a run; empty: not known."""
-    known = data.get("baseline")
-    known = known if isinstance(known, Mapping) else {}
     for part in PARTS:
-        values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
+        values = {}
+        for name, value in mapping_of(data.get("baseline")).items():
+            if name.startswith(f"{part}/"):
+                values[name.partition("/")[2]] = number(value)
         if values:
-            listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
-            name = _always(data) if "accuracy" in values else "always the mean"
-            return f"baseline on the {part} part: {listed} ({name})"
+            listed = ", ".join(map(" ".join, values.items()))
+            return f"baseline on the {part} part: {listed} ({_constant(values, data)})"
     return ""
+
+
+def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
+    """Return what the answer is that learns nothing."""
+    if not {"r2", "rmse", "mae"}.isdisjoint(measures):
+        return "always the mean"
+    most = data.get("most_frequent")
+    label = f'"{most}", ' if most else ""
+    return f"always {label}the most frequent class"
 
 
 def leader_text(table: VariantTable) -> str:
@@ -383,8 +387,6 @@ def leader_text(table: VariantTable) -> str:
     values = value_of(best.mean, best.std)
     if any(row.seeds > 1 for row in table.ranked):
         values += f", {plural(best.seeds, 'seed')}"
-    if not math.isclose(best.adjusted, best.mean, rel_tol=1e-12):
-        values += f", {number(best.adjusted)} adjusted to all seeds"
     text = f"{best.variant} ({table.criterion.name} {values})"
     return f"{text}; {same_mean(table.tied)}" if table.tied else text
 
@@ -412,21 +414,22 @@ def adjustment_sentence() -> str:
     """Return a sentence on the order of variants with different seeds or folds."""
     return (
         "Not all variants have the same seeds and folds: they are in the order of adjusted means, "
-        "which leave out what seeds and folds do that a variant has or lacks (least squares)."
+        "over those that all have in common."
     )
 
 
-def rank_sentence(ranks: MeanRanks) -> str:
-    means, test = ranks.means, ranks.test
+def rank_sentence(ranks: Any) -> str:
+    """Return a sentence on the ranks (variants, data sets) that `rank_over_data_sets` returns."""
+    means, test, count = ranks.mean(axis=1), ranks.attrs["test"], len(ranks.columns)
     best, equal = means.iloc[0], int((means == means.iloc[0]).sum())
-    count = len(ranks.ranks.columns)
     leader = f"{equal} variants share" if equal > 1 else f"{means.index[0]} has"
     lead = f"{leader} the best mean rank over {count} data sets, {number(best)}"
     if test is None:
         return f"{lead}; {count} data sets are too few for a test."
-    clear = "the variants differ" if test.p < LEVEL else "without a clear difference"
-    text = f"{lead}; {clear}: {test.name}, {p_value(test.p)}"
-    if test.critical is not None and test.p < LEVEL:
+    if test.p >= LEVEL:
+        return f"{lead}; without a clear difference: {test.name}, {p_value(test.p)}."
+    text = f"{lead}; the variants differ: {test.name}, {p_value(test.p)}"
+    if test.critical is not None:
         worse = int((means - best > test.critical).sum())
         text += f"; {worse} rank behind it by more than Nemenyi's {number(test.critical)}"
     return f"{text}."
@@ -438,56 +441,60 @@ def rank_sentence(ranks: MeanRanks) -> str:
 def columns_of(
     table: VariantTable, ends: Mapping[str, str], show_all: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the cells of a table, a text each; empty columns are left out."""
+    """Return the header and the cells of a table, a text each; columns that say nothing are not."""
     rows, criterion = table.rows, table.criterion
     columns = {"variant": list(rows["variant"])}
     for name in ("seeds", "folds"):
-        columns[name] = [str(count) for count in rows[name]] if rows[name].max() > 1 else [""]
-    value = with_arrow(criterion.measure, criterion.end)
-    columns[value] = _values(rows["mean"], rows["std"])
-    columns["adjusted"] = _values(rows["adjusted"]) if table.is_adjusted else [""]
-    columns["difference (95 % CI)"] = []
-    for row in rows.itertuples():
-        text = "" if math.isnan(row.difference) else number(row.difference)
-        if not math.isnan(row.low):
-            text += f" ({to_digits(row.low, 2)} to {to_digits(row.high, 2)})"
-        columns["difference (95 % CI)"].append(text)
-    columns["p"] = _p_cells(rows["p"])
-    columns["corrected p"] = _p_cells(rows["holm"]) if table.tests > 1 else [""]
+        if rows[name].max() > 1:
+            columns[name] = list(map(str, rows[name]))
+    title = with_arrow(criterion.measure, criterion.end)
+    columns[title] = _texts(value_of, rows["mean"], rows["std"])
+    if table.is_adjusted:
+        columns["adjusted"] = _texts(number, rows["adjusted"])
+    differences = (rows["difference"], rows["low"], rows["high"])
+    columns["difference (95 % CI)"] = _texts(_difference_text, *differences)
+    columns["p"] = _texts(_p_text, rows["p"])
+    if table.tests > 1:
+        columns["corrected p"] = _texts(_p_text, rows["holm"])
     part = f"{criterion.split or 'train'}/"
     names = [name for name in table.measures if not name.startswith("test_std/")]
     if not show_all:
-        names = [part + name for name in SECONDARY if part + name in names]
-    names = [name for name in names if name != criterion.name]
-    for name in names if show_all else names[:2]:
-        title = with_arrow(name.removeprefix(part), ends.get(name, ""))
-        columns[title] = _values(table.measures[name], table.spreads[name])
+        usual = [f"{part}{name}" for name in SECONDARY]
+        names = [name for name in usual if name in names and name != criterion.name][:2]
+    for name in names:
+        if name != criterion.name:
+            title = with_arrow(name.removeprefix(part), ends.get(name, ""))
+            columns[title] = _texts(value_of, table.measures[name], table.spreads[name])
     shown = {title: cells for title, cells in columns.items() if any(cells)}
     return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]
 
 
-def _values(means: Any, spreads: Any = None) -> list[str]:
+def _texts(as_cell: Callable[..., str], *columns: Iterable[float]) -> list[str]:
+    """Return the text of each row of numbers; empty where the first of them is not known."""
     texts = []
-    for place, mean in enumerate(means):
-        spread = None if spreads is None else spreads.iloc[place]
-        texts.append("" if math.isnan(mean) else value_of(mean, spread))
+    for row in zip(*columns, strict=True):
+        texts.append("" if math.isnan(row[0]) else as_cell(*row))
     return texts
 
 
-def _p_cells(values: Any) -> list[str]:
-    texts = []
-    for p in values:
-        text = f"{p:.2g}" if p >= LEAST_P else f"<{LEAST_P}"
-        texts.append("" if math.isnan(p) else text)
-    return texts
+def _difference_text(difference: float, low: float, high: float) -> str:
+    text = number(difference)
+    if math.isnan(low):
+        return text
+    return f"{text} ({to_digits(low, 2)} to {to_digits(high, 2)})"
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.2g}" if p >= LEAST_P else f"<{LEAST_P}"
 
 
 def table_title(table: VariantTable) -> str:
     criterion, facts = table.criterion, table.data
-    parts = [table.name]
-    if {"samples", "features"} <= set(facts):
-        parts.append(f"{facts['samples']} × {facts['features']}")
-    part = f" on the {criterion.split} part" if criterion.split else ""
+    title = (
+        f"{table.name}, {facts.get('samples')} × {facts.get('features')}, by {criterion.measure}"
+    )
+    if criterion.split:
+        title += f" on the {criterion.split} part"
     better = "greater" if criterion.greater_is_better else "less"
     units = "; in the units of the metric" if criterion.in_units else ""
-    return ", ".join([*parts, f"by {criterion.measure}{part} ({better} is better{units})"])
+    return f"{title} ({better} is better{units})"

@@ -6,18 +6,16 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import DbgsomError, as_text
+from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.experiments.trackers import Run
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import active_registry
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun
 
@@ -51,23 +49,27 @@ def _flatten(key: str, value: Any) -> Iterator[tuple[str, Value]]:
     if isinstance(value, Mapping):
         for field, item in value.items():
             yield from _flatten(key if field == "name" else f"{key}.{field}", item)
-    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        yield key, ", ".join(str(item["name"]) for item in value)
-        for number, item in enumerate(value):
-            fields = {field: one for field, one in item.items() if field != "name"}
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        yield key, ", ".join([str(component["name"]) for component in value])
+        for number, component in enumerate(value):
+            fields = dict(component)
+            del fields["name"]
             yield from _flatten(f"{key}.{number}", fields)
     elif isinstance(value, (str, int, float, bool)):
         yield key, value
     else:
-        yield key, str(value) if value else "none"
+        yield key, str(value or "none")
 
 
 def estimator_params(estimator: Any, dataset: str) -> dict[str, Value]:
-    """Return the parameters of a fitted estimator, named as those of a run."""
+    """Return the parameters of an estimator, fitted or not, named as those of a run."""
+    registry = get_registry()
     model = {"estimator": estimator._kind, "epochs": estimator.epochs, "tol": estimator.tol}
+    if estimator.spreading_factor == AUTO and not hasattr(estimator, "spreading_factor_"):
+        model["spreading_factor"] = AUTO
     for name, kind, part in estimator.parts().each():
         if kind != "engine":
-            model[name] = {"name": _name(kind, part), **part.model_dump(mode="json")}
+            model[name] = {"name": registry.name_of(kind, part), **part.model_dump(mode="json")}
     named = {"dataset": dataset, "prepare": None, "split": None}
     return flat_params({**named, "model": model, "seed": estimator.random_state})
 
@@ -75,9 +77,9 @@ def estimator_params(estimator: Any, dataset: str) -> dict[str, Value]:
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     """Return the `flat_params` of a sweep: what its children share, ``varies`` for the others."""
     params: dict[str, Value] = {}
-    for key in dict.fromkeys(key for child in children for key in child):
-        values = {child.get(key, "none") for child in children}
-        params[key] = values.pop() if len(values) == 1 else "varies"
+    for key in dict.fromkeys(chain.from_iterable(children)):
+        first, *others = {child.get(key, "none") for child in children}
+        params[key] = "varies" if others else first
     return params
 
 
@@ -88,49 +90,30 @@ def is_reference(value: Any) -> bool:
 # ------------------------------------------------------------------------------------- names
 
 
-def default_name(experiment: Experiment, estimator: Any) -> str:
+def default_name(experiment: Experiment) -> str:
     """Return a run's name from its parts, so that a list of runs can be read without columns."""
     params = flat_params(experiment.resolved)
-    written = {key: value for key, value in params.items() if is_reference(value)}
-    title = data_title(experiment.resolved["dataset"], experiment.dataset_name)
-    return name_of_parts(estimator, str(written.get("dataset", title)), written)
+    if not is_reference(params["dataset"]):
+        params["dataset"] = data_title(experiment.resolved["dataset"], experiment.dataset_name)
+    return name_of_params(params)
 
 
-def name_of_parts(
-    estimator: Any, dataset: str, written: Mapping[str, Any] = MappingProxyType({})
-) -> str:
-    """Return the name of a fit; references to the environment are ``written`` as they stand."""
-    parts = estimator.parts()
-    base = guarded(parts.growth).base  # of a nested strategy
-    growth = _name("growth", parts.growth)
-    if base is None:
-        base = parts.growth
-    else:
-        growth += f" {active_registry().name_of('growth', base)}"
-    spread, shape = dict(base).get("spreading_factor"), guarded(base).start_shape()
-    if estimator.spreading_factor == AUTO and not hasattr(estimator, "spreading_factor_"):
-        spread = AUTO
-    if spread is not None:
-        text = spread if isinstance(spread, str) else format(spread, "g")
-        growth += f" SF {written.get('growth.spreading_factor', text)}"
-    elif shape is not None:
-        growth += " {} × {}".format(*shape)
-    names = {kind: _name(kind, getattr(parts, kind)) for kind in ("grid", "kernel", "metric")}
-    names |= {kind: written[kind] for kind in names if kind in written}
-    if names["grid"] != "adaptive":
-        growth += f" {names['grid']}"
-    return f"{dataset}: {growth}, {names['kernel']}, {names['metric']}"
-
-
-def _name(kind: str, component: Component) -> str:
-    registry = get_registry()
-    offered = registry.identify(kind, component)
-    try:
-        bare = registry.lookup(kind, offered.name)
-    except DbgsomError:  # two third parties offer it
-        return offered.full_name
-    is_meant = bare == registry.lookup(kind, offered.full_name)
-    return offered.name if is_meant else offered.full_name
+def name_of_params(params: Mapping[str, Value]) -> str:
+    """Return the name of a run or fit; references to the environment are as they are written."""
+    growth, base = str(params["growth"]), "growth"
+    if "growth.base" in params:  # of a nested strategy
+        base = "growth.base"
+        growth += f" {params[base]}"
+    spread = params.get("growth.spreading_factor", params.get(f"{base}.spreading_factor", "none"))
+    if isinstance(spread, float):
+        spread = f"{spread:g}"
+    if spread != "none":
+        growth += f" SF {spread}"
+    elif f"{base}.rows" in params:
+        growth += f" {params[f'{base}.rows']} × {params[f'{base}.columns']}"
+    if params["grid"] != "adaptive":
+        growth += f" {params['grid']}"
+    return f"{params['dataset']}: {growth}, {params['kernel']}, {params['metric']}"
 
 
 def title_of(run: Run | StoredRun) -> str:
@@ -153,14 +136,18 @@ def data_title(section: Any, name: str) -> str:
 
 def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
     """Return versions and git commit; relative paths start in ``folder`` and ``directory``."""
-    plugins = [
-        {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
-        for record in registry.records
-    ]
+    versions = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    plugins = []
+    for record in registry.records:
+        facts = vars(record)
+        plugins.append({key: facts[key] for key in ("name", "distribution", "version", "status")})
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: known for name in _LIBRARIES if (known := _version(name))},
+        "versions": versions,
         "plugins": plugins,
         "git": _describe_git(folder),
         "folder": str(folder),
@@ -169,22 +156,12 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
 
 
 def _describe_git(folder: Path) -> dict[str, Any] | None:
-    def git(*words: str) -> str:
-        how: Any = {"cwd": folder, "timeout": 10, "check": True, "stdin": subprocess.DEVNULL}
-        done = subprocess.run(["git", *words], capture_output=True, text=True, **how)
-        return str(done.stdout).strip()
-
+    # Without tags it is the commit, and whether files that git knows were changed.
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    how: Any = {"cwd": folder, "timeout": 10, "check": True, "stdin": subprocess.DEVNULL}
     try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
+        answer = subprocess.run(command, capture_output=True, text=True, **how)
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+    commit, dirty, _ = answer.stdout.partition("-dirty")
+    return {"commit": commit.strip(), "dirty": bool(dirty)}

@@ -262,7 +262,7 @@ def describe_run(
         runs_folder(experiment, registry),
         stored,
         kind="run",
-        name=name or given or default_name(experiment, prepared.estimator),
+        name=name or given or default_name(experiment),
         params=flat_params(experiment.resolved),
         data=facts,
         parent=parent,

@@ -10,32 +10,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Literal
+from itertools import accumulate, chain, product
+from typing import Any
 
 from dbgsom_core.config import DecideSettings, shortened
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
+from dbgsom_core.interfaces.measures import MeasureComponent
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import data_title, is_reference
-from dbgsom_core.runs.stats import (
-    RankTest,
-    adjusted_means,
-    deviations,
-    holm,
-    paired_t,
-    rank_test,
-    without_rounding,
-)
+from dbgsom_core.runs.stats import holm, paired_t, rank_test, without_rounding
 from dbgsom_core.tables import numbered
 
 PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
 UNEVEN = 2 / 3  # share of one class above which accuracy says little
 _DIGITS = 12  # in which means must differ: more may be how they were summed
+_ENDS = {"maximize": "greater", "minimize": "less"}
+_ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
 
 # The defaults of each estimator, of which the first that the runs have ranks. A quantization error
 # alone would always choose the largest map; the combined error (Kaski & Lagus 1996) adds to it what
@@ -46,15 +42,8 @@ _DEFAULTS = {
     "regressor": ("r2", "rmse", *_OF_MAPS),
     "vq": _OF_MAPS,
 }
-# Keys that neither change a map nor what it learns from, and those of data and its division.
-_NOT_OF_VARIANTS = {
-    "experiment", "name", "tracking", "figures", "measures", "sweep", "extends",
-    "plugins", "tags", "engine", "dataset", "split", "seed", "stability", "report",
-}  # fmt: skip
+_NOT_OF_VARIANTS = ("engine", "seed", "stability")  # sections that do not change what is learnt
 
-_OF_DATA = {"data", "dataset", "digest", "test"}  # what `_split_config` says of the data itself
-
-Tree = Mapping[str, Any]
 Frame = Any  # a data frame or a column of pandas, whose types do not know names of columns
 
 
@@ -65,48 +54,26 @@ Frame = Any  # a data frame or a column of pandas, whose types do not know names
 class RankingCriterion:
     """A measure, its better end, and the part of the data that it is taken on."""
 
-    measure: str  # without its part: ``accuracy``
-    direction: Literal["maximize", "minimize"]
-    split: str = "test"  # empty where the measure has no part
-    from_zero: bool = False  # the measure is best at 0: its absolute value ranks
+    name: str  # with its part: ``test/accuracy``
+    measure: str  # without it
+    split: str  # empty where the measure has no part
+    end: str  # which values are best: greater, less, or 0, where the absolute value ranks
     in_units: bool = False  # of distances: other metrics and preparations are not ranked together
     span: float = math.inf  # the largest difference that two values can have
-    largest: float = 0.0  # share of the largest class, where the measure was chosen for it
-
-    @property
-    def name(self) -> str:
-        return f"{self.split}/{self.measure}" if self.split else self.measure
-
-    @property
-    def reason(self) -> str:
-        """Return why the measure ranks where accuracy usually does, as a sentence; else nothing."""
-        if not self.largest:
-            return ""
-        return (
-            f"{self.measure} decides, as {100 * self.largest:.0f} % of the samples to train on are "
-            "of one class; by accuracy: --by accuracy, or decide: {measure: accuracy} in a sweep"
-        )
-
-    @property
-    def end(self) -> str:
-        if self.from_zero:
-            return "0"
-        return "greater" if self.greater_is_better else "less"
+    reason: str = ""  # why it ranks where accuracy usually does
 
     @property
     def greater_is_better(self) -> bool:
-        return self.direction == "maximize"
+        return self.end == "greater"
 
     def value(self, measures: Mapping[str, float]) -> float:
-        value = float(measures.get(self.name, math.nan))
-        return abs(value) if self.from_zero else value
+        value = measures.get(self.name, math.nan)
+        return abs(value) if self.end == "0" else value
 
-    def sort_key(self, value: float) -> tuple[bool, float]:
-        """Return a key that sorts values, best first and NaN last; rounding aside."""
-        if math.isnan(value):
-            return True, 0.0
-        value = float(f"{value:.{_DIGITS}g}")
-        return False, -value if self.greater_is_better else value
+    def cost(self, value: float) -> float:
+        """Return a number that is least for the best value, rounding aside."""
+        rounded = float(f"{value:.{_DIGITS}g}")
+        return -rounded if self.greater_is_better else rounded
 
 
 def find_criterion(
@@ -114,69 +81,78 @@ def find_criterion(
 ) -> RankingCriterion | None:
     """Return the criterion of runs, None where they have none of the default measures."""
     runs = list(runs)
-    known = list(dict.fromkeys(name for run in runs for name in run.measures))
+    known = list(dict.fromkeys(chain.from_iterable(run.measures for run in runs)))
     parts = PARTS if settings.split is None else (settings.split,)
-    largest = 0.0
+    reason, wanted = "", []
     if settings.measure is None:
-        kinds = {str(_mapping(run.config.get("model")).get("estimator", "vq")) for run in runs}
-        kind = kinds.pop() if len(kinds) == 1 else "vq"
-        names = [*_DEFAULTS.get(kind, _OF_MAPS)]
-        if kind == "classifier":
-            largest = max(_baseline(run, "train/accuracy") or 0.0 for run in runs)
-        if largest > UNEVEN:
-            names.insert(0, "balanced_accuracy")
-        wanted = [f"{part}/{name}" for part in parts for name in names]
+        names, reason = _default_measures(runs)
     else:
-        wanted = [settings.measure, *(f"{part}/{settings.measure}" for part in parts)]
-    found = next((name for name in wanted if name in known), None)
-    if found is None and settings.measure is None:
-        return None
-    if found is None:
-        others = [name.partition("/")[2] for name in known]
-        near = did_you_mean(wanted[0], [*known, *others])
-        part = "" if settings.split is None else f" on the {settings.split} part"
+        names = [settings.measure]
+        wanted.append(settings.measure)
+    wanted += ["/".join(pair) for pair in product(parts, names)]
+    matches = [name for name in wanted if name in known]
+    if not matches:
+        if settings.measure is None:
+            return None
+        others = {name.partition("/")[2] for name in known} - {settings.measure}
+        near = did_you_mean(settings.measure, sorted(others))
         raise DataError(
-            f"no finished run has the measure '{wanted[0]}'{part}{near}; available: "
-            f"{', '.join(sorted(known)) or 'none'}"
+            f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
+            f"{', '.join(sorted(known))}"
         )
-    part, _, measure = found.rpartition("/")
-    if part not in PARTS:
-        part, measure = "", found
-    direction = settings.direction
-    end = "" if direction else best_end(found, registry)
-    if not direction and not end:
+    name = measure = matches[0]
+    split, _, rest = name.partition("/")
+    if split in PARTS:
+        measure = rest
+    else:
+        split = ""
+    end = best_end(name, registry)
+    if settings.direction is not None:
+        end = _ENDS[settings.direction]
+    if not end:
         raise DataError(f"no plugin offers the measure '{measure}'; say the direction")
-    if measure != "balanced_accuracy" or largest <= UNEVEN:
-        largest = 0.0
-    cls = _measure_class(found, registry)
-    return RankingCriterion(
-        measure,
-        direction or ("maximize" if end == "greater" else "minimize"),
-        part,
-        from_zero=end == "0",
-        in_units=cls is not None and bool(cls.in_metric_units),
-        span=math.inf if cls is None else float(cls.bounds[1] - cls.bounds[0]),
-        largest=largest,
+    if measure != "balanced_accuracy":
+        reason = ""
+    cls = _measure_class(name, registry)
+    low, high = cls.bounds
+    return RankingCriterion(name, measure, split, end, cls.in_metric_units, high - low, reason)
+
+
+def _default_measures(runs: Sequence[StoredRun]) -> tuple[list[str], str]:
+    """Return the measures of which the first ranks, and why it would not be accuracy."""
+    kinds = {str(mapping_of(run.config.get("model")).get("estimator", "vq")) for run in runs}
+    kind = kinds.pop() if len(kinds) == 1 else "vq"
+    names = list(_DEFAULTS.get(kind, _OF_MAPS))
+    largest = max(_baseline(run, "train/accuracy", 0.0) for run in runs)
+    if kind != "classifier" or largest <= UNEVEN:
+        return names, ""
+    return ["balanced_accuracy", *names], (
+        f"balanced_accuracy decides, as {100 * largest:.0f} % of the samples to train on are of "
+        "one class; by accuracy: --by accuracy, or decide: {measure: accuracy} in a sweep"
     )
 
 
-def _baseline(run: StoredRun, name: str) -> float | None:
-    """Return what an answer that learns nothing measures; None: not known."""
-    value = _mapping(run.data.get("baseline")).get(name)
-    return float(value) if isinstance(value, (int, float)) else None
+def _baseline(run: StoredRun, name: str, unknown: float = math.nan) -> float:
+    """Return what an answer that learns nothing measures."""
+    value = mapping_of(run.data.get("baseline")).get(name)
+    return float(value) if isinstance(value, (int, float)) else unknown
 
 
-def _measure_class(name: str, registry: Registry) -> Any:
-    """Return the class of a measure by its logged name, ``test/NAME:OPTIONS``; None: not known."""
+def _measure_class(name: str, registry: Registry) -> type[MeasureComponent]:
+    """Return the class of a measure by its logged name; the base of all where it is not known.
+
+    The name is ``test/NAME``, ``test/PLUGIN:NAME``, or has more behind that, ``NAME_shuffled``.
+    """
     bare = name.rpartition("/")[2].rpartition(":")[2]
     known = []
     for offered in registry.names("measure"):
-        if bare == offered or (bare.startswith(offered) and not bare[len(offered)].isalnum()):
+        rest = bare.removeprefix(offered)
+        if rest != bare and not rest[:1].isalnum():
             known.append(offered)
     try:
-        return registry.find("measure", max(known, key=len)) if known else None
-    except DbgsomError:  # its plugin is broken
-        return None
+        return registry.find("measure", max(known, key=len))  # type: ignore[return-value]
+    except (DbgsomError, ValueError):  # its plugin is broken, or there is none
+        return MeasureComponent
 
 
 def best_end(name: str, registry: Registry) -> str:
@@ -184,15 +160,20 @@ def best_end(name: str, registry: Registry) -> str:
     if name.startswith("test_std/"):  # the spread over folds, of whatever it is
         return "less"
     measure = _measure_class(name, registry)
-    if measure is None:
-        return ""
     if measure.zero_is_best:
         return "0"
+    if not hasattr(measure, "greater_is_better"):
+        return ""
     return "greater" if measure.greater_is_better else "less"
 
 
 def with_arrow(name: str, best: str) -> str:
-    return name + {"greater": " ↑", "less": " ↓", "0": " →0"}.get(best, "")
+    return name + _ARROWS.get(best, "")
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """Return a value of a file that may be damaged, or an empty mapping in its place."""
+    return value if isinstance(value, Mapping) else {}
 
 
 # ------------------------------------------------------------------------- runs as a data frame
@@ -201,67 +182,81 @@ def with_arrow(name: str, best: str) -> str:
 def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Frame:
     """Return a row for each held-out value: of a fold, or of a run as a whole.
 
-    Its columns are ``number``, of the run in ``runs``, ``run``, its id, and ``data``, facts of its
-    data; ``group``, equal in runs that are ranked together, with ``comparable_by``, the same as a
-    mapping; ``variant``, equal in runs that differ in nothing but their ``seed``, with their
-    ``settings``; ``division``, which names how the data was divided; ``ratio``, samples to test on
-    over samples to train on; ``baseline`` and ``right``, the measure and the accuracy of an answer
-    that learns nothing; ``value``, what ranks; and all measures. Older runs of the same
-    configuration and seed are left out: they have the same result.
+    Its columns are ``run``, its id, and ``number`` in ``runs``, and ``facts`` of its data;
+    ``variant``, equal in runs that differ in nothing but their ``seed``, with their ``settings``;
+    ``group``, equal in runs that are ranked together, with what makes it: ``source`` and
+    ``division`` of the data; ``part``, which names the samples to test on; ``ratio``, samples to
+    test on over samples to train on; ``baseline``, the measure of an answer that learns nothing;
+    ``value``, what ranks; and all measures. Older runs of the same configuration and seed are left
+    out: they have the same result.
     """
     import pandas as pd
 
     rows = []
     for number, run in enumerate(runs):
-        group, settings = _split_config(run, criterion.in_units)
-        seed = str(run.config.get("seed", 42))
-        if is_reference(seed):
-            seed += f" of {run.parent or run.id}"
-        known = group if group["digest"][0] is None else {**group, "dataset": None, "test": None}
-        facts = {"number": number, "run": run.id, "data": run.data, "seed": seed}
-        facts |= {"group": _json(known), "comparable_by": group}
-        facts |= {"variant": _json(settings), "settings": settings}
-        facts["baseline"] = _baseline(run, criterion.name)
-        facts["right"] = _baseline(run, f"{criterion.split or PARTS[0]}/accuracy")
-        of_folds = {name for fold in run.folds for name in fold.measures}
-        whole = {name: value for name, value in run.measures.items() if name not in of_folds}
-        sizes: Tree = _mapping(run.data.get("parts")) if "test_size" in group else {}
-        divisions: list[tuple[str, Tree, Tree]] = [(f"seed {seed}", sizes, whole)]
-        for fold in run.folds:
-            sizes = {"train": max(1, fold.train_samples), "test": fold.test_samples}
-            divisions.append((fold.split_digest, sizes, fold.measures))
-        for division, sizes, measures in divisions:
-            ratio, value = sizes.get("test", math.nan), criterion.value(measures)
-            ratio /= sizes.get("train", math.nan)
-            rows.append({**measures, **facts, "division": division, "ratio": ratio, "value": value})
+        facts = {"number": number, "run": run.id, "facts": run.data}
+        facts |= _describe_settings(run, criterion.in_units)
+        facts["baseline"] = 0.0 if criterion.measure == "r2" else _baseline(run, criterion.name)
+        for part, train, test, measures in _parts_of(run):
+            value = criterion.value(measures)
+            facts |= {"part": part or f"seed {facts['seed']}", "ratio": test / train}
+            rows.append({**measures, **facts, "value": value})
     frame = pd.DataFrame(rows)
-    frame["baseline"] = 0.0 if criterion.measure == "r2" else frame["baseline"].astype(float)
     newest = frame.groupby(["group", "variant", "seed"])["number"].transform("max")
     return frame[frame["number"] == newest]
 
 
-def _split_config(run: StoredRun, in_units: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what must be equal in runs that are ranked together, and what makes a variant.
+def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
+    """Return columns of `observations` on the configuration of a run.
 
     A configuration with references to the environment may have any values: it equals that of no run
     but those of its sweep.
     """
-    settings = {key: run.config[key] for key in run.config if key not in _NOT_OF_VARIANTS}
-    settings |= _mapping(settings.pop("model", None))
-    split = _mapping(run.config.get("split"))
-    group = {key: value for key, value in split.items() if value not in (None, False)}
-    group["dataset"] = run.config.get("dataset")
-    if in_units:
-        group |= {key: settings.pop(key, None) for key in ("metric", "prepare")}
-    group["data"] = data_title(group["dataset"], str(run.data.get("name")))
-    group["digest"] = [run.data.get("digest"), _mapping(run.data.get("test")).get("digest")]
-    if "${env:" in _json(settings):
+    source: dict[str, Any] = {}
+    division: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for key, value in run.params.items():
+        section = key.partition(".")[0]
+        if section == "dataset" or key.startswith("split.test."):
+            source[key] = value
+        elif section == "split" or (in_units and section in ("metric", "prepare")):
+            if value not in ("none", False):
+                division[key] = value
+        elif section not in _NOT_OF_VARIANTS:
+            settings[key] = value
+    if any(is_reference(value) for value in settings.values()):
         settings["run"] = run.parent or run.id
-    return group, settings
+    seed = str(run.params.get("seed"))
+    if is_reference(seed):
+        seed += f" of {run.parent or run.id}"
+    name = data_title(run.config.get("dataset"), str(run.data.get("name")))
+    content = [run.data.get("digest"), mapping_of(run.data.get("test")).get("digest")]
+    if content[0] is None:
+        content.append(source)
+    return {
+        "seed": seed,
+        "variant": _json(settings),
+        "settings": settings,
+        "group": _json([name, division, content]),
+        "name": name,
+        "division": division,
+        "source": source,
+    }
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}
+def _parts_of(run: StoredRun) -> Iterator[tuple[str, float, float, Mapping[str, float]]]:
+    """Yield what a run was tested on, the numbers of samples to train and to test on, and measures.
+
+    Those of the whole run have no name, and no numbers where seeds do not divide the data anew.
+    """
+    of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
+    whole = {name: value for name, value in run.measures.items() if name not in of_folds}
+    sizes: Mapping[str, Any] = {}
+    if "split.test_size" in run.params:
+        sizes = mapping_of(run.data.get("parts"))
+    yield "", sizes.get("train", math.nan), sizes.get("test", math.nan), whole
+    for fold in run.folds:
+        yield fold.split_digest, max(1, fold.train_samples), fold.test_samples, fold.measures
 
 
 def _json(value: Any) -> str:
@@ -271,71 +266,48 @@ def _json(value: Any) -> str:
 # ------------------------------------------------------------------------------------------ names
 
 
-def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:
-    """Return for each configuration the keys and values that tell it from the others.
+def differences(trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each of `flat_params` the keys and values that tell it from the others.
 
-    Components appear by name. A field stands below the name of its component, so that it is
-    compared with those of the same component only: ``growth.fixed.rows``. Keys are shortened to
-    their last part where that is unique.
+    A field is compared with those of the same component only. Keys are shortened to their last part
+    where that is unique.
     """
-    top = dict.fromkeys(chain.from_iterable(trees))
-    each = [_fields({key: tree.get(key, ...) for key in top}) for tree in trees]
     differing = []
-    for key in dict.fromkeys(chain.from_iterable(each)):
-        if len({repr(fields[key]) for fields in each if key in fields}) > 1:
+    for key in dict.fromkeys(chain.from_iterable(trees)):
+        *owners, _ = accumulate(key.split("."), "{}.{}".format)
+        values = defaultdict(set)
+        for tree in trees:
+            component = str([tree.get(owner) for owner in owners])
+            values[component].add(str(tree.get(key, ...)))
+        if any(len(several) > 1 for several in values.values()):
             differing.append(key)
-    found = []
-    for fields in each:
-        own = {short: fields.get(key, ...) for key, short in shortened(differing).items()}
-        found.append({key: value for key, value in own.items() if value is not ...})
-    return found
+    short = shortened(differing)
+    return [{short[key]: tree[key] for key in differing if key in tree} for tree in trees]
 
 
-def _fields(tree: Tree, path: str = "") -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for key, value in tree.items():
-        at = f"{path}{key}"
-        if not isinstance(value, Mapping):
-            fields[at] = _text(value)
-            continue
-        rest = dict(value)
-        if "name" in rest:
-            fields[at] = rest.pop("name")
-            at += f".{fields[at]}"
-        fields |= _fields(rest, f"{at}.")
-    return fields
-
-
-def _text(value: Any) -> Any:
-    """Return a value of a configuration as it is, components and lists of them as text."""
-    if isinstance(value, Mapping):
-        return str(value.get("name", "")) + fields_text(
-            {key: _text(item) for key, item in value.items() if key != "name"}
-        )
-    if isinstance(value, list):
-        return " ".join(str(_text(item)) for item in value) or "none"
-    return value
-
-
-def fields_text(fields: Tree) -> str:
+def fields_text(fields: Mapping[str, Any]) -> str:
     """Return fields as ``kernel=bubble, rows=5``."""
     texts = []
     for key, value in fields.items():
-        if value is None or isinstance(value, bool):
+        if isinstance(value, bool):
             value = json.dumps(value)
         texts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return ", ".join(texts)
 
 
-def _group_names(trees: Sequence[Tree]) -> list[str]:
+def _group_names(groups: Sequence[Frame]) -> list[str]:
     """Return the name of the data of each group, with what tells it from groups of the same."""
+    trees = []
+    for group in groups:
+        first = group.iloc[0]
+        tree = {"data": first["name"]}
+        for key, value in (*first["division"].items(), *first["source"].items()):
+            tree[f"data.{key}"] = value
+        trees.append(tree)
     names = []
-    for tree in trees:
-        name, same = tree["data"], [other for other in trees if other["data"] == tree["data"]]
-        fields = differences(same)[same.index(tree)]
-        digest = fields.pop("digest", "")
-        text = fields_text(fields) or digest[:8]
-        names.append(f"{name}, {text}" if text else name)
+    for tree, fields in zip(trees, differences(trees), strict=True):
+        fields.pop("data", None)
+        names.append(f"{tree['data']}, {fields_text(fields)}" if fields else tree["data"])
     return numbered(names)
 
 
@@ -348,25 +320,24 @@ class VariantTable:
 
     ``rows`` has a row for each, best first and those without a value last, with these columns:
     ``variant``, its name; ``seeds``, and ``folds`` of each seed; ``mean`` and ``std`` of what ranks
-    over both; ``adjusted``, the mean with all seeds and folds of the table, which orders the rows;
-    of differences from the best ``pairs``, ``difference``, ``low`` and ``high``, ``p``, and
-    ``holm``, p after Holm's correction for all pairs of variants; ``runs``, their ids. Data frames
-    of the same rows are ``fields``, what tells variants apart, and ``measures``, means of all
-    measures, with ``spreads``, their standard deviations.
+    over both; ``adjusted``, the mean over the seeds and folds that all variants have, which orders
+    the rows; of differences from the best ``pairs``, ``difference``, ``low`` and ``high``, ``p``,
+    and ``holm``, p after Holm's correction for all pairs of variants; ``runs``, their ids. Data
+    frames of the same rows are ``fields``, what tells variants apart, and ``measures``, means of
+    all measures, with ``spreads``, their standard deviations.
     """
 
     name: str  # the data set, and what else tells it from other tables
-    divided_by: str  # equal in tables whose data is divided in the same way
-    data: Tree  # name, samples, features
+    division: Mapping[str, Any]  # equal in tables whose data is divided in the same way
+    data: Mapping[str, Any]  # name, samples, features
     criterion: RankingCriterion
     rows: Frame
-    fields: Sequence[Tree]
+    fields: Sequence[Mapping[str, Any]]
     measures: Frame
     spreads: Frame
     tests: int  # pairs of variants that were tested
     ratio: float  # what the variance was corrected by
     baseline: float  # what an answer that learns nothing would measure; NaN: not known
-    right: float  # its accuracy, where that does not rank
 
     @property
     def test(self) -> str:
@@ -380,13 +351,13 @@ class VariantTable:
     @property
     def is_adjusted(self) -> bool:
         """Whether variants lack seeds or folds of others, so that the order is of other means."""
-        return any(not math.isclose(row.adjusted, row.mean, rel_tol=1e-12) for row in self.ranked)
+        return any(row.adjusted != row.mean for row in self.ranked)
 
     @property
     def tied(self) -> list[str]:
         first, *others = self.ranked
-        key = self.criterion.sort_key
-        return [row.variant for row in others if key(row.adjusted) == key(first.adjusted)]
+        least = self.criterion.cost(first.adjusted)
+        return [row.variant for row in others if self.criterion.cost(row.adjusted) == least]
 
 
 def rank_runs(
@@ -399,38 +370,34 @@ def rank_runs(
     frame = observations(runs, criterion)
     variants = frame.drop_duplicates("variant")
     fields = differences(list(variants["settings"]))
-    texts = [fields_text(own) or "as it is" for own in fields]
-    if len(variants) == 1:
-        texts = [runs[-1].name]
-    names = numbered(texts)
+    names = [runs[-1].name]
+    if len(variants) > 1:
+        names = numbered([fields_text(differing) or "as it is" for differing in fields])
     frame["variant"] = frame["variant"].map(dict(zip(variants["variant"], names, strict=True)))
     groups = [group for _, group in frame.groupby("group", sort=False)]
-    titles = _group_names([group["comparable_by"].iloc[0] for group in groups])
     tables = []
-    for title, group in zip(titles, groups, strict=True):
+    for title, group in zip(_group_names(groups), groups, strict=True):
         rows, values = _statistics(group, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
-        ratio = float(ratio) if ratio > 0 else 0.0
+        if math.isnan(ratio):
+            ratio = 0.0
         tests = _test_pairs(values, ratio, criterion.span, interim)
+        of_best = tests.drop_duplicates("variant")  # the first tests are those of the best
         measures = group[["variant", *(name for name in group if "/" in name)]].groupby("variant")
         means, spreads = measures.mean().loc[rows.index], measures.std().loc[rows.index]
-        constant = group.drop_duplicates("seed")[["baseline", "right"]].mean(skipna=False)
         first = group.iloc[0]
-        tree = first["comparable_by"]
         table = VariantTable(
             name=title,
-            divided_by=_json({key: tree[key] for key in tree if key not in _OF_DATA}),
-            data=first["data"],
+            division=first["division"],
+            data=first["facts"],
             criterion=criterion,
-            # the first tests are those of the best
-            rows=rows.join(tests[~tests.index.duplicated()]).reset_index(names="variant"),
+            rows=rows.reset_index().merge(of_best, how="left", on="variant"),
             fields=[fields[names.index(name)] for name in rows.index],
             measures=means.reset_index(drop=True),
             spreads=without_rounding(spreads, means).reset_index(drop=True),
             tests=int(tests["holm"].count()),
-            ratio=ratio,
-            baseline=constant["baseline"],
-            right=math.nan if criterion.measure == "accuracy" else constant["right"],
+            ratio=float(ratio),
+            baseline=group.drop_duplicates("seed")["baseline"].mean(skipna=False),
         )
         tables.append(table)
     return tables
@@ -440,15 +407,18 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     """Return the statistics of variants, best first, and the values of those that have any."""
     rows = group.groupby("variant", sort=False)["run"].unique().map(tuple).to_frame("runs")
     valued = group.dropna(subset="value")
-    values = valued.pivot(index="variant", columns=["seed", "division"], values="value")
+    values = valued.pivot(index="variant", columns=["seed", "part"], values="value")
+    common = values.dropna(axis=1).columns
     values = values.reindex(rows.index)
     rows["seeds"] = valued.groupby("variant")["seed"].nunique()
     rows["folds"] = (values.count(axis=1) / rows["seeds"]).round()
     rows["folds"] = rows["folds"].where(rows["folds"] > 1, 0)
     rows = rows.fillna({"seeds": 0}).astype({"seeds": int, "folds": int})
-    rows["mean"], rows["std"] = values.mean(axis=1), deviations(values)
-    rows["adjusted"] = adjusted_means(values.to_numpy())
-    rows["order"] = rows["adjusted"].map(criterion.sort_key)
+    rows["mean"] = rows["adjusted"] = values.mean(axis=1)
+    rows["std"] = without_rounding(values.std(axis=1), rows["mean"])
+    if 0 < len(common) < len(values.columns):
+        rows["adjusted"] = values[common].mean(axis=1)
+    rows["order"] = rows["adjusted"].map(criterion.cost)
     rows = rows.sort_values(["order", "variant"]).drop(columns="order")
     return rows, values.loc[rows.index].dropna(how="all")
 
@@ -464,9 +434,9 @@ def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Fram
     largest = values.abs().max().max() if values.size else 0.0
     for place in range(0 if interim else len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
-        apart = apart.T.groupby(level="division").mean().T  # seeds may divide the data alike
+        apart = apart.T.groupby(level="part").mean().T  # seeds may divide the data alike
         tests.append(paired_t(apart, ratio, largest))
-    pairs = pd.concat(tests)
+    pairs = pd.concat(tests).reset_index()
     pairs[["low", "high"]] = pairs[["low", "high"]].clip(-span, span)
     pairs["holm"] = holm(pairs["p"])
     return pairs
@@ -487,33 +457,28 @@ def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking
     ends = {name: best_end(name, registry) for name in names}
     ends[criterion.name] = "greater" if criterion.greater_is_better else "less"
     return Ranking(
-        table.name, names, criterion.direction, variants, verdict, criterion.reason, ends
+        table.name,
+        names,
+        "maximize" if criterion.greater_is_better else "minimize",
+        variants,
+        verdict,
+        criterion.reason,
+        ends,
     )
 
 
-# --------------------------------------------------------------------------------- over data sets
+def rank_over_data_sets(tables: Sequence[VariantTable]) -> list[Frame]:
+    """Return the ranks of variants (rows) over data sets (columns) that are divided alike, if any.
 
-
-@dataclass(frozen=True)
-class MeanRanks:
-    """Variants over several data sets, the least mean rank first."""
-
-    ranks: Frame  # (variants, data sets)
-    test: RankTest | None  # None: there are too few data sets
-
-    @property
-    def means(self) -> Frame:
-        return self.ranks.mean(axis=1)
-
-
-def rank_over_data_sets(tables: Sequence[VariantTable]) -> list[MeanRanks]:
-    """Return the ranks of variants over data sets that are divided alike, where there are any."""
+    The least mean rank is first; ``attrs["test"]`` is the test of these ranks, if there can be one.
+    """
     import pandas as pd
 
     columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in tables}
     means = pd.concat(columns, axis=1, join="inner")
-    if len(tables) < 2 or len(means) < 2 or len({table.divided_by for table in tables}) > 1:
+    if len(tables) < 2 or len(means) < 2 or any(t.division != tables[0].division for t in tables):
         return []
     ranks = means.rank(ascending=not tables[0].criterion.greater_is_better)
     ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
-    return [MeanRanks(ranks, rank_test(means.T.to_numpy()))]
+    ranks.attrs["test"] = rank_test(means.T.to_numpy())
+    return [ranks]

@@ -6,12 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
 
 LEVEL = 0.05
 _ROUNDING = 1e-12  # share of the values below which a difference is rounding
@@ -54,49 +52,16 @@ def paired_t(differences: pd.DataFrame, ratio: float = 0.0, largest: float = 0.0
     )
 
 
-def deviations(values: pd.DataFrame) -> Any:
-    """Return the standard deviation of each row; NaN for fewer than two values."""
-    return without_rounding(values.std(axis=1), values.abs().max(axis=1))
-
-
 def without_rounding(deviation: Any, size: Any) -> Any:
     """Return deviations with 0 in place of those that are rounding of values of this size."""
     return deviation.mask(deviation <= _ROUNDING * abs(size), 0.0)
 
 
-def holm(p: ArrayLike) -> Floats:
-    """Return p values (m,) corrected for their number; NaN are no tests."""
-    values = np.asarray(p, dtype=np.float64)
-    corrected = np.full(len(values), np.nan)
-    tests = np.flatnonzero(np.isfinite(values))
-    order = tests[np.argsort(values[tests], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors))
-    return corrected
-
-
-def adjusted_means(values: ArrayLike) -> Floats:
-    """Return the least-squares means of variants (rows) of an additive two-way model.
-
-    Each column (a seed, a fold) has an effect on all variants, so that a variant without the
-    difficult seeds has no advantage (Searle, Speed & Milliken 1980). With complete values these
-    are the means. Variants in disconnected blocks keep their means. ``values`` (m, k) are NaN where
-    a variant has none; a variant without values has a mean of NaN.
-    """
-    table = np.asarray(values, dtype=np.float64)
-    present = ~np.isnan(table)
-    counts = present.sum(axis=1)
-    sums = np.where(present, table, 0.0).sum(axis=1)
-    means: Floats = sums / np.where(counts, counts, np.nan)
-    some = counts > 0
-    if present[some].all() or np.isinf(table[some]).any():
-        return means
-    shares = present / np.maximum(counts, 1)[:, np.newaxis]
-    left = np.where(present, table - means[:, np.newaxis], 0.0).sum(axis=0)
-    normal = np.diag(present.sum(axis=0)) - present.T @ shares
-    columns = np.linalg.lstsq(normal, left, rcond=1e-10)[0]  # the least of all that fit
-    adjusted: Floats = means - shares @ columns + columns.mean()
-    return adjusted
+def holm(p: pd.Series) -> pd.Series:
+    """Return p values corrected for their number (Holm 1979); NaN are no tests and left out."""
+    tests = p.dropna().sort_values(kind="stable")
+    steps = tests * np.arange(len(tests), 0, -1)
+    return steps.cummax().clip(upper=1.0)
 
 
 class RankTest(NamedTuple):

@@ -157,14 +157,13 @@ def test_what_the_estimator_fills_is_left_to_it(load):
 
 def test_a_run_tells_of_it(load):
     made = load(TREE)
-    estimator = make_estimator(made)
     params = flat_params(made.resolved)
     assert params["growth"] == "hierarchical"
     assert params["growth.base"] == "directed"
     assert params["growth.base.spreading_factor"] == 0.3
     assert params["growth.tau_2"] == 0.05
     assert set(map(type, params.values())) <= {str, int, float, bool}
-    assert default_name(made, estimator).startswith("iris: hierarchical directed SF 0.3, ")
+    assert default_name(made).startswith("iris: hierarchical directed SF 0.3, ")
 
 
 def test_third_parties_nest_and_are_nested(load, third_party):

@@ -9,6 +9,7 @@ from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun, write_measures, write_run, write_yaml
+from dbgsom_core.runs.manifest import flat_params
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 
@@ -40,19 +41,6 @@ def _store(
     if size := (split or {}).get("test_size"):
         test = round(size * 150) if isinstance(size, float) else size
         facts["parts"] = {"train": 150 - test, "test": test}
-    stored = {
-        "id": files.folder.name,
-        "name": f"name of {number}",
-        "experiment": experiment,
-        "kind": kind,
-        "parent": parent,
-        "status": status,
-        "started": started,
-        "ended": started,
-        "params": params or {},
-        "data": {} if kind == "sweep" else facts,
-    }
-    write_run(StoredRun(**stored, files=files))
     described = {
         "experiment": experiment,
         "dataset": {"name": data},
@@ -62,7 +50,21 @@ def _store(
         "seed": seed,
         "tracking": [],
     }
-    write_yaml(files.config, {**described, **(config or {})})
+    described |= config or {}
+    stored = {
+        "id": files.folder.name,
+        "name": f"name of {number}",
+        "experiment": experiment,
+        "kind": kind,
+        "parent": parent,
+        "status": status,
+        "started": started,
+        "ended": started,
+        "params": flat_params(described) | (params or {}),
+        "data": {} if kind == "sweep" else facts,
+    }
+    write_run(StoredRun(**stored, files=files))
+    write_yaml(files.config, described)
     named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
     several = [
         FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})

@@ -29,7 +29,7 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.persistence import FittedModel, load, save
 from dbgsom_core.runs.data import n_classes
 from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
-from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_parts
+from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_params
 from dbgsom_core.runs.results import evaluate_model
 from dbgsom_core.runs.text import digest
 from dbgsom_core.tables.frames import arrow_table
@@ -143,7 +143,9 @@ def _logged(fit: Callable[..., Any]) -> Callable[..., Any]:
 def _fit(fit: Any, estimator: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
     name = ""
     with suppress(Exception):  # the fit says which parameter is wrong
-        name = name_of_parts(estimator, f"{type(estimator).__name__} on {_data_name(X)}")
+        name = name_of_params(
+            estimator_params(estimator, f"{type(estimator).__name__} on {_data_name(X)}")
+        )
     with _run_for_a_fit(name) as run_id:
         began = time.time()
         fitted = fit(estimator, X, y, *args, **options)
@@ -239,7 +241,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
         kept = upload_model(
             store,
             run_id,
-            model_name(name_of_parts(estimator, str(params["dataset"]))),
+            model_name(name_of_params(params)),
             lambda target, own: save_model(estimator, str(target), own, example),
             step=step,
             kind=str(params["estimator"]),
