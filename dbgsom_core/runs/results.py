@@ -41,6 +41,7 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
+_SMALLEST = 1e-200  # its digits have powers of 10 that float64 holds
 
 
 def view_of_run(
@@ -266,7 +267,7 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
     digits = 6 if prototypes.dtype == np.float32 else 13
     values = prototypes.astype(np.float64)
     largest = np.max(abs(values), axis=0, initial=0.0, where=np.isfinite(values))
-    for column in np.flatnonzero(largest):
+    for column in np.flatnonzero(largest > _SMALLEST):
         places = digits - math.ceil(math.log10(largest[column]))
         values[:, column] = np.round(values[:, column], places)
     return values + 0.0  # no -0
