@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.config import (
-    DEFAULT_NAMES,
     Experiment,
     Sweep,
     estimator_errors_located,
@@ -34,7 +32,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
-from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
+from dbgsom_core.training.parts import check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,19 +89,14 @@ class FinishedRun(_Finished):
         return RunFiles(self.folder).figures()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a data frame with a row for each measure and a column for each part of the data.
-
-        The last column, ``best``, is which values are best: ``greater``, ``less``, ``0``, or empty
-        where no installed plugin has the measure.
-        """
+        """Return a data frame with a row for each measure, a column for each part of the data."""
         import pandas as pd
 
         columns: dict[str, dict[str, float]] = {}
         for full, value in self.measures.items():
             part, _, name = full.partition("/")
             columns.setdefault(part, {})[name] = value
-        frame = pd.DataFrame(columns).rename_axis(index="measure")
-        return frame.assign(best=_best_ends(frame.index))
+        return pd.DataFrame(columns).rename_axis(index="measure")
 
 
 @dataclass(frozen=True)
@@ -138,26 +131,13 @@ class FinishedSweep(_Finished, Sequence[FinishedRun]):
         raise LookupError("none is best: no measure decides, or there are several data sets")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a data frame with a row for each run: parameters that differ, and measures.
-
-        ``attrs["best"]`` has which values are best by column: ``greater``, ``less``, ``0``, or
-        empty where no installed plugin has the measure.
-        """
+        """Return a data frame with a row for each run: parameters that differ, and measures."""
         import pandas as pd
 
         index = pd.Index([run.name for run in self.runs], name="run")
-        params = pd.DataFrame([dict(run.params) for run in self.runs], index)
-        measures = pd.DataFrame([dict(run.measures) for run in self.runs], index)
-        frame = params.loc[:, params.nunique(dropna=False) > 1].join(measures)
-        frame.attrs["best"] = dict(zip(measures, _best_ends(list(measures)), strict=True))
-        return frame
-
-
-def _best_ends(names: Iterable[str]) -> list[str]:
-    from dbgsom_core.runs.ranking import best_end
-
-    registry = get_registry()
-    return [best_end(name, registry) for name in names]
+        params = pd.DataFrame([run.params for run in self.runs], index)
+        measures = pd.DataFrame([run.measures for run in self.runs], index)
+        return params.loc[:, params.nunique(dropna=False) > 1].join(measures)
 
 
 def execute(
@@ -232,11 +212,14 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
+    from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
+
     source = _read_source(config, overrides, data, target, task, experiment)
-    result = _run(load_experiment, source, keep_data, verbose, resume)
+    with progress_shown(verbose) as show:
+        observers = [_EpochDisplay(show)] if show else []
+        result = _run(load_experiment, source, observers, keep_data, resume)
     run: Any = result.run
-    identity = _identity(run, result.measures)
-    return FinishedRun(*identity, run.params, tuple(result.notes), result.model)
+    return FinishedRun(*_identity(run, result.measures), run.params, result.notes, result.model)
 
 
 def sweep(
@@ -264,8 +247,7 @@ def sweep(
         What varies, ``sweep.grid`` of the configuration. For a data frame alone each variant has
         three seeds, and the default is three spreading factors.
     verbose : int
-        1 and above: also the number of finished runs, and the best variant so far; with ``jobs``
-        only this.
+        1 and above: the number of finished runs, and the best variant so far.
     jobs : int
         Number of parallel runs, each in its own process. Results are the same, to the bit.
     fail_fast : bool
@@ -285,17 +267,19 @@ def sweep(
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
         how["display"] = SimpleNamespace(say=_print)
-    result = _run(load_sweep, source, keep_data, verbose, resume, **how)
+    result = _run(load_sweep, source, [], keep_data, resume, **how)
     best = None
     if len(result.rankings) == 1:
         best = result.rankings[0].best.runs[0]
     runs = []
     for child, measures in result.children:
         runs.append(FinishedRun(*_identity(child, measures), child.params))
-    return FinishedSweep(*_identity(result.run, result.measures), runs, tuple(result.failed), best)
+    return FinishedSweep(*_identity(result.run, result.measures), runs, list(result.failed), best)
 
 
-def _identity(run: Any, measures: Mapping[str, float]) -> tuple[Any, ...]:
+def _identity(
+    run: Any, measures: Mapping[str, float]
+) -> tuple[str, str, str, Path, Mapping[str, float]]:
     return run.id, run.name, run.experiment, run.folder.absolute(), dict(measures)
 
 
@@ -372,15 +356,14 @@ _Source = tuple[Any, list[str], "pa.Table | None"]
 def _run(
     load: Callable[..., Any],
     source: _Source,
+    observers: list[Any],
     keep_data: bool,
-    verbose: int,
     resume: bool,
     **how: Any,
 ) -> RunResult:
     config, overrides, table = source
     registry, stored = get_registry(), None
     loaded = load(config, overrides, registry)
-    observers: list[Any] = [_EpochDisplay(verbose)]
     if table is not None:
         loaded = with_data(loaded, lambda dataset: dataset.with_table(table))
         if keep_data:
@@ -472,29 +455,13 @@ def _json(value: Any) -> str:
 
 
 class _EpochDisplay:
-    """Shows the epochs of each run as the estimators' ``verbose`` does."""
+    """Shows the epochs of a run as the estimators' ``verbose`` does."""
 
-    def __init__(self, verbose: int) -> None:
-        self._verbose, self._open = verbose, ExitStack()
-        self._show: Any = None
-
-    def dbgsom_run_started(self, run: Run) -> None:
-        if self._verbose and run.kind == "run":
-            from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
-
-            _print(run.name)
-            self._show = self._open.enter_context(progress_shown(self._verbose))
+    def __init__(self, show: Callable[[EpochRecord], object]) -> None:
+        self._show = show
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
-        if self._show is not None:
-            self._show(epoch)
-
-    def dbgsom_run_finished(self) -> None:
-        self._open.close()
-        self._show = None
-
-    def dbgsom_run_failed(self) -> None:
-        self.dbgsom_run_finished()
+        self._show(epoch)
 
 
 def _print(text: str) -> None:
@@ -503,16 +470,10 @@ def _print(text: str) -> None:
 
 def check_experiment(experiment: Experiment) -> None:
     """Check an experiment before its data is read, mostly without importing scikit-learn."""
-    kind = experiment.model.estimator
-    params: dict[str, Any] = {
-        **DEFAULT_NAMES,
-        **dict.fromkeys(("schedule", "stopping", "spreading_factor", "max_neurons")),
-        "labeller": DEFAULT_LABELLERS[kind],
-        **experiment.model.params,
-        "engine": experiment.engine,
-    }
+    model = experiment.model
+    params = {**experiment.resolved["model"], **model.params, "engine": experiment.engine}
     with estimator_errors_located(experiment):
-        check_compatible(build_parts(params), kind)
+        check_compatible(build_parts(params), model.estimator)
     if any(step.params or ":" in step.name for step in experiment.prepare):
         from dbgsom_core.runs.prepare import make_steps
 

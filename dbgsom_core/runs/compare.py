@@ -23,7 +23,6 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
-    SECONDARY,
     RankingCriterion,
     VariantTable,
     best_end,
@@ -40,7 +39,6 @@ from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural,
 if TYPE_CHECKING:
     import pandas as pd
 
-_MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _ENDINGS = (".csv", ".html", ".md")
 
 
@@ -97,16 +95,14 @@ def compare_runs(
     targets: Sequence[str | Path],
     runs: str | Path = "runs",
     registry: Registry | None = None,
-    *,
     by: str | None = None,
-    direction: str | None = None,
-    split: str | None = None,
+    **criteria: str | None,
 ) -> Comparison:
     """Return the tables of `compare`, and what is said of them."""
     registry = registry or get_registry()
     finished, notes, damaged = _select_runs([str(target) for target in targets], Path(runs))
     decide = {} if by else _decided_by(finished)
-    for key, text in {"measure": by, "direction": direction, "split": split}.items():
+    for key, text in {"measure": by, **criteria}.items():
         if text:
             decide[key] = text
     criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
@@ -233,12 +229,8 @@ class Comparison:
             fields = pd.DataFrame(list(table.fields))
             frames.append(frame.assign(baseline=table.baseline, **fields))
         frame = pd.concat(frames, ignore_index=True)
-        frame.attrs = {
-            "sentence": self.sentence,
-            "best": dict(self.ends),
-            "notes": list(self.notes),
-            "damaged": dict(self.damaged),
-        }
+        frame.attrs = {"sentence": self.sentence, "best": self.ends}
+        frame.attrs |= {"notes": self.notes, "damaged": self.damaged}
         return frame
 
     def sections(self, show_all: bool = False) -> Iterator[Section]:
@@ -321,27 +313,24 @@ def winner_sentence(table: VariantTable) -> str:
 
 def _untested_sentence(table: VariantTable, what: str) -> str:
     best, *others = table.ranked
-    most = max(row.pairs for row in others)
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.criterion.measure} with the same seeds."
-    if most == 0:
-        cure = "the variants have no seed or fold in common; give all of them the same seeds"
-    elif most == 1:
-        cure = f"there is one value each; {_MORE} would"
-    else:
-        cure = "the seeds change nothing; divide the data (split: {folds: 5})"
-    tied = f" ({same_mean(table.tied)})" if table.tied else ""
-    return f"{best.variant} is best, {what}{tied}, but a test cannot tell how sure that is: {cure}."
+    if table.tied:
+        what += f" ({same_mean(table.tied)})"
+    return (
+        f"{best.variant} is best, {what}, but a test cannot tell how sure that is: give all "
+        "variants the same seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})."
+    )
 
 
 def _lead(table: VariantTable, row: Any) -> str:
     """Return how much better than another variant the best is, with the test of that."""
     text = f"{number(abs(row.difference))} better than {row.variant}"
     if not math.isnan(row.p):
-        sign = -1 if table.criterion.greater_is_better else 1
-        low, high = sorted((sign * row.low, sign * row.high))
-        text += f" (95 % CI {to_digits(low, 2)} to {to_digits(high, 2)}), {p_value(row.holm)}"
-    return f"{text}, corrected for {table.tests} comparisons" if table.tests > 1 else text
+        text += f", {p_value(row.holm)}"
+    if table.tests > 1:
+        text += f", corrected for {table.tests} comparisons"
+    return text
 
 
 def same_mean(variants: Sequence[str]) -> str:
@@ -384,11 +373,11 @@ def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
 def leader_text(table: VariantTable) -> str:
     """Return what is best so far in a sweep."""
     best = table.ranked[0]
-    values = value_of(best.mean, best.std)
-    if any(row.seeds > 1 for row in table.ranked):
-        values += f", {plural(best.seeds, 'seed')}"
-    text = f"{best.variant} ({table.criterion.name} {values})"
-    return f"{text}; {same_mean(table.tied)}" if table.tied else text
+    value, seeds = value_of(best.mean, best.std), plural(best.seeds, "seed")
+    text = f"{best.variant} ({table.criterion.name} {value}, {seeds})"
+    if table.tied:
+        text += f"; {same_mean(table.tied)}"
+    return text
 
 
 def method_sentence(table: VariantTable) -> str:
@@ -426,13 +415,9 @@ def rank_sentence(ranks: Any) -> str:
     lead = f"{leader} the best mean rank over {count} data sets, {number(best)}"
     if test is None:
         return f"{lead}; {count} data sets are too few for a test."
-    if test.p >= LEVEL:
-        return f"{lead}; without a clear difference: {test.name}, {p_value(test.p)}."
-    text = f"{lead}; the variants differ: {test.name}, {p_value(test.p)}"
-    if test.critical is not None:
-        worse = int((means - best > test.critical).sum())
-        text += f"; {worse} rank behind it by more than Nemenyi's {number(test.critical)}"
-    return f"{text}."
+    name, p = test
+    clear = "the variants differ" if p < LEVEL else "without a clear difference"
+    return f"{lead}; {clear}: {name}, {p_value(p)}."
 
 
 # ------------------------------------------------------------------------------------------ cells
@@ -456,14 +441,14 @@ def columns_of(
     columns["p"] = _texts(_p_text, rows["p"])
     if table.tests > 1:
         columns["corrected p"] = _texts(_p_text, rows["holm"])
-    part = f"{criterion.split or 'train'}/"
-    names = [name for name in table.measures if not name.startswith("test_std/")]
-    if not show_all:
-        usual = [f"{part}{name}" for name in SECONDARY]
-        names = [name for name in usual if name in names and name != criterion.name][:2]
+    names = table.secondary[:2]
+    if show_all:
+        names = [name for name in table.measures if not name.startswith("test_std/")]
     for name in names:
         if name != criterion.name:
-            title = with_arrow(name.removeprefix(part), ends.get(name, ""))
+            title = with_arrow(
+                name.removeprefix(f"{criterion.split or 'train'}/"), ends.get(name, "")
+            )
             columns[title] = _texts(value_of, table.measures[name], table.spreads[name])
     shown = {title: cells for title, cells in columns.items() if any(cells)}
     return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]

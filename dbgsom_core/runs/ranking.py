@@ -132,7 +132,7 @@ def _default_measures(runs: Sequence[StoredRun]) -> tuple[list[str], str]:
     )
 
 
-def _baseline(run: StoredRun, name: str, unknown: float = math.nan) -> float:
+def _baseline(run: StoredRun, name: str, unknown: float) -> float:
     """Return what an answer that learns nothing measures."""
     value = mapping_of(run.data.get("baseline")).get(name)
     return float(value) if isinstance(value, (int, float)) else unknown
@@ -182,28 +182,29 @@ def mapping_of(value: Any) -> Mapping[str, Any]:
 def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Frame:
     """Return a row for each held-out value: of a fold, or of a run as a whole.
 
-    Its columns are ``run``, its id, and ``number`` in ``runs``, and ``facts`` of its data;
-    ``variant``, equal in runs that differ in nothing but their ``seed``, with their ``settings``;
-    ``group``, equal in runs that are ranked together, with what makes it: ``source`` and
-    ``division`` of the data; ``part``, which names the samples to test on; ``ratio``, samples to
-    test on over samples to train on; ``baseline``, the measure of an answer that learns nothing;
-    ``value``, what ranks; and all measures. Older runs of the same configuration and seed are left
-    out: they have the same result.
+    Its columns are ``run``, its id, and ``facts`` of its data; ``variant``, equal in runs that
+    differ in nothing but their ``seed``, with their ``settings``; ``group``, equal in runs that are
+    ranked together, with the ``name``, ``source`` and ``division`` of the data; ``part``, which
+    names the samples to test on; ``ratio``, samples to test on over samples to train on;
+    ``baseline``, the measure of an answer that learns nothing; ``value``, what ranks; and all
+    measures. Of runs of the same configuration and seed, which have the same result, the newest
+    counts.
     """
     import pandas as pd
 
+    newest: dict[Any, Any] = {}
+    for run in runs:
+        facts = _describe_settings(run, criterion.in_units)
+        newest[facts["group"], facts["variant"], facts["seed"]] = run, facts
+    unknown = 0.0 if criterion.measure == "r2" else math.nan
     rows = []
-    for number, run in enumerate(runs):
-        facts = {"number": number, "run": run.id, "facts": run.data}
-        facts |= _describe_settings(run, criterion.in_units)
-        facts["baseline"] = 0.0 if criterion.measure == "r2" else _baseline(run, criterion.name)
+    for run, facts in newest.values():
+        facts |= {"run": run.id, "facts": run.data}
+        facts["baseline"] = _baseline(run, criterion.name, unknown)
         for part, train, test, measures in _parts_of(run):
-            value = criterion.value(measures)
             facts |= {"part": part or f"seed {facts['seed']}", "ratio": test / train}
-            rows.append({**measures, **facts, "value": value})
-    frame = pd.DataFrame(rows)
-    newest = frame.groupby(["group", "variant", "seed"])["number"].transform("max")
-    return frame[frame["number"] == newest]
+            rows.append({**measures, **facts, "value": criterion.value(measures)})
+    return pd.DataFrame(rows)
 
 
 def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
@@ -224,15 +225,13 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
                 division[key] = value
         elif section not in _NOT_OF_VARIANTS:
             settings[key] = value
-    if any(is_reference(value) for value in settings.values()):
-        settings["run"] = run.parent or run.id
-    seed = str(run.params.get("seed"))
+    origin, seed = run.parent or run.id, str(run.params.get("seed"))
+    if any(map(is_reference, settings.values())):
+        settings["run"] = origin
     if is_reference(seed):
-        seed += f" of {run.parent or run.id}"
+        seed += f" of {origin}"
     name = data_title(run.config.get("dataset"), str(run.data.get("name")))
-    content = [run.data.get("digest"), mapping_of(run.data.get("test")).get("digest")]
-    if content[0] is None:
-        content.append(source)
+    content = [run.data.get("digest") or source, mapping_of(run.data.get("test")).get("digest")]
     return {
         "seed": seed,
         "variant": _json(settings),
@@ -354,10 +353,19 @@ class VariantTable:
         return any(row.adjusted != row.mean for row in self.ranked)
 
     @property
+    def secondary(self) -> list[str]:
+        """The measures that are shown beside what ranks."""
+        names = []
+        for name in SECONDARY:
+            full = f"{self.criterion.split or 'train'}/{name}"
+            if full in self.measures and full != self.criterion.name:
+                names.append(full)
+        return names
+
+    @property
     def tied(self) -> list[str]:
-        first, *others = self.ranked
-        least = self.criterion.cost(first.adjusted)
-        return [row.variant for row in others if self.criterion.cost(row.adjusted) == least]
+        costs = self.rows["adjusted"].map(self.criterion.cost)
+        return list(self.rows["variant"][costs == costs[0]][1:])
 
 
 def rank_runs(
@@ -449,13 +457,9 @@ def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking
         means = table.measures.loc[row.Index].dropna().to_dict()
         spreads = table.spreads.loc[row.Index].dropna().to_dict()
         variants.append(Variant(row.variant, fields, means, spreads, row.runs))
-    names = [criterion.name]
-    for name in SECONDARY:
-        full = f"{criterion.split}/{name}".strip("/")
-        if full in table.measures and full not in names:
-            names.append(full)
+    names = [criterion.name, *table.secondary]
     ends = {name: best_end(name, registry) for name in names}
-    ends[criterion.name] = "greater" if criterion.greater_is_better else "less"
+    ends[criterion.name] = criterion.end
     return Ranking(
         table.name,
         names,

@@ -397,8 +397,8 @@ def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, fou
 NOISE = [0.03, -0.01, 0.02, 0.025]
 SENTENCES = [
     # values of gaussian by seed, of bubble, split, how the sentence begins, what is in it
-    ({1: 0.5}, {1: 0.6}, None, "kernel=bubble is best, accuracy 0.6, but a test", "one value"),
-    ({1: 0.5, 2: 0.5}, {1: 0.6, 2: 0.6}, None, "kernel=bubble is best", "The seeds change nothing"),
+    ({1: 0.5}, {1: 0.6}, None, "kernel=bubble is best, accuracy 0.6, but a test", "seeds: 5"),
+    ({1: 0.5, 2: 0.5}, {1: 0.6, 2: 0.6}, None, "kernel=bubble is best", "folds: 5"),
     ({1: 0.5, 2: 0.5}, {1: 0.5, 2: 0.5}, None, "All variants have the same accuracy", ""),
     ({1: 0.9, 2: 1.0}, {1: 0.9}, None, "All variants have the same accuracy with the same", ""),
     (
@@ -406,7 +406,7 @@ SENTENCES = [
         {1: 0.6, 3: 0.8},
         None,
         "kernel=bubble is best",
-        "no seed or fold in common",
+        "the same seeds",
     ),
     ({1: 0.5, 2: 0.6}, {}, None, "There is one variant: accuracy 0.550 ± 0.071.", ""),
     (

@@ -78,11 +78,9 @@ def test_the_folder_of_a_frame_is_enough_wherever_it_is(folder, frame, monkeypat
             if epoch.epoch == 3:
                 raise KeyboardInterrupt
 
-    display = dbgsom_core.runs.api._EpochDisplay
-    monkeypatch.setattr(dbgsom_core.runs.api, "_EpochDisplay", lambda verbose: Ends())
+    monkeypatch.setattr(dbgsom_core.runs.api, "_EpochDisplay", lambda show: Ends())
     with pytest.raises(KeyboardInterrupt):
-        dbgsom_core.run(frame, QUICK, target="left")
-    monkeypatch.setattr(dbgsom_core.runs.api, "_EpochDisplay", display)
+        dbgsom_core.run(frame, QUICK, target="left", verbose=2)
     (killed,) = (one for one in (folder / "runs/left").iterdir() if one != whole.folder)
     moved, elsewhere = folder / "moved" / killed.name, folder / "elsewhere"
     elsewhere.mkdir()

@@ -150,8 +150,8 @@ def test_shares_of_few_samples_are_counts_beside_training_and_baseline(write):
     measures = {"train/accuracy": 0.9, "test/accuracy": 0.625, "test/log_loss": 0.7}
     config = {"model": {"estimator": "classifier"}, "measures": "default"}
     text, _ = write(RunResult(measures), data=data, config=config)
-    said = "5 of 8 samples get the right class (training 0.9, baseline 4 of 8)"
-    assert f"**test accuracy 5 of 8**: {said}\n" in text
+    said = "5 of 8 samples get the right class (training 0.9, baseline 0.5)"
+    assert f"**test accuracy 0.625**: {said}\n" in text
     assert "| `accuracy` | 0.9 | 0.625 | 5 of 8 samples get the right class |" in text
 
 
