@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
-_VARIES = re.compile(r"sweep(=|\.(grid|list|random|optimize)\b)")  # an override says what varies
-
 
 @dataclass(frozen=True)
 class _Finished:
@@ -245,7 +243,7 @@ def sweep(
     ----------
     grid : mapping of dotted keys to sequences of values, optional
         What varies, ``sweep.grid`` of the configuration. For a data frame alone each variant has
-        three seeds, and the default is three spreading factors.
+        three seeds.
     verbose : int
         1 and above: the number of finished runs, and the best variant so far.
     jobs : int
@@ -404,8 +402,6 @@ def _read_source(
         section = config["dataset"]
         if sweeps:
             config["sweep"] = {"repeats": {"seeds": 3}}
-            if not any(_VARIES.match(text) for text in texts):
-                config["sweep"]["grid"] = {"model.spreading_factor": [0.3, 0.5, 0.7]}
     ids = section.get("id") or ()
     if isinstance(ids, str):
         ids = [ids]

@@ -147,25 +147,24 @@ def _select_runs(
         for run in _runs_of(target, root, known):
             folders[run.files.folder.absolute()] = run
     finished = []
-    states: dict[str, str] = {}
     damaged: dict[str, str] = {}
+    states: Counter[str] = Counter()
     for run in folders.values():
-        name = run.files.folder.name
         if run.damage:
-            damaged[name] = run.damage
+            damaged[run.files.folder.name] = run.damage
         elif run.kind == "run" and run.status == "finished":
             finished.append(run)
         elif run.kind == "run":
-            states[name] = run.status
+            states[run.status] += 1
+    texts = [f"{count} {state}" for state, count in states.items()]
     if not finished:
-        listed = ", ".join(f"{name} {state}" for name, state in (states | damaged).items())
+        texts += [f"{name} damaged: {why}" for name, why in damaged.items()]
+        listed = ", ".join(texts)
         raise DataError(f"{', '.join(targets or known)} in {root} has no finished run: {listed}")
     finished.sort(key=lambda run: (run.started is not None and run.started.timestamp(), run.id))
     notes = []
     if states:
-        counts = Counter(states.values()).items()
-        listed = ", ".join(f"{count} {state}" for state, count in counts)
-        notes.append(f"not finished, and left out: {listed}")
+        notes.append(f"not finished, and left out: {', '.join(texts)}")
     return finished, notes, damaged
 
 
@@ -388,14 +387,15 @@ def method_sentence(table: VariantTable) -> str:
     if table.is_adjusted:
         text.append(adjustment_sentence())
     if table.tests:
-        source = " (Nadeau & Bengio 2003)" if table.ratio else ""
+        name, caution = "corrected resampled t-test (Nadeau & Bengio 2003)", ""
+        if not table.ratio:
+            name = "paired t-test"
+            caution = " All models learned from the same samples: other data may say otherwise."
         text.append(
             "Difference: from the best variant, paired by seeds and folds. p: two-sided "
-            f"{table.test}{source}, which takes differences as normal; corrected p: for all pairs "
-            "of variants, of which some differ by chance (Holm 1979)."
+            f"{name}, which takes differences as normal; corrected p: for all pairs of variants, "
+            f"of which some differ by chance (Holm 1979).{caution}"
         )
-        if not table.ratio:
-            text.append("All models learned from the same samples: other data may say otherwise.")
     return " ".join(text)
 
 

@@ -100,12 +100,10 @@ def find_criterion(
             f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
             f"{', '.join(sorted(known))}"
         )
-    name = measure = matches[0]
-    split, _, rest = name.partition("/")
-    if split in PARTS:
-        measure = rest
-    else:
-        split = ""
+    name = matches[0]
+    split, _, measure = name.partition("/")
+    if split not in PARTS:
+        split, measure = "", name
     end = best_end(name, registry)
     if settings.direction is not None:
         end = _ENDS[settings.direction]
@@ -185,10 +183,10 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
     Its columns are ``run``, its id, and ``facts`` of its data; ``variant``, equal in runs that
     differ in nothing but their ``seed``, with their ``settings``; ``group``, equal in runs that are
     ranked together, with the ``name``, ``source`` and ``division`` of the data; ``part``, which
-    names the samples to test on; ``ratio``, samples to test on over samples to train on;
-    ``baseline``, the measure of an answer that learns nothing; ``value``, what ranks; and all
-    measures. Of runs of the same configuration and seed, which have the same result, the newest
-    counts.
+    names the samples to test on, ``is_fold``, whether those of a fold, and ``ratio``, their number
+    over that to train on; ``baseline``, the measure of an answer that learns nothing; ``value``,
+    what ranks; and all measures. Of runs of the same configuration and seed, which have the same
+    result, the newest counts.
     """
     import pandas as pd
 
@@ -202,7 +200,8 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
         facts |= {"run": run.id, "facts": run.data}
         facts["baseline"] = _baseline(run, criterion.name, unknown)
         for part, train, test, measures in _parts_of(run):
-            facts |= {"part": part or f"seed {facts['seed']}", "ratio": test / train}
+            facts |= {"part": part or f"seed {facts['seed']}", "is_fold": bool(part)}
+            facts["ratio"] = test / train
             rows.append({**measures, **facts, "value": criterion.value(measures)})
     return pd.DataFrame(rows)
 
@@ -339,10 +338,6 @@ class VariantTable:
     baseline: float  # what an answer that learns nothing would measure; NaN: not known
 
     @property
-    def test(self) -> str:
-        return "corrected resampled t-test" if self.ratio else "paired t-test"
-
-    @property
     def ranked(self) -> list[Any]:
         """The rows with a value, best first, as named tuples."""
         return list(self.rows[self.rows["mean"].notna()].itertuples())
@@ -391,7 +386,7 @@ def rank_runs(
             ratio = 0.0
         tests = _test_pairs(values, ratio, criterion.span, interim)
         of_best = tests.drop_duplicates("variant")  # the first tests are those of the best
-        measures = group[["variant", *(name for name in group if "/" in name)]].groupby("variant")
+        measures = group.filter(like="/").groupby(group["variant"])
         means, spreads = measures.mean().loc[rows.index], measures.std().loc[rows.index]
         first = group.iloc[0]
         table = VariantTable(
@@ -419,9 +414,8 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     common = values.dropna(axis=1).columns
     values = values.reindex(rows.index)
     rows["seeds"] = valued.groupby("variant")["seed"].nunique()
-    rows["folds"] = (values.count(axis=1) / rows["seeds"]).round()
-    rows["folds"] = rows["folds"].where(rows["folds"] > 1, 0)
-    rows = rows.fillna({"seeds": 0}).astype({"seeds": int, "folds": int})
+    rows["folds"] = (valued.groupby("variant")["is_fold"].sum() / rows["seeds"]).round()
+    rows = rows.fillna({"seeds": 0, "folds": 0}).astype({"seeds": int, "folds": int})
     rows["mean"] = rows["adjusted"] = values.mean(axis=1)
     rows["std"] = without_rounding(values.std(axis=1), rows["mean"])
     if 0 < len(common) < len(values.columns):

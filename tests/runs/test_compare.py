@@ -100,7 +100,7 @@ def test_unknown_names_are_answered_with_known_ones(store, found):
 def test_what_has_not_finished_is_left_out(store, found):
     store(1, {}, kind="sweep", status="killed")
     store(2, {}, parent="run-0001", status="killed")
-    message = r"no finished run: run-0002 killed"
+    message = r"no finished run: 1 killed"
     with pytest.raises(DataError, match=message):
         found("e")
     store(3, accuracy(0.5))
@@ -331,7 +331,7 @@ def test_folds_are_tested_by_the_corrected_resampled_t_test(store, found, same_f
     assert row.p == row.holm == pytest.approx(2 * stats.t.sf(abs(t), len(d) - 1), rel=1e-9)
     assert row.difference == pytest.approx(d.mean())
     assert (row.seeds, row.folds, row.pairs) == (3, 5, len(d))
-    assert (table.test, table.ratio) == ("corrected resampled t-test", 0.25)
+    assert table.ratio == 0.25
     assert winner_sentence(table).startswith("kernel=gaussian wins: accuracy 0.898 ± 0.014, 0.05")
     assert "Nadeau & Bengio 2003" in method_sentence(table)
 
@@ -353,7 +353,8 @@ def test_seeds_are_corrected_where_they_divide_the_data_anew(store, found, split
     differences = values[:, 1] - values[:, 0]
     t = differences.mean() / math.sqrt((1 / 6 + ratio) * differences.var(ddof=1))
     assert table.rows.iloc[1].p == pytest.approx(2 * stats.t.sf(abs(t), 5), rel=1e-9)
-    assert (table.test, table.ratio) == (name, ratio)
+    assert table.ratio == ratio
+    assert name in method_sentence(table)
 
 
 def test_three_variants_are_corrected_for_all_their_pairs(store, found):
