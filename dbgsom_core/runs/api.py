@@ -339,12 +339,21 @@ def _first_config(
 
     features = table if index is None else table.drop_columns([index])
     config = suggest(profile_table(features), _name(target), task).plain()
-    dataset = config["dataset"]
-    dataset["path"] = DATA_FILE
-    if index is not None:
-        dataset["id"] = [index, *dataset.get("id", ())]
-    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
+    config["dataset"] = _with_frame(config["dataset"], index)
+    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", config["dataset"].get("target", "data"))
     return {**config, "experiment": experiment or usual}
+
+
+def _with_frame(section: Mapping[str, Any], index: str | None) -> dict[str, Any]:
+    """Return a section ``dataset``, its file replaced by a data frame's, whose index is an id."""
+    fields = get_registry().find("dataset", "parquet").model_fields
+    of_frame = {key: value for key, value in section.items() if key in fields}
+    ids = of_frame.get("id") or []
+    if isinstance(ids, str):
+        ids = [ids]
+    if index is not None and index not in ids:
+        of_frame["id"] = [index, *ids]
+    return {**of_frame, "name": "parquet", "path": DATA_FILE}
 
 
 # A configuration, overrides, and the table of a data frame that replaces its data.
@@ -392,32 +401,18 @@ def _read_source(
         if data is None:
             return config, texts, None
         table, index = _read_frame(data)
-        section = _dataset_of(config, texts)
-        texts.append(f"dataset={_json(section)}")
-    else:
-        if data is not None:
-            raise ConfigError("config must be a file or a mapping where data is a data frame")
-        table, index = _read_frame(config)
-        config = _first_config(table, index, target, task, experiment)
-        section = config["dataset"]
-        if sweeps:
-            config["sweep"] = {"repeats": {"seeds": 3}}
-    ids = section.get("id") or ()
-    if isinstance(ids, str):
-        ids = [ids]
-    if index is not None and index not in ids:
-        table = table.drop_columns([index])
+        section = read_config(config, texts, Problems()).values.get("dataset")
+        if not isinstance(section, Mapping):  # a name, or nothing
+            section = {}
+        texts.append(f"dataset={_json(_with_frame(section, index))}")
+        return config, texts, table
+    if data is not None:
+        raise ConfigError("config must be a file or a mapping where data is a data frame")
+    table, index = _read_frame(config)
+    config = _first_config(table, index, target, task, experiment)
+    if sweeps:
+        config["sweep"] = {"repeats": {"seeds": 3}}
     return config, texts, table
-
-
-def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
-    """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
-    fields = get_registry().find("dataset", "parquet").model_fields
-    section = {}
-    given = read_config(config, overrides, Problems()).values.get("dataset")
-    if isinstance(given, Mapping):
-        section = {key: value for key, value in given.items() if key in fields}
-    return {**section, "name": "parquet", "path": DATA_FILE}
 
 
 class _DataKeeper:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,7 +107,7 @@ def compare_runs(
         if text:
             decide[key] = text
     criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
-    names = sorted({name for run in finished for name in run.measures})
+    names = sorted(set(chain.from_iterable(run.measures for run in finished)))
     if criterion is None:
         listed = ", ".join(names) or "none"
         raise DataError(f"no measure to rank by; name one with --by, of: {listed}")
@@ -314,8 +315,6 @@ def _untested_sentence(table: VariantTable, what: str) -> str:
     best, *others = table.ranked
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.criterion.measure} with the same seeds."
-    if table.tied:
-        what += f" ({same_mean(table.tied)})"
     return (
         f"{best.variant} is best, {what}, but a test cannot tell how sure that is: give all "
         "variants the same seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})."
@@ -373,10 +372,7 @@ def leader_text(table: VariantTable) -> str:
     """Return what is best so far in a sweep."""
     best = table.ranked[0]
     value, seeds = value_of(best.mean, best.std), plural(best.seeds, "seed")
-    text = f"{best.variant} ({table.criterion.name} {value}, {seeds})"
-    if table.tied:
-        text += f"; {same_mean(table.tied)}"
-    return text
+    return f"{best.variant} ({table.criterion.name} {value}, {seeds})"
 
 
 def method_sentence(table: VariantTable) -> str:

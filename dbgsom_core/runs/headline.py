@@ -59,8 +59,11 @@ def headline(
         hidden.append(_ONLY_BY_NAME)
     kind = str(mapping_of(config.get("model")).get("estimator"))
     usual = list(_OF_TASK.get(kind, _OF_TASK["vq"]))
-    classes = data.get("classes") or math.inf  # of numbers there are none
-    if "purity" in usual and classes * _LEAST_OF_CLASS > data.get("samples", 0):
+    classes, samples = data.get("classes"), data.get("samples")
+    are_classes = False  # of several samples each, and no numbers
+    if isinstance(classes, int) and isinstance(samples, int):
+        are_classes = classes * _LEAST_OF_CLASS <= samples
+    if "purity" in usual and not are_classes:
         usual.remove("purity")
     names = []
     for name in dict.fromkeys([*usual, *parts]):
@@ -76,8 +79,8 @@ def headline(
         if part == "test":
             training = _text(measures.get(f"train/{name}"))
         constant = _text(baseline.get(full, measures.get(f"{full}{_BY_CHANCE}")))
-        samples = sizes.get(part) if name in _SHARES_OF_SAMPLES else None
-        line = HeadlineMeasure(name, part, measures[full], text, training, constant, samples)
+        size = sizes.get(part) if name in _SHARES_OF_SAMPLES else None
+        line = HeadlineMeasure(name, part, measures[full], text, training, constant, size)
         lines.append(line)
     return lines
 

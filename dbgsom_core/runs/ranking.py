@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, product
 from typing import Any
@@ -199,9 +199,18 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
     for run, facts in newest.values():
         facts |= {"run": run.id, "facts": run.data}
         facts["baseline"] = _baseline(run, criterion.name, unknown)
-        for part, train, test, measures in _parts_of(run):
-            facts |= {"part": part or f"seed {facts['seed']}", "is_fold": bool(part)}
-            facts["ratio"] = test / train
+        of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
+        whole = {name: value for name, value in run.measures.items() if name not in of_folds}
+        sizes: Mapping[str, Any] = {}
+        if "split.test_size" in run.params:  # else seeds do not divide the data anew
+            sizes = mapping_of(run.data.get("parts"))
+        ratio = sizes.get("test", 0) / sizes.get("train", 1)
+        parts = [(f"seed {facts['seed']}", False, ratio, whole)]
+        for fold in run.folds:
+            ratio = fold.test_samples / max(1, fold.train_samples)
+            parts.append((fold.split_digest, True, ratio, fold.measures))
+        for part, is_fold, ratio, measures in parts:
+            facts |= {"part": part, "is_fold": is_fold, "ratio": ratio}
             rows.append({**measures, **facts, "value": criterion.value(measures)})
     return pd.DataFrame(rows)
 
@@ -240,21 +249,6 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
         "division": division,
         "source": source,
     }
-
-
-def _parts_of(run: StoredRun) -> Iterator[tuple[str, float, float, Mapping[str, float]]]:
-    """Yield what a run was tested on, the numbers of samples to train and to test on, and measures.
-
-    Those of the whole run have no name, and no numbers where seeds do not divide the data anew.
-    """
-    of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
-    whole = {name: value for name, value in run.measures.items() if name not in of_folds}
-    sizes: Mapping[str, Any] = {}
-    if "split.test_size" in run.params:
-        sizes = mapping_of(run.data.get("parts"))
-    yield "", sizes.get("train", math.nan), sizes.get("test", math.nan), whole
-    for fold in run.folds:
-        yield fold.split_digest, max(1, fold.train_samples), fold.test_samples, fold.measures
 
 
 def _json(value: Any) -> str:
@@ -357,11 +351,6 @@ class VariantTable:
                 names.append(full)
         return names
 
-    @property
-    def tied(self) -> list[str]:
-        costs = self.rows["adjusted"].map(self.criterion.cost)
-        return list(self.rows["variant"][costs == costs[0]][1:])
-
 
 def rank_runs(
     runs: Sequence[StoredRun], criterion: RankingCriterion, *, interim: bool = False
@@ -382,8 +371,6 @@ def rank_runs(
     for title, group in zip(_group_names(groups), groups, strict=True):
         rows, values = _statistics(group, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
-        if math.isnan(ratio):
-            ratio = 0.0
         tests = _test_pairs(values, ratio, criterion.span, interim)
         of_best = tests.drop_duplicates("variant")  # the first tests are those of the best
         measures = group.filter(like="/").groupby(group["variant"])
@@ -433,7 +420,7 @@ def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Fram
     import pandas as pd
 
     tests = [paired_t(values[:0])]
-    largest = values.abs().max().max() if values.size else 0.0
+    largest = values.abs().max().max()
     for place in range(0 if interim else len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
         apart = apart.T.groupby(level="part").mean().T  # seeds may divide the data alike
