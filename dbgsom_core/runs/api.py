@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.config import (
-    DEFAULT_NAMES,
     Experiment,
     Sweep,
     estimator_errors_located,
@@ -34,7 +32,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
-from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
+from dbgsom_core.training.parts import check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from dbgsom_core.persistence import FittedModel
 
 Overrides = Mapping[str, Any] | Sequence[str]
-
-_VARIES = re.compile(r"sweep(=|\.(grid|list|random|optimize)\b)")  # an override says what varies
 
 
 @dataclass(frozen=True)
@@ -91,19 +87,14 @@ class FinishedRun(_Finished):
         return RunFiles(self.folder).figures()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a data frame with a row for each measure and a column for each part of the data.
-
-        The last column, ``best``, is which values are best: ``greater``, ``less``, ``0``, or empty
-        where no installed plugin has the measure.
-        """
+        """Return a data frame with a row for each measure, a column for each part of the data."""
         import pandas as pd
 
         columns: dict[str, dict[str, float]] = {}
         for full, value in self.measures.items():
             part, _, name = full.partition("/")
             columns.setdefault(part, {})[name] = value
-        frame = pd.DataFrame(columns).rename_axis(index="measure")
-        return frame.assign(best=_best_ends(frame.index))
+        return pd.DataFrame(columns).rename_axis(index="measure")
 
 
 @dataclass(frozen=True)
@@ -138,26 +129,13 @@ class FinishedSweep(_Finished, Sequence[FinishedRun]):
         raise LookupError("none is best: no measure decides, or there are several data sets")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a data frame with a row for each run: parameters that differ, and measures.
-
-        ``attrs["best"]`` has which values are best by column: ``greater``, ``less``, ``0``, or
-        empty where no installed plugin has the measure.
-        """
+        """Return a data frame with a row for each run: parameters that differ, and measures."""
         import pandas as pd
 
         index = pd.Index([run.name for run in self.runs], name="run")
-        params = pd.DataFrame([dict(run.params) for run in self.runs], index)
-        measures = pd.DataFrame([dict(run.measures) for run in self.runs], index)
-        frame = params.loc[:, params.nunique(dropna=False) > 1].join(measures)
-        frame.attrs["best"] = dict(zip(measures, _best_ends(list(measures)), strict=True))
-        return frame
-
-
-def _best_ends(names: Iterable[str]) -> list[str]:
-    from dbgsom_core.runs.ranking import best_end
-
-    registry = get_registry()
-    return [best_end(name, registry) for name in names]
+        params = pd.DataFrame([run.params for run in self.runs], index)
+        measures = pd.DataFrame([run.measures for run in self.runs], index)
+        return params.loc[:, params.nunique(dropna=False) > 1].join(measures)
 
 
 def execute(
@@ -232,11 +210,14 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
+    from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
+
     source = _read_source(config, overrides, data, target, task, experiment)
-    result = _run(load_experiment, source, keep_data, verbose, resume)
+    with progress_shown(verbose) as show:
+        observers = [_EpochDisplay(show)] if show else []
+        result = _run(load_experiment, source, observers, keep_data, resume)
     run: Any = result.run
-    identity = _identity(run, result.measures)
-    return FinishedRun(*identity, run.params, tuple(result.notes), result.model)
+    return FinishedRun(*_identity(run, result.measures), run.params, result.notes, result.model)
 
 
 def sweep(
@@ -262,10 +243,9 @@ def sweep(
     ----------
     grid : mapping of dotted keys to sequences of values, optional
         What varies, ``sweep.grid`` of the configuration. For a data frame alone each variant has
-        three seeds, and the default is three spreading factors.
+        three seeds.
     verbose : int
-        1 and above: also the number of finished runs, and the best run so far; with ``jobs``
-        only this.
+        1 and above: the number of finished runs, and the best run so far.
     jobs : int
         Number of parallel runs, each in its own process. Results are the same, to the bit.
     fail_fast : bool
@@ -285,17 +265,19 @@ def sweep(
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
         how["display"] = SimpleNamespace(say=_print)
-    result = _run(load_sweep, source, keep_data, verbose, resume, **how)
+    result = _run(load_sweep, source, [], keep_data, resume, **how)
     best = None
     if len(result.rankings) == 1:
         best = result.rankings[0].best.runs[0]
     runs = []
     for child, measures in result.children:
         runs.append(FinishedRun(*_identity(child, measures), child.params))
-    return FinishedSweep(*_identity(result.run, result.measures), runs, tuple(result.failed), best)
+    return FinishedSweep(*_identity(result.run, result.measures), runs, list(result.failed), best)
 
 
-def _identity(run: Any, measures: Mapping[str, float]) -> tuple[Any, ...]:
+def _identity(
+    run: Any, measures: Mapping[str, float]
+) -> tuple[str, str, str, Path, Mapping[str, float]]:
     return run.id, run.name, run.experiment, run.folder.absolute(), dict(measures)
 
 
@@ -357,12 +339,21 @@ def _first_config(
 
     features = table if index is None else table.drop_columns([index])
     config = suggest(profile_table(features), _name(target), task).plain()
-    dataset = config["dataset"]
-    dataset["path"] = DATA_FILE
-    if index is not None:
-        dataset["id"] = [index, *dataset.get("id", ())]
-    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
+    config["dataset"] = _with_frame(config["dataset"], index)
+    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", config["dataset"].get("target", "data"))
     return {**config, "experiment": experiment or usual}
+
+
+def _with_frame(section: Mapping[str, Any], index: str | None) -> dict[str, Any]:
+    """Return a section ``dataset``, its file replaced by a data frame's, whose index is an id."""
+    fields = get_registry().find("dataset", "parquet").model_fields
+    of_frame = {key: value for key, value in section.items() if key in fields}
+    ids = of_frame.get("id") or []
+    if isinstance(ids, str):
+        ids = [ids]
+    if index is not None and index not in ids:
+        of_frame["id"] = [index, *ids]
+    return {**of_frame, "name": "parquet", "path": DATA_FILE}
 
 
 # A configuration, overrides, and the table of a data frame that replaces its data.
@@ -372,15 +363,14 @@ _Source = tuple[Any, list[str], "pa.Table | None"]
 def _run(
     load: Callable[..., Any],
     source: _Source,
+    observers: list[Any],
     keep_data: bool,
-    verbose: int,
     resume: bool,
     **how: Any,
 ) -> RunResult:
     config, overrides, table = source
     registry, stored = get_registry(), None
     loaded = load(config, overrides, registry)
-    observers: list[Any] = [_EpochDisplay(verbose)]
     if table is not None:
         loaded = with_data(loaded, lambda dataset: dataset.with_table(table))
         if keep_data:
@@ -411,34 +401,18 @@ def _read_source(
         if data is None:
             return config, texts, None
         table, index = _read_frame(data)
-        section = _dataset_of(config, texts)
-        texts.append(f"dataset={_json(section)}")
-    else:
-        if data is not None:
-            raise ConfigError("config must be a file or a mapping where data is a data frame")
-        table, index = _read_frame(config)
-        config = _first_config(table, index, target, task, experiment)
-        section = config["dataset"]
-        if sweeps:
-            config["sweep"] = {"repeats": {"seeds": 3}}
-            if not any(_VARIES.match(text) for text in texts):
-                config["sweep"]["grid"] = {"model.spreading_factor": [0.3, 0.5, 0.7]}
-    ids = section.get("id") or ()
-    if isinstance(ids, str):
-        ids = [ids]
-    if index is not None and index not in ids:
-        table = table.drop_columns([index])
+        section = read_config(config, texts, Problems()).values.get("dataset")
+        if not isinstance(section, Mapping):  # a name, or nothing
+            section = {}
+        texts.append(f"dataset={_json(_with_frame(section, index))}")
+        return config, texts, table
+    if data is not None:
+        raise ConfigError("config must be a file or a mapping where data is a data frame")
+    table, index = _read_frame(config)
+    config = _first_config(table, index, target, task, experiment)
+    if sweeps:
+        config["sweep"] = {"repeats": {"seeds": 3}}
     return config, texts, table
-
-
-def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
-    """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
-    fields = get_registry().find("dataset", "parquet").model_fields
-    section = {}
-    given = read_config(config, overrides, Problems()).values.get("dataset")
-    if isinstance(given, Mapping):
-        section = {key: value for key, value in given.items() if key in fields}
-    return {**section, "name": "parquet", "path": DATA_FILE}
 
 
 class _DataKeeper:
@@ -472,29 +446,13 @@ def _json(value: Any) -> str:
 
 
 class _EpochDisplay:
-    """Shows the epochs of each run as the estimators' ``verbose`` does."""
+    """Shows the epochs of a run as the estimators' ``verbose`` does."""
 
-    def __init__(self, verbose: int) -> None:
-        self._verbose, self._open = verbose, ExitStack()
-        self._show: Any = None
-
-    def dbgsom_run_started(self, run: Run) -> None:
-        if self._verbose and run.kind == "run":
-            from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
-
-            _print(run.name)
-            self._show = self._open.enter_context(progress_shown(self._verbose))
+    def __init__(self, show: Callable[[EpochRecord], object]) -> None:
+        self._show = show
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
-        if self._show is not None:
-            self._show(epoch)
-
-    def dbgsom_run_finished(self) -> None:
-        self._open.close()
-        self._show = None
-
-    def dbgsom_run_failed(self) -> None:
-        self.dbgsom_run_finished()
+        self._show(epoch)
 
 
 def _print(text: str) -> None:
@@ -503,16 +461,10 @@ def _print(text: str) -> None:
 
 def check_experiment(experiment: Experiment) -> None:
     """Check an experiment before its data is read, mostly without importing scikit-learn."""
-    kind = experiment.model.estimator
-    params: dict[str, Any] = {
-        **DEFAULT_NAMES,
-        **dict.fromkeys(("schedule", "stopping", "spreading_factor", "max_neurons")),
-        "labeller": DEFAULT_LABELLERS[kind],
-        **experiment.model.params,
-        "engine": experiment.engine,
-    }
+    model = experiment.model
+    params = {**experiment.resolved["model"], **model.params, "engine": experiment.engine}
     with estimator_errors_located(experiment):
-        check_compatible(build_parts(params), kind)
+        check_compatible(build_parts(params), model.estimator)
     if any(step.params or ":" in step.name for step in experiment.prepare):
         from dbgsom_core.runs.prepare import make_steps
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,6 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
-    SECONDARY,
     RankingCriterion,
     VariantTable,
     best_end,
@@ -40,7 +40,6 @@ from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural,
 if TYPE_CHECKING:
     import pandas as pd
 
-_MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _ENDINGS = (".csv", ".html", ".md")
 
 
@@ -97,20 +96,18 @@ def compare_runs(
     targets: Sequence[str | Path],
     runs: str | Path = "runs",
     registry: Registry | None = None,
-    *,
     by: str | None = None,
-    direction: str | None = None,
-    split: str | None = None,
+    **criteria: str | None,
 ) -> Comparison:
     """Return the tables of `compare`, and what is said of them."""
     registry = registry or get_registry()
     finished, notes, damaged = _select_runs([str(target) for target in targets], Path(runs))
     decide = {} if by else _decided_by(finished)
-    for key, text in {"measure": by, "direction": direction, "split": split}.items():
+    for key, text in {"measure": by, **criteria}.items():
         if text:
             decide[key] = text
     criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
-    names = sorted({name for run in finished for name in run.measures})
+    names = sorted(set(chain.from_iterable(run.measures for run in finished)))
     if criterion is None:
         listed = ", ".join(names) or "none"
         raise DataError(f"no measure to rank by; name one with --by, of: {listed}")
@@ -151,25 +148,24 @@ def _select_runs(
         for run in _runs_of(target, root, known):
             folders[run.files.folder.absolute()] = run
     finished = []
-    states: dict[str, str] = {}
     damaged: dict[str, str] = {}
+    states: Counter[str] = Counter()
     for run in folders.values():
-        name = run.files.folder.name
         if run.damage:
-            damaged[name] = run.damage
+            damaged[run.files.folder.name] = run.damage
         elif run.kind == "run" and run.status == "finished":
             finished.append(run)
         elif run.kind == "run":
-            states[name] = run.status
+            states[run.status] += 1
+    texts = [f"{count} {state}" for state, count in states.items()]
     if not finished:
-        listed = ", ".join(f"{name} {state}" for name, state in (states | damaged).items())
+        texts += [f"{name} damaged: {why}" for name, why in damaged.items()]
+        listed = ", ".join(texts)
         raise DataError(f"{', '.join(targets or known)} in {root} has no finished run: {listed}")
     finished.sort(key=lambda run: (run.started is not None and run.started.timestamp(), run.id))
     notes = []
     if states:
-        counts = Counter(states.values()).items()
-        listed = ", ".join(f"{count} {state}" for state, count in counts)
-        notes.append(f"not finished, and left out: {listed}")
+        notes.append(f"not finished, and left out: {', '.join(texts)}")
     return finished, notes, damaged
 
 
@@ -233,12 +229,8 @@ class Comparison:
             fields = pd.DataFrame(list(table.fields))
             frames.append(frame.assign(baseline=table.baseline, **fields))
         frame = pd.concat(frames, ignore_index=True)
-        frame.attrs = {
-            "sentence": self.sentence,
-            "best": dict(self.ends),
-            "notes": list(self.notes),
-            "damaged": dict(self.damaged),
-        }
+        frame.attrs = {"sentence": self.sentence, "best": self.ends}
+        frame.attrs |= {"notes": self.notes, "damaged": self.damaged}
         return frame
 
     def sections(self, show_all: bool = False) -> Iterator[Section]:
@@ -321,27 +313,22 @@ def winner_sentence(table: VariantTable) -> str:
 
 def _untested_sentence(table: VariantTable, what: str) -> str:
     best, *others = table.ranked
-    most = max(row.pairs for row in others)
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.criterion.measure} with the same seeds."
-    if most == 0:
-        cure = "the variants have no seed or fold in common; give all of them the same seeds"
-    elif most == 1:
-        cure = f"there is one value each; {_MORE} would"
-    else:
-        cure = "the seeds change nothing; divide the data (split: {folds: 5})"
-    tied = f" ({same_mean(table.tied)})" if table.tied else ""
-    return f"{best.variant} is best, {what}{tied}, but a test cannot tell how sure that is: {cure}."
+    return (
+        f"{best.variant} is best, {what}, but a test cannot tell how sure that is: give all "
+        "variants the same seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})."
+    )
 
 
 def _lead(table: VariantTable, row: Any) -> str:
     """Return how much better than another variant the best is, with the test of that."""
     text = f"{number(abs(row.difference))} better than {row.variant}"
     if not math.isnan(row.p):
-        sign = -1 if table.criterion.greater_is_better else 1
-        low, high = sorted((sign * row.low, sign * row.high))
-        text += f" (95 % CI {to_digits(low, 2)} to {to_digits(high, 2)}), {p_value(row.holm)}"
-    return f"{text}, corrected for {table.tests} comparisons" if table.tests > 1 else text
+        text += f", {p_value(row.holm)}"
+    if table.tests > 1:
+        text += f", corrected for {table.tests} comparisons"
+    return text
 
 
 def same_mean(variants: Sequence[str]) -> str:
@@ -384,11 +371,8 @@ def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
 def leader_text(table: VariantTable) -> str:
     """Return what is best so far in a sweep."""
     best = table.ranked[0]
-    values = value_of(best.mean, best.std)
-    if any(row.seeds > 1 for row in table.ranked):
-        values += f", {plural(best.seeds, 'seed')}"
-    text = f"{best.variant} ({table.criterion.name} {values})"
-    return f"{text}; {same_mean(table.tied)}" if table.tied else text
+    value, seeds = value_of(best.mean, best.std), plural(best.seeds, "seed")
+    return f"{best.variant} ({table.criterion.name} {value}, {seeds})"
 
 
 def method_sentence(table: VariantTable) -> str:
@@ -399,14 +383,15 @@ def method_sentence(table: VariantTable) -> str:
     if table.is_adjusted:
         text.append(adjustment_sentence())
     if table.tests:
-        source = " (Nadeau & Bengio 2003)" if table.ratio else ""
+        name, caution = "corrected resampled t-test (Nadeau & Bengio 2003)", ""
+        if not table.ratio:
+            name = "paired t-test"
+            caution = " All models learned from the same samples: other data may say otherwise."
         text.append(
             "Difference: from the best variant, paired by seeds and folds. p: two-sided "
-            f"{table.test}{source}, which takes differences as normal; corrected p: for all pairs "
-            "of variants, of which some differ by chance (Holm 1979)."
+            f"{name}, which takes differences as normal; corrected p: for all pairs of variants, "
+            f"of which some differ by chance (Holm 1979).{caution}"
         )
-        if not table.ratio:
-            text.append("All models learned from the same samples: other data may say otherwise.")
     return " ".join(text)
 
 
@@ -426,13 +411,9 @@ def rank_sentence(ranks: Any) -> str:
     lead = f"{leader} the best mean rank over {count} data sets, {number(best)}"
     if test is None:
         return f"{lead}; {count} data sets are too few for a test."
-    if test.p >= LEVEL:
-        return f"{lead}; without a clear difference: {test.name}, {p_value(test.p)}."
-    text = f"{lead}; the variants differ: {test.name}, {p_value(test.p)}"
-    if test.critical is not None:
-        worse = int((means - best > test.critical).sum())
-        text += f"; {worse} rank behind it by more than Nemenyi's {number(test.critical)}"
-    return f"{text}."
+    name, p = test
+    clear = "the variants differ" if p < LEVEL else "without a clear difference"
+    return f"{lead}; {clear}: {name}, {p_value(p)}."
 
 
 # ------------------------------------------------------------------------------------------ cells
@@ -456,14 +437,14 @@ def columns_of(
     columns["p"] = _texts(_p_text, rows["p"])
     if table.tests > 1:
         columns["corrected p"] = _texts(_p_text, rows["holm"])
-    part = f"{criterion.split or 'train'}/"
-    names = [name for name in table.measures if not name.startswith("test_std/")]
-    if not show_all:
-        usual = [f"{part}{name}" for name in SECONDARY]
-        names = [name for name in usual if name in names and name != criterion.name][:2]
+    names = table.secondary[:2]
+    if show_all:
+        names = [name for name in table.measures if not name.startswith("test_std/")]
     for name in names:
         if name != criterion.name:
-            title = with_arrow(name.removeprefix(part), ends.get(name, ""))
+            title = with_arrow(
+                name.removeprefix(f"{criterion.split or 'train'}/"), ends.get(name, "")
+            )
             columns[title] = _texts(value_of, table.measures[name], table.spreads[name])
     shown = {title: cells for title, cells in columns.items() if any(cells)}
     return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dbgsom_core.runs.ranking import PARTS
+from dbgsom_core.runs.ranking import PARTS, mapping_of
 from dbgsom_core.runs.text import number, value_of
 
 _MOST = 5  # measures, where the configuration names none
@@ -26,13 +26,13 @@ _OF_TASK = {
 }  # fmt: skip
 # Not beside trustworthiness: it counts exact neighbours, and is small for good maps, too.
 _ONLY_BY_NAME = "neighbourhood_preservation"
-_REFERENCES = {"purity": "purity_shuffled"}  # what stands beside a measure as its baseline
+_BY_CHANCE = "_shuffled"  # ends the name of what stands beside a measure as its baseline
 _SHARES_OF_SAMPLES = ("accuracy", "purity", "topographic_error", "topographic_error_8")
 
 
 @dataclass(frozen=True)
 class HeadlineMeasure:
-    """A measure of a run, of the test part where there is one, as texts: 0.93 ± 0.01, or 5 of 8."""
+    """A measure of a run, of the test part where there is one, as texts: 0.93 ± 0.01."""
 
     name: str  # without its part: ``accuracy``
     part: str  # test or train
@@ -51,36 +51,49 @@ def headline(
     There are five at most, unless ``config`` names more in ``measures``. ``data`` are the facts of
     the run, with the baseline and the sizes of the parts.
     """
-    model, named = config.get("model"), config.get("measures")
-    kind = str(model.get("estimator")) if isinstance(model, Mapping) else ""
+    named = config.get("measures")
     is_named = isinstance(named, Sequence) and not isinstance(named, str)
     parts = parts_of(measures)
-    left_out = {*_REFERENCES.values()}
+    hidden = [name for name in parts if name.endswith(_BY_CHANCE)]
     if not is_named:
-        left_out.add(_ONLY_BY_NAME)
-    usual = [name for name in _OF_TASK.get(kind, _OF_TASK["vq"]) if name in parts]
-    if "purity" in usual and not _has_classes(data):
+        hidden.append(_ONLY_BY_NAME)
+    kind = str(mapping_of(config.get("model")).get("estimator"))
+    usual = list(_OF_TASK.get(kind, _OF_TASK["vq"]))
+    classes, samples = data.get("classes"), data.get("samples")
+    are_classes = False  # of several samples each, and no numbers
+    if isinstance(classes, int) and isinstance(samples, int):
+        are_classes = classes * _LEAST_OF_CLASS <= samples
+    if "purity" in usual and not are_classes:
         usual.remove("purity")
-    rest = [name for name in parts if name not in left_out]
-    names = list(dict.fromkeys([*usual[:_MOST], *rest]))[: None if is_named else _MOST]
-    baseline, sizes = (_mapping(data.get(key)) for key in ("baseline", "parts"))
-    found = []
-    for name in names:
-        part, is_share = parts[name], name in _SHARES_OF_SAMPLES
-        value, deviation = measures[f"{part}/{name}"], measures.get(f"{part}_std/{name}")
-        samples, trained = (sizes.get(one) if is_share else None for one in (part, "train"))
-        text = count_text(value, samples) or value_of(value, deviation)
-        training = _text(measures.get(f"train/{name}"), trained) if part == "test" else ""
-        reference = measures.get(f"{part}/{_REFERENCES.get(name)}")
-        constant = _text(baseline.get(f"{part}/{name}", reference), samples)
-        found.append(HeadlineMeasure(name, part, value, text, training, constant, samples))
-    return found
+    names = []
+    for name in dict.fromkeys([*usual, *parts]):
+        if name in parts and name not in hidden:
+            names.append(name)
+    baseline, sizes = (mapping_of(data.get(key)) for key in ("baseline", "parts"))
+    lines = []
+    for name in names if is_named else names[:_MOST]:
+        part = parts[name]
+        full = f"{part}/{name}"
+        text = value_of(measures[full], measures.get(f"{part}_std/{name}"))
+        training = ""
+        if part == "test":
+            training = _text(measures.get(f"train/{name}"))
+        constant = _text(baseline.get(full, measures.get(f"{full}{_BY_CHANCE}")))
+        size = sizes.get(part) if name in _SHARES_OF_SAMPLES else None
+        line = HeadlineMeasure(name, part, measures[full], text, training, constant, size)
+        lines.append(line)
+    return lines
 
 
 def parts_of(measures: Mapping[str, float]) -> dict[str, str]:
     """Return the part of the data on which each measure of a run is known, test where it can be."""
-    split = [name.partition("/") for name in measures]
-    return {name: part for each in reversed(PARTS) for part, _, name in split if part == each}
+    parts = {}
+    for part in reversed(PARTS):
+        for full in measures:
+            name = full.removeprefix(f"{part}/")
+            if name != full:
+                parts[name] = part
+    return parts
 
 
 def count_text(share: float, samples: int | None) -> str:
@@ -92,17 +105,5 @@ def count_text(share: float, samples: int | None) -> str:
     return f"{count} of {samples}" if is_count else ""
 
 
-def _text(value: float | None, samples: int | None) -> str:
-    return "" if value is None else count_text(value, samples) or number(value)
-
-
-def _has_classes(data: Mapping[str, Any]) -> bool:
-    """Return whether targets are classes of several samples each, not numbers."""
-    classes, samples = data.get("classes"), data.get("samples")
-    if not (isinstance(classes, int) and isinstance(samples, int)):
-        return False
-    return classes * _LEAST_OF_CLASS <= samples
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _text(value: float | None) -> str:
+    return "" if value is None else number(value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, product
 from typing import Any
@@ -100,12 +100,10 @@ def find_criterion(
             f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
             f"{', '.join(sorted(known))}"
         )
-    name = measure = matches[0]
-    split, _, rest = name.partition("/")
-    if split in PARTS:
-        measure = rest
-    else:
-        split = ""
+    name = matches[0]
+    split, _, measure = name.partition("/")
+    if split not in PARTS:
+        split, measure = "", name
     end = best_end(name, registry)
     if settings.direction is not None:
         end = _ENDS[settings.direction]
@@ -132,7 +130,7 @@ def _default_measures(runs: Sequence[StoredRun]) -> tuple[list[str], str]:
     )
 
 
-def _baseline(run: StoredRun, name: str, unknown: float = math.nan) -> float:
+def _baseline(run: StoredRun, name: str, unknown: float) -> float:
     """Return what an answer that learns nothing measures."""
     value = mapping_of(run.data.get("baseline")).get(name)
     return float(value) if isinstance(value, (int, float)) else unknown
@@ -182,28 +180,39 @@ def mapping_of(value: Any) -> Mapping[str, Any]:
 def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Frame:
     """Return a row for each held-out value: of a fold, or of a run as a whole.
 
-    Its columns are ``run``, its id, and ``number`` in ``runs``, and ``facts`` of its data;
-    ``variant``, equal in runs that differ in nothing but their ``seed``, with their ``settings``;
-    ``group``, equal in runs that are ranked together, with what makes it: ``source`` and
-    ``division`` of the data; ``part``, which names the samples to test on; ``ratio``, samples to
-    test on over samples to train on; ``baseline``, the measure of an answer that learns nothing;
-    ``value``, what ranks; and all measures. Older runs of the same configuration and seed are left
-    out: they have the same result.
+    Its columns are ``run``, its id, and ``facts`` of its data; ``variant``, equal in runs that
+    differ in nothing but their ``seed``, with their ``settings``; ``group``, equal in runs that are
+    ranked together, with the ``name``, ``source`` and ``division`` of the data; ``part``, which
+    names the samples to test on, ``is_fold``, whether those of a fold, and ``ratio``, their number
+    over that to train on; ``baseline``, the measure of an answer that learns nothing; ``value``,
+    what ranks; and all measures. Of runs of the same configuration and seed, which have the same
+    result, the newest counts.
     """
     import pandas as pd
 
+    newest: dict[Any, Any] = {}
+    for run in runs:
+        facts = _describe_settings(run, criterion.in_units)
+        newest[facts["group"], facts["variant"], facts["seed"]] = run, facts
+    unknown = 0.0 if criterion.measure == "r2" else math.nan
     rows = []
-    for number, run in enumerate(runs):
-        facts = {"number": number, "run": run.id, "facts": run.data}
-        facts |= _describe_settings(run, criterion.in_units)
-        facts["baseline"] = 0.0 if criterion.measure == "r2" else _baseline(run, criterion.name)
-        for part, train, test, measures in _parts_of(run):
-            value = criterion.value(measures)
-            facts |= {"part": part or f"seed {facts['seed']}", "ratio": test / train}
-            rows.append({**measures, **facts, "value": value})
-    frame = pd.DataFrame(rows)
-    newest = frame.groupby(["group", "variant", "seed"])["number"].transform("max")
-    return frame[frame["number"] == newest]
+    for run, facts in newest.values():
+        facts |= {"run": run.id, "facts": run.data}
+        facts["baseline"] = _baseline(run, criterion.name, unknown)
+        of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
+        whole = {name: value for name, value in run.measures.items() if name not in of_folds}
+        sizes: Mapping[str, Any] = {}
+        if "split.test_size" in run.params:  # else seeds do not divide the data anew
+            sizes = mapping_of(run.data.get("parts"))
+        ratio = sizes.get("test", 0) / sizes.get("train", 1)
+        parts = [(f"seed {facts['seed']}", False, ratio, whole)]
+        for fold in run.folds:
+            ratio = fold.test_samples / max(1, fold.train_samples)
+            parts.append((fold.split_digest, True, ratio, fold.measures))
+        for part, is_fold, ratio, measures in parts:
+            facts |= {"part": part, "is_fold": is_fold, "ratio": ratio}
+            rows.append({**measures, **facts, "value": criterion.value(measures)})
+    return pd.DataFrame(rows)
 
 
 def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
@@ -224,15 +233,13 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
                 division[key] = value
         elif section not in _NOT_OF_VARIANTS:
             settings[key] = value
-    if any(is_reference(value) for value in settings.values()):
-        settings["run"] = run.parent or run.id
-    seed = str(run.params.get("seed"))
+    origin, seed = run.parent or run.id, str(run.params.get("seed"))
+    if any(map(is_reference, settings.values())):
+        settings["run"] = origin
     if is_reference(seed):
-        seed += f" of {run.parent or run.id}"
+        seed += f" of {origin}"
     name = data_title(run.config.get("dataset"), str(run.data.get("name")))
-    content = [run.data.get("digest"), mapping_of(run.data.get("test")).get("digest")]
-    if content[0] is None:
-        content.append(source)
+    content = [run.data.get("digest") or source, mapping_of(run.data.get("test")).get("digest")]
     return {
         "seed": seed,
         "variant": _json(settings),
@@ -242,21 +249,6 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
         "division": division,
         "source": source,
     }
-
-
-def _parts_of(run: StoredRun) -> Iterator[tuple[str, float, float, Mapping[str, float]]]:
-    """Yield what a run was tested on, the numbers of samples to train and to test on, and measures.
-
-    Those of the whole run have no name, and no numbers where seeds do not divide the data anew.
-    """
-    of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
-    whole = {name: value for name, value in run.measures.items() if name not in of_folds}
-    sizes: Mapping[str, Any] = {}
-    if "split.test_size" in run.params:
-        sizes = mapping_of(run.data.get("parts"))
-    yield "", sizes.get("train", math.nan), sizes.get("test", math.nan), whole
-    for fold in run.folds:
-        yield fold.split_digest, max(1, fold.train_samples), fold.test_samples, fold.measures
 
 
 def _json(value: Any) -> str:
@@ -340,10 +332,6 @@ class VariantTable:
     baseline: float  # what an answer that learns nothing would measure; NaN: not known
 
     @property
-    def test(self) -> str:
-        return "corrected resampled t-test" if self.ratio else "paired t-test"
-
-    @property
     def ranked(self) -> list[Any]:
         """The rows with a value, best first, as named tuples."""
         return list(self.rows[self.rows["mean"].notna()].itertuples())
@@ -354,10 +342,14 @@ class VariantTable:
         return any(row.adjusted != row.mean for row in self.ranked)
 
     @property
-    def tied(self) -> list[str]:
-        first, *others = self.ranked
-        least = self.criterion.cost(first.adjusted)
-        return [row.variant for row in others if self.criterion.cost(row.adjusted) == least]
+    def secondary(self) -> list[str]:
+        """The measures that are shown beside what ranks."""
+        names = []
+        for name in SECONDARY:
+            full = f"{self.criterion.split or 'train'}/{name}"
+            if full in self.measures and full != self.criterion.name:
+                names.append(full)
+        return names
 
 
 def rank_runs(
@@ -379,11 +371,9 @@ def rank_runs(
     for title, group in zip(_group_names(groups), groups, strict=True):
         rows, values = _statistics(group, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
-        if math.isnan(ratio):
-            ratio = 0.0
         tests = _test_pairs(values, ratio, criterion.span, interim)
         of_best = tests.drop_duplicates("variant")  # the first tests are those of the best
-        measures = group[["variant", *(name for name in group if "/" in name)]].groupby("variant")
+        measures = group.filter(like="/").groupby(group["variant"])
         means, spreads = measures.mean().loc[rows.index], measures.std().loc[rows.index]
         first = group.iloc[0]
         table = VariantTable(
@@ -411,9 +401,8 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     common = values.dropna(axis=1).columns
     values = values.reindex(rows.index)
     rows["seeds"] = valued.groupby("variant")["seed"].nunique()
-    rows["folds"] = (values.count(axis=1) / rows["seeds"]).round()
-    rows["folds"] = rows["folds"].where(rows["folds"] > 1, 0)
-    rows = rows.fillna({"seeds": 0}).astype({"seeds": int, "folds": int})
+    rows["folds"] = (valued.groupby("variant")["is_fold"].sum() / rows["seeds"]).round()
+    rows = rows.fillna({"seeds": 0, "folds": 0}).astype({"seeds": int, "folds": int})
     rows["mean"] = rows["adjusted"] = values.mean(axis=1)
     rows["std"] = without_rounding(values.std(axis=1), rows["mean"])
     if 0 < len(common) < len(values.columns):
@@ -431,7 +420,7 @@ def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Fram
     import pandas as pd
 
     tests = [paired_t(values[:0])]
-    largest = values.abs().max().max() if values.size else 0.0
+    largest = values.abs().max().max()
     for place in range(0 if interim else len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
         apart = apart.T.groupby(level="part").mean().T  # seeds may divide the data alike
@@ -449,13 +438,9 @@ def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking
         means = table.measures.loc[row.Index].dropna().to_dict()
         spreads = table.spreads.loc[row.Index].dropna().to_dict()
         variants.append(Variant(row.variant, fields, means, spreads, row.runs))
-    names = [criterion.name]
-    for name in SECONDARY:
-        full = f"{criterion.split}/{name}".strip("/")
-        if full in table.measures and full not in names:
-            names.append(full)
+    names = [criterion.name, *table.secondary]
     ends = {name: best_end(name, registry) for name in names}
-    ends[criterion.name] = "greater" if criterion.greater_is_better else "less"
+    ends[criterion.name] = criterion.end
     return Ranking(
         table.name,
         names,

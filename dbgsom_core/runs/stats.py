@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,32 +64,26 @@ def holm(p: pd.Series) -> pd.Series:
     return steps.cummax().clip(upper=1.0)
 
 
-class RankTest(NamedTuple):
-    """A test of whether variants differ over data sets."""
+def rank_test(values: NDArray[Any]) -> tuple[str, float] | None:
+    """Test whether k variants (columns) differ over N data sets (rows).
 
-    name: str
-    p: float
-    critical: float | None = None
-
-
-def rank_test(values: NDArray[Any]) -> RankTest | None:
-    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few."""
+    Return the name of the test and p; None where there are too few data sets.
+    """
     from scipy.stats import f as f_distribution
-    from scipy.stats import friedmanchisquare, studentized_range, wilcoxon
+    from scipy.stats import friedmanchisquare, wilcoxon
 
     n, k = values.shape
     if k == 2:
         differences = values[:, 0] - values[:, 1]
         if n < 6 or not differences.any():
             return None
-        return RankTest("Wilcoxon's signed-rank test", float(wilcoxon(differences).pvalue))
+        return "Wilcoxon's signed-rank test", float(wilcoxon(differences).pvalue)
     if k < 2 or n < 3 or (values == values[:, :1]).all():
         return None
     chi2 = float(friedmanchisquare(*values.T).statistic)
     rest = n * (k - 1) - chi2
-    statistic = math.inf if rest <= 1e-9 else (n - 1) * chi2 / rest
+    statistic = math.inf  # where all data sets have the same order
+    if rest > 1e-9:
+        statistic = (n - 1) * chi2 / rest
     p = float(f_distribution.sf(statistic, k - 1, (k - 1) * (n - 1)))
-    quantile = float(studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
-    return RankTest(
-        "Friedman's test (Iman & Davenport 1980)", p, quantile * math.sqrt(k * (k + 1) / (6 * n))
-    )
+    return "Friedman's test (Iman & Davenport 1980)", p

@@ -69,10 +69,9 @@ def diff(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any,
     """Return both values of each dotted key in which configurations differ; None: it lacks it."""
     before, after = flat(was), flat(now)
     differing = {}
-    for key in dict.fromkeys((*before, *after)):
-        values = before.get(key), after.get(key)
-        if values[0] != values[1]:
-            differing[key] = values
+    for key in before | after:
+        if before.get(key) != after.get(key):
+            differing[key] = before.get(key), after.get(key)
     return differing
 
 

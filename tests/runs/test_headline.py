@@ -66,14 +66,6 @@ def test_a_value_of_the_test_part_stands_beside_training_and_baseline():
     assert log_loss.baseline == ""
 
 
-def test_shares_of_few_samples_are_counts():
-    measures = {"test/accuracy": 0.625, "train/accuracy": 0.75, "test/balanced_accuracy": 0.625}
-    facts = {"parts": {"test": 8, "train": 12}, "baseline": {"test/accuracy": 0.5}}
-    accuracy, balanced = headline(measures, config_of("classifier"), facts)
-    texts = (accuracy.text, accuracy.training, accuracy.baseline, balanced.text)
-    assert texts == ("5 of 8", "9 of 12", "4 of 8", "0.625")
-
-
 @pytest.mark.parametrize(
     ("share", "samples", "text"),
     [(0.5, 50, ""), (0.5, 48, "24 of 48"), (0.51, 8, ""), (math.nan, 8, ""), (0.5, None, "")],

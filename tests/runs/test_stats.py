@@ -68,24 +68,17 @@ def test_friedman_is_scipys_in_the_form_of_iman_and_davenport():
     found = rank_test(table)
     chi2 = stats.friedmanchisquare(*table.T).statistic
     f = 11 * chi2 / (12 * 3 - chi2)
-    assert found.p == pytest.approx(stats.f.sf(f, 3, 33), rel=1e-9)
-
-
-@pytest.mark.parametrize(("k", "quantile"), [(3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])
-def test_the_critical_difference_is_that_of_the_published_table(k, quantile):
-    # Demšar (2006), table 5 (a): critical values of the Nemenyi test at 0.05.
-    found = rank_test(RNG.normal(size=(14, k)))
-    assert found.critical == pytest.approx(quantile * math.sqrt(k * (k + 1) / (6 * 14)), rel=5e-4)
+    assert found[1] == pytest.approx(stats.f.sf(f, 3, 33), rel=1e-9)
 
 
 def test_two_variants_are_tested_by_wilcoxon_from_six_data_sets_on():
     pair = RNG.normal(size=(9, 2))
-    assert rank_test(pair).p == pytest.approx(stats.wilcoxon(pair[:, 0], pair[:, 1]).pvalue)
+    assert rank_test(pair)[1] == pytest.approx(stats.wilcoxon(pair[:, 0], pair[:, 1]).pvalue)
     assert rank_test(pair[:5]) is None
     assert rank_test(RNG.normal(size=(2, 4))) is None
     assert rank_test(np.ones((8, 3))) is None
     assert rank_test(np.ones((8, 2))) is None
-    assert rank_test(np.tile([1.0, 2.0, 3.0], (5, 1))).p == 0.0
+    assert rank_test(np.tile([1.0, 2.0, 3.0], (5, 1)))[1] == 0.0
 
 
 def test_deviations_know_rounding():

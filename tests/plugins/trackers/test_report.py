@@ -147,7 +147,7 @@ def test_shares_of_few_samples_are_counts_beside_training_and_baseline(write):
     measures = {"train/accuracy": 0.9, "test/accuracy": 0.625, "test/log_loss": 0.7}
     config = {"model": {"estimator": "classifier"}, "measures": "default"}
     text, _ = write(RunResult(measures), data=data, config=config)
-    assert "**test accuracy 5 of 8**: training 0.9, baseline 4 of 8\n" in text
+    assert "**test accuracy 0.625**: training 0.9, baseline 0.5\n" in text
     assert "| `accuracy` | 0.9 | 0.625 |  |" in text
 
 
