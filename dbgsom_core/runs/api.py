@@ -333,7 +333,7 @@ def init(
         return _first_config(*_read_frame(data), name, task, experiment)
     from dbgsom_core.runs.init import profile_data, suggest
 
-    config = suggest(profile_data(os.fspath(data), get_registry()), name, task).plain()
+    config = suggest(profile_data(os.fspath(data), get_registry()), name, task).config
     return config | ({"experiment": experiment} if experiment else {})
 
 
@@ -350,7 +350,7 @@ def _first_config(
     from dbgsom_core.runs.init import profile_table, suggest
 
     features = table if index is None else table.drop_columns([index])
-    config = suggest(profile_table(features), target, task).plain()
+    config = suggest(profile_table(features), target, task).config
     dataset = config["dataset"]
     dataset["path"] = DATA_FILE
     if index is not None:
