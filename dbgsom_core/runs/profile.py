@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
+from dbgsom_core.runs.data import column_of
 from dbgsom_core.runs.text import percent, to_digits
 from dbgsom_core.tables.cells import date_forms, parse_dates
 
@@ -292,28 +293,7 @@ def groups_of(data: Data, column: str) -> NDArray[Any]:
     DataError
         There is no such column, or it has too many values.
     """
-    features = [*map(str, data.feature_names or ())]
-    beside: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
-    table = data.columns
-    if table is not None and table.target is not None and data.y is not None:
-        beside.setdefault(table.target, data.y)
-    if column in beside:
-        values = np.asarray(beside[column])
-    elif table is not None and column in table.categories:
-        places = [features.index(one) for one in table.features_of(column)]
-        coded, names = np.asarray(data.X[:, places]), np.array(table.categories[column])
-        values = np.where((coded == 1).any(axis=1), names[coded.argmax(axis=1)], "")
-    elif column in features:
-        values = np.asarray(data.X[:, features.index(column)])
-    else:
-        known = [*beside, *features]
-        dropped = table is not None and column in table.dropped
-        cure = (
-            f"'{column}' is dropped: list it under id, which keeps it beside the samples"
-            if dropped
-            else f"there is no column '{column}'{did_you_mean(column, known)}"
-        )
-        raise DataError(f"report.by: {cure}")
+    values = column_of(data, column, "report.by")
     texts = np.array([_as_value(value) for value in values.tolist()])
     found = np.unique(texts)
     if len(found) > _MOST_GROUPS and column in data.annotations:
