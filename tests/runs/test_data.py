@@ -1,6 +1,7 @@
 """The data of a run: divided, prepared, and faults that are found before a folder exists."""
 
 import csv
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -356,6 +357,7 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
                             "quantile_range, copy, unit_variance")  # fmt: skip
     assert "Got 'many' instead" in told[1]
     assert told[2].endswith("did you mean 'with_mean'?")
+    assert told[4].endswith("did you mean 'RobustScaler'?")
     assert told[3].endswith("'categories' must be joint or separate, not 'jiont'")
 
 
@@ -474,6 +476,25 @@ def test_what_lies_beside_the_configuration_is(module, tmp_path):
     module("dbgsom_test_there", STEP.format(fit=""))
     module("dbgsom_test_there", "1 / 0", folders[0])  # what is installed comes first
     assert make_step("dbgsom_test_there:Step", {}, folders[0]) is not None
+
+
+def test_it_is_taken_though_a_module_of_its_name_is_imported_which_stays_if_it_fails(
+    module, tmp_path
+):
+    module("dbgsom_test_own", "class Step: pass", module.near)
+    sys.path.insert(0, str(module.near))
+    elsewhere = importlib.import_module("dbgsom_test_own")
+    folder = module("dbgsom_test_own", "1 / 0", tmp_path / "one")
+    with pytest.raises(ConfigError, match="ZeroDivisionError"):
+        make_step("dbgsom_test_own:Step", {}, folder)
+    assert sys.modules["dbgsom_test_own"] is elsewhere
+    folder = module("dbgsom_test_own", STEP.format(fit=""), tmp_path / "other")
+    assert hasattr(make_step("dbgsom_test_own:Step", {}, folder), "transform")
+
+
+def test_a_class_without_a_signature_is_refused_in_a_sentence(module):
+    module("dbgsom_test_bad", STEP.format(fit="") + "    __signature__ = 1\n")
+    assert "cannot be made (TypeError" in refusal("dbgsom_test_bad:Step")
 
 
 @pytest.mark.parametrize(
