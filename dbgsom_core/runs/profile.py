@@ -30,8 +30,7 @@ _MOST_CLUSTERS = 50  # of which a profile says something
 _MOST_GROUPS = 60  # values of a column
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
-_NARROW = 0.5  # deviation, over that of all, below which a feature hardly varies
-_WORDS = (2, 3, 4)  # features in a name, more where two clusters would be called the same
+_WORDS = 3  # features in a name, at most
 _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
@@ -100,22 +99,19 @@ def _profile(
         columns = [values[part] for values in extra.values()]
         return np.column_stack([data.X[own[part]], *columns]).astype(np.float64)
 
-    means, rest, within, deviations, binary = _moments(raw, codes, len(clusters))
-    d = len(features)
+    means, rest, deviations, binary = _moments(raw, codes, len(clusters))
     effects = np.zeros_like(means)
     np.divide(means - rest, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
-    spreads = np.ones_like(means)
-    np.divide(within, deviations, out=spreads, where=(deviations > 0) & ~binary)
     return ClusterProfile(
         clusters=clusters,
-        names=tuple(name_clusters(effects[:, :d], features, binary, spreads[:, :d])),
+        names=[name_cluster(row[: len(features)], features, binary) for row in effects],
         rows=sizes,
         features=(*features, *extra),
         means=means,
         means_of_others=rest,
         effects=effects,
-        typical=tuple(own[places] for places in _typical_rows(X, codes, len(clusters))),
+        typical=[own[places] for places in _typical_rows(X, codes, len(clusters))],
     )
 
 
@@ -125,10 +121,10 @@ def _parts(n: int) -> list[slice]:
 
 def _moments(
     read: Callable[[slice], Floats], codes: NDArray[np.intp], count: int
-) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Return means (C, D) of clusters and of the others, deviations within and of all, and more.
+) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Return means (C, D) of clusters and of the others, and (D,) deviations of all samples.
 
-    The last are deviations (D,) of all samples, and which columns are 0 and 1 only.
+    And which columns are 0 and 1 only.
 
     What is missing does not count. Sums are around the means of the first batch, so that large
     numbers keep their digits.
@@ -139,7 +135,7 @@ def _moments(
         warnings.simplefilter("ignore")  # of a column without a value
         shift = np.nan_to_num(np.nanmean(first, axis=0))
     sums = np.zeros((count, first.shape[1]))
-    counts, squares = np.zeros_like(sums), np.zeros_like(sums)
+    counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
     binary = np.ones(first.shape[1], dtype=bool)
     for part in parts:
         values = read(part)
@@ -148,15 +144,14 @@ def _moments(
         member = (codes[part] == np.arange(count)[:, None]).astype(np.float64)
         sums += member @ around
         counts += member @ known
-        squares += member @ np.square(around)
+        squares += np.square(around).sum(axis=0)
         binary &= ((values == 0) | (values == 1) | ~known).all(axis=0)
     total, n = sums.sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         means, rest = sums / counts, (total - sums) / (n - counts)
-        within = np.sqrt(np.maximum(squares / counts - np.square(means), 0.0))
-        deviations = np.sqrt(np.maximum(squares.sum(axis=0) / n - np.square(total / n), 0.0))
+        deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
     deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
-    return means + shift, rest + shift, within, deviations, binary
+    return means + shift, rest + shift, deviations, binary
 
 
 def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
@@ -178,44 +173,23 @@ def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[n
     return typical
 
 
-def name_clusters(
-    effects: Floats,
-    features: Sequence[str],
-    binary: Sequence[bool] | NDArray[np.bool_],
-    spreads: Floats,
-) -> list[str]:
-    """Return a name for each cluster, made of the features with its largest effects (C, D).
+def name_cluster(effects: Floats, features: Sequence[str], binary: NDArray[np.bool_]) -> str:
+    """Return a name made of the features with the largest effects (D,) of a cluster.
 
-    ``binary`` (D,) are features that are 0 or 1. Where two clusters would be called the same, more
-    features are named. One that lies high and low in nothing is named by what hardly varies in it,
-    by the ``spreads`` (C, D), its deviations over those of all.
+    ``binary`` (D,) are features that are 0 or 1.
     """
-
-    def phrase(row: Floats, spread: Floats, count: int) -> str:
-        words: list[str] = []
-        for place in np.argsort(-abs(row), kind="stable"):
-            if abs(row[place]) < _CLEAR or len(words) == count:
-                break
-            feature, is_high = features[place], row[place] > 0
-            if not binary[place]:
-                words.append(f"{'high' if is_high else 'low'} {feature}")
-            elif "=" not in feature:  # colour=red says more than that it is not blue
-                words.append(f"{feature}={int(is_high)}")
-            elif is_high:
-                words.append(feature)
-        for place in np.argsort(spread, kind="stable")[: 0 if words else count]:
-            words += [f"middle {features[place]}"] if spread[place] < _NARROW else []
-        return ", ".join(words) or "near the mean of all"
-
-    names: list[str] = []
-    for count in _WORDS:
-        longer = [phrase(*one, count) for one in zip(effects, spreads, strict=True)]
-        names = names or longer
-        names = [
-            more if names.count(name) > 1 else name
-            for name, more in zip(names, longer, strict=True)
-        ]
-    return names
+    words: list[str] = []
+    for place in np.argsort(-abs(effects), kind="stable").tolist():
+        if abs(effects[place]) < _CLEAR or len(words) == _WORDS:
+            break
+        feature, is_high = features[place], effects[place] > 0
+        if not binary[place]:
+            words.append(f"high {feature}" if is_high else f"low {feature}")
+        elif "=" not in feature:  # colour=red says more than that it is not blue
+            words.append(f"{feature}={int(is_high)}")
+        elif is_high:
+            words.append(feature)
+    return ", ".join(words) or "near the mean of all"
 
 
 def table_of_clusters(
@@ -295,12 +269,11 @@ def groups_of(data: Data, column: str) -> NDArray[Any]:
     """
     values = column_of(data, column, "report.by")
     texts = np.array([_as_value(value) for value in values.tolist()])
-    found = np.unique(texts)
-    if len(found) > _MOST_GROUPS and column in data.annotations:
-        texts, found = _by_time(texts, found)
-    if len(found) > _MOST_GROUPS:
+    if len(np.unique(texts)) > _MOST_GROUPS and column in data.annotations:
+        texts = _periods(texts)
+    if (count := len(np.unique(texts))) > _MOST_GROUPS:
         raise DataError(
-            f"report.by: '{column}' has {len(found)} values, and a table of groups at most "
+            f"report.by: '{column}' has {count} values, and a table of groups at most "
             f"{_MOST_GROUPS}: name a column with fewer"
         )
     return texts
@@ -313,19 +286,19 @@ def _as_value(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _by_time(texts: NDArray[Any], found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _periods(texts: NDArray[Any]) -> NDArray[Any]:
+    """Return dates (n,) as days, months or years, the first that are few; others as they are."""
     import pyarrow as pa
 
-    forms = date_forms(found[found != ""].tolist(), share=0.9)
-    for unit in ("D", "M", "Y") if forms else ():
-        moments = parse_dates(pa.array(texts.tolist(), pa.string()), forms[0])
-        periods = moments.astype(f"datetime64[{unit}]").astype(str)
-        periods[periods == "NaT"] = ""
-        texts, found = periods, np.unique(periods)
-        if len(found) <= _MOST_GROUPS:
+    forms = date_forms(np.unique(texts[texts != ""]).tolist(), share=0.9)
+    if not forms:
+        return texts
+    moments = parse_dates(pa.array(texts.tolist(), pa.string()), forms[0])
+    for unit in ("D", "M", "Y"):
+        texts = moments.astype(f"datetime64[{unit}]").astype(str)
+        if len(np.unique(texts)) <= _MOST_GROUPS:
             break
-        texts = np.asarray(moments.astype(str))
-    return texts, found
+    return np.where(np.isnat(moments), "", texts)
 
 
 def count_groups(

@@ -15,7 +15,7 @@ from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.runs.folder import read_run
-from dbgsom_core.runs.profile import group_rows, name_clusters, read_clusters, read_groups
+from dbgsom_core.runs.profile import group_rows, name_cluster, read_clusters, read_groups
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.answers import GroupShares
@@ -134,33 +134,20 @@ def test_large_numbers_keep_their_digits_and_a_constant_has_no_effect(tmp_path, 
         assert row["feature 2 (effect)"] == 0
 
 
-def test_names_of_clusters():
+@pytest.mark.parametrize(
+    ("effects", "name"),
+    [
+        ([1.5, -0.6, 0.1, 0.2], "high age, smoker=0"),
+        ([-0.7, 0.9, -1.0, 0.1], "smoker=1, low age"),
+        ([0.2, 0.1, 1.2, -1.2], "region=north"),
+        ([2.0, 1.5, 0.9, 0.8], "high age, smoker=1, region=north"),
+        ([0.3, 0.0, 0.4, -0.2], "near the mean of all"),
+    ],
+)
+def test_names_of_clusters(effects, name):
     features = ["age", "smoker", "region=north", "region=south"]
-    binary = [False, True, True, True]
-    effects = np.array(
-        [
-            [1.5, -0.6, 0.1, 0.2],
-            [-0.7, 0.9, -1.0, 0.1],
-            [0.2, 0.1, 1.2, -1.2],
-            [0.3, 0.0, 0.4, -0.2],
-        ]
-    )
-    wide = np.ones_like(effects)
-    assert name_clusters(effects, features, binary, wide) == [
-        "high age, smoker=0",
-        "smoker=1, low age",
-        "region=north",
-        "near the mean of all",
-    ]
-    alike = np.array([[2.0, 1.5, 1.0], [2.1, 1.6, -1.0]])
-    assert name_clusters(alike, ["a", "b", "c"], [False] * 3, np.ones((2, 3))) == [
-        "high a, high b, high c",
-        "high a, high b, low c",
-    ]
-    middle = name_clusters(
-        np.zeros((1, 3)), ["a", "b", "c"], [False] * 3, np.array([[0.9, 0.3, 0.1]])
-    )
-    assert middle == ["middle c, middle b"]
+    binary = np.array([False, True, True, True])
+    assert name_cluster(np.array(effects), features, binary) == name
 
 
 @pytest.mark.parametrize(
