@@ -129,19 +129,14 @@ def _same_columns(data: Data, test: Data) -> Any:
             sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
             raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
-    coded = set[str]()  # features of categories, which are 0 in all rows of who lacks them
-    for table in (data.columns, test.columns):
-        if table is not None:
-            coded.update(*map(table.features_of, table.categories))
-    missing = [column for column in names if column not in (*found, *coded)]
-    extra = [column for column in found if column not in (*names, *coded)]
-    if missing or extra:
-        what = f"also has '{extra[0]}'" if extra else ""
-        if missing:
-            what = f"lacks the column '{missing[0]}'{did_you_mean(missing[0], extra)}"
-        raise DataError(
-            f"data set 'split.test' {what}: its columns must be those of the training data"
-        )
+    mine, theirs = (
+        one.feature_names if one.columns is None else one.columns.names for one in (data, test)
+    )
+    for column in sorted({*mine} ^ {*theirs}):
+        what = f"lacks the column '{column}'{did_you_mean(column, theirs)}"
+        if column in theirs:
+            what = f"also has the column '{column}'"
+        raise DataError(f"data set 'split.test' {what}")
     places = [found.index(column) if column in found else -1 for column in names]
     pick = partial(_columns, places)
     return test.X.map(pick) if isinstance(test.X, Partitions) else pick(test.X)

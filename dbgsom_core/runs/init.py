@@ -23,7 +23,6 @@ from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.runs.prepare import listed_names
-from dbgsom_core.runs.ranking import UNEVEN
 from dbgsom_core.tables import (
     CsvDialect,
     TableReader,
@@ -101,7 +100,6 @@ class ColumnProfile:
     whole: bool = False
     examples: Sequence[str] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
-    largest: float = 0.0  # share of the most frequent value among those that are not missing
     unit: str = ""
     role: str = ""  # the key under which it is listed, empty for features
     reason: str = ""  # for its role
@@ -198,7 +196,6 @@ def profile_column(
         whole=is_numeric and bool((values % 1 == 0).all()),
         examples=known.texts.take(pa.array(often)).to_pylist(),
         rarest=int(known.rows.min()),
-        largest=float(known.rows.max() / rows),
         unit=unit if is_numeric else "",
     )
 
@@ -231,7 +228,6 @@ class TableProfile:
     rows: int = 0  # at least, where not all was looked at
     complete: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)  # fields of the data set
-    spreads: Sequence[float] = ()  # standard deviations of the features of an array
     target: ColumnProfile | None = None  # of an array
 
 
@@ -298,15 +294,11 @@ def profile_reader(given: str, reader: TableReader) -> TableProfile:
 
 def _profile_array(format: str, given: str, data: Data) -> TableProfile:
     """Return the profile of a data set that is an array."""
-    some = np.asarray(data.X[:_MOST_ROWS], dtype=np.float64)
-    with np.errstate(all="ignore"):
-        spreads = [float(np.nanstd(column)) for column in some.T]
     target = None
     if data.y is not None:
         target = profile_column(0, "y", count_values(pa.array(data.y.astype(str))))
-    options = {"missing": "keep"} if np.isnan(some).any() else {}
-    whole = len(some) == len(data.X)
-    return TableProfile(format, given, (), len(data.X), whole, options, spreads, target)
+    options = {"missing": "keep"} if format != "name" and np.isnan(data.X).any() else {}
+    return TableProfile(format, given, rows=len(data.X), options=options, target=target)
 
 
 # --------------------------------------------------------------------------------- rules of roles
@@ -357,10 +349,8 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
             role, reason = "target", column.shown_values
         elif column.kind not in _ROLES:
             reason = _REASONS.get(column.kind, "text with many values")
-        elif not column.name:
-            reason = "no name"
-        elif column.name in seen:
-            reason = f"'{column.name}' again: rename it to use it"
+        elif not column.name or column.name in seen:
+            reason = "no name of its own: rename it to use it"
         else:
             role = _ROLES[column.kind]
             seen.add(column.name)
@@ -373,10 +363,9 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
 
 
 def _candidates(columns: Sequence[ColumnProfile]) -> str:
-    """Return the columns of few values that might be a target, those of 0 and 1 first."""
-    few = [one for one in columns if one.has_classes and one.role in ("", "categorical")]
-    few.sort(key=lambda column: (not column.is_binary, column.values))
-    return as_text(listed_names(column.name for column in few))
+    """Return the columns of few values that might be a target."""
+    few = [one.name for one in columns if one.has_classes and one.role in ("", "categorical")]
+    return as_text(listed_names(few))
 
 
 # ------------------------------------------------------------------------------ the configuration
@@ -431,7 +420,7 @@ def suggest(
     if target is None and (few := _candidates(columns)):
         remarks.append(f"columns of few values: {few}: --target NAME predicts one")
         comments["dataset", "target"] += f"; {remarks[-1]}"
-    step, reason = suggest_prepare(profile, columns)
+    step, reason = suggest_prepare(columns)
     if step is not None:
         config["prepare"], comments["prepare",] = step, reason
     if estimator != "vq":
@@ -442,10 +431,6 @@ def suggest(
     if chosen is None and estimator == "vq":
         config["model"]["labeller"] = {"name": "clusters", "n_clusters": "auto"}
         comments["model", "labeller"] = "groups of neurons; auto: how many, by the data"
-    elif estimator == "classifier" and chosen is not None and chosen.largest > UNEVEN:
-        share = f"uneven classes: {chosen.largest:.0%} of the rows are of one"
-        remarks.append(f"{share}; class_weight: balanced lets all classes count the same")
-        comments["model", "estimator"] = remarks[-1]
     return Suggestion(estimator, columns, config, comments, remarks)
 
 
@@ -494,14 +479,14 @@ def suggest_dataset(
     return dataset
 
 
-def suggest_prepare(profile: TableProfile, columns: Sequence[ColumnProfile]) -> tuple[Any, str]:
+def suggest_prepare(columns: Sequence[ColumnProfile]) -> tuple[Any, str]:
     """Return the prepare step that suits the columns, or None, and the reason."""
     features = [column for column in columns if not column.role]
     categorical = [column for column in columns if column.role == "categorical"]
-    spreads = [column.spread for column in features] or [*profile.spreads]
-    spreads = [spread for spread in spreads if spread > 0] + [0.5] * len(categorical)
+    spreads = [column.spread for column in features if column.spread > 0]
+    spreads += [0.5] * len(categorical)
     least, most = min(spreads, default=0.0), max(spreads, default=0.0)
-    if profile.path == "digits" or most <= _MOST_SPREAD * least:
+    if most <= _MOST_SPREAD * least:
         return None, ""
     reason = f"features spread from {least:.3g} to {most:.3g}: let each count as much"
     if not (categorical or any(column.is_binary for column in features)):

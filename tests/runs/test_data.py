@@ -223,9 +223,9 @@ def test_columns_in_another_order_keep_their_type(tmp_path, engine):
 @pytest.mark.parametrize(
     ("header", "order", "told"),
     [
-        (("a", "c", "kind"), (0, 1, 2), "lacks the column 'b'"),
+        (("a", "bb", "kind"), (0, 1, 2), "lacks the column 'b'; did you mean 'bb'"),
         (("a", "kind"), (0, 2), "lacks the column 'b'"),
-        (("a", "b", "c", "kind"), (0, 1, 1, 2), "also has 'c'"),
+        (("a", "b", "c", "kind"), (0, 1, 1, 2), "also has the column 'c'"),
     ],
 )
 def test_other_columns_are_told(tmp_path, header, order, told):
