@@ -26,7 +26,6 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
 from dbgsom_core.runs.text import digest
-from dbgsom_core.tables.frames import FRAME
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import class_weights, encode_classes
 
@@ -47,7 +46,10 @@ def load_data(experiment: Experiment) -> Data:
     if len(data.X) < LEAST_ROWS:
         few = f"{len(data.X)} rows; a map needs at least {LEAST_ROWS}"
         raise DataError(f"data set '{name}' has {few}")
-    _check_target(experiment, name, y)
+    estimator = experiment.model.estimator
+    if y is None and estimator != "vq":
+        but = f"model.estimator is {estimator}"
+        raise DataError(f"data set '{name}' has no target, but {but}; name the target, or use vq")
     unlabelled = experiment.model.params.get("unlabelled", "auto")
     if unlabelled not in ("auto", None) and y is not None and unlabelled not in y.tolist():
         warnings.warn(f"model.unlabelled: no sample has the class {unlabelled!r}", stacklevel=2)
@@ -62,7 +64,6 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
     if (data.y is None) != (loaded.y is None):
         which = "the data to train on" if data.y is None else f"data set '{name}'"
         raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
-    _check_target(experiment, name, loaded.y)
     if data.y is not None and loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
         both = f"the data to train on and of data set '{name}'"
         raise DataError(f"only one of the targets of {both} are text: store both as text")
@@ -87,16 +88,12 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
             data = source.load()
         table = engine.opened(data.X)
     except DataError as error:
-        path = str(getattr(component, "path", ""))
-        if path in ("", FRAME) or Path(path).is_absolute() or exists(path):
+        if getattr(component, "path", None) != DATA_FILE or exists(DATA_FILE):
             raise
-        if path == DATA_FILE:
-            raise DataError(
-                "the rows are those of a data frame, which was not kept (keep_data=False) or not "
-                "given: run(config, data=frame)"
-            ) from error
-        places = "in the working directory and beside the configuration"
-        raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
+        raise DataError(
+            "the rows are those of a data frame, which was not kept (keep_data=False) or not "
+            "given: run(config, data=frame)"
+        ) from error
     if isinstance(table, Partitions):
         return replace(data, X=table)
     if data.X.dtype.kind not in "fiub":
@@ -228,20 +225,6 @@ def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
         if params.get("class_weight") is not None:
             class_weights(params["class_weight"], target, None)
     return bool(target.known.any())
-
-
-def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> None:
-    from sklearn.utils import check_array  # is slow to import
-
-    estimator = experiment.model.estimator
-    if estimator == "vq":
-        return
-    if y is None:
-        but = f", but model.estimator is {estimator}"
-        raise DataError(f"data set '{name}' has no target{but}; name the target, or use vq")
-    if estimator == "regressor":
-        with data_errors(f"the target of data set '{name}'"):
-            check_array(y, ensure_2d=False, dtype=np.float64, input_name="the target")
 
 
 # ------------------------------------------------------------------------------------- dividing

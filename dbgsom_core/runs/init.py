@@ -30,6 +30,7 @@ from dbgsom_core.tables import (
     date_forms,
     open_table,
     parse_numbers,
+    short,
 )
 from dbgsom_core.tables.cells import NUMBER_MARKS, is_missing, unit_of, without_unit
 from dbgsom_core.tables.csv import is_header
@@ -59,7 +60,6 @@ _TARGET = re.compile(
     r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
 _ROLES = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
-_REASONS = {"empty": "no value at all", "constant": "one value only"}
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
 # sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}
@@ -116,8 +116,7 @@ class ColumnProfile:
 
     @property
     def shown_values(self) -> str:
-        shown = [" ".join(value.split())[:20] for value in self.examples]
-        shown += ["…"] * (self.values > len(shown))
+        shown = [*map(short, self.examples)] + ["…"] * (self.values > len(self.examples))
         return as_text(f"{self.values} values: {', '.join(shown)}")
 
 
@@ -348,7 +347,7 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
         if column is target:
             role, reason = "target", column.shown_values
         elif column.kind not in _ROLES:
-            reason = _REASONS.get(column.kind, "text with many values")
+            reason = column.kind
         elif not column.name or column.name in seen:
             reason = "no name of its own: rename it to use it"
         else:

@@ -197,7 +197,8 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         parts = estimator.check_parts(fold.train.y)
         check_fold(make_estimator(experiment), parts, fold)
         if experiment.model.estimator == "regressor":
-            estimator._target(parts, fold.train.X, fold.train.y, False, None)
+            with data_errors("the target"):
+                estimator._target(parts, fold.train.X, fold.train.y, False, None)
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         with data_errors("the part to train on"):

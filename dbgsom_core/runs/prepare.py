@@ -107,12 +107,6 @@ def fit_steps(
     ``categories`` are the names of the one-hot columns of each category. ``seed`` draws the rows of
     partitions from which steps learn that need all of them at once.
     """
-    low, high = extremes(X)
-    constant = np.flatnonzero(~(high > low))
-    if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
-        listed = listed_names(str(i) if names is None else f"'{names[int(i)]}'" for i in constant)
-        text = f"{len(constant)} of {X.shape[1]} columns are constant and scaled to 0"
-        warnings.warn(f"{text}: {listed}", Remark, stacklevel=2)
     for number, (name, step) in enumerate(steps):
         if type(step) is JointScaler:  # steps before it may have renamed columns, or made others
             places = {one: i for i, one in enumerate(names_after(steps[:number], names) or ())}

@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from sklearn import model_selection
 from sklearn.datasets import load_iris, load_wine
 
-from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment, parse_experiment
-from dbgsom_core.errors import ConfigError, DataError, Remark
+from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
@@ -515,42 +513,6 @@ def test_a_step_that_ends_the_process_is_told(module):
     step = make_step("dbgsom_test_exit:Step", {})
     with pytest.raises(DataError, match="'s' cannot use the data: SystemExit: 0"):
         fit_steps([("s", step)], np.eye(2), None)
-
-
-@pytest.fixture
-def described(tmp_path):
-    """Return a description of a table of which so many of six columns are constant."""
-
-    def made(constant):
-        X = np.random.default_rng(0).normal(size=(30, 6))
-        X[:, :constant] = 7.0
-        np.save(tmp_path / "x.npy", X)
-        path = tmp_path / "run.yaml"
-        path.write_text(
-            f"experiment: e\ndataset: {{name: npy, path: '{tmp_path / 'x.npy'}'}}\n"
-            f"prepare: range_scale\nmodel: {{max_neurons: 6, epochs: 2}}\n"
-            f"figures: []\ntracking: {{name: run_folder, path: '{tmp_path / 'runs'}'}}\n",
-            encoding="utf-8",
-        )
-        return path
-
-    return made
-
-
-@pytest.mark.parametrize(("constant", "listed"), [(2, "0, 1"), (3, "0, 1, 2")])
-def test_constant_columns_are_a_remark(described, constant, listed):
-    told = f"{constant} of 6 columns are constant and scaled to 0: {listed}"
-    experiment = load_experiment(described(constant))
-    with pytest.warns(Remark, match=told):
-        final_fold(experiment, load_data(experiment))
-
-
-def test_a_remark_is_in_the_report_and_not_on_the_terminal(described, tmp_path):
-    done = CliRunner().invoke(cli, ["run", str(described(2))])
-    assert done.exit_code == 0, done.output
-    assert "constant" not in done.output
-    (report,) = (tmp_path / "runs").glob("e/*/report.md")
-    assert "2 of 6 columns are constant and scaled to 0" in report.read_text(encoding="utf-8")
 
 
 RNG = np.random.default_rng(3)
