@@ -317,9 +317,8 @@ def _splitter(split: Split, seed: int) -> Any:
     elif split.name is None:
         name, given = "ShuffleSplit", {"n_splits": 1, "test_size": split.test_size}
     else:
-        for key, value in split.model_dump(include=split.model_fields_set).items():
-            if value is not None and key not in ("name", "groups", "stratify", "refit"):
-                given[key] = value
+        fields = split.model_fields_set - {"name", "groups", "stratify", "refit"}
+        given = split.model_dump(include=fields, exclude_none=True)
     if split.name is None and split.stratify:
         name = f"Stratified{name}"
     if name in ("KFold", "StratifiedKFold"):
@@ -380,9 +379,7 @@ def _strata(data: Data, key: str) -> NDArray[Any]:
     known = has_target(data.y)
     if known.all():
         return data.y
-    strata = data.y.astype(object)
-    strata[~known] = ""  # samples without a class are a stratum
-    return strata.astype(str)
+    return np.where(known, data.y.astype(str), "")  # samples without a class are a stratum
 
 
 def subsample(part: Part, seed: int) -> Part:

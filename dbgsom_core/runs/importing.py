@@ -59,8 +59,7 @@ def _path(folder: Path | None) -> Iterator[None]:
     kept = [one for one in before if os.path.realpath(one or os.curdir) not in real]
     sys.path[:] = kept if folder is None else [*kept, str(folder)]
     importlib.invalidate_caches()
-    given = list(sys.path)
     try:
         yield
     finally:
-        sys.path[:] = [*before, *(one for one in sys.path if one not in given)]
+        sys.path[:] = before

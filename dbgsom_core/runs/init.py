@@ -75,10 +75,11 @@ _ESTIMATORS = {
 
 
 class ValueCounts(NamedTuple):
-    """The distinct cells of a column, stripped text, and how many rows have each."""
+    """The distinct known cells of a column, stripped text, and how many rows have each."""
 
     texts: pa.Array
     rows: NDArray[np.int64]
+    total: int  # rows, those with a missing cell included
 
     @property
     def are_unique(self) -> bool:
@@ -121,15 +122,10 @@ class ColumnProfile:
 
 
 def count_values(column: Any) -> ValueCounts:
-    """Return the distinct cells of a column of text; null is empty."""
+    """Return the distinct cells of a column of text that are not missing."""
     pairs = pc.value_counts(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
-    return ValueCounts(pairs.field(0), pairs.field(1).to_numpy())
-
-
-def known_values(counts: ValueCounts) -> ValueCounts:
-    """Return the counts of the cells that are not missing."""
-    known = ~is_missing(counts.texts)
-    return ValueCounts(counts.texts.filter(pa.array(known)), counts.rows[known])
+    pairs = pairs.filter(pa.array(~is_missing(pairs.field(0))))
+    return ValueCounts(pairs.field(0), pairs.field(1).to_numpy(), len(column))
 
 
 def common_unit(texts: pa.Array) -> str:
@@ -163,11 +159,10 @@ def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
 
 
 def profile_column(
-    place: int, name: str, counts: ValueCounts, marks: Marks = (".", "")
+    place: int, name: str, known: ValueCounts, marks: Marks = (".", "")
 ) -> ColumnProfile:
     """Return the profile of a column, by its distinct cells."""
-    known = known_values(counts)
-    n, rows = len(known.texts), int(known.rows.sum())
+    n = len(known.texts)
     if not n:
         return ColumnProfile(place, name, "empty", missing=1.0)
     unit = common_unit(known.texts)
@@ -189,7 +184,7 @@ def profile_column(
         name,
         kind,
         values=n,
-        missing=1 - rows / int(counts.rows.sum()),
+        missing=1 - int(known.rows.sum()) / known.total,
         date_formats=formats,
         spread=float(np.std(np.repeat(values, known.rows))) if kind == "number" else 0.0,
         whole=is_numeric and bool((values % 1 == 0).all()),
@@ -206,7 +201,7 @@ def number_marks(columns: Sequence[ValueCounts], delimiter: str) -> Marks:
     """Return the decimal mark and the one between thousands that make most columns numbers."""
     marked = []
     for counts in columns:
-        texts = known_values(counts).texts.slice(0, _CHECKED)
+        texts = counts.texts.slice(0, _CHECKED)
         if pc.any(pc.match_substring_regex(texts, r"\d\D\d")).as_py():
             marked.append((texts, common_unit(texts)))
 

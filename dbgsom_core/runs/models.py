@@ -301,8 +301,6 @@ def predict_file(
     if empty:
         text = f"{len(empty)} row(s) have no value and are not answered"
         notes.append(f"{text}, first row {empty[0]}")
-    if not rows:
-        notes.append(f"{source} has no rows")
     return rows - len(empty), outliers, notes
 
 

@@ -18,7 +18,6 @@ from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
 from dbgsom_core.runs.data import column_of
 from dbgsom_core.runs.text import percent, to_digits
-from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:
     from dbgsom_core.experiments.datasets import Data
@@ -99,13 +98,13 @@ def _profile(
         columns = [values[part] for values in extra.values()]
         return np.column_stack([data.X[own[part]], *columns]).astype(np.float64)
 
-    means, rest, deviations, binary = _moments(raw, codes, len(clusters))
+    means, rest, deviations = _moments(raw, codes, len(clusters))
     effects = np.zeros_like(means)
     np.divide(means - rest, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
     return ClusterProfile(
         clusters=clusters,
-        names=[name_cluster(row[: len(features)], features, binary) for row in effects],
+        names=[name_cluster(row, features) for row in effects],
         rows=sizes,
         features=(*features, *extra),
         means=means,
@@ -121,10 +120,8 @@ def _parts(n: int) -> list[slice]:
 
 def _moments(
     read: Callable[[slice], Floats], codes: NDArray[np.intp], count: int
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, Floats]:
     """Return means (C, D) of clusters and of the others, and (D,) deviations of all samples.
-
-    And which columns are 0 and 1 only.
 
     What is missing does not count. Sums are around the means of the first batch, so that large
     numbers keep their digits.
@@ -136,7 +133,6 @@ def _moments(
         shift = np.nan_to_num(np.nanmean(first, axis=0))
     sums = np.zeros((count, first.shape[1]))
     counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
-    binary = np.ones(first.shape[1], dtype=bool)
     for part in parts:
         values = read(part)
         known = ~np.isnan(values)
@@ -145,13 +141,12 @@ def _moments(
         sums += member @ around
         counts += member @ known
         squares += np.square(around).sum(axis=0)
-        binary &= ((values == 0) | (values == 1) | ~known).all(axis=0)
     total, n = sums.sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         means, rest = sums / counts, (total - sums) / (n - counts)
         deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
     deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
-    return means + shift, rest + shift, deviations, binary
+    return means + shift, rest + shift, deviations
 
 
 def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
@@ -173,21 +168,16 @@ def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[n
     return typical
 
 
-def name_cluster(effects: Floats, features: Sequence[str], binary: NDArray[np.bool_]) -> str:
-    """Return a name made of the features with the largest effects (D,) of a cluster.
-
-    ``binary`` (D,) are features that are 0 or 1.
-    """
+def name_cluster(effects: Floats, features: Sequence[str]) -> str:
+    """Return a name made of the features with the largest effects of a cluster."""
     words: list[str] = []
-    for place in np.argsort(-abs(effects), kind="stable").tolist():
+    for place in np.argsort(-abs(effects[: len(features)]), kind="stable").tolist():
+        feature, is_high = features[place], effects[place] > 0
         if abs(effects[place]) < _CLEAR or len(words) == _WORDS:
             break
-        feature, is_high = features[place], effects[place] > 0
-        if not binary[place]:
+        if "=" not in feature:
             words.append(f"high {feature}" if is_high else f"low {feature}")
-        elif "=" not in feature:  # colour=red says more than that it is not blue
-            words.append(f"{feature}={int(is_high)}")
-        elif is_high:
+        elif is_high:  # colour=red says more than that it is not blue
             words.append(feature)
     return ", ".join(words) or "near the mean of all"
 
@@ -260,8 +250,6 @@ def _reading(path: Path) -> Iterator[Any]:
 def groups_of(data: Data, column: str) -> NDArray[Any]:
     """Return the group of each row, text (n,), by the values of a column beside the samples.
 
-    Many dates are grouped by month or year.
-
     Raises
     ------
     DataError
@@ -269,8 +257,6 @@ def groups_of(data: Data, column: str) -> NDArray[Any]:
     """
     values = column_of(data, column, "report.by")
     texts = np.array([_as_value(value) for value in values.tolist()])
-    if len(np.unique(texts)) > _MOST_GROUPS and column in data.annotations:
-        texts = _periods(texts)
     if (count := len(np.unique(texts))) > _MOST_GROUPS:
         raise DataError(
             f"report.by: '{column}' has {count} values, and a table of groups at most "
@@ -284,21 +270,6 @@ def _as_value(value: Any) -> str:
         return ""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)
-
-
-def _periods(texts: NDArray[Any]) -> NDArray[Any]:
-    """Return dates (n,) as days, months or years, the first that are few; others as they are."""
-    import pyarrow as pa
-
-    forms = date_forms(np.unique(texts[texts != ""]).tolist(), share=0.9)
-    if not forms:
-        return texts
-    moments = parse_dates(pa.array(texts.tolist(), pa.string()), forms[0])
-    for unit in ("D", "M", "Y"):
-        texts = moments.astype(f"datetime64[{unit}]").astype(str)
-        if len(np.unique(texts)) <= _MOST_GROUPS:
-            break
-    return np.where(np.isnat(moments), "", texts)
 
 
 def count_groups(
