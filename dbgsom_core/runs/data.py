@@ -59,13 +59,12 @@ def load_data(experiment: Experiment) -> Data:
 def load_test(experiment: Experiment, data: Data) -> Data | None:
     if experiment.split is None or experiment.split.test is None:
         return None
-    loaded, name = _load(experiment, experiment.split.test), "split.test"
+    loaded = _load(experiment, experiment.split.test)
     test = replace(loaded, X=_same_columns(data, loaded), feature_names=data.feature_names)
+    both = "the data to train on and of data set 'split.test'"
     if (data.y is None) != (loaded.y is None):
-        which = "the data to train on" if data.y is None else f"data set '{name}'"
-        raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
+        raise DataError(f"only one of {both} has targets: name them in both")
     if data.y is not None and loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
-        both = f"the data to train on and of data set '{name}'"
         raise DataError(f"only one of the targets of {both} are text: store both as text")
     return test
 
@@ -111,7 +110,7 @@ def _find_file(path: Any, folder: Path) -> Any:
 
 
 def _is_there(path: str) -> bool:
-    return exists(path) or (glob.has_magic(path) and any(glob.iglob(path)))  # noqa: PTH207
+    return exists(path) or any(glob.iglob(path))  # noqa: PTH207
 
 
 def _is_text(y: NDArray[Any]) -> bool:
@@ -126,23 +125,28 @@ def _same_columns(data: Data, test: Data) -> Any:
             sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
             raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
-    mine, theirs = (
-        one.feature_names if one.columns is None else one.columns.names for one in (data, test)
-    )
+    mine: Sequence[str] = names
+    theirs: Sequence[str] = found
+    if data.columns is not None and test.columns is not None:
+        mine, theirs = data.columns.names, test.columns.names
     for column in sorted({*mine} ^ {*theirs}):
         what = f"lacks the column '{column}'{did_you_mean(column, theirs)}"
         if column in theirs:
             what = f"also has the column '{column}'"
         raise DataError(f"data set 'split.test' {what}")
     places = [found.index(column) if column in found else -1 for column in names]
+    return _some_columns(test.X, places)
+
+
+def _some_columns(X: Any, places: Sequence[int]) -> Any:
+    """Return columns of X (n, D), where they are; the place -1 is zeros."""
     pick = partial(_columns, places)
-    return test.X.map(pick) if isinstance(test.X, Partitions) else pick(test.X)
+    return X.map(pick) if isinstance(X, Partitions) else pick(X)
 
 
 def _columns(places: Sequence[int], rows: NDArray[Any]) -> NDArray[Any]:  # also on workers
-    """Return columns of rows (n, D), the place -1 being zeros."""
-    zeros = np.zeros((len(rows), 1), rows.dtype)
-    return np.hstack([rows, zeros]).take(places, axis=1)
+    zeros = np.zeros(len(rows), rows.dtype)
+    return np.column_stack([zeros if place < 0 else rows[:, place] for place in places])
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
@@ -152,12 +156,14 @@ def same_data(first: Experiment, second: Experiment) -> bool:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
-    regresses = experiment.model.estimator == "regressor"
+    classes = None
+    if data.y is not None and experiment.model.estimator != "regressor":
+        classes = n_classes(data.y)
     facts = {
         "name": experiment.dataset_name,
         "samples": len(data.X),
         "features": data.X.shape[1],
-        "classes": None if data.y is None or regresses else n_classes(data.y),
+        "classes": classes,
         "digest": digest(data.X, data.y),
     }
     names = data.feature_names
@@ -355,22 +361,16 @@ def column_of(data: Data, name: str, key: str) -> NDArray[Any]:
     if name in beside:
         return np.asarray(beside[name])
     if name in features:
-        return _some_columns(data.X, [features.index(name)])[:, 0]
+        return np.asarray(_some_columns(data.X, [features.index(name)])[:])[:, 0]
     if table is not None and name in table.categories:
         places = [features.index(feature) for feature in table.features_of(name)]
-        coded = _some_columns(data.X, places) == 1
+        coded = _some_columns(data.X, places)[:] == 1
         names = np.array([*table.categories[name], ""])
         return names[np.where(coded.any(axis=1), coded.argmax(axis=1), -1)]
     cure = f"there is no column '{name}'{did_you_mean(name, [*beside, *features])}"
     if table is not None and name in table.dropped:
         cure = f"'{name}' is dropped: list it under id, which keeps it beside the samples"
     raise DataError(f"{key}: {cure}")
-
-
-def _some_columns(X: Any, places: Sequence[int]) -> NDArray[Any]:
-    if not isinstance(X, Partitions):
-        return np.asarray(X[:, places])
-    return np.concatenate(X.each(partial(_columns, places), X.beside()))
 
 
 def _strata(data: Data, key: str) -> NDArray[Any]:
@@ -394,10 +394,12 @@ def subsample(part: Part, seed: int) -> Part:
     rows = sample_rows(X, seed)
     if len(rows) == len(X):
         return replace(part, X=X[:])
-    known: Any = rows if isinstance(part.rows, slice) else part.rows
-    if known is not None and known is not rows:
-        known = known[rows]
-    return Part(X[rows], None if part.y is None else part.y[rows], known)
+    numbers: Any = part.rows
+    if isinstance(numbers, slice):  # all
+        numbers = rows
+    elif numbers is not None:
+        numbers = numbers[rows]
+    return Part(X[rows], None if part.y is None else part.y[rows], numbers)
 
 
 # ------------------------------------------------------------------------------------ baselines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ class RowExplanation:
     explanation: Explanation
     nearest: Sequence[Mapping[str, Any]]  # number from 0, ids, target and distance of each
     notes: Sequence[str]
-    target: str = "target"  # its name in the data
-    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, from its file
+    target: str  # its name in the data
+    ids: Mapping[str, str]  # of the row, from its file
 
 
 def explain_row(
@@ -98,7 +98,7 @@ def explore(
     view = model_view(found.model, data, found.run, title)
     with data_errors(title):
         page: Html = registry.build("figure", "explorer").draw(view)
-    return page, len(data.X), list(dict.fromkeys(notes))
+    return page, len(data.X), notes
 
 
 def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:

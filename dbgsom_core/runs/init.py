@@ -64,11 +64,6 @@ _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
 # sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}
 """
-_ESTIMATORS = {
-    "vq": "clusters; classifier and regressor need a target",
-    "classifier": "the target holds classes; vq learns without it",
-    "regressor": "the target holds numbers; vq learns without it",
-}
 
 
 # ------------------------------------------------------------------------------- rules of columns
@@ -150,9 +145,7 @@ def kind_of_numbers(
 
 def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
     """Return whether a column of text names its rows, their kinds, or is neither."""
-    some = counts.texts.slice(0, _CHECKED).to_pylist()
-    has_sentences = 2 * sum(" " in cell for cell in some) > len(some)
-    if counts.are_unique and (_ID.fullmatch(name) or (place == 0 and not has_sentences)):
+    if counts.are_unique and (_ID.fullmatch(name) or place == 0):
         return "id"
     is_repeated = len(counts.texts) <= max(2, counts.rows.sum() / 2)
     return "category" if is_repeated and len(counts.texts) <= MOST_CLASSES else "text"
@@ -325,10 +318,10 @@ def guess_target(profile: TableProfile, task: str | None = None) -> ColumnProfil
 def named_target(profile: TableProfile, name: str) -> ColumnProfile:
     """Return the column that is named as the target."""
     for column in profile.columns:
-        if column.name == name and column.kind in ("empty", "constant", "date", "id"):
-            looks = f"it looks like {column.kind}"
-            raise DataError(f"{profile.path}: column '{name}' is no target: {looks}")
         if column.name == name:
+            if column.kind in ("empty", "constant", "date", "id"):
+                looks = f"it looks like {column.kind}"
+                raise DataError(f"{profile.path}: column '{name}' is no target: {looks}")
             return column
     near = did_you_mean(name, [column.name for column in profile.columns])
     raise DataError(f"{profile.path} has no column '{name}'{near}")
@@ -420,7 +413,7 @@ def suggest(
     if estimator != "vq":
         config["split"], comments["split",] = suggest_split(profile.rows, estimator, chosen)
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
-    comments["model", "estimator"] = _ESTIMATORS[estimator]
+    comments["model", "estimator"] = "vq finds clusters; classifier and regressor need a target"
     comments["model", "spreading_factor"] = "nearer to 1: more neurons; auto: by held-out rows"
     if chosen is None and estimator == "vq":
         config["model"]["labeller"] = {"name": "clusters", "n_clusters": "auto"}
@@ -445,6 +438,8 @@ def suggest_dataset(
             key = column.place
         if column.role == "target":
             dataset["target"], comments["dataset", "target"] = key, column.reason
+            if column.missing or not profile.complete:
+                dataset["missing_target"] = "drop"
         elif column.role in ("id", "categorical", "drop"):
             listed = dataset.setdefault(column.role, [])
             comments["dataset", column.role, len(listed)] = column.reason
@@ -466,10 +461,6 @@ def suggest_dataset(
         dataset["missing"] = "keep"
         seen = listed_names(gaps) or "if parts that were not looked at have any"
         comments["dataset", "missing"] = f"distances leave them out; error refuses them: {seen}"
-    target_gaps = [column.missing for column in columns if column.role == "target"]
-    if target_gaps and (target_gaps[0] or not profile.complete):
-        dataset["missing_target"] = "drop"
-        comments["dataset", "missing_target"] = "samples without a target; or unlabelled"
     return dataset
 
 
@@ -485,8 +476,7 @@ def suggest_prepare(columns: Sequence[ColumnProfile]) -> tuple[Any, str]:
     reason = f"features spread from {least:.3g} to {most:.3g}: let each count as much"
     if not (categorical or any(column.is_binary for column in features)):
         return "standardize", reason
-    joint = "a category as one column, and 0 and 1 no more for being rare"
-    return {"name": "standardize", "categories": "joint"}, f"{reason}; {joint}"
+    return {"name": "standardize", "categories": "joint"}, f"{reason}, a category as one column"
 
 
 def suggest_split(

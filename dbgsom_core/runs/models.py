@@ -55,7 +55,7 @@ log = logging.getLogger("dbgsom")
 
 UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
-_MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
+_LEAST_ROWS = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class FileSamples:
         )
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.columns.feature_names)))
+        rows = max(_LEAST_ROWS, _CELLS // (8 + len(self.columns.feature_names)))
         return self.table.batches(sorted({*self._places, *self.carried.values()}), rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
-from dbgsom_core.runs.data import column_of
+from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.text import percent, to_digits
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def profile_classes(
 
     ``names`` are those of classes. None where a target is missing, or there are many classes.
     """
-    if y.dtype == object or (y.dtype.kind == "f" and np.isnan(y).any()):
+    if not has_target(y).all():
         return None
     classes, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
     if not 2 <= len(classes) <= _MOST_CLUSTERS:
@@ -223,8 +223,7 @@ def _largest(row: Mapping[str, str], most: int) -> str:
     shown = []
     for name in sorted(effects, key=lambda name: -abs(effects[name]))[:most]:
         mean = float(row[name] or "nan")
-        is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
-        text = percent(mean) if is_share else to_digits(mean, 3)
+        text = percent(mean) if "=" in name else to_digits(mean, 3)  # of a category
         if abs(effects[name]) >= _CLEAR / 2:
             shown.append(f"{name} {text} ({effects[name]:+.1f})")
     return ", ".join(shown)

@@ -243,7 +243,7 @@ def test_other_shapes_and_targets_are_told(tmp_path):
     with pytest.raises(DataError, match="has 2 columns, and the data to train on has 3"):
         load_test(narrow, load_data(narrow))
     named = experiment({"test": {"name": "npz", "path": str(tmp_path / "c.npz")}}, dataset)
-    with pytest.raises(DataError, match="has no targets"):
+    with pytest.raises(DataError, match="has targets: name them in both"):
         load_test(named, load_data(named))
 
 

@@ -15,6 +15,12 @@ from dbgsom_core.runs import models as samples
 from dbgsom_core.tables import Columns
 
 
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(samples, "_CELLS", 1)
+    monkeypatch.setattr(samples, "_LEAST_ROWS", 7)
+
+
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):
     new[["weight", "id", "colour", "size"]].assign(extra=1).to_csv(shop / "new.csv", index=False)
     _, err = told("predict", "fruit", "new.csv", "-o", "answers.csv")
@@ -41,7 +47,8 @@ def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model,
 def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     new.to_csv(shop / "whole.csv", index=False)
     told("predict", "fruit", "whole.csv", "-o", "whole-answers.csv", "--keep", "id", "-q")
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
+    monkeypatch.setattr(samples, "_CELLS", 1)
+    monkeypatch.setattr(samples, "_LEAST_ROWS", 7)
     for number, chunked in enumerate(("whole.csv", "whole.parquet", "whole.tsv.gz")):
         if chunked.endswith(".parquet"):
             new.set_index("id").to_parquet(shop / chunked)
@@ -152,8 +159,8 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
     assert others.tolist() == read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
     strange.to_csv(shop / "strange.csv", index=False)
     sentence = "column 'colour': 'teal' (30 rows) did not occur in training: none of its"
@@ -195,10 +202,10 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     assert out.splitlines()[0] == "row 0 of commas.csv"
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
     shop, refused, new, run_folder, monkeypatch
 ):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
     (shop / "words.csv").write_text(
         new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
@@ -266,8 +273,8 @@ def test_columns_of_one_name_are_refused(shop, refused, told, new):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("small_batches")
 def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, called):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
     new.to_csv(shop / "new.csv", index=False)
     does, seen = Columns.features, []
 
