@@ -44,12 +44,12 @@ def load_data(experiment: Experiment) -> Data:
     data = _load(experiment, experiment.dataset)
     name, y = experiment.data_called, data.y
     if len(data.X) < LEAST_ROWS:
-        few = f"{len(data.X)} rows; a map needs at least {LEAST_ROWS}"
-        raise DataError(f"data set '{name}' has {few}")
+        raise DataError(
+            f"data set '{name}' has {len(data.X)} rows; a map needs at least {LEAST_ROWS}"
+        )
     estimator = experiment.model.estimator
     if y is None and estimator != "vq":
-        but = f"model.estimator is {estimator}"
-        raise DataError(f"data set '{name}' has no target, but {but}; name the target, or use vq")
+        raise DataError(f"data set '{name}' has no target for a {estimator}: name it, or use vq")
     unlabelled = experiment.model.params.get("unlabelled", "auto")
     if unlabelled not in ("auto", None) and y is not None and unlabelled not in y.tolist():
         warnings.warn(f"model.unlabelled: no sample has the class {unlabelled!r}", stacklevel=2)
@@ -308,8 +308,9 @@ def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows
             parts.append((np.sort(train), np.sort(test)))  # a table is read from its beginning
     least = min(len(train) for train, _ in parts)
     if least < LEAST_ROWS:
-        needed = f"a map needs at least {LEAST_ROWS}"
-        raise DataError(f"split: {least} rows are left to train on; {needed}")
+        raise DataError(
+            f"split: {least} rows are left to train on; a map needs at least {LEAST_ROWS}"
+        )
     return parts
 
 

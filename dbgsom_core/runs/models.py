@@ -273,10 +273,9 @@ def predict_file(
     check_target(target)
     names = select_columns(model, columns)
     samples = FileSamples(source, model, dialect, trained, keep)
-    for name in column_names(model, names):
-        if name in samples.carried:
-            both = f"the column '{name}' is carried along and written as well"
-            raise DataError(f"{both}: leave one out with --columns or --keep")
+    if twice := samples.carried.keys() & {*column_names(model, names)}:
+        both = f"the column '{min(twice)}' is carried along and written as well"
+        raise DataError(f"{both}: leave one out with --columns or --keep")
     empty, outliers = list[int](), 0
 
     def tables() -> Generator[dict[str, Any], None, None]:
@@ -297,11 +296,10 @@ def predict_file(
         )
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
-    notes = [*samples.notes]
     if empty:
         text = f"{len(empty)} row(s) have no value and are not answered"
-        notes.append(f"{text}, first row {empty[0]}")
-    return rows - len(empty), outliers, notes
+        samples.notes.append(f"{text}, first row {empty[0]}")
+    return rows - len(empty), outliers, samples.notes
 
 
 def _answers(

@@ -175,8 +175,8 @@ def imported_step(name: str, folder: Path | None = None) -> type[Any]:
     except RAISED as error:
         why = f" ({error_line(error)})" + did_you_mean(attribute, dir(sys.modules.get(module)))
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            beside = f"in {folder}" if folder else "in the folder of a configuration or '--steps'"
-            why = f": there is no module '{error.name}' installed or {beside}"
+            where = folder or "the folder of a configuration or '--steps'"
+            why = f": there is no module '{error.name}' installed or in {where}"
             root = module.partition(".")[0]
             why += did_you_mean(module, [one for one in sys.modules if one.startswith(root)])
         raise StepError(f"prepare step '{name}' cannot be imported{why}") from error
