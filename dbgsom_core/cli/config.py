@@ -136,14 +136,12 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.runs.data import LEAST_ROWS
 
-    lines = [f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows, "]
+    lines = [f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows"]
     number = len(profile.columns)
     if number:
         settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())
-        lines[0] += f"{number} column{'s' * (number != 1)}{settings}"
+        lines[0] += f", {number} column{'s' * (number != 1)}{settings}"
         rows = [_column_row(one, suggestion) for one in suggestion.columns[:_MOST_COLUMNS]]
-    else:
-        lines[0] += f"{len(profile.spreads)} features"
     if profile.complete and profile.rows < LEAST_ROWS:
         lines.append(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
     lines.append(f"estimator: {suggestion.estimator}")

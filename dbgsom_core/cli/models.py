@@ -103,7 +103,6 @@ def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
 @option("-o --output", "A csv, tsv, parquet, feather or npy file.", default="-", metavar="FILE")
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
-@option("--for-spreadsheets", "Write ' before texts that would be formulas.", is_flag=True)
 @csv_options
 @model_options
 @output_options
@@ -114,7 +113,6 @@ def predict(
     output: str,
     columns: Sequence[str],
     keep: Sequence[str],
-    for_spreadsheets: bool,
     **given: Any,
 ) -> None:
     """Write what MODEL says of each row of DATA.
@@ -140,7 +138,6 @@ def predict(
             _dialect(given),
             trained=found.dialect,
             progress=show_rows,
-            for_spreadsheets=for_spreadsheets,
         )
     if messages.quiet:
         return

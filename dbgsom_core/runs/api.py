@@ -311,7 +311,7 @@ def init(
         return _first_config(*_read_frame(data), target, task, experiment)
     from dbgsom_core.runs.init import profile_data, suggest
 
-    config = suggest(profile_data(os.fspath(data), get_registry()), _name(target), task).plain()
+    config = suggest(profile_data(os.fspath(data), get_registry()), _name(target), task).config
     if experiment is not None:
         config["experiment"] = experiment
     return config
@@ -338,7 +338,7 @@ def _first_config(
     from dbgsom_core.runs.init import profile_table, suggest
 
     features = table if index is None else table.drop_columns([index])
-    config = suggest(profile_table(features), _name(target), task).plain()
+    config = suggest(profile_table(features), _name(target), task).config
     config["dataset"] = _with_frame(config["dataset"], index)
     usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", config["dataset"].get("target", "data"))
     return {**config, "experiment": experiment or usual}

@@ -5,31 +5,27 @@ from __future__ import annotations
 import glob
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split
-from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.partitions import Partitions, has_missing, take
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.engine.partitions import Partitions, take
+from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import prepared
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import DATA_FILE
-from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps, sample_rows
+from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
 from dbgsom_core.runs.text import digest
-from dbgsom_core.tables import parse_numbers
-from dbgsom_core.tables.frames import FRAME
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import class_weights, encode_classes
 
@@ -46,16 +42,14 @@ _MOST_NAMES = 10_000  # feature names in run.json
 def load_data(experiment: Experiment) -> Data:
     """Return the data to train on; raises `DataError` where they will not do."""
     data = _load(experiment, experiment.dataset)
-    name, X, y = experiment.data_called, data.X, data.y
-    if len(X) < LEAST_ROWS:
-        raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
-    _check_values(experiment, name, X)
-    low, high = extremes(X)
-    if not (high > low).any():
+    name, y = experiment.data_called, data.y
+    if len(data.X) < LEAST_ROWS:
         raise DataError(
-            f"all columns of data set '{name}' are constant: a map needs one that varies"
+            f"data set '{name}' has {len(data.X)} rows; a map needs at least {LEAST_ROWS}"
         )
-    _check_target(experiment, name, y)
+    estimator = experiment.model.estimator
+    if y is None and estimator != "vq":
+        raise DataError(f"data set '{name}' has no target for a {estimator}: name it, or use vq")
     unlabelled = experiment.model.params.get("unlabelled", "auto")
     if unlabelled not in ("auto", None) and y is not None and unlabelled not in y.tolist():
         warnings.warn(f"model.unlabelled: no sample has the class {unlabelled!r}", stacklevel=2)
@@ -65,15 +59,12 @@ def load_data(experiment: Experiment) -> Data:
 def load_test(experiment: Experiment, data: Data) -> Data | None:
     if experiment.split is None or experiment.split.test is None:
         return None
-    loaded, name = _load(experiment, experiment.split.test), "split.test"
+    loaded = _load(experiment, experiment.split.test)
     test = replace(loaded, X=_same_columns(data, loaded), feature_names=data.feature_names)
-    _check_values(experiment, name, test.X)
+    both = "the data to train on and of data set 'split.test'"
     if (data.y is None) != (loaded.y is None):
-        which = "the data to train on" if data.y is None else f"data set '{name}'"
-        raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
-    _check_target(experiment, name, loaded.y)
+        raise DataError(f"only one of {both} has targets: name them in both")
     if data.y is not None and loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
-        both = f"the data to train on and of data set '{name}'"
         raise DataError(f"only one of the targets of {both} are text: store both as text")
     return test
 
@@ -96,24 +87,19 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
             data = source.load()
         table = engine.opened(data.X)
     except DataError as error:
-        path = str(getattr(component, "path", ""))
-        if path in ("", FRAME) or Path(path).is_absolute() or exists(path):
+        if getattr(component, "path", None) != DATA_FILE or exists(DATA_FILE):
             raise
-        if path == DATA_FILE:
-            raise DataError(
-                "the rows are those of a data frame, which was not kept (keep_data=False) or not "
-                "given: run(config, data=frame)"
-            ) from error
-        places = "in the working directory and beside the configuration"
-        raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
+        raise DataError(
+            "the rows are those of a data frame, which was not kept (keep_data=False) or not "
+            "given: run(config, data=frame)"
+        ) from error
     if isinstance(table, Partitions):
         return replace(data, X=table)
     if data.X.dtype.kind not in "fiub":
         raise DataError(f"data set '{experiment.data_called}' holds {data.X.dtype}, no numbers")
-    is_text = data.y is not None and data.y.dtype.kind == "U"
-    if experiment.model.estimator == "regressor" and is_text:
-        numbers, bad = parse_numbers(pa.array(data.y), words=())
-        return data if bad.any() else replace(data, y=numbers)
+    if experiment.model.estimator == "regressor" and data.y is not None and _is_text(data.y):
+        with data_errors(f"the target of data set '{experiment.data_called}'"):
+            return replace(data, y=data.y.astype(np.float64))
     return data
 
 
@@ -124,7 +110,7 @@ def _find_file(path: Any, folder: Path) -> Any:
 
 
 def _is_there(path: str) -> bool:
-    return exists(path) or (glob.has_magic(path) and any(glob.iglob(path)))  # noqa: PTH207
+    return exists(path) or any(glob.iglob(path))  # noqa: PTH207
 
 
 def _is_text(y: NDArray[Any]) -> bool:
@@ -139,23 +125,28 @@ def _same_columns(data: Data, test: Data) -> Any:
             sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
             raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
-    coded = set[str]()  # features of categories, which are 0 in all rows of who lacks them
-    for table in (data.columns, test.columns):
-        if table is not None:
-            coded.update(*map(table.features_of, table.categories))
-    missing = [column for column in names if column not in (*found, *coded)]
-    extra = [column for column in found if column not in (*names, *coded)]
-    if missing or extra:
-        what = f"also has '{extra[0]}'" if extra else ""
-        if missing:
-            what = f"lacks the column '{missing[0]}'{did_you_mean(missing[0], extra)}"
-        raise DataError(
-            f"data set 'split.test' {what}: its columns must be those of the training data"
-        )
-    import pandas as pd  # is slow to import
+    mine: Sequence[str] = names
+    theirs: Sequence[str] = found
+    if data.columns is not None and test.columns is not None:
+        mine, theirs = data.columns.names, test.columns.names
+    for column in sorted({*mine} ^ {*theirs}):
+        what = f"lacks the column '{column}'{did_you_mean(column, theirs)}"
+        if column in theirs:
+            what = f"also has the column '{column}'"
+        raise DataError(f"data set 'split.test' {what}")
+    places = [found.index(column) if column in found else -1 for column in names]
+    return _some_columns(test.X, places)
 
-    frame = pd.DataFrame(test.X, columns=found)
-    return frame.reindex(columns=names, fill_value=0).to_numpy(data.X.dtype)
+
+def _some_columns(X: Any, places: Sequence[int]) -> Any:
+    """Return columns of X (n, D), where they are; the place -1 is zeros."""
+    pick = partial(_columns, places)
+    return X.map(pick) if isinstance(X, Partitions) else pick(X)
+
+
+def _columns(places: Sequence[int], rows: NDArray[Any]) -> NDArray[Any]:  # also on workers
+    zeros = np.zeros(len(rows), rows.dtype)
+    return np.column_stack([zeros if place < 0 else rows[:, place] for place in places])
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
@@ -165,12 +156,14 @@ def same_data(first: Experiment, second: Experiment) -> bool:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
-    regresses = experiment.model.estimator == "regressor"
+    classes = None
+    if data.y is not None and experiment.model.estimator != "regressor":
+        classes = n_classes(data.y)
     facts = {
         "name": experiment.dataset_name,
         "samples": len(data.X),
         "features": data.X.shape[1],
-        "classes": None if data.y is None or regresses else n_classes(data.y),
+        "classes": classes,
         "digest": digest(data.X, data.y),
     }
     names = data.feature_names
@@ -195,77 +188,49 @@ def n_classes(y: NDArray[Any]) -> int:
 # --------------------------------------------------------------------------------------- checks
 
 
+@contextmanager
+def data_errors(where: str) -> Iterator[None]:
+    """Raise what a library finds wrong with data as a `DataError`, by its first line."""
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{where}: {str(error).splitlines()[0]}") from error
+
+
+def check_fold(estimator: Any, parts: Any, fold: Fold) -> None:
+    """Raise `DataError` for samples of a fold that an estimator does not take."""
+    with data_errors("the part to train on"):
+        estimator._checked(fold.train.X, parts, reset=True)
+    if fold.test is not None:
+        with data_errors("the part to test on"):
+            estimator._checked(fold.test.X, parts, reset=False)
+
+
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
-    """Raise `DataError` for a part with rows or columns of nothing, or without a class."""
-    trains = part.startswith("the part to train on")
-    if X is not None and not isinstance(X, Partitions) and X.dtype.kind == "f" and has_missing(X):
-        missing = np.isnan(X)
-        rows, columns = (np.flatnonzero(missing.all(axis=axis)) for axis in (1, 0))
-        if len(rows):
-            raise DataError(f"prepare: row {rows[0]} of {part} has no value left; drop or fill it")
-        if trains and len(columns):
-            raise DataError(f"split: column {columns[0]} has no value in {part}; drop it")
-    if trains and experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(
-            f"split: no sample of {part} has a class; split.stratify: true keeps their shares"
-        )
-
-
-def _check_values(experiment: Experiment, name: str, X: Any) -> None:
-    if isinstance(X, Partitions) or X.dtype.kind != "f" or np.isfinite(X).all():
-        return  # the estimator checks partitions
-    infinite = np.argwhere(np.isinf(X))
-    if len(infinite):
-        row, column = infinite[0]
-        where = f"row {row}, column {column} (from 0)"
-        raise DataError(f"data set '{name}' holds infinite values, first in {where}")
-    registry = get_registry()
-    metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
-    filled = any(fills_gaps(step.name) for step in experiment.prepare)
-    if not filled and "missing" not in guarded(metric).handles:
-        raise DataError(
-            f"data set '{name}' holds missing values, and metric "
-            f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take one "
-            "that does, such as euclidean or manhattan"
-        )
+    """Raise `DataError` for a part to train on with a column of nothing, or without a class."""
+    if X is not None:
+        empty = np.flatnonzero(np.isnan(extremes(X)[0]))
+        if len(empty):
+            raise DataError(f"split: column {empty[0]} has no value in {part}; drop it")
+    if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
+        cure = "name another target or model.unlabelled, or keep shares by split.stratify: true"
+        raise DataError(f"no sample of {part} has a class: {cure}")
 
 
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
     """Return whether a sample has a class; raises `DataError` for what are no classes."""
     params = experiment.model.params
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit says it
-            assert y is not None
-            target = encode_classes(y, y, params.get("unlabelled", "auto"), known_classes=y[:0])
-            if params.get("class_weight") is not None:
-                class_weights(params["class_weight"], target, None)
-    except ValueError as error:
-        raise DataError(f"data set '{experiment.data_called}': {error}") from error
+    with data_errors(f"data set '{experiment.data_called}'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fit says it
+        assert y is not None
+        target = encode_classes(y, y, params.get("unlabelled", "auto"), known_classes=y[:0])
+        if params.get("class_weight") is not None:
+            class_weights(params["class_weight"], target, None)
     return bool(target.known.any())
-
-
-def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> None:
-    from sklearn.utils import check_array  # is slow to import
-
-    estimator = experiment.model.estimator
-    if estimator == "vq":
-        return
-    if y is None:
-        kind = "classes" if estimator == "classifier" else "targets"
-        but = f", but model.estimator is {estimator}"
-        raise DataError(f"data set '{name}' has no {kind}{but}; name the target, or use vq")
-    if estimator == "regressor":
-        try:
-            check_array(y, ensure_2d=False, dtype=np.float64, input_name="the target")
-        except (TypeError, ValueError) as error:
-            cure = "drop or fill such rows, or name another target"
-            raise DataError(f"the target of data set '{name}': {error}: {cure}") from error
-    elif not _has_classes(experiment, y):
-        cure = "name another target, or another value that stands for no class (model.unlabelled)"
-        raise DataError(f"no sample of data set '{name}' has a class: {cure}")
 
 
 # ------------------------------------------------------------------------------------- dividing
@@ -328,29 +293,24 @@ def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
 
 
 def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows, Rows]]:
-    try:
+    with data_errors("split: the data cannot be divided like this"):
         splitter = _splitter(split, experiment.seed)
         strata = groups = None
         if "Stratified" in type(splitter).__name__:
             strata = _strata(data, f"split: {split.name or 'stratify'}")
         if split.groups is not None:
-            groups = _groups(data, split.groups, experiment.data_called)
+            groups = _groups(data, split.groups)
         count = splitter.get_n_splits(data.X, strata, groups)
         if count > _MOST_FOLDS:
             raise DataError(f"split: makes {count} folds, more than {_MOST_FOLDS}: ask for fewer")
-        parts = [  # sorted: a table is read from its beginning to its end
-            (np.sort(train), np.sort(test))
-            for train, test in splitter.split(data.X, strata, groups)
-        ]
-    except DataError:
-        raise
-    except ValueError as error:
-        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+        parts = []
+        for train, test in splitter.split(data.X, strata, groups):
+            parts.append((np.sort(train), np.sort(test)))  # a table is read from its beginning
     least = min(len(train) for train, _ in parts)
     if least < LEAST_ROWS:
-        cure = "lower split.test_size" if split.holds_out else "ask for more folds, or less to test"
-        needed = f"a map needs at least {LEAST_ROWS}"
-        raise DataError(f"split: {least} rows are left to train on; {needed}, so {cure}")
+        raise DataError(
+            f"split: {least} rows are left to train on; a map needs at least {LEAST_ROWS}"
+        )
     return parts
 
 
@@ -364,9 +324,8 @@ def _splitter(split: Split, seed: int) -> Any:
     elif split.name is None:
         name, given = "ShuffleSplit", {"n_splits": 1, "test_size": split.test_size}
     else:
-        for key, value in split.model_dump(include=split.model_fields_set).items():
-            if value is not None and key not in ("name", "groups", "stratify", "refit"):
-                given[key] = value
+        fields = split.model_fields_set - {"name", "groups", "stratify", "refit"}
+        given = split.model_dump(include=fields, exclude_none=True)
     if split.name is None and split.stratify:
         name = f"Stratified{name}"
     if name in ("KFold", "StratifiedKFold"):
@@ -377,41 +336,42 @@ def _splitter(split: Split, seed: int) -> Any:
     return getattr(model_selection, name)(**given)
 
 
-def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
-    """Return the group (n,) of each sample, by a column of ids, of features or of categories."""
-    beside = {**data.annotations, **(data.ids or {})}
-    features = list(data.feature_names or ())
-    if name in beside:
-        groups = np.asarray(beside[name])
-    elif name in features:
-        groups = _column(data.X, features.index(name))
-    elif data.columns is not None and name in data.columns.categories:
-        places = [features.index(feature) for feature in data.columns.features_of(name)]
-        values = np.asarray(data.X[:, places])
-        groups = np.where(np.isnan(values).any(axis=1), np.nan, values.argmax(axis=1))
-    else:
-        known = [*beside, *features]
-        listed = listed_names(known) or "none with a name"
-        raise DataError(
-            f"split.groups: data set '{dataset}' has no ids or feature '{name}'"
-            f"{did_you_mean(name, known)} (it has: {listed})"
-        )
+def _groups(data: Data, name: str) -> NDArray[Any]:
+    """Return the group (n,) of each sample, by the values of a column."""
+    groups = column_of(data, name, "split.groups")
     texts = groups.astype(str)
-    missing = np.flatnonzero(np.isin(np.char.lower(np.char.strip(texts)), ("", "nan", "none")))
+    missing = np.flatnonzero(~has_target(groups) | (texts == ""))
     if len(missing):
         where = f"{len(missing)} row(s), the first of them {missing[0]} (from 0)"
         raise DataError(f"split.groups: '{name}' is missing in {where}; drop these rows")
     return np.unique(texts, return_inverse=True)[1]
 
 
-def _column(X: Any, place: int) -> NDArray[Any]:
-    if not isinstance(X, Partitions):
-        return np.asarray(X[:, place])
-    return np.concatenate(X.each(partial(_values, place), X.beside()))
+def column_of(data: Data, name: str, key: str) -> NDArray[Any]:
+    """Return the values (n,) of a column, of the samples or beside them; empty: no category.
 
-
-def _values(place: int, rows: NDArray[Any]) -> NDArray[Any]:  # also on workers
-    return rows[:, place]
+    Raises
+    ------
+    DataError
+        There is no such column; the sentence begins with the ``key`` that names it.
+    """
+    table, features = data.columns, [*map(str, data.feature_names or ())]
+    beside: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
+    if table is not None and table.target is not None and data.y is not None:
+        beside.setdefault(table.target, data.y)
+    if name in beside:
+        return np.asarray(beside[name])
+    if name in features:
+        return np.asarray(_some_columns(data.X, [features.index(name)])[:])[:, 0]
+    if table is not None and name in table.categories:
+        places = [features.index(feature) for feature in table.features_of(name)]
+        coded = _some_columns(data.X, places)[:] == 1
+        names = np.array([*table.categories[name], ""])
+        return names[np.where(coded.any(axis=1), coded.argmax(axis=1), -1)]
+    cure = f"there is no column '{name}'{did_you_mean(name, [*beside, *features])}"
+    if table is not None and name in table.dropped:
+        cure = f"'{name}' is dropped: list it under id, which keeps it beside the samples"
+    raise DataError(f"{key}: {cure}")
 
 
 def _strata(data: Data, key: str) -> NDArray[Any]:
@@ -420,9 +380,7 @@ def _strata(data: Data, key: str) -> NDArray[Any]:
     known = has_target(data.y)
     if known.all():
         return data.y
-    strata = data.y.astype(object)
-    strata[~known] = ""  # samples without a class are a stratum
-    return strata.astype(str)
+    return np.where(known, data.y.astype(str), "")  # samples without a class are a stratum
 
 
 def subsample(part: Part, seed: int) -> Part:
@@ -437,10 +395,12 @@ def subsample(part: Part, seed: int) -> Part:
     rows = sample_rows(X, seed)
     if len(rows) == len(X):
         return replace(part, X=X[:])
-    known: Any = rows if isinstance(part.rows, slice) else part.rows
-    if known is not None and known is not rows:
-        known = known[rows]
-    return Part(X[rows], None if part.y is None else part.y[rows], known)
+    numbers: Any = part.rows
+    if isinstance(numbers, slice):  # all
+        numbers = rows
+    elif numbers is not None:
+        numbers = numbers[rows]
+    return Part(X[rows], None if part.y is None else part.y[rows], numbers)
 
 
 # ------------------------------------------------------------------------------------ baselines

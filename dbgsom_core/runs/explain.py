@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.display import view_of
@@ -19,7 +18,7 @@ from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import Part
+from dbgsom_core.runs.data import Part, data_errors
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import title_of
 from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_data
@@ -35,8 +34,8 @@ class RowExplanation:
     explanation: Explanation
     nearest: Sequence[Mapping[str, Any]]  # number from 0, ids, target and distance of each
     notes: Sequence[str]
-    target: str = "target"  # its name in the data
-    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, from its file
+    target: str  # its name in the data
+    ids: Mapping[str, str]  # of the row, from its file
 
 
 def explain_row(
@@ -51,47 +50,36 @@ def explain_row(
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
     x = batch.X[0]
-    texts = {name: as_texts(values)[0].as_py() for name, values in batch.carried.items()}
-    ids = {name: text for name, text in texts.items() if text is not None}
+    ids = {name: as_texts(values)[0].as_py() or "" for name, values in batch.carried.items()}
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
-    if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
-        notes.append(f"{gaps} of its features have no value and do not count in distances")
-    data, is_same = None, True
+    with data_errors(f"{source}, row {row}"):
+        explanation = model.explain(x, found.feature_names)
+    like: list[dict[str, Any]] = []
     if nearest and found.run is not None:
         try:
-            data, is_same = training_data(found.run, registry)
-        except DbgsomError as error:
-            notes.append(f"the training data is not available: {str(error).splitlines()[0]}")
-    if not is_same:
-        notes.append("the training data changed since the run: no nearest rows are shown")
-    try:
-        explanation = model.explain(x, found.feature_names)
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        raise DataError(f"{source}, row {row}: {error}") from error
-    like: list[dict[str, Any]] = []
-    if data is not None and is_same:
-        one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
-        rows, distances = _nearest_rows(model.estimator, one, X, nearest)
-        known = {**(data.ids or {}), **data.annotations}
-        for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
-            own = {name: values[place] for name, values in known.items()}
-            y = None if data.y is None else data.y[place]
-            like.append({"row": place, "ids": own, "target": y, "distance": distance})
+            data = _training_rows(found, registry, notes)
+            with data_errors("no nearest rows"):
+                like = _nearest_rows(model, x, data, nearest)
+        except DataError as error:
+            notes.append(str(error))
     target = (model.columns and model.columns.target) or "target"
     return RowExplanation(explanation, like, notes, target, ids)
 
 
-def _nearest_rows(
-    estimator: Any, x: Any, X: Any, count: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
-    sample = estimator._samples(x)
+def _nearest_rows(model: FittedModel, x: Any, data: Data, count: int) -> list[dict[str, Any]]:
+    """Return number, ids, target and distance of the rows of the data nearest to x (D,)."""
+    estimator = model.estimator
+    sample = estimator._samples(model.prepare(np.reshape(x, (1, -1))))
     point = sample.completed(estimator._tree.weights) if sample.incomplete else first_dense(sample)
-    distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
-    rows = np.argsort(distances, kind="stable")[:count]
-    return rows, np.asarray(distances[rows], dtype=np.float64)
+    point = np.reshape(point, (1, -1)).astype(np.float64)
+    distances = estimator._samples(model.prepare(data.X)).distances(point)[:, 0]
+    known = {**(data.ids or {}), **data.annotations}
+    like = []
+    for row in np.argsort(distances, kind="stable")[:count].tolist():
+        ids = {name: values[row] for name, values in known.items()}
+        y = None if data.y is None else data.y[row]
+        like.append({"row": row, "ids": ids, "target": y, "distance": float(distances[row])})
+    return like
 
 
 def explore(
@@ -108,22 +96,19 @@ def explore(
         data = _read(source, found, dialect, notes)
     title = found.where if found.run is None else title_of(found.run)
     view = model_view(found.model, data, found.run, title)
-    try:
+    with data_errors(title):
         page: Html = registry.build("figure", "explorer").draw(view)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    return page, len(data.X), list(dict.fromkeys(notes))
+    return page, len(data.X), notes
 
 
 def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
-    cure = "give rows with --data FILE"
     if found.run is None:
-        raise DataError(f"the training data of {found.where} is unknown: {cure}")
+        raise DataError(f"{found.where} knows no training data: give rows with --data FILE")
     try:
         data, is_same = training_data(found.run, registry)
     except DbgsomError as error:
         why = str(error).splitlines()[0]
-        raise DataError(f"the data of {found.where} is not available ({why}): {cure}") from error
+        raise DataError(f"the training data is not available: {why}") from error
     if not is_same:
         notes.append(f"the data changed since the training of {found.where}")
     return data
@@ -146,13 +131,9 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
     estimator = model.estimator
-    try:
+    with data_errors(title):
         X = model.prepare(data.X)
         evaluation = estimator.evaluate(X, y=data.y)
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        raise DataError(f"{title}: {error}") from error
     undo = model.undone if model.steps else None
     if run is None:
         names = model.names_prepared() or ()

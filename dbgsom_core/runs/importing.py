@@ -11,13 +11,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from dbgsom_core.experiments.models import OWN_STEPS
-
-_folders: dict[str, Path | None] = {}  # of the modules that are not installed
 
 
 def import_class(name: str, folder: Path | None) -> type[Any]:
@@ -28,18 +27,27 @@ def import_class(name: str, folder: Path | None) -> type[Any]:
     """
     root = name.partition(":")[0].partition(".")[0]
     with _path(None):
-        is_installed = any(finder.find_spec(root, None) for finder in sys.meta_path)
-    if is_installed:
-        with _path(None):
+        if any(finder.find_spec(root, None) for finder in sys.meta_path):
             return resolve_name(name)  # type: ignore[no-any-return]
-    if folder is not None and _folders.get(root, folder) != folder:
-        for module in [one for one in sys.modules if one.partition(".")[0] == root]:
-            del sys.modules[module]  # of another configuration
-    with _path(folder):
-        cls: type[Any] = resolve_name(name)
-    _folders[root] = folder
+    spec = None if folder is None else PathFinder.find_spec(root, [str(folder)])
+    other = {}  # modules of this name that were imported from elsewhere
+    loaded = sys.modules.get(root)
+    if spec and loaded and _origin(spec) != _origin(getattr(loaded, "__spec__", None)):
+        other = {key: one for key, one in sys.modules.items() if key.partition(".")[0] == root}
+    for module in other:
+        del sys.modules[module]
+    try:
+        with _path(folder):
+            cls: type[Any] = resolve_name(name)
+    except BaseException:
+        sys.modules.update(other)
+        raise
     OWN_STEPS[f"{cls.__module__}:{cls.__qualname__}"] = cls
     return cls
+
+
+def _origin(spec: ModuleSpec | None) -> Any:
+    return spec and (spec.origin or [*(spec.submodule_search_locations or ())])
 
 
 @contextmanager
@@ -51,8 +59,7 @@ def _path(folder: Path | None) -> Iterator[None]:
     kept = [one for one in before if os.path.realpath(one or os.curdir) not in real]
     sys.path[:] = kept if folder is None else [*kept, str(folder)]
     importlib.invalidate_caches()
-    given = list(sys.path)
     try:
         yield
     finally:
-        sys.path[:] = [*before, *(one for one in sys.path if one not in given)]
+        sys.path[:] = before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 import warnings
 from collections import Counter
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.archive import stored_types
 from dbgsom_core.experiments.answer_columns import (
@@ -33,9 +32,9 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
-from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.data import data_errors, load_data
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
-from dbgsom_core.runs.prepare import imported_step
+from dbgsom_core.runs.prepare import imported_step, listed_names
 from dbgsom_core.runs.stored_runs import find_run, load_stored
 from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
@@ -43,8 +42,6 @@ from dbgsom_core.tables import (
     CsvDialect,
     Faults,
     check_target,
-    is_text,
-    number,
     numbered,
     open_table,
     short,
@@ -58,10 +55,7 @@ log = logging.getLogger("dbgsom")
 
 UNKNOWN = CsvDialect()  # nothing was said of a file
 _CELLS = 1 << 20  # of a batch
-_MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
-_LISTED = 5  # names in a note
-# The characters that OWASP's page on CSV injection lists; a text may be many joined by line feeds.
-_FORMULA = re.compile(r"^(?:[\t\r]|[^\S\n]*[-=+@＝＋－＠])", re.MULTILINE)
+_LEAST_ROWS = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -119,9 +113,7 @@ def trained_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
         notes = (*notes, f"{best.id} is the best run of sweep {run.id} ({best.name})")
         run = best
     if not exists(run.files.model):
-        how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
-        why = run.damage or how.get(run.status, "its model.npz is not there")
-        raise DataError(f"run {run.id} has no model: {why}")
+        raise DataError(f"run {run.id} has no model: {run.damage or run.status}")
     return run, notes
 
 
@@ -192,8 +184,7 @@ class FileSamples:
         if thousands is None and known.thousands != mark:
             thousands = known.thousands
         if thousands == mark:
-            both = f"'{mark}' is the decimal mark and cannot stand between thousands, too"
-            raise DataError(f"{path}: {both}: say with --decimal which other one it is")
+            raise DataError(f"{path}: '{mark}' is the decimal mark and stands between thousands")
         written = replace(dialect, decimal=mark)
         self.table = open_table(path, written, trained=trained, known=known.names)
         self.unseen: dict[str, Counter[str]] = {}
@@ -211,9 +202,8 @@ class FileSamples:
             self._places, strange = known.places(self.table.names, path)
             ignored = [f"'{short(name)}'" for name in strange if name not in self.carried]
             if ignored:
-                listed = ", ".join(ignored[:_LISTED]) + ", …" * (len(ignored) > _LISTED)
                 text = f"{len(ignored)} column(s) that the model does not know are ignored"
-                self.notes.append(f"{path}: {text}: {listed}")
+                self.notes.append(f"{path}: {text}: {listed_names(ignored)}")
         else:
             known = self._by_order(names, model)
         self.columns = replace(known, decimal=mark, thousands=thousands or "")
@@ -237,7 +227,7 @@ class FileSamples:
         )
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.columns.feature_names)))
+        rows = max(_LEAST_ROWS, _CELLS // (8 + len(self.columns.feature_names)))
         return self.table.batches(sorted({*self._places, *self.carried.values()}), rows)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
@@ -257,8 +247,7 @@ class FileSamples:
         if len(called) != width:
             raise DataError(
                 f"{self.table.path} has {len(called)} columns for the model, which was trained on "
-                f"{width} without knowing their names: give these, in their order, and carry "
-                "others along with --keep"
+                f"{width} in their order: carry others along with --keep"
             )
         types = {self.table.types[place] for place in self._places}
         single = self.table.format == "npy" and types == {pa.float32()}
@@ -275,21 +264,18 @@ def predict_file(
     *,
     trained: CsvDialect = UNKNOWN,
     progress: Callable[[int, int | None], object] = lambda rows, total: None,
-    for_spreadsheets: bool = False,
 ) -> tuple[int, int, list[str]]:
     """Write a model's predictions for each row of a file, in batches.
 
-    ``progress`` gets the rows so far, and of all where they are known. ``for_spreadsheets``: no
-    text in it is a formula. Returns the number of predictions, of outliers
-    among them, and notes.
+    ``progress`` gets the rows so far, and of all where they are known. Returns the number of
+    predictions, of outliers among them, and notes.
     """
     check_target(target)
     names = select_columns(model, columns)
     samples = FileSamples(source, model, dialect, trained, keep)
-    for name in column_names(model, names):
-        if name in samples.carried:
-            both = f"the column '{name}' is carried along and written as well"
-            raise DataError(f"{both}: leave one out with --columns or --keep")
+    if twice := samples.carried.keys() & {*column_names(model, names)}:
+        both = f"the column '{min(twice)}' is carried along and written as well"
+        raise DataError(f"{both}: leave one out with --columns or --keep")
     empty, outliers = list[int](), 0
 
     def tables() -> Generator[dict[str, Any], None, None]:
@@ -299,10 +285,7 @@ def predict_file(
             empty.extend((batch.first + np.flatnonzero(~answered)).tolist())
             if "outlier" in table:
                 outliers += pc.sum(table["outlier"]).as_py() or 0
-            table = {**batch.carried, **table}
-            if for_spreadsheets:
-                table = {quote_formula(name): _quoted(cells) for name, cells in table.items()}
-            yield table
+            yield {**batch.carried, **table}
 
     with closing(tables()) as answers:
         rows = write_table(
@@ -313,14 +296,10 @@ def predict_file(
         )
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
-    notes = [*samples.notes]
     if empty:
-        line = "".join(f" (line {n})" for n in samples.table.lines(empty[:1]).values())
         text = f"{len(empty)} row(s) have no value and are not answered"
-        notes.append(f"{text}, first row {empty[0]}{line}")
-    if not rows:
-        notes.append(f"{source} has no rows")
-    return rows - len(empty), outliers, notes
+        samples.notes.append(f"{text}, first row {empty[0]}")
+    return rows - len(empty), outliers, samples.notes
 
 
 def _answers(
@@ -335,25 +314,7 @@ def _answers(
         faults.check(samples.table, batch.first)
     if not answered.all():
         X = X[answered] if answered.any() else np.ones_like(X[:1])  # for the types of answers
-    try:
+    with data_errors(f"{samples.table.path}, rows from {batch.first} on"):
         table = columns_of_answers(model, model.answers(X), names)
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        why = str(error).splitlines()[0]
-        raise DataError(f"{samples.table.path}, rows from {batch.first} on: {why}") from error
     places = pa.array(np.cumsum(answered) - 1, mask=~answered)
     return answered, {name: as_column(cells).take(places) for name, cells in table.items()}
-
-
-def quote_formula(text: str) -> str:
-    """Return a text with ' in front where a spreadsheet may take a line of it for a formula."""
-    is_number = text.lstrip().startswith("-") and number(text) is not None
-    return f"'{text}" if _FORMULA.search(text) and not is_number else text
-
-
-def _quoted(column: pa.Array) -> pa.Array:
-    if not is_text(column):
-        return column
-    cells = [None if cell is None else quote_formula(cell) for cell in column.to_pylist()]
-    return pa.array(cells, pa.string())

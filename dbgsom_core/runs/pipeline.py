@@ -39,7 +39,9 @@ from dbgsom_core.runs.data import (
     Part,
     Rows,
     baselines,
+    check_fold,
     check_part,
+    data_errors,
     divisions,
     facts_of,
     final_fold,
@@ -202,8 +204,6 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
-    if fold.test is not None:
-        check_part(experiment, fold.test.X, fold.test.y, "the part to test on")
     fills = any(fills_gaps(step.name) for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
@@ -212,12 +212,14 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
     estimator = make_estimator(experiment)
     with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
-        make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
+        check_fold(make_estimator(experiment), parts, fold)
         if experiment.model.estimator == "regressor":
-            estimator._target(parts, fold.train.X, fold.train.y, False, None)
+            with data_errors("the target"):
+                estimator._target(parts, fold.train.X, fold.train.y, False, None)
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
-        samples.check_varies()
+        with data_errors("the part to train on"):
+            samples.check_varies()
         check_start(parts, samples.X.shape[1])
     for name, step in fold.steps:
         try:

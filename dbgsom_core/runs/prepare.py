@@ -69,25 +69,26 @@ def make_step(name: str, params: Mapping[str, Any], folder: Path | None = None) 
     """
     cls = STEPS.get(name) or imported_step(name, folder)
     given = dict(params)
-    known: dict[str, Any] = {key: one.default for key, one in signature(cls).parameters.items()}
     if name == "standardize":
-        known["categories"] = _WAYS[1]
         way = given.pop("categories", _WAYS[1])
         if way not in _WAYS:
             text = f"'categories' must be {' or '.join(_WAYS)}, not {way!r}"
             raise StepError(f"prepare step '{name}': {text}", "categories")
         cls = JointScaler if way == "joint" else cls
-    for key, value in given.items():
-        if key not in known:
-            cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
-            raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
-        if isinstance(value, list) and isinstance(known[key], tuple):
-            given[key] = tuple(value)
     try:
+        known = {key: one.default for key, one in signature(cls).parameters.items()}
+        for key, value in given.items():
+            if key not in known:
+                cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
+                raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
+            if isinstance(value, list) and isinstance(known[key], tuple):
+                given[key] = tuple(value)
         step = cls(**given)
         if hasattr(cls, "_parameter_constraints"):  # of scikit-learn, which it calls in fit
             step._validate_params()
         return step
+    except StepError:
+        raise
     except RAISED as error:
         text = f"prepare step '{name}' cannot be made ({error_line(error)})"
         raise StepError(text) from error
@@ -106,14 +107,6 @@ def fit_steps(
     ``categories`` are the names of the one-hot columns of each category. ``seed`` draws the rows of
     partitions from which steps learn that need all of them at once.
     """
-    low, high = extremes(X)
-    constant = np.flatnonzero(~(high > low))
-    if len(constant) == X.shape[1]:
-        raise DataError("all columns are constant: there is nothing that a map could unfold")
-    if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
-        listed = listed_names(str(i) if names is None else f"'{names[int(i)]}'" for i in constant)
-        text = f"{len(constant)} of {X.shape[1]} columns are constant and scaled to 0"
-        warnings.warn(f"{text}: {listed}", Remark, stacklevel=2)
     for number, (name, step) in enumerate(steps):
         if type(step) is JointScaler:  # steps before it may have renamed columns, or made others
             places = {one: i for i, one in enumerate(names_after(steps[:number], names) or ())}
@@ -129,10 +122,6 @@ def fit_steps(
             raise DataError(f"prepare step '{name}' cannot use the data: {why}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
-    if not isinstance(X, Partitions):  # what was read so far varies, and scalers leave it so
-        low, high = extremes(X)
-        if not (high > low).any():
-            raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
 
 
@@ -184,15 +173,12 @@ def imported_step(name: str, folder: Path | None = None) -> type[Any]:
         with stdout_to_stderr():
             cls = import_class(name, folder)
     except RAISED as error:
-        known = sys.modules.get(module)
-        why = f" ({error_line(error)})"
+        why = f" ({error_line(error)})" + did_you_mean(attribute, dir(sys.modules.get(module)))
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            where = folder or "the folder of a configuration or '--steps'"
+            why = f": there is no module '{error.name}' installed or in {where}"
             root = module.partition(".")[0]
-            near = did_you_mean(module, [one for one in sys.modules if one.startswith(root)])
-            beside = f"in {folder}" if folder else "in the folder of a configuration or '--steps'"
-            why = f": there is no module '{error.name}' installed or {beside}{near}"
-        elif isinstance(error, AttributeError) and known and not hasattr(known, attribute):
-            why = f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
+            why += did_you_mean(module, [one for one in sys.modules if one.startswith(root)])
         raise StepError(f"prepare step '{name}' cannot be imported{why}") from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise StepError(f"prepare step '{name}' is no scikit-learn transformer")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
+from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.text import percent, to_digits
-from dbgsom_core.tables.cells import date_forms, parse_dates
 
 if TYPE_CHECKING:
     from dbgsom_core.experiments.datasets import Data
@@ -29,8 +29,7 @@ _MOST_CLUSTERS = 50  # of which a profile says something
 _MOST_GROUPS = 60  # values of a column
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
-_NARROW = 0.5  # deviation, over that of all, below which a feature hardly varies
-_WORDS = (2, 3, 4)  # features in a name, more where two clusters would be called the same
+_WORDS = 3  # features in a name, at most
 _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
@@ -73,7 +72,7 @@ def profile_classes(
 
     ``names`` are those of classes. None where a target is missing, or there are many classes.
     """
-    if y.dtype == object or (y.dtype.kind == "f" and np.isnan(y).any()):
+    if not has_target(y).all():
         return None
     classes, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
     if not 2 <= len(classes) <= _MOST_CLUSTERS:
@@ -99,22 +98,19 @@ def _profile(
         columns = [values[part] for values in extra.values()]
         return np.column_stack([data.X[own[part]], *columns]).astype(np.float64)
 
-    means, rest, within, deviations, binary = _moments(raw, codes, len(clusters))
-    d = len(features)
+    means, rest, deviations = _moments(raw, codes, len(clusters))
     effects = np.zeros_like(means)
     np.divide(means - rest, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
-    spreads = np.ones_like(means)
-    np.divide(within, deviations, out=spreads, where=(deviations > 0) & ~binary)
     return ClusterProfile(
         clusters=clusters,
-        names=tuple(name_clusters(effects[:, :d], features, binary, spreads[:, :d])),
+        names=[name_cluster(row, features) for row in effects],
         rows=sizes,
         features=(*features, *extra),
         means=means,
         means_of_others=rest,
         effects=effects,
-        typical=tuple(own[places] for places in _typical_rows(X, codes, len(clusters))),
+        typical=[own[places] for places in _typical_rows(X, codes, len(clusters))],
     )
 
 
@@ -124,10 +120,8 @@ def _parts(n: int) -> list[slice]:
 
 def _moments(
     read: Callable[[slice], Floats], codes: NDArray[np.intp], count: int
-) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Return means (C, D) of clusters and of the others, deviations within and of all, and more.
-
-    The last are deviations (D,) of all samples, and which columns are 0 and 1 only.
+) -> tuple[Floats, Floats, Floats]:
+    """Return means (C, D) of clusters and of the others, and (D,) deviations of all samples.
 
     What is missing does not count. Sums are around the means of the first batch, so that large
     numbers keep their digits.
@@ -138,8 +132,7 @@ def _moments(
         warnings.simplefilter("ignore")  # of a column without a value
         shift = np.nan_to_num(np.nanmean(first, axis=0))
     sums = np.zeros((count, first.shape[1]))
-    counts, squares = np.zeros_like(sums), np.zeros_like(sums)
-    binary = np.ones(first.shape[1], dtype=bool)
+    counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
     for part in parts:
         values = read(part)
         known = ~np.isnan(values)
@@ -147,15 +140,13 @@ def _moments(
         member = (codes[part] == np.arange(count)[:, None]).astype(np.float64)
         sums += member @ around
         counts += member @ known
-        squares += member @ np.square(around)
-        binary &= ((values == 0) | (values == 1) | ~known).all(axis=0)
+        squares += np.square(around).sum(axis=0)
     total, n = sums.sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         means, rest = sums / counts, (total - sums) / (n - counts)
-        within = np.sqrt(np.maximum(squares / counts - np.square(means), 0.0))
-        deviations = np.sqrt(np.maximum(squares.sum(axis=0) / n - np.square(total / n), 0.0))
+        deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
     deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
-    return means + shift, rest + shift, within, deviations, binary
+    return means + shift, rest + shift, deviations
 
 
 def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
@@ -177,44 +168,18 @@ def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[n
     return typical
 
 
-def name_clusters(
-    effects: Floats,
-    features: Sequence[str],
-    binary: Sequence[bool] | NDArray[np.bool_],
-    spreads: Floats,
-) -> list[str]:
-    """Return a name for each cluster, made of the features with its largest effects (C, D).
-
-    ``binary`` (D,) are features that are 0 or 1. Where two clusters would be called the same, more
-    features are named. One that lies high and low in nothing is named by what hardly varies in it,
-    by the ``spreads`` (C, D), its deviations over those of all.
-    """
-
-    def phrase(row: Floats, spread: Floats, count: int) -> str:
-        words: list[str] = []
-        for place in np.argsort(-abs(row), kind="stable"):
-            if abs(row[place]) < _CLEAR or len(words) == count:
-                break
-            feature, is_high = features[place], row[place] > 0
-            if not binary[place]:
-                words.append(f"{'high' if is_high else 'low'} {feature}")
-            elif "=" not in feature:  # colour=red says more than that it is not blue
-                words.append(f"{feature}={int(is_high)}")
-            elif is_high:
-                words.append(feature)
-        for place in np.argsort(spread, kind="stable")[: 0 if words else count]:
-            words += [f"middle {features[place]}"] if spread[place] < _NARROW else []
-        return ", ".join(words) or "near the mean of all"
-
-    names: list[str] = []
-    for count in _WORDS:
-        longer = [phrase(*one, count) for one in zip(effects, spreads, strict=True)]
-        names = names or longer
-        names = [
-            more if names.count(name) > 1 else name
-            for name, more in zip(names, longer, strict=True)
-        ]
-    return names
+def name_cluster(effects: Floats, features: Sequence[str]) -> str:
+    """Return a name made of the features with the largest effects of a cluster."""
+    words: list[str] = []
+    for place in np.argsort(-abs(effects[: len(features)]), kind="stable").tolist():
+        feature, is_high = features[place], effects[place] > 0
+        if abs(effects[place]) < _CLEAR or len(words) == _WORDS:
+            break
+        if "=" not in feature:
+            words.append(f"high {feature}" if is_high else f"low {feature}")
+        elif is_high:  # colour=red says more than that it is not blue
+            words.append(feature)
+    return ", ".join(words) or "near the mean of all"
 
 
 def table_of_clusters(
@@ -258,8 +223,7 @@ def _largest(row: Mapping[str, str], most: int) -> str:
     shown = []
     for name in sorted(effects, key=lambda name: -abs(effects[name]))[:most]:
         mean = float(row[name] or "nan")
-        is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
-        text = percent(mean) if is_share else to_digits(mean, 3)
+        text = percent(mean) if "=" in name else to_digits(mean, 3)  # of a category
         if abs(effects[name]) >= _CLEAR / 2:
             shown.append(f"{name} {text} ({effects[name]:+.1f})")
     return ", ".join(shown)
@@ -285,42 +249,16 @@ def _reading(path: Path) -> Iterator[Any]:
 def groups_of(data: Data, column: str) -> NDArray[Any]:
     """Return the group of each row, text (n,), by the values of a column beside the samples.
 
-    Many dates are grouped by month or year.
-
     Raises
     ------
     DataError
         There is no such column, or it has too many values.
     """
-    features = [*map(str, data.feature_names or ())]
-    beside: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
-    table = data.columns
-    if table is not None and table.target is not None and data.y is not None:
-        beside.setdefault(table.target, data.y)
-    if column in beside:
-        values = np.asarray(beside[column])
-    elif table is not None and column in table.categories:
-        places = [features.index(one) for one in table.features_of(column)]
-        coded, names = np.asarray(data.X[:, places]), np.array(table.categories[column])
-        values = np.where((coded == 1).any(axis=1), names[coded.argmax(axis=1)], "")
-    elif column in features:
-        values = np.asarray(data.X[:, features.index(column)])
-    else:
-        known = [*beside, *features]
-        dropped = table is not None and column in table.dropped
-        cure = (
-            f"'{column}' is dropped: list it under id, which keeps it beside the samples"
-            if dropped
-            else f"there is no column '{column}'{did_you_mean(column, known)}"
-        )
-        raise DataError(f"report.by: {cure}")
+    values = column_of(data, column, "report.by")
     texts = np.array([_as_value(value) for value in values.tolist()])
-    found = np.unique(texts)
-    if len(found) > _MOST_GROUPS and column in data.annotations:
-        texts, found = _by_time(texts, found)
-    if len(found) > _MOST_GROUPS:
+    if (count := len(np.unique(texts))) > _MOST_GROUPS:
         raise DataError(
-            f"report.by: '{column}' has {len(found)} values, and a table of groups at most "
+            f"report.by: '{column}' has {count} values, and a table of groups at most "
             f"{_MOST_GROUPS}: name a column with fewer"
         )
     return texts
@@ -331,21 +269,6 @@ def _as_value(value: Any) -> str:
         return ""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)
-
-
-def _by_time(texts: NDArray[Any], found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    import pyarrow as pa
-
-    forms = date_forms(found[found != ""].tolist(), share=0.9)
-    for unit in ("D", "M", "Y") if forms else ():
-        moments = parse_dates(pa.array(texts.tolist(), pa.string()), forms[0])
-        periods = moments.astype(f"datetime64[{unit}]").astype(str)
-        periods[periods == "NaT"] = ""
-        texts, found = periods, np.unique(periods)
-        if len(found) <= _MOST_GROUPS:
-            break
-        texts = np.asarray(moments.astype(str))
-    return texts, found
 
 
 def count_groups(

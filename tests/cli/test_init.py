@@ -28,7 +28,6 @@ from dbgsom_core.runs.init import (
     number_marks,
     profile_column,
     suggest_split,
-    with_design,
 )
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.tables import TableFormat, TableReader, formats
@@ -66,7 +65,7 @@ def survey(rows=120):
     place = rng.choice(["Nord", "Süd", "Ost"], rows)
     base = np.select([place == "Nord", place == "Süd"], [0.0, 5.0], 10.0)
     sizes = [f"{one:.2f}".replace(".", ",") for one in base + rng.normal(size=rows)]
-    sizes[3], sizes[7], sizes[9] = "", "NA", "k.A."
+    sizes[3], sizes[7] = "", "NA"
     lines = ["Nr;Datum;Eingang;Region;Größe;leer;Welle;Kinder;Bemerkung;Kinder;zufrieden"]
     for i in range(rows):
         note = f'"Nr. {i}; ""gut""\r\nund mehr"' if i % 3 else ""
@@ -109,7 +108,6 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     assert (dataset["dates"], dataset["missing"], dataset["missing_target"]) == (
         "drop", "keep", "drop",
     )  # fmt: skip
-    assert dataset["na_values"][-1] == "k.A."
     outcome = run("survey.yaml")
     assert any("6 of 120 samples have no target" in note for note in outcome.notes)
     assert outcome.view.title.startswith("survey: ")
@@ -190,7 +188,7 @@ def test_a_target_is_guessed_or_given(folder):
         begin("t.csv", "--force", "--target", "kinds")
     with pytest.raises(DataError, match=r"column 'd' is no target: it looks like date"):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
-    with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
+    with pytest.raises(DataError, match="iris has no column 'x'"):
         begin("iris", "--target", "x")
 
 
@@ -199,14 +197,6 @@ def test_uneven_classes_are_decided_by_balanced_accuracy_and_stand_beside_the_ba
     left = np.where(rng.random(800) < 0.2, "Yes", "No")
     table = pd.DataFrame({"a": rng.normal(size=800) + (left == "Yes"), "b": rng.random(800)})
     assert guessed({**table, "left": left}) == ("left", "classifier")
-    text = (folder / "t.yaml").read_text(encoding="utf-8")
-    assert written("t.yaml")["model"]["class_weight"] is None
-    assert "% of the rows are of one class, so compare and sweeps decide by balanced_acc" in text
-    np.savez("even.npz", X=table, y=np.arange(800) % 2)
-    np.savez("uneven.npz", X=table, y=left == "Yes")
-    for name in ("even", "uneven"):
-        begin(f"{name}.npz")
-        assert ("class_weight" in written(f"{name}.yaml")["model"]) is (name == "uneven")
     few = "model: {epochs: 3, tol: 0}\nfigures: null\ntracking: null\n"
     measures = "measures: [accuracy, balanced_accuracy]\n"
     sweep = "sweep: {grid: {model.class_weight: [null, balanced, {'Yes': 3}]}}\n"
@@ -257,16 +247,13 @@ CUSTOMERS = pd.DataFrame(
 
 def test_columns_that_may_be_meant_are_named(folder):
     CUSTOMERS.to_csv("t.csv", index=False)
-    said, text = begin("t.csv"), (folder / "t.yaml").read_text(encoding="utf-8")
-    candidates = "columns of few values: gone (0, 1), plan (basic, plus, …)"
-    candidates += "; the last column, numbers: months"
-    assert f"\n{candidates}: --target NAME predicts one\n" in said
-    assert f"numbers to predict; {candidates}\n" in text
-    assert "the map learns plan; to compare clusters by plan instead: list it under id" in said
+    said = begin("t.csv")
+    candidates = "columns of few values: gone, plan: --target NAME predicts one\n"
+    assert f"\n{candidates}" in said
+    assert f"numbers to predict; {candidates}" in (folder / "t.yaml").read_text(encoding="utf-8")
     assert written("t.yaml")["model"]["labeller"] == {"name": "clusters", "n_clusters": "auto"}
     assert len({*run("t.yaml").model.estimator.labels_}) < 25
     said = begin("t.csv", "--force", "--target", "gone")
-    assert "uneven classes: 83 % of the rows are of one" in said
     assert "columns of few values" not in said
     assert "labeller" not in written("t.yaml")["model"]
     power = "sklearn.preprocessing:PowerTransformer"
@@ -287,12 +274,9 @@ def test_the_task_is_given(folder):
         "regressor",
     )
     assert guessed({**CUSTOMERS, "class": CUSTOMERS["gone"]}, "--task", "vq") == (None, "vq")
-    with pytest.raises(
-        DataError, match=r"looks like the target: name one of few .* gone \(0, 1\), p"
-    ):
-        guessed(CUSTOMERS, "--task", "classifier")
-    with pytest.raises(DataError, match=r"no column that looks like the target: name one$"):
-        guessed(CUSTOMERS, "--task", "regressor")
+    for task in ("classifier", "regressor"):
+        with pytest.raises(DataError, match="no column that looks like the target: name gone, p"):
+            guessed(CUSTOMERS, "--task", task)
 
 
 def test_arrays_and_data_sets_by_name(folder):
@@ -356,7 +340,7 @@ def test_an_existing_file_stays_unless_forced(folder):
     [
         (None, "there is no file and no data set 'x.csv'; did you mean 'y.csv'"),
         (b"", "x.csv is empty"),
-        (b"a,b\n", "a header and no line below it"),
+        (b"a,b\n", "x.csv has no rows"),
         (b"\n\n", "x.csv is empty"),
         (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
         (
@@ -392,33 +376,6 @@ def test_what_cannot_be_looked_at_is_told_and_nothing_written(content, told, fol
     assert not (folder / "x.yaml").exists()
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "x": rng.normal(size=60).round(3).astype(str),
-            "sparse": rng.integers(0, 9, 60).astype(str),
-            "region": ["Nord", "Ost", "Süd"] * 20,
-            "answer": ["ja", "nein"] * 30,
-        }
-    )
-    frame.loc[[4], "x"] = "k.A."
-    frame.loc[:20, "sparse"] = "k.A."  # numbers, once it is known what the word says
-    frame.loc[[7, 8], "region"] = "K.A."
-    frame.loc[[9], "region"] = "NA"
-    frame.loc[[1, 5, 11], "answer"] = "k.A."
-    frame.to_csv("t.csv", index=False) if form == "csv" else frame.to_parquet("t.parquet")
-    begin(f"t.{form}")
-    dataset = written("t.yaml")["dataset"]
-    assert dataset["na_values"][-1] == "k.A."
-    assert dataset["categorical"] == ["region"]
-    assert (dataset["missing"], dataset["missing_target"]) == ("keep", "drop")
-    assert "2 values: ja, nein;" in (folder / "t.yaml").read_text(encoding="utf-8")
-    run_ = run("t.yaml").run
-    assert (run_.data["samples"], run_.data["features"]) == (57, 5)
-
-
 def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
     monkeypatch.setattr("dbgsom_core.runs.init._CELLS", 3000)
     rows = [f"{i % 97},{'ab'[i % 2]},{i / 7:.5f}" for i in range(18_000)]
@@ -450,27 +407,25 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
         ("a", ["2024-01-01", "2024-02-01", ""], "date"),
         ("a", ["x"] * 9, "constant"),
         ("a", ["", "NA", "?"], "empty"),
-        ("a", [*["1", "2"] * 20, "unknown"], "number"),
-        ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
+        ("a", [*["1", "2"] * 20, "unknown"], "category"),
         ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
         ("room", ["A17", "A18", "A19"] * 9, "category"),
         ("nr", [f"a{i}" for i in range(1, 50)], "id"),
-        ("share", [*[f"{i} %" for i in range(1, 50)], "unknown"], "number"),
+        ("share", [f"{i} %" for i in range(1, 50)], "number"),
         ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],
 )
 def test_kinds_of_columns(name, cells, kind):
     column = profile_column(1, name, count_values(pa.array(cells)))
     assert column.kind == kind
-    assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
     assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
 
 
 @pytest.mark.parametrize(
     ("cells", "unit"),
-    [(["1 kg", "2 kg"], "kg"), (["$5", "$7"], "$"), (["1", "2 kg"], ""), (["1 kg", "2 m"], "")],
+    [(["1 kg", "2 kg"], "kg"), (["$5", "$7"], "$"), (["1", "2 kg"], ""), (["1", "2"], "")],
 )
-def test_a_unit_is_that_of_nearly_all_cells(cells, unit):
+def test_a_unit_is_that_of_most_cells(cells, unit):
     assert common_unit(pa.array(cells)) == unit
 
 
@@ -516,14 +471,6 @@ def test_a_split_suits_the_rows_and_the_rarest_class(rows, rarest, split):
     assert suggest_split(rows, "classifier", target)[0] == split
 
 
-def test_words_are_a_design_beside_ten_times_as_many_numbers():
-    numbers = [ColumnProfile(i, f"g{i}", "number") for i in range(20)]
-    words = [ColumnProfile(i, f"w{i}", "category", role="categorical") for i in range(20, 23)]
-    assert [one.role for one in with_design([*numbers, *words[:2]])[20:]] == ["id", "id"]
-    assert with_design([*numbers, *words])[20:] == words
-    assert with_design([*numbers[:19], words[0]])[19:] == words[:1]
-
-
 @pytest.mark.parametrize(
     ("cell", "unit", "beside", "value"),
     [
@@ -564,23 +511,8 @@ def test_marks_between_thousands_are_found(folder, mark, decimal):
     assert data.X[4].tolist() == [1028.5, 16.25]
 
 
-def test_words_beside_many_numbers_are_a_design_and_clusters_are_counted_by_them(folder):
-    rng = np.random.default_rng(0)
-    genes = pd.DataFrame(rng.normal(size=(36, 40))).add_prefix("g")
-    table = genes.assign(drug=["a", "b", "c"] * 12, batch=["x", "y"] * 18)
-    table.to_csv("t.csv", index=False)
-    said = begin("t.csv", "--task", "vq")
-    assert "drug, batch: clusters are counted by it, and not made of it" in said
-    config = written("t.yaml")
-    assert config["dataset"]["id"] == ["drug", "batch"]
-    assert config["report"] == {"by": ["drug", "batch"]}
-    assert (run("t.yaml").run.folder / "groups.csv").exists()
-
-
-@pytest.mark.parametrize(("gaps", "length"), [(30, 5), (0, 40)])
-def test_a_last_column_of_gaps_or_sentences_is_no_target(folder, gaps, length):
-    words = ["yes".ljust(length, "."), "no".ljust(length, ".")] * 50
-    words[:gaps] = [None] * gaps
+def test_a_last_column_of_gaps_is_no_target(folder):
+    words = [None] * 30 + ["yes", "no"] * 35
     table = {"a": np.arange(100.0), "b": np.arange(100) % 7 + 0.5, "note": words}
     assert guessed(table) == (None, "vq")
 

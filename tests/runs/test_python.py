@@ -174,9 +174,9 @@ def test_files_of_a_data_set_are_also_sought_beside_the_configuration(tmp_path, 
     assert data.X.shape == (40, 2)
 
 
-def test_a_missing_table_is_told_with_both_places_where_it_was_sought(tmp_path, monkeypatch):
+def test_a_missing_table_is_told_before_a_folder_exists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = {"experiment": "e", "dataset": {"name": "csv", "path": "nowhere.csv"}}
-    with pytest.raises(DataError, match=r"nowhere\.csv.*working directory and beside the conf"):
+    with pytest.raises(DataError, match=r"nowhere\.csv cannot be read"):
         dbgsom_core.run(config)
     assert not (tmp_path / "runs").exists()
