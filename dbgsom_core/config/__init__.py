@@ -13,7 +13,7 @@ from dbgsom_core.config.experiment import (
     load_experiment,
     parse_experiment,
 )
-from dbgsom_core.config.load import read_plain, read_scalar
+from dbgsom_core.config.load import dump_yaml, read_plain, read_scalar
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
@@ -22,7 +22,6 @@ from dbgsom_core.config.schema import (
     RangeSettings,
     Split,
 )
-from dbgsom_core.config.show import dump_yaml
 from dbgsom_core.config.variants import (
     Child,
     Optimization,

@@ -37,7 +37,7 @@ from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.current import use_registry
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
@@ -182,7 +182,7 @@ def build_experiment(
         settings = check_section(ExperimentSettings, full, problems)
         if settings is not None:
             for keys, message in _mismatches(settings):
-                problems.add(full.mark(*keys).value, ".".join(map(str, keys)), message)
+                _add_problem(problems, full, keys, message)
         if settings is None or len(problems) > before:
             return None
         return _experiment(settings, document, registry, problems)
@@ -205,11 +205,23 @@ def check_section(cls: type[Any], document: Document, problems: Problems, *keys:
     if _restore_texts(document, wrong, keys):
         return check_section(cls, document, problems, *keys)
     for kind, steps, message in explain_errors(wrong, cls, section, shown):
-        path = (*keys, *steps)
-        mark = document.mark(*path)
-        place = mark.value if kind == "value" else mark.key
-        problems.add(place, ".".join(map(str, path)), message)
+        _add_problem(problems, document, (*keys, *steps), message, at_key=kind != "value")
     return None
+
+
+def _add_problem(
+    problems: Problems,
+    document: Document,
+    keys: tuple[str | int, ...],
+    message: str,
+    at_key: bool = False,
+) -> None:
+    """Add a problem at some keys; what the environment holds is no part of its message."""
+    mark = document.mark(*keys)
+    if mark.text and mark.text in message:
+        message = f"{mark.reference} holds nothing that can stand here"
+    place = mark.key if at_key else mark.value
+    problems.add(place, ".".join(map(str, keys)), message)
 
 
 def _restore_texts(document: Document, error: ValidationError, keys: Keys) -> bool:
@@ -265,27 +277,12 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
         problem = None if value is None else field_problem(parts.growth, key, value)
         if problem is not None:
             yield ("model", key), problem
-    split = settings.split or Split.model_construct()
-    is_stratified = split.stratify or "Stratified" in (split.name or "")
-    if estimator == "regressor" and is_stratified:
-        yield ("split",), "cannot be stratified for a regressor, whose targets are no classes"
     if estimator == "regressor" and settings.report is not None:
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield ("report", "by"), message
-    for key in settings.tags:
-        tracker = key.partition(".")[0]
-        if "." in key and tracker in active_registry().names("tracker"):
-            message = f"'{key}' is no key of a tag: choose one not starting with '{tracker}.'"
-            yield ("tags", key), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
             yield ("figures", i), _suits("figure", name, figure, estimator)
-        if name == OF_STABILITY and settings.stability is None:
-            message = f"{name} draws what 'stability: {{resamples: 20}}' finds: add it"
-            yield ("figures", i), message
-        if name == OF_GROUPS and settings.report is None:
-            message = f"{name} draws what 'report: {{by: COLUMN}}' counts: add it"
-            yield ("figures", i), message
     for i, (name, measure) in enumerate(_measures(settings) or ()):
         if not is_suitable_measure(measure, estimator):
             yield ("measures", i), _suits("measure", name, measure, estimator)
@@ -348,7 +345,6 @@ def _experiment(
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
         notes=(
-            *problems.notes,
             *_idle_measures(settings),
             *unknown_plugins(registry, disabled),
         ),

@@ -6,11 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import read_config, read_scalar
+from dbgsom_core.config.load import dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
 from dbgsom_core.experiments.addresses import masked
@@ -57,35 +55,9 @@ def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
 # ------------------------------------------------------------------------------------ YAML as text
 
 
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # PyYAML quotes what YAML 1.1 would misread; 1e-3 and 0o10 are text there but numbers in 1.2
-    try:
-        style = None if isinstance(read_scalar(value), str) else "'"
-    except ValueError:
-        style = "'"
-    if any(mark in value for mark in "\n\x85\u2028\u2029"):  # the last three break lines in 1.1
-        style = '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Return YAML text of plain values, in their order, that `load_experiment` reads back."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
 def dump_inline(value: Any) -> str:
     """Return plain values as YAML on one line that stands after ``key:``."""
-    text: str = yaml.dump(
-        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
-    )
+    text = dump_yaml(value, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")
 
 
