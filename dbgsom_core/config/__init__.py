@@ -28,7 +28,6 @@ from dbgsom_core.config.variants import (
     Sweep,
     is_sweep,
     load_sweep,
-    parse_sweep,
     shortened,
 )
 
@@ -51,7 +50,6 @@ __all__ = [
     "load_experiment",
     "load_sweep",
     "parse_experiment",
-    "parse_sweep",
     "read_plain",
     "read_scalar",
     "shortened",

@@ -15,13 +15,11 @@ from pydantic import ValidationError
 from dbgsom_core.config.components import Named, PrepareStep
 from dbgsom_core.config.document import (
     Document,
-    Keys,
     Mark,
     Problem,
     Problems,
-    item_of,
 )
-from dbgsom_core.config.load import fill, read_config
+from dbgsom_core.config.load import fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,
@@ -202,8 +200,14 @@ def check_section(cls: type[Any], document: Document, problems: Problems, *keys:
         return cls.model_validate(section)
     except ValidationError as error:
         wrong = error
-    if _restore_texts(document, wrong, keys):
-        return check_section(cls, document, problems, *keys)
+    restored = document
+    for detail in wrong.errors(include_url=False, include_context=False):
+        path, _ = document.find(*keys, *detail["loc"])
+        mark = document.marks.get(path)
+        if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
+            restored = merge(restored, Document(nested(path, mark.text)), problems)
+    if restored is not document:
+        return check_section(cls, restored, problems, *keys)
     for kind, steps, message in explain_errors(wrong, cls, section, shown):
         _add_problem(problems, document, (*keys, *steps), message, at_key=kind != "value")
     return None
@@ -222,22 +226,6 @@ def _add_problem(
         message = f"{mark.reference} holds nothing that can stand here"
     place = mark.key if at_key else mark.value
     problems.add(place, ".".join(map(str, keys)), message)
-
-
-def _restore_texts(document: Document, error: ValidationError, keys: Keys) -> bool:
-    """Put the texts of the environment where text is wanted; return whether there are any."""
-    is_changed = False
-    for detail in error.errors(include_url=False, include_context=False):
-        path, _ = document.find(*keys, *detail["loc"])
-        mark = document.marks.get(path)
-        if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
-            *parents, last = path
-            section = document.values
-            for key in parents:
-                section = item_of(section, key)
-            section[int(last) if isinstance(section, list) else last] = mark.text
-            is_changed = True
-    return is_changed
 
 
 def _with_defaults(document: Document, registry: Registry) -> Document:

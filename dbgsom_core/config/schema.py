@@ -188,10 +188,6 @@ class Split(Settings):
             return f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
         if not name and key not in ("test_size", "stratify", "refit", "folds", "test"):
             return "is for splitters of scikit-learn: give their 'name', too"
-        if key in ("stratify", "refit") and self.test is not None:
-            return "divides nothing where 'test' holds the samples for testing"
-        if key == "refit" and self.folds is not None:
-            return "is for test_size; with folds a model of all data is kept anyway"
         if key == "test_size" and self.test_size == 1 and not name:
             return "must be a share below 1, or at least 2 samples; not 1"
         if key == "name" and "groups" in takes and self.groups is None:

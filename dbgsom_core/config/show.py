@@ -14,8 +14,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.plugins.registry import Registry
 
-_WIDEST = 60  # characters of a line with a comment beside it
-_LONGEST_COMMENT = 70  # characters of a comment beside its line
+_WIDEST = 100  # characters of a line with its comment
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
@@ -39,15 +38,15 @@ def resolve(
 
 def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
     """Return the place of each value that was written, a file or ``--set``; defaults have none."""
-    is_list = isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values)
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(values, dict):
+        pairs = values.items()
+    elif isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values):
+        pairs = enumerate(values)
     found: dict[Path, str] = {}
-    if isinstance(values, dict) and values:
-        for key, value in values.items():
-            found |= places(value, document, (*path, key))
-    elif is_list:
-        for i, value in enumerate(values):
-            found |= places(value, document, (*path, i))
-    elif document.find(*path)[1]:
+    for key, value in pairs:
+        found |= places(value, document, (*path, key))
+    if not pairs and document.find(*path)[1]:
         found[path] = masked(str(document.mark(*path).value))
     return found
 
@@ -69,18 +68,17 @@ def commented_yaml(
     ``comments`` are found by the keys and positions that lead to a value; a list of plain values
     stands on one line unless one of them has a comment. ``header`` are comment lines above all.
     """
-    lines = list(_commented(values, comments, (), ""))
-    width = max((len(text) for text, note in lines if note and len(text) <= _WIDEST), default=0)
-    found = [f"# {_one_line(line)}" for line in header]
-    for text, comment in lines:
-        shown = _one_line(comment)
-        if not shown:
-            found.append(text)
-        elif len(text) <= _WIDEST and len(shown) <= _LONGEST_COMMENT:
-            found.append(f"{text:<{width}}  # {shown}")
+    lines = [f"# {_one_line(line)}" for line in header]
+    for text, comment in _commented(values, comments, (), ""):
+        shown = f"# {_one_line(comment)}"
+        if not comment:
+            lines.append(text)
+        elif len(text) + len(shown) < _WIDEST:
+            lines.append(f"{text}  {shown}")
         else:
-            found += [f"{' ' * (len(text) - len(text.lstrip()))}# {shown}", text]
-    return "".join(f"{line}\n" for line in found)
+            indent = len(text) - len(text.lstrip())
+            lines += [" " * indent + shown, text]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _commented(

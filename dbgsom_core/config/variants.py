@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def load_sweep(
     problems.raise_any()
     search = None
     if settings.optimize is not None:
-        search = Optimization(settings.optimize, builder.trials(settings.optimize.space))
+        search = Optimization(settings.optimize, partial(builder.trial, settings.optimize.space))
     return Sweep(
         experiment=children[0].experiment.experiment,
         children=tuple(children),
@@ -175,13 +176,6 @@ def load_sweep(
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
     return read_config(path, overrides, Problems()).values.get("sweep") is not None
-
-
-def parse_sweep(
-    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
-) -> Sweep:
-    """Return the sweep of plain Python values, as `load_sweep`."""
-    return load_sweep(values, overrides, registry)
 
 
 def _variants(settings: SweepSettings) -> list[tuple[Keys, Changes]]:
@@ -295,23 +289,20 @@ class _ChildBuilder:
                 if repeat is not None:
                     yield Child(f"{name}, seed={seed}", varies, repeat)
 
-    def trials(
-        self, space: Mapping[str, RangeSettings | list[Any]]
-    ) -> Callable[[int, Mapping[str, int | float]], tuple[Child, ...]]:
-        """Return the function that makes the children of a trial, as `Optimization` has it."""
-
-        def trial(number: int, chosen: Mapping[str, int | float]) -> tuple[Child, ...]:
-            changes: dict[str, Any] = {}
-            for key, axis in space.items():
-                changes[key] = axis[int(chosen[key])] if isinstance(axis, list) else chosen[key]
-            name = f"{number}: {_names([changes])[0]}"
-            problems = Problems()
-            children = self.children(name, ("sweep", "optimize", "space"), changes, problems)
-            made = tuple(children)
-            problems.raise_any()
-            return made
-
-        return trial
+    def trial(
+        self,
+        space: Mapping[str, RangeSettings | list[Any]],
+        number: int,
+        chosen: Mapping[str, int | float],
+    ) -> tuple[Child, ...]:
+        """Return the children of a search's trial, as `Optimization` has it."""
+        changes: dict[str, Any] = {}
+        for key, axis in space.items():
+            changes[key] = axis[int(chosen[key])] if isinstance(axis, list) else chosen[key]
+        name, problems = f"{number}: {_names([changes])[0]}", Problems()
+        children = (*self.children(name, ("sweep", "optimize", "space"), changes, problems),)
+        problems.raise_any()
+        return children
 
     def _experiment(self, place: Keys, changes: Changes, problems: Problems) -> Experiment | None:
         change = Document({})  # as by ``--set``, in any order

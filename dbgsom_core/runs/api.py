@@ -23,8 +23,6 @@ from dbgsom_core.config import (
     estimator_errors_located,
     load_experiment,
     load_sweep,
-    parse_experiment,
-    parse_sweep,
 )
 from dbgsom_core.config.document import Problems
 from dbgsom_core.config.load import read_config
@@ -244,7 +242,7 @@ def run(
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
     source = _source(config, overrides, data, target, task, experiment)
-    result = source.run(parse_experiment, load_experiment, keep_data, verbose, resume)
+    result = source.run(load_experiment, keep_data, verbose, resume)
     return FinishedRun.from_result(result)
 
 
@@ -294,7 +292,7 @@ def sweep(
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
         how["display"] = SimpleNamespace(say=lambda text: print(as_text(text), flush=True))
-    result = source.run(parse_sweep, load_sweep, keep_data, verbose, resume, **how)
+    result = source.run(load_sweep, keep_data, verbose, resume, **how)
     best = result.rankings[0].best.runs[0] if len(result.rankings) == 1 else None
     runs = []
     for child, measures in result.children:
@@ -367,11 +365,8 @@ class _Source:
     overrides: list[str]
     table: pa.Table | None = None
 
-    def run(
-        self, parse: Any, read: Any, keep_data: bool, verbose: int, resume: bool, **how: Any
-    ) -> RunResult:
+    def run(self, load: Any, keep_data: bool, verbose: int, resume: bool, **how: Any) -> RunResult:
         registry, stored = get_registry(), None
-        load = parse if isinstance(self.config, Mapping) else read
         loaded = load(self.config, overrides=self.overrides, registry=registry)
         observers: list[Any] = [_EpochDisplay(verbose)]
         if self.table is not None:

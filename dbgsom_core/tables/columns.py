@@ -63,9 +63,6 @@ class Faults:
                 place = f"line {lines[first + row]}"
             more = f" (and {count - 1} more)" if count > 1 else ""
             sentences.append(f"{table.path}, {place}, column '{short(name)}': {problem}{more}")
-        if len(faults) > _MOST_FAULTS:
-            more = f"{len(faults) - _MOST_FAULTS} more columns"
-            sentences.append(f"{table.path}: … and {more} with such cells")
         if sentences:
             raise DataError("\n".join(sentences))
 
@@ -239,7 +236,6 @@ class Columns:
             notation = self.decimal, self.thousands, self.unit(name)
             values: Any
             values, bad = parse_numbers(column, *notation, self.na_values)
-            bad |= np.isinf(values)
             values[bad] = 0  # so that it is not reported as missing, too
 
             def problem(row: int) -> str:
@@ -303,19 +299,18 @@ class Columns:
     def _categories(self, name: str, column: pa.Array, unseen: Unseen) -> NDArray[np.float64]:
         values = self.categories[name]
         encoded = self.texts(column).dictionary_encode()
-        known = {value: place for place, value in enumerate(values)}
-        numeric: dict[float | None, int] = {}
+        known: dict[Any, int] = {value: place for place, value in enumerate(values)}
         if not is_text(column):  # 1, 1.0 and "01" are one code, True and "true" another
-            for value, place in known.items():
-                numeric.setdefault(number(value, self.decimal), place)
-            numeric.pop(None, None)
+            for place, value in enumerate(values):
+                known.setdefault(number(value, self.decimal), place)
+            known.pop(None, None)
         unknown, missing = len(values), len(values) + 1
         cells, codes = encoded.dictionary.to_pylist(), list[int]()
         for cell in cells:
             code = known.get(cell)
-            if code is None and numeric:
-                code = numeric.get(number(cell))
-            codes.append(unknown if code is None else code)
+            if code is None:
+                code = known.get(number(cell), unknown)
+            codes.append(code)
         where = np.asarray(pc.fill_null(encoded.indices, -1))
         of_rows = np.array([*codes, missing])[where]
         strange = where[of_rows == unknown]

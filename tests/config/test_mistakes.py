@@ -47,8 +47,6 @@ ALONE = [
         "'dbgsom init churn.CSV'",
     ),
     ("split: {test: ⟦mooons}", "unknown dataset 'mooons'; did you mean 'moons'"),
-    ("split: {test: moons, stratify: ⟦true}", "divides nothing where 'test' holds"),
-    ("split: {folds: 3, refit: ⟦true}", "is for test_size"),
     ("split: {test_size: .5, stratify: ⟦no}", "must be true or false, not 'no'"),
     ("split: {⟦folds:3}", "did you mean 'folds'"),
     ("prepare: [⟦x.Y]", "write range_scale or standardize or module:Class"),

@@ -105,9 +105,7 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
         dbgsom_core.sweep({**SMALL, "sweep": wrong})
     assert "model.metrik: unknown key; did you mean 'metric'?" in str(caught.value).splitlines()
     wrong["grid"].pop("model.metrik")
-    with pytest.raises(
-        ConfigError, match=r"^model\.epochs: must be at least 1, not 0 \(in the run 'epo"
-    ):
+    with pytest.raises(ConfigError, match=r"^model\.epochs: must be at least 1, not 0$"):
         dbgsom_core.sweep({**SMALL, "sweep": wrong})
 
 
