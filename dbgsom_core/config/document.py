@@ -59,7 +59,8 @@ class Document:
         path: Keys = ()
         for key in map(str, keys):
             if has_key(value, key):
-                value, path = item_of(value, key), (*path, key)
+                value = value[int(key) if isinstance(value, list) else key]
+                path = (*path, key)
             elif key != "0" and (key != "name" or not isinstance(value, str)):
                 return path, False
         return path, True
@@ -108,10 +109,6 @@ def has_key(value: Any, key: str) -> bool:
     if isinstance(value, list):
         return len(key) < _LONGEST_POSITION and key.isdecimal() and int(key) < len(value)
     return isinstance(value, dict) and key in value
-
-
-def item_of(value: Any, key: str) -> Any:
-    return value[int(key)] if isinstance(value, list) else value[key]
 
 
 class Problem(NamedTuple):

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from dbgsom_core.config.components import Named, PrepareStep
 from dbgsom_core.config.document import (
     Document,
-    Mark,
     Problem,
     Problems,
 )
@@ -101,10 +100,6 @@ class Experiment:
     steps_folder: Path | None = field(default=None, compare=False)
     document: Document = field(default=Document({}), compare=False, repr=False)
 
-    def mark(self, *keys: str | int) -> Mark:
-        """Return the place of a value, or of the section that lacks it."""
-        return self.document.mark(*keys)
-
     @property
     def data_called(self) -> str:
         """The data's name in messages: its file as it was written, or the data set."""
@@ -123,7 +118,7 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
     except ValueError as error:
         parameter = getattr(error, "parameter", "")
         keys = ("model", parameter) if parameter else ("model",)
-        place = experiment.mark(*keys).value
+        place = experiment.document.mark(*keys).value
         raise ConfigError(str(Problem(place, ".".join(keys), str(error)))) from error
 
 

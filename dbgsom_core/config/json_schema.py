@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
 
 from dbgsom_core.config.components import BUILT_IN_STEPS, STEP
 from dbgsom_core.config.schema import ExperimentSettings
-from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
@@ -23,8 +20,8 @@ _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 def experiment_schema(registry: Registry) -> JsonSchema:
     """Return the JSON Schema (draft 2020-12) of a configuration file.
 
-    Every component that ``registry`` offers is imported and described with its fields; those that
-    cannot be are warned of and left out. A reference to the environment may stand where text may.
+    Every component that ``registry`` offers is imported and described with its fields. A reference
+    to the environment may stand where text may.
     """
     writer = _Writer(registry)
     root: JsonSchema = writer.with_components(ExperimentSettings.model_json_schema())
@@ -83,13 +80,9 @@ class _Writer:
                 names = [entry.name, entry.full_name]
                 if entry.distribution == OWN_DISTRIBUTION:
                     names = names[:1]
-                try:
-                    reference = self._class(f"{kind}.{names[-1]}", entry.load(), names)
-                except (PluginError, PydanticUserError) as error:
-                    warnings.warn(f"{kind} {entry.full_name} was left out: {error}", stacklevel=2)
-                else:
-                    options.append({"$ref": reference})
-                    known += names
+                reference = self._class(f"{kind}.{names[-1]}", entry.load(), names)
+                options.append({"$ref": reference})
+                known += names
             if options:
                 definitions[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
         return f"#/$defs/{kind}"

@@ -394,9 +394,11 @@ def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -
     marks = dict(document.marks)
 
     def filled(value: Any, keys: Keys) -> Any:
-        if isinstance(value, dict) and keys not in apart:
+        if keys in apart:
+            return value
+        if isinstance(value, dict):
             return {key: filled(item, (*keys, key)) for key, item in value.items()}
-        if isinstance(value, list) and keys not in apart:
+        if isinstance(value, list):
             return [filled(item, (*keys, str(i))) for i, item in enumerate(value)]
         if not isinstance(value, str) or "${env:" not in value:
             return value

@@ -45,7 +45,7 @@ DEFAULT = "default"  # in place of a list
 _LONGEST_PART = 200  # characters
 _MOST_RUNS = 10_000  # of a sweep
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")  # of all runs of a sweep
-_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
+_Tag = Annotated[str, Field(pattern=r"^\w[\w ./:-]{0,199}$")]  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
@@ -462,7 +462,7 @@ class ExperimentSettings(Settings):
     groups"""
     name: str | None = None
     """the run's name; null: made from its parts"""
-    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+    tags: dict[_Tag, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
     """words of your own about the run, shown by trackers, too"""
@@ -497,16 +497,6 @@ class ExperimentSettings(Settings):
     """files, relative to this one, over which this one is merged"""
     sweep: SweepSettings | None = None
     """several runs from one file"""
-
-    @field_validator("tags")
-    @classmethod
-    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
-            if not _TAG.fullmatch(key):
-                raise ValueError(
-                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :"
-                )
-        return value
 
     @field_validator("name")
     @classmethod

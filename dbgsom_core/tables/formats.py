@@ -26,6 +26,7 @@ from dbgsom_core.tables.csv import (
     CsvReader,
     csv_writer,
 )
+from dbgsom_core.tables.frames import as_column
 from dbgsom_core.tables.reader import (
     CsvDialect,
     TableFormat,
@@ -316,19 +317,6 @@ def _record_batches(tables: Iterable[Any]) -> Iterator[pa.RecordBatch]:
                     column = as_array(column)
                 columns.append(column)
             yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def as_column(values: Any) -> Any:
-    """Return cells of an array, or of pyarrow, as a column of pyarrow."""
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values
-    if isinstance(values, np.ma.MaskedArray):
-        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=True)
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several kinds
-        cells = [None if one is None or one != one else str(one) for one in values]
-        return pa.array(cells, pa.string())
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
