@@ -55,8 +55,6 @@ OF_ANSWERS = {
     "classifier": ("confusion_matrix", "roc_curve"),
     "regressor": ("predicted_actual",),
 }
-OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
-OF_GROUPS = "group_shares"
 
 _REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
 _WANTS_TEXT = ("string_type", "path_type")
@@ -136,9 +134,7 @@ def load_experiment(
     problems = Problems()
     document = read_config(config, overrides, problems)
     if document.values.get("sweep") is not None:
-        message = "describes several runs; use sweep()"
-        if not isinstance(config, Mapping):
-            message = f"describes several runs; use 'dbgsom sweep {os.fspath(config)}'"
+        message = "describes several runs; use 'dbgsom sweep' or sweep()"
         problems.add(document.mark("sweep").key, "sweep", message)
     return require_experiment(document.without("sweep"), registry, problems)
 
@@ -196,7 +192,7 @@ def check_section(cls: type[Any], document: Document, problems: Problems, *keys:
     except ValidationError as error:
         wrong = error
     restored = document
-    for detail in wrong.errors(include_url=False, include_context=False):
+    for detail in wrong.errors():
         path, _ = document.find(*keys, *detail["loc"])
         mark = document.marks.get(path)
         if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
@@ -237,9 +233,9 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
     if values.get("figures", DEFAULT) == DEFAULT:
         figures = [*FIGURES, *OF_ANSWERS.get(estimator, ())]
         if values.get("stability") is not None:
-            figures.append(OF_STABILITY)
+            figures.append("trust_map")
         if values.get("report") is not None:
-            figures.append(OF_GROUPS)
+            figures.append("group_shares")
         known = registry.names("figure")
         values["figures"] = [name for name in figures if name in known]
     if values.get("tracking", DEFAULT) == DEFAULT:

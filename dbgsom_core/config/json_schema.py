@@ -8,7 +8,6 @@ from pydantic import BaseModel
 
 from dbgsom_core.config.components import BUILT_IN_STEPS, STEP
 from dbgsom_core.config.schema import ExperimentSettings
-from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
@@ -89,16 +88,11 @@ class _Writer:
 
     def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
         schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
-        for inner, definition in schema.pop("$defs", {}).items():
-            self.definitions[f"{key}.{inner}"] = self.with_components(definition)
         schema = self.with_components(schema)
-        fields: JsonSchema = schema.get("properties", {})
-        for field, inner_kind in nested_fields(cls).items():
-            about = fields[field]
-            kept = {k: about[k] for k in ("default", "description") if k in about}
-            fields[field] = {"$ref": self._kind(inner_kind), **kept}
+        for inner, definition in schema.pop("$defs", {}).items():
+            self.definitions[f"{key}.{inner}"] = definition
         called = {"enum": names, "description": f"this {cls.__name__}"}
-        schema["properties"] = {"name": called, **fields}
+        schema["properties"] = {"name": called, **schema.get("properties", {})}
         schema["required"] = ["name", *schema.get("required", ())]
         self.definitions[key] = schema
         return f"#/$defs/{key}"

@@ -131,10 +131,8 @@ def load_sweep(
     problems = Problems()
     document = read_config(config, overrides, problems)
     if document.values.get("sweep") is None:
-        cure = "by sweep(); for a single run use run()"
-        if not isinstance(config, Mapping):
-            cure = f"by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(config)}'"
-        problems.fail(document.mark().key, "sweep", f"is required {cure}")
+        message = "is required; for a single run use 'dbgsom run' or run()"
+        problems.fail(document.mark().key, "sweep", message)
     registry = registry or get_registry()
     section = fill(replace(document, values={"sweep": document.values["sweep"]}), problems, _VARIED)
     settings: SweepSettings | None = check_section(SweepSettings, section, problems, "sweep")

@@ -209,22 +209,22 @@ class Columns:
             Ends the sentence on a cell that is no number.
         """
         n = len(columns[0]) if columns else 0
-        X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
-        at = 0
+        blocks = [np.empty((n, 0), dtype=self.dtype)]
+        block: NDArray[np.floating[Any]]
         for name, column in zip(self.names, columns, strict=True):
-            end = at + len(self.features_of(name))
             if name in self.categories:
-                X[:, at:end] = self._categories(name, column, unseen)
+                block = self._categories(name, column, unseen)
             elif name in self.dates:
                 moments = self._dates(name, column, faults)
-                X[:, at:end] = date_features(moments, self.dates[name][1:])
+                block = date_features(moments, self.dates[name][1:])
             else:
-                with np.errstate(over="ignore"):  # of float32
-                    X[:, at] = self.numbers(name, column, faults, hint)
-                infinite = np.flatnonzero(np.isinf(X[:, at]))
-                faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
-            at = end
-        return X
+                block = self.numbers(name, column, faults, hint)[:, None]
+            with np.errstate(over="ignore"):  # of float32
+                block = block.astype(self.dtype, copy=False)
+            infinite = np.flatnonzero(np.isinf(block).any(axis=1))
+            faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
+            blocks.append(block)
+        return np.hstack(blocks)
 
     def numbers(
         self, name: str, column: pa.Array, faults: Faults, hint: str = ""

@@ -133,12 +133,11 @@ def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     if not os.path.isdir(file):  # noqa: PTH112
         return [file]
 
-    def in_order(one: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", one.name)
-        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    def in_order(one: Path) -> list[int | str]:  # texts and numbers in turn
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", one.name)]
 
-    files = [one for one in file.iterdir() if one.suffix.lower() in suffixes]
-    files = sorted((one for one in files if one.name[0] not in "._"), key=in_order)
+    files = [one for one in sorted(file.iterdir(), key=in_order) if one.name[0] not in "._"]
+    files = [one for one in files if one.suffix.lower() in suffixes]
     if not files:
         suffix = next(iter(suffixes))
         raise DataError(f"{path} is a folder without a {suffix} file: give another path")
@@ -181,14 +180,14 @@ class _FilesReader(TableReader):
                 if self.format == "parquet":
                     opened = parquet_file(stream)
                     names = [opened.schema_arrow.names[place] for place in places]
-                    batches = opened.iter_batches(rows, columns=names)
+                    for batch in opened.iter_batches(rows, columns=names):
+                        yield batch.select(names)
                 else:
                     opened = pa.ipc.open_file(stream)
-                    names = [opened.schema.names[place] for place in places]
-                    batches = map(opened.get_batch, range(opened.num_record_batches))
-                for batch in batches:
-                    batch.validate(full=self.format != "parquet")  # whose reader validates
-                    yield batch.select(names)
+                    for number in range(opened.num_record_batches):
+                        batch = opened.get_batch(number)
+                        batch.validate(full=True)  # as the reader of Parquet does
+                        yield batch.select([*places])
 
 
 @dataclass

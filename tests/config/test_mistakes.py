@@ -34,7 +34,7 @@ ALONE = [
     ("measures: ⟦[purity, purity]", "twice"),
     ('name: ⟦"a\\nb"', "one line without control characters"),
     ("⟦zzz: 3", "unknown key; known: experiment, name, tags, dataset, prepare, split, model, seed"),
-    ("⟦sweep: {grid: {seed: [1]}}", "use 'dbgsom sweep run.yaml'"),
+    ("⟦sweep: {grid: {seed: [1]}}", "use 'dbgsom sweep'"),
     ("split: ⟦0.5", "must be a section of 'key: value' lines, not 0.5"),
     ("split: ⟦{stratify: true}", "needs one of test_size, folds, test and name"),
     ("split: {test_size: ⟦1.5}", "must be less than 1 or an integer, not 1.5"),

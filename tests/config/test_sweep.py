@@ -219,8 +219,7 @@ def test_a_wrong_search_or_repetition_is_told(bench, section, message):
 @pytest.mark.parametrize("tail", ["", "sweep: null\n"])
 def test_a_file_without_a_sweep_is_for_run(bench, tail):
     assert bench.problem(BASE + tail, sweep=True) == (
-        "run.yaml:1:1: sweep: is required by 'dbgsom sweep'; "
-        "for a single run use 'dbgsom run run.yaml'"
+        "run.yaml:1:1: sweep: is required; for a single run use 'dbgsom run' or run()"
     )
     assert bench.load(BASE + tail).experiment == "e"
     assert not is_sweep("run.yaml")
