@@ -101,8 +101,7 @@ class Experiment:
     @property
     def data_called(self) -> str:
         """The data's name in messages: its file as it was written, or the data set."""
-        section = self.resolved["dataset"]
-        path = section.get("path") if isinstance(section, Mapping) else None
+        path = self.resolved["dataset"].get("path")
         return Path(path).name if isinstance(path, str) else self.dataset_name
 
 
