@@ -13,7 +13,7 @@ from dbgsom_core.config.experiment import (
     load_experiment,
     parse_experiment,
 )
-from dbgsom_core.config.load import read_plain, read_scalar
+from dbgsom_core.config.load import dump_yaml, read_plain, read_scalar
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
@@ -22,14 +22,12 @@ from dbgsom_core.config.schema import (
     RangeSettings,
     Split,
 )
-from dbgsom_core.config.show import dump_yaml
 from dbgsom_core.config.variants import (
     Child,
     Optimization,
     Sweep,
     is_sweep,
     load_sweep,
-    parse_sweep,
     shortened,
 )
 
@@ -52,7 +50,6 @@ __all__ = [
     "load_experiment",
     "load_sweep",
     "parse_experiment",
-    "parse_sweep",
     "read_plain",
     "read_scalar",
     "shortened",

@@ -71,11 +71,14 @@ class ComponentOf(Nested):
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         component = {"component": self.kind}
-        options: list[Any] = [{"enum": list(self.words)}] if self.words else []
-        options += [component]
-        options += [{"type": "array", "items": component}] if self.several else []
-        options += [{"type": "null"}] if self.several or self.optional else []
-        return options[0] if len(options) == 1 else {"anyOf": options}
+        options: list[Any] = [component]
+        if self.words:
+            options.insert(0, {"enum": list(self.words)})
+        if self.several:
+            options.append({"type": "array", "items": component})
+        if self.several or self.optional:
+            options.append({"type": "null"})
+        return {"anyOf": options}
 
     def _build_list(self, value: Any, build: Callable[[list[Any]], list[Any]]) -> Any:
         if isinstance(value, str) and value in self.words:
@@ -123,17 +126,15 @@ class ComponentOf(Nested):
 
 
 def _step(name: str, params: dict[str, Any]) -> PrepareStep:
-    registry = active_registry()
-    if name in BUILT_IN_STEPS:
-        return PrepareStep(name, params)
+    registry, where = active_registry(), ""
     try:
-        return PrepareStep(name, params, registry.lookup(OFFERED_STEP, name).source)
+        where = registry.lookup(OFFERED_STEP, name).source
     except UnknownNameError:
-        if _CLASS.fullmatch(name):
-            return PrepareStep(name, params)
         names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
-        near = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
-        raise UnknownNameError(f"unknown step '{name}'{near}") from None
+        if name not in BUILT_IN_STEPS and not _CLASS.fullmatch(name):
+            near = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
+            raise UnknownNameError(f"unknown step '{name}'{near}") from None
+    return PrepareStep(name, params, where)
 
 
 # -------------------------------------------------------------------------------- written down

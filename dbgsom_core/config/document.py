@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from dbgsom_core.errors import ConfigError, described
+from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.messages import cut_message
 
 DEEPEST = 50  # levels of sections and lists
+_LONGEST_POSITION = 9  # digits; Python refuses to read thousands of them
 
 Keys = tuple[str, ...]  # keys, and positions in lists as text, that lead to a value
 
@@ -59,7 +59,8 @@ class Document:
         path: Keys = ()
         for key in map(str, keys):
             if has_key(value, key):
-                value, path = item_of(value, key), (*path, key)
+                value = value[int(key) if isinstance(value, list) else key]
+                path = (*path, key)
             elif key != "0" and (key != "name" or not isinstance(value, str)):
                 return path, False
         return path, True
@@ -74,12 +75,7 @@ class Document:
     def without(self, *names: str) -> Document:
         """Return the document without some keys of its top level."""
         values = {key: value for key, value in self.values.items() if key not in names}
-        marks = {keys: mark for keys, mark in self.marks.items() if not {*keys[:1]} & {*names}}
-        return replace(self, values=values, marks=marks)
-
-    def only(self, name: str) -> Document:
-        """Return the document of one key of its top level."""
-        return self.without(*(key for key in self.values if key != name))
+        return replace(self, values=values)
 
     def show(self, values: Any) -> Any:
         """Return values made of this document, with references in place of what they stand for.
@@ -111,36 +107,8 @@ def _put(values: Any, keys: Keys, reference: str) -> Any:
 def has_key(value: Any, key: str) -> bool:
     """Return whether a mapping has a key, or a list a position."""
     if isinstance(value, list):
-        return key.isdecimal() and int(key) < len(value)
+        return len(key) < _LONGEST_POSITION and key.isdecimal() and int(key) < len(value)
     return isinstance(value, dict) and key in value
-
-
-def item_of(value: Any, key: str) -> Any:
-    return value[int(key)] if isinstance(value, list) else value[key]
-
-
-def from_python(values: Any) -> Document:
-    """Return the document of Python values: mappings, lists, tuples, numpy scalars and paths."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, PurePath):
-            return str(value)
-        if isinstance(value, Mapping):
-            return dict(value)
-        if getattr(value, "shape", None) == ():  # of numpy
-            return value.item()
-        raise ValueError(
-            f"a configuration holds texts, numbers, lists and mappings, and no {described(value)}; "
-            "what a table holds is read from a csv, parquet, npy or npz file"
-        )
-
-    try:
-        values = json.loads(json.dumps(values, default=plain))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(str(error)) from error
-    if not isinstance(values, dict):
-        raise ConfigError("a configuration is a mapping of keys to values")
-    return Document(values)
 
 
 class Problem(NamedTuple):
@@ -163,7 +131,6 @@ class Problems:
 
     def __init__(self) -> None:
         self._problems: list[Problem] = []
-        self.notes: list[str] = []  # on what is no problem
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._problems)

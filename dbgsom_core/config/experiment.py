@@ -15,13 +15,10 @@ from pydantic import ValidationError
 from dbgsom_core.config.components import Named, PrepareStep
 from dbgsom_core.config.document import (
     Document,
-    Keys,
-    Mark,
     Problem,
     Problems,
-    item_of,
 )
-from dbgsom_core.config.load import fill, read_config
+from dbgsom_core.config.load import fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,
@@ -37,7 +34,7 @@ from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import active_registry, use_registry
+from dbgsom_core.interfaces.current import use_registry
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
@@ -58,8 +55,6 @@ OF_ANSWERS = {
     "classifier": ("confusion_matrix", "roc_curve"),
     "regressor": ("predicted_actual",),
 }
-OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
-OF_GROUPS = "group_shares"
 
 _REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
 _WANTS_TEXT = ("string_type", "path_type")
@@ -103,15 +98,10 @@ class Experiment:
     steps_folder: Path | None = field(default=None, compare=False)
     document: Document = field(default=Document({}), compare=False, repr=False)
 
-    def mark(self, *keys: str | int) -> Mark:
-        """Return the place of a value, or of the section that lacks it."""
-        return self.document.mark(*keys)
-
     @property
     def data_called(self) -> str:
         """The data's name in messages: its file as it was written, or the data set."""
-        section = self.resolved["dataset"]
-        path = section.get("path") if isinstance(section, Mapping) else None
+        path = self.resolved["dataset"].get("path")
         return Path(path).name if isinstance(path, str) else self.dataset_name
 
 
@@ -125,7 +115,7 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
     except ValueError as error:
         parameter = getattr(error, "parameter", "")
         keys = ("model", parameter) if parameter else ("model",)
-        place = experiment.mark(*keys).value
+        place = experiment.document.mark(*keys).value
         raise ConfigError(str(Problem(place, ".".join(keys), str(error)))) from error
 
 
@@ -143,9 +133,7 @@ def load_experiment(
     problems = Problems()
     document = read_config(config, overrides, problems)
     if document.values.get("sweep") is not None:
-        message = "describes several runs; use sweep()"
-        if not isinstance(config, Mapping):
-            message = f"describes several runs; use 'dbgsom sweep {os.fspath(config)}'"
+        message = "describes several runs; use 'dbgsom sweep' or sweep()"
         problems.add(document.mark("sweep").key, "sweep", message)
     return require_experiment(document.without("sweep"), registry, problems)
 
@@ -182,7 +170,7 @@ def build_experiment(
         settings = check_section(ExperimentSettings, full, problems)
         if settings is not None:
             for keys, message in _mismatches(settings):
-                problems.add(full.mark(*keys).value, ".".join(map(str, keys)), message)
+                _add_problem(problems, full, keys, message)
         if settings is None or len(problems) > before:
             return None
         return _experiment(settings, document, registry, problems)
@@ -202,30 +190,32 @@ def check_section(cls: type[Any], document: Document, problems: Problems, *keys:
         return cls.model_validate(section)
     except ValidationError as error:
         wrong = error
-    if _restore_texts(document, wrong, keys):
-        return check_section(cls, document, problems, *keys)
-    for kind, steps, message in explain_errors(wrong, cls, section, shown):
-        path = (*keys, *steps)
-        mark = document.mark(*path)
-        place = mark.value if kind == "value" else mark.key
-        problems.add(place, ".".join(map(str, path)), message)
-    return None
-
-
-def _restore_texts(document: Document, error: ValidationError, keys: Keys) -> bool:
-    """Put the texts of the environment where text is wanted; return whether there are any."""
-    is_changed = False
-    for detail in error.errors(include_url=False, include_context=False):
+    restored = document
+    for detail in wrong.errors():
         path, _ = document.find(*keys, *detail["loc"])
         mark = document.marks.get(path)
         if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
-            *parents, last = path
-            section = document.values
-            for key in parents:
-                section = item_of(section, key)
-            section[int(last) if isinstance(section, list) else last] = mark.text
-            is_changed = True
-    return is_changed
+            restored = merge(restored, Document(nested(path, mark.text)), problems)
+    if restored is not document:
+        return check_section(cls, restored, problems, *keys)
+    for kind, steps, message in explain_errors(wrong, cls, section, shown):
+        _add_problem(problems, document, (*keys, *steps), message, at_key=kind != "value")
+    return None
+
+
+def _add_problem(
+    problems: Problems,
+    document: Document,
+    keys: tuple[str | int, ...],
+    message: str,
+    at_key: bool = False,
+) -> None:
+    """Add a problem at some keys; what the environment holds is no part of its message."""
+    mark = document.mark(*keys)
+    if mark.text and mark.text in message:
+        message = f"{mark.reference} holds nothing that can stand here"
+    place = mark.key if at_key else mark.value
+    problems.add(place, ".".join(map(str, keys)), message)
 
 
 def _with_defaults(document: Document, registry: Registry) -> Document:
@@ -242,9 +232,9 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
     if values.get("figures", DEFAULT) == DEFAULT:
         figures = [*FIGURES, *OF_ANSWERS.get(estimator, ())]
         if values.get("stability") is not None:
-            figures.append(OF_STABILITY)
+            figures.append("trust_map")
         if values.get("report") is not None:
-            figures.append(OF_GROUPS)
+            figures.append("group_shares")
         known = registry.names("figure")
         values["figures"] = [name for name in figures if name in known]
     if values.get("tracking", DEFAULT) == DEFAULT:
@@ -265,27 +255,12 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
         problem = None if value is None else field_problem(parts.growth, key, value)
         if problem is not None:
             yield ("model", key), problem
-    split = settings.split or Split.model_construct()
-    is_stratified = split.stratify or "Stratified" in (split.name or "")
-    if estimator == "regressor" and is_stratified:
-        yield ("split",), "cannot be stratified for a regressor, whose targets are no classes"
     if estimator == "regressor" and settings.report is not None:
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield ("report", "by"), message
-    for key in settings.tags:
-        tracker = key.partition(".")[0]
-        if "." in key and tracker in active_registry().names("tracker"):
-            message = f"'{key}' is no key of a tag: choose one not starting with '{tracker}.'"
-            yield ("tags", key), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
             yield ("figures", i), _suits("figure", name, figure, estimator)
-        if name == OF_STABILITY and settings.stability is None:
-            message = f"{name} draws what 'stability: {{resamples: 20}}' finds: add it"
-            yield ("figures", i), message
-        if name == OF_GROUPS and settings.report is None:
-            message = f"{name} draws what 'report: {{by: COLUMN}}' counts: add it"
-            yield ("figures", i), message
     for i, (name, measure) in enumerate(_measures(settings) or ()):
         if not is_suitable_measure(measure, estimator):
             yield ("measures", i), _suits("measure", name, measure, estimator)
@@ -348,7 +323,6 @@ def _experiment(
         report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
         notes=(
-            *problems.notes,
             *_idle_measures(settings),
             *unknown_plugins(registry, disabled),
         ),

@@ -6,14 +6,14 @@ YAML 1.2 is read strictly and safely: no tags, no duplicates, no bombs.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -25,25 +25,17 @@ from dbgsom_core.config.document import (
     Mark,
     Place,
     Problems,
-    from_python,
     has_key,
 )
-from dbgsom_core.errors import ConfigError, did_you_mean
-from dbgsom_core.experiments.addresses import masked
+from dbgsom_core.errors import ConfigError, DataError, described
 from dbgsom_core.experiments.datasets import dataset_of_file
-from dbgsom_core.tables.safe_files import MOST_SIBLINGS, read_at_most
+from dbgsom_core.tables.safe_files import read_at_most, reading
 
 Scalar = bool | int | float | str | None
 
-_MOST = 50_000  # values of a document, which PyYAML reads in a second or two
-_LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
+_MOST = 50_000  # values of a document
+_LARGEST = 1 << 20  # bytes of a file, which PyYAML reads in some seconds
 _MOST_FILES = 50  # that a file extends
-_LONG = 200  # characters of a path that a message shows
-# Where a bare text is short for {name: text}.
-_COMPONENTS = (
-    ("dataset",), ("model", "metric"), ("model", "kernel"), ("model", "growth"),
-    ("model", "labeller"), ("tracking",), ("engine",),
-)  # fmt: skip
 _REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
 _SCALARS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -97,26 +89,7 @@ class _Tagless:
 
 
 class _Loader(_Tagless, yaml.SafeLoader):  # type: ignore[misc] # the tags are no constants
-    """PyYAML's loader with limits, which are checked before anything more is read."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._nodes = self._depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self._nodes += 1
-        self._depth += 1
-        problem = ""
-        if self._nodes > _MOST:
-            problem = f"more than {_MOST} values"
-        elif self._depth > DEEPEST:
-            problem = f"nested deeper than {DEEPEST} levels"
-        if problem:
-            place = self.get_mark()
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+    """A loader that explains what is wrong."""
 
 
 class _QuickLoader(_Tagless, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -135,6 +108,8 @@ def read_yaml(
     reader = _Reader(problems, source)
     try:
         node = yaml.compose(text, Loader=loader)
+    except RecursionError:
+        problems.fail(Place(str(source)), "", f"nested deeper than {DEEPEST} levels")
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = Place(str(source)) if mark is None else reader.place(mark)
@@ -170,7 +145,7 @@ class _Reader:
         place = self.place(node.start_mark)
         self._count += 1
         if self._count > _MOST:
-            self._problems.fail(place, "", f"aliases make more than {_MOST} values")
+            self._problems.fail(place, "", f"more than {_MOST} values")
         if len(keys) > DEEPEST:
             self._problems.fail(place, "", f"nested deeper than {DEEPEST} levels")
         if node.tag:
@@ -214,6 +189,34 @@ class _Reader:
             return ""
 
 
+# ----------------------------------------------------------------------------------- YAML as text
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # PyYAML quotes what YAML 1.1 would misread; 1e-3 and 0o10 are text there but numbers in 1.2
+    try:
+        style = None if isinstance(read_scalar(value), str) else "'"
+    except ValueError:
+        style = "'"
+    if any(mark in value for mark in "\n\x85\u2028\u2029"):  # the last three break lines in 1.1
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_yaml(values: Any, **options: Any) -> str:
+    """Return YAML text of plain values, in their order, that `load_experiment` reads back."""
+    options = {"width": 100, "sort_keys": False, "allow_unicode": True, **options}
+    return str(yaml.dump(values, Dumper=_Dumper, **options))
+
+
 # ------------------------------------------------------------------------------------------ files
 
 
@@ -228,61 +231,74 @@ def read_config(
         document = _read_file(shown, Mark(), [], problems)
         document = replace(document, source=shown, folder=Path(shown).resolve().parent)
     else:
-        document = from_python(config)
+        document = _from_python(config, problems)
     document = overridden(document, overrides, problems)
     if "extends" in document.values:
         problems.add(document.mark("extends").key, "extends", "can only be written in a file")
     return document.without("extends")
 
 
-def _read_file(shown: str, named: Mark, files: list[str], problems: Problems) -> Document:
+def _from_python(values: Any, problems: Problems) -> Document:
+    """Return the document of Python values: mappings, lists, tuples, numpy scalars and paths."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, PurePath):
+            return str(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        if getattr(value, "shape", None) == ():  # of numpy
+            return value.item()
+        raise ValueError(
+            f"a configuration holds texts, numbers, lists and mappings, and no {described(value)}; "
+            "what a table holds is read from a csv, parquet, npy or npz file"
+        )
+
+    try:
+        values = json.loads(json.dumps(values, default=plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(str(error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("a configuration is a mapping of keys to values")
+    return read_yaml(dump_yaml(values), problems, Place())  # as it is read where it is stored
+
+
+def _read_file(path: str, named: Mark, files: list[str], problems: Problems) -> Document:
     """Return the document of a file, over those that it extends; ``files`` were read before.
 
     ``named`` is where a file names it: there stands what is wrong with the file as a whole.
     """
-    name = shown if len(shown) <= _LONG else f"{shown[:_LONG]}…"
-    place, key = (named.value, "extends") if files else (Place(name), "")
-    files.append(shown)
+    place, key = named.value, "extends" if files else ""
+    files.append(path)
     if len(files) > _MOST_FILES:
         problems.fail(place, key, f"goes through more than {_MOST_FILES} files, or in a circle")
+    name = Path(path).name.lower()
+    is_yaml = name.endswith((".yaml", ".yml"))  # no need to import what reads tables
+    if not is_yaml and dataset_of_file(name.removesuffix(".gz")):
+        message = f"{path} is a table, no configuration: 'dbgsom init {path}' writes one"
+        problems.fail(place, key, message)
     try:
-        text = _text_of(Path(shown), name)
-    except (OSError, ValueError) as error:  # no such file, no UTF-8, a null byte in the name
-        problem = str(error)
-        if not isinstance(error, ConfigError):
-            problem = f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}"
-        problems.fail(place, key, problem)
-    document = read_yaml(text, problems, shown)
-    first = Place(shown, 1, 1)
+        with reading(path, "configuration"):
+            text = read_at_most(Path(path), _LARGEST).decode("utf-8-sig")
+    except DataError as error:
+        problems.fail(place, key, str(error))
+    document = read_yaml(text, problems, path)
+    first = Place(path, 1, 1)
     if not isinstance(document.values, dict):
         message = "the file must hold 'key: value' lines, at least 'experiment'"
         problems.fail(first, "", message)
     result = Document({}, {(): Mark(first, first)})
-    bases = document.values.get("extends") or []
-    for number, base in enumerate(bases if isinstance(bases, list) else [bases]):
+    bases = document.values.get("extends")
+    if not isinstance(bases, list):
+        bases = [] if bases is None else [bases]
+    for number, base in enumerate(bases):
         mark = document.mark("extends", number)
-        if isinstance(base, str):
-            beside = os.path.normpath(Path(shown).parent / base)
+        if isinstance(base, str) and base:
+            beside = os.path.normpath(Path(path).parent / base)
             result = merge(result, _read_file(beside, mark, files, problems), problems)
         else:
             message = "must be the path of a file, or a list of paths"
             problems.add(mark.value, "extends", message)
     return merge(result, document.without("extends"), problems)
-
-
-def _text_of(path: Path, name: str) -> str:
-    is_yaml = path.suffix.lower() in (".yaml", ".yml")  # no need to import what reads tables
-    if not is_yaml and path.is_file() and dataset_of_file(path.name.removesuffix(".gz")):
-        raise ConfigError(f"is a table, no configuration: 'dbgsom init {name}' writes one")
-    try:
-        return read_at_most(path, _LARGEST).decode("utf-8-sig")
-    except FileNotFoundError:
-        names: list[str] = []
-        with suppress(OSError):  # there is no such folder either
-            names = [file.name for file in islice(path.parent.iterdir(), MOST_SIBLINGS)]
-        near = did_you_mean(path.name, [one for one in names if one.endswith((".yaml", ".yml"))])
-        looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
-        raise ConfigError(f"there is no file '{name}'{looked}{near}") from None
 
 
 # ---------------------------------------------------------------------------------------- merging
@@ -298,7 +314,7 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
     marks[()] = base.mark()
 
     def merged(old: Any, new: Any, keys: Keys) -> Any:
-        if _may_be_short(keys):
+        if keys[-1:] != ("class_weight",):  # elsewhere a text is short for {name: text}
             name = (*keys, "name")
             if isinstance(new, str) and isinstance(old, dict):
                 new, marks[name] = {"name": new}, over.mark(*keys)
@@ -334,12 +350,6 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
     return replace(base, values=merged(base.values, over.values, ()), marks=marks)
 
 
-def _may_be_short(keys: Keys) -> bool:
-    """Return whether a text at these keys may be short for ``{name: text}``."""
-    is_item = bool(keys) and keys[-1].isdecimal()
-    return is_item or any(keys[: len(known)] == known for known in _COMPONENTS)
-
-
 def nested(keys: Keys, value: Any) -> Any:
     """Return sections in each other that hold a value at some keys."""
     for key in reversed(keys):
@@ -355,7 +365,7 @@ def split_key(dotted: str) -> Keys:
 
 
 def overridden(document: Document, overrides: Sequence[str], problems: Problems) -> Document:
-    """Return a document with overrides; one that changes nothing is noted among ``problems``."""
+    """Return a document with overrides, of which later ones win."""
     if isinstance(overrides, str):
         raise TypeError("overrides must be a list of 'key=value' texts, not one text")
     changes = Document({})
@@ -366,13 +376,9 @@ def overridden(document: Document, overrides: Sequence[str], problems: Problems)
         if not equals or not keys:
             message = "an override is written key=value, such as model.epochs=20"
             problems.add(place, "", message)
-        else:
-            with suppress(ConfigError):  # already among the problems
-                change = read_yaml(text, problems, place, keys)
-                changes = merge(changes, change, problems)
-                if merge(document, change, Problems()).values == document.values:
-                    note = f"--set {masked(override)} changes nothing: it is so already"
-                    problems.notes.append(note)
+            continue
+        with suppress(ConfigError):  # already among the problems
+            changes = merge(changes, read_yaml(text, problems, place, keys), problems)
     return merge(document, changes, problems)
 
 
@@ -388,9 +394,11 @@ def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -
     marks = dict(document.marks)
 
     def filled(value: Any, keys: Keys) -> Any:
-        if isinstance(value, dict) and keys not in apart:
+        if keys in apart:
+            return value
+        if isinstance(value, dict):
             return {key: filled(item, (*keys, key)) for key, item in value.items()}
-        if isinstance(value, list) and keys not in apart:
+        if isinstance(value, list):
             return [filled(item, (*keys, str(i))) for i, item in enumerate(value)]
         if not isinstance(value, str) or "${env:" not in value:
             return value

@@ -45,8 +45,12 @@ DEFAULT = "default"  # in place of a list
 _LONGEST_PART = 200  # characters
 _MOST_RUNS = 10_000  # of a sweep
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")  # of all runs of a sweep
-_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
+_Tag = Annotated[str, Field(pattern=r"^\w[\w ./:-]{0,199}$")]  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
+
+
+def _absent() -> Any:
+    """Return the default of keys that hold no null."""
 
 
 def refuse(messages: Mapping[tuple[str | int, ...], str]) -> NoReturn:
@@ -184,10 +188,6 @@ class Split(Settings):
             return f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
         if not name and key not in ("test_size", "stratify", "refit", "folds", "test"):
             return "is for splitters of scikit-learn: give their 'name', too"
-        if key in ("stratify", "refit") and self.test is not None:
-            return "divides nothing where 'test' holds the samples for testing"
-        if key == "refit" and self.folds is not None:
-            return "is for test_size; with folds a model of all data is kept anyway"
         if key == "test_size" and self.test_size == 1 and not name:
             return "must be a share below 1, or at least 2 samples; not 1"
         if key == "name" and "groups" in takes and self.groups is None:
@@ -222,7 +222,7 @@ class ModelSettings(Settings):
     """how much a neuron learns from samples won some hops away"""
     growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
     """which neurons are born, where and when"""
-    labeller: Annotated[Any, ComponentOf("labeller")] = None
+    labeller: Annotated[Any, ComponentOf("labeller")] = Field(default_factory=_absent)
     """the answer that each neuron gives; without it index for vq, linear_vote for classifier,
     local_linear for regressor"""
     grid: Annotated[Any, ComponentOf("grid", "adaptive")] = "adaptive"
@@ -309,13 +309,6 @@ class RangeSettings(Settings):
     def whole(self) -> bool:
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
-    @property
-    def size(self) -> int | None:
-        """The number of values; None: a continuous range."""
-        if self.step is not None:
-            return math.floor((self.high - self.low) / self.step + 1e-8) + 1
-        return int(self.high - self.low) + 1 if self.whole else None
-
 
 _Values = Annotated[list[Any], Field(min_length=1)]
 _Axes = Annotated[dict[str, _Values], Field(min_length=1)]
@@ -357,16 +350,6 @@ class OptimizeSettings(Settings):
     space: Annotated[dict[str, RangeSettings | _Values], Field(min_length=1)]
     """dotted keys, and lists or ranges of their values"""
 
-    @model_validator(mode="after")
-    def _are_there(self) -> Self:
-        size = 1
-        for axis in self.space.values():
-            length = axis.size if isinstance(axis, RangeSettings) else len(axis)
-            size *= self.trials if length is None else length  # of a continuous range enough
-        if self.trials > size:
-            refuse({("trials",): f"asks for {self.trials} of {size} variants"})
-        return self
-
 
 class RepeatSettings(Settings):
     """Running each variant several times."""
@@ -388,9 +371,6 @@ class DecideSettings(Settings):
     """on which part it is measured; null: the test part where there is one"""
 
 
-_ABSENT: Any = None  # of keys that hold no null
-
-
 class SweepSettings(Settings):
     """Several runs from one file: exactly one way to say what varies."""
 
@@ -398,15 +378,15 @@ class SweepSettings(Settings):
         json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
     )
 
-    grid: _Axes = _ABSENT
+    grid: _Axes = Field(default_factory=_absent)
     """dotted keys and their values: every combination"""
-    random: RandomSettings = _ABSENT
+    random: RandomSettings = Field(default_factory=_absent)
     """some combinations, drawn at random"""
     list_: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
-        _ABSENT, alias="list", min_length=1
+        default_factory=_absent, alias="list", min_length=1
     )
     """what each run changes"""
-    optimize: OptimizeSettings = _ABSENT
+    optimize: OptimizeSettings = Field(default_factory=_absent)
     """a search for the best variant"""
     repeats: RepeatSettings | None = None
     """how often each variant runs"""
@@ -463,10 +443,6 @@ class SweepSettings(Settings):
                 problems[keys] = "is set by repeats: leave it out of what varies"
             elif self.optimize is not None and key in ("dataset", "dataset.name"):
                 problems[keys] = "cannot be optimized: measures of other data do not compare"
-        for key in ("measure", "direction"):
-            is_given = self.decide is not None and key in self.decide.model_fields_set
-            if is_given and getattr(self.optimize, key, None) is not None:
-                problems["decide", key] = "is said by optimize already"
         if problems:
             refuse(problems)
         runs = self.size * self.seeds
@@ -486,7 +462,7 @@ class ExperimentSettings(Settings):
     groups"""
     name: str | None = None
     """the run's name; null: made from its parts"""
-    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+    tags: dict[_Tag, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
     """words of your own about the run, shown by trackers, too"""
@@ -521,16 +497,6 @@ class ExperimentSettings(Settings):
     """files, relative to this one, over which this one is merged"""
     sweep: SweepSettings | None = None
     """several runs from one file"""
-
-    @field_validator("tags")
-    @classmethod
-    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
-            if not _TAG.fullmatch(key):
-                raise ValueError(
-                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :"
-                )
-        return value
 
     @field_validator("name")
     @classmethod

@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import read_config, read_scalar
+from dbgsom_core.config.load import dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.plugins.registry import Registry
 
-_WIDEST = 60  # characters of a line with a comment beside it
-_LONGEST_COMMENT = 70  # characters of a comment beside its line
+_WIDEST = 100  # characters of a line with its comment
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
@@ -41,15 +38,15 @@ def resolve(
 
 def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
     """Return the place of each value that was written, a file or ``--set``; defaults have none."""
-    is_list = isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values)
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(values, dict):
+        pairs = values.items()
+    elif isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values):
+        pairs = enumerate(values)
     found: dict[Path, str] = {}
-    if isinstance(values, dict) and values:
-        for key, value in values.items():
-            found |= places(value, document, (*path, key))
-    elif is_list:
-        for i, value in enumerate(values):
-            found |= places(value, document, (*path, i))
-    elif document.find(*path)[1]:
+    for key, value in pairs:
+        found |= places(value, document, (*path, key))
+    if not pairs and document.find(*path)[1]:
         found[path] = masked(str(document.mark(*path).value))
     return found
 
@@ -57,35 +54,9 @@ def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
 # ------------------------------------------------------------------------------------ YAML as text
 
 
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # PyYAML quotes what YAML 1.1 would misread; 1e-3 and 0o10 are text there but numbers in 1.2
-    try:
-        style = None if isinstance(read_scalar(value), str) else "'"
-    except ValueError:
-        style = "'"
-    if any(mark in value for mark in "\n\x85\u2028\u2029"):  # the last three break lines in 1.1
-        style = '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Return YAML text of plain values, in their order, that `load_experiment` reads back."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
 def dump_inline(value: Any) -> str:
     """Return plain values as YAML on one line that stands after ``key:``."""
-    text: str = yaml.dump(
-        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
-    )
+    text = dump_yaml(value, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")
 
 
@@ -97,18 +68,17 @@ def commented_yaml(
     ``comments`` are found by the keys and positions that lead to a value; a list of plain values
     stands on one line unless one of them has a comment. ``header`` are comment lines above all.
     """
-    lines = list(_commented(values, comments, (), ""))
-    width = max((len(text) for text, note in lines if note and len(text) <= _WIDEST), default=0)
-    found = [f"# {_one_line(line)}" for line in header]
-    for text, comment in lines:
-        shown = _one_line(comment)
-        if not shown:
-            found.append(text)
-        elif len(text) <= _WIDEST and len(shown) <= _LONGEST_COMMENT:
-            found.append(f"{text:<{width}}  # {shown}")
+    lines = [f"# {_one_line(line)}" for line in header]
+    for text, comment in _commented(values, comments, (), ""):
+        shown = f"# {_one_line(comment)}"
+        if not comment:
+            lines.append(text)
+        elif len(text) + len(shown) < _WIDEST:
+            lines.append(f"{text}  {shown}")
         else:
-            found += [f"{' ' * (len(text) - len(text.lstrip()))}# {shown}", text]
-    return "".join(f"{line}\n" for line in found)
+            indent = len(text) - len(text.lstrip())
+            lines += [" " * indent + shown, text]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _commented(

@@ -136,7 +136,7 @@ class Nested:
     ) -> dict[str, Any]:
         name = {"type": "string"}
         section = {"type": "object", "properties": {"name": name}, "required": ["name"]}
-        return {"anyOf": [name, section]}
+        return {"anyOf": [name, section], "component": self.kind}
 
     def _build(self, spec: Any) -> Any:
         named = isinstance(spec, Mapping) and isinstance(spec.get("name"), str)

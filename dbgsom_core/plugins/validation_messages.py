@@ -122,6 +122,9 @@ def _sentence(findings: Sequence[Any], value: Any) -> str:
         kind, message = finding["type"], finding["msg"]
         if kind == "value_error":  # in the words of a validator
             return str(finding["ctx"]["error"])
+        _, is_length, length = message.partition(" should have ")
+        if is_length:
+            return f"must have {length.replace(' after validation', '')}"
         if kind not in _WORDS and not message.startswith(_WANTED):
             return str(message)
         wanted.append(_WORDS.get(kind, message.removeprefix(_WANTED)))

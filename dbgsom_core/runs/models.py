@@ -48,7 +48,7 @@ from dbgsom_core.tables import (
     unseen_sentences,
     write_table,
 )
-from dbgsom_core.tables.formats import as_column
+from dbgsom_core.tables.frames import as_column
 from dbgsom_core.tables.safe_files import exists
 
 log = logging.getLogger("dbgsom")

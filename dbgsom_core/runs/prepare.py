@@ -53,7 +53,7 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
             steps.append((step.name, make_step(name, step.params, folder)))
         except StepError as error:
             keys = ("prepare", str(number), *filter(None, [error.parameter]))
-            mark = experiment.mark(*keys)
+            mark = experiment.document.mark(*keys)
             place = mark.key if error.parameter else mark.value
             problems.add(place, ".".join(keys), str(error))
     problems.raise_any()

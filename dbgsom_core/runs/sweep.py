@@ -295,9 +295,9 @@ class Search:
 
     def __init__(self, search: Optimization, window: int, before: Mapping[str, StoredRun]) -> None:
         self._search, self._window, self._optuna = search, window, optuna()
-        self._settings = search.space.settings
+        self._settings = search.settings
         self._distributions = {
-            key: self._distribution(axis) for key, axis in search.space.axes.items()
+            key: self._distribution(axis) for key, axis in search.settings.space.items()
         }
         self._before = self._chosen_before(before)
         self.notes: list[str] = []
@@ -351,7 +351,7 @@ class Search:
         chosen_before = {}
         for name, stored in before.items():
             chosen = {}
-            for key, axis in self._search.space.axes.items():
+            for key, axis in self._search.settings.space.items():
                 value = stored.varies.get(key)
                 if isinstance(axis, RangeSettings):
                     chosen[key] = value

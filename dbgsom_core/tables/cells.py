@@ -93,13 +93,11 @@ def number(cell: str, decimal: str = ".", thousands: str = "", unit: str = "") -
 
 
 def number_problem(cell: str, decimal: str, thousands: str, unit: str, hint: str = "") -> str:
-    """Return why a text is no finite number, as the end of a sentence.
+    """Return why a text is no number, as the end of a sentence.
 
     ``hint`` ends it where nothing about the text says what may be done.
     """
     cell = cell.strip()
-    if number(cell, decimal, thousands, unit) is not None:
-        return f"the value '{short(cell)}' is infinite: drop or replace it"
     for mark, group in NUMBER_MARKS:
         if number(cell, mark, group, unit) is not None:
             hint = f": give decimal as '{mark}'"

@@ -63,9 +63,6 @@ class Faults:
                 place = f"line {lines[first + row]}"
             more = f" (and {count - 1} more)" if count > 1 else ""
             sentences.append(f"{table.path}, {place}, column '{short(name)}': {problem}{more}")
-        if len(faults) > _MOST_FAULTS:
-            more = f"{len(faults) - _MOST_FAULTS} more columns"
-            sentences.append(f"{table.path}: … and {more} with such cells")
         if sentences:
             raise DataError("\n".join(sentences))
 
@@ -212,22 +209,22 @@ class Columns:
             Ends the sentence on a cell that is no number.
         """
         n = len(columns[0]) if columns else 0
-        X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
-        at = 0
+        blocks = [np.empty((n, 0), dtype=self.dtype)]
+        block: NDArray[np.floating[Any]]
         for name, column in zip(self.names, columns, strict=True):
-            end = at + len(self.features_of(name))
             if name in self.categories:
-                X[:, at:end] = self._categories(name, column, unseen)
+                block = self._categories(name, column, unseen)
             elif name in self.dates:
                 moments = self._dates(name, column, faults)
-                X[:, at:end] = date_features(moments, self.dates[name][1:])
+                block = date_features(moments, self.dates[name][1:])
             else:
-                with np.errstate(over="ignore"):  # of float32
-                    X[:, at] = self.numbers(name, column, faults, hint)
-                infinite = np.flatnonzero(np.isinf(X[:, at]))
-                faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
-            at = end
-        return X
+                block = self.numbers(name, column, faults, hint)[:, None]
+            with np.errstate(over="ignore"):  # of float32
+                block = block.astype(self.dtype, copy=False)
+            infinite = np.flatnonzero(np.isinf(block).any(axis=1))
+            faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
+            blocks.append(block)
+        return np.hstack(blocks)
 
     def numbers(
         self, name: str, column: pa.Array, faults: Faults, hint: str = ""
@@ -239,7 +236,6 @@ class Columns:
             notation = self.decimal, self.thousands, self.unit(name)
             values: Any
             values, bad = parse_numbers(column, *notation, self.na_values)
-            bad |= np.isinf(values)
             values[bad] = 0  # so that it is not reported as missing, too
 
             def problem(row: int) -> str:
@@ -303,19 +299,18 @@ class Columns:
     def _categories(self, name: str, column: pa.Array, unseen: Unseen) -> NDArray[np.float64]:
         values = self.categories[name]
         encoded = self.texts(column).dictionary_encode()
-        known = {value: place for place, value in enumerate(values)}
-        numeric: dict[float | None, int] = {}
+        known: dict[Any, int] = {value: place for place, value in enumerate(values)}
         if not is_text(column):  # 1, 1.0 and "01" are one code, True and "true" another
-            for value, place in known.items():
-                numeric.setdefault(number(value, self.decimal), place)
-            numeric.pop(None, None)
+            for place, value in enumerate(values):
+                known.setdefault(number(value, self.decimal), place)
+            known.pop(None, None)
         unknown, missing = len(values), len(values) + 1
         cells, codes = encoded.dictionary.to_pylist(), list[int]()
         for cell in cells:
             code = known.get(cell)
-            if code is None and numeric:
-                code = numeric.get(number(cell))
-            codes.append(unknown if code is None else code)
+            if code is None:
+                code = known.get(number(cell), unknown)
+            codes.append(code)
         where = np.asarray(pc.fill_null(encoded.indices, -1))
         of_rows = np.array([*codes, missing])[where]
         strange = where[of_rows == unknown]

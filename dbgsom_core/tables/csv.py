@@ -145,12 +145,13 @@ class CsvReader(TableReader):
             yield left
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        chosen = {*rows}
-        if not chosen:
-            return {}
-        with reading(self.path, "csv file"):
-            records = enumerate(islice(self._records(), max(chosen) + 1))
-            return {row: line for row, line in records if row in chosen}
+        chosen, lines = {*rows}, dict[int, int]()
+        with reading(self.path, "csv file"), suppress(DataError):  # of very long fields
+            records = islice(self._records(), max(chosen, default=-1) + 1)
+            for row, line in enumerate(records):
+                if row in chosen:
+                    lines[row] = line
+        return lines
 
     def _records(self, strict: bool = False) -> Iterator[int]:
         """Yield the line, from 1, on which each row begins, by the module csv."""
@@ -182,6 +183,8 @@ def _decoded(start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect) 
     encodings = [dialect.encoding or "utf-8", trained.encoding or "utf-8"]
     if start.startswith(codecs.BOM_UTF8):
         encodings = ["utf-8"]
+    elif start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # begin as UTF-16 does
+        encodings = ["utf-32"]
     elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     for encoding in encodings:
@@ -223,7 +226,7 @@ def _guess_delimiter(
     candidates = [trained.delimiter or ";", *_DELIMITERS]
     if dialect.decimal == ",":
         candidates.remove(",")
-    best, best_score = ",", (0, 0.0)
+    scores: dict[str, tuple[int, float]] = {}
     for delimiter in candidates:
         rows: list[list[str]] = []
         with suppress(csv.Error):
@@ -232,9 +235,8 @@ def _guess_delimiter(
         if rows and len(rows[0]) > 1:
             names = {name.strip() for name in rows[0]}
             alike = sum(len(row) == len(rows[0]) for row in rows)
-            score = len(names.intersection(known)), round(alike / len(rows), 1)
-            best, best_score = max((best, best_score), (delimiter, score), key=lambda one: one[1])
-    return best
+            scores[delimiter] = len(names.intersection(known)), round(alike / len(rows), 1)
+    return max(scores, key=lambda delimiter: scores[delimiter], default=",")
 
 
 def _first_record(head: io.StringIO, delimiter: str, path: str) -> tuple[list[str], int, int]:
@@ -285,10 +287,14 @@ class CsvWriter:
         self._writer.writerows(zip(*columns, strict=True))
 
     def close(self) -> None:
-        self._file.close()
+        self._file.flush()
+        if self._file is not sys.stdout:
+            self._file.close()
 
 
 def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
-    """Return a writer to a file; tabs part the fields of a .tsv file."""
+    """Return a writer to a file, or to standard output; tabs part the fields of a .tsv file."""
+    if str(path) == STANDARD_STREAM:
+        return CsvWriter(sys.stdout, schema)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return CsvWriter(path.open("w", encoding="utf-8", newline=""), schema, delimiter)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -25,13 +24,14 @@ from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
     CsvReader,
-    CsvWriter,
     csv_writer,
 )
+from dbgsom_core.tables.frames import as_column
 from dbgsom_core.tables.reader import (
     CsvDialect,
     TableFormat,
     TableReader,
+    as_array,
     is_number,
 )
 from dbgsom_core.tables.safe_files import reading
@@ -110,13 +110,14 @@ def format_of(suffix: str) -> TableFormat | None:
 def _format_of_folder(path: str) -> TableFormat:
     """Return the format of the files in a folder: Feather, a plugin's, or else Parquet."""
     with reading(path, "folder of tables"):
-        suffixes = sorted({file.suffix.lower() for file in Path(path).iterdir()})
-    formats = {found.name: found for suffix in suffixes if (found := format_of(suffix))}
-    if "parquet" in formats:
-        return formats["parquet"]
-    formats.pop("csv", None)
-    formats.pop("npy", None)
-    return next(iter(formats.values()), FORMATS["parquet"])
+        suffixes = {file.suffix.lower() for file in Path(path).iterdir()}
+    parquet = FORMATS["parquet"]
+    if suffixes.isdisjoint(parquet.suffixes):
+        for suffix in sorted(suffixes):
+            found = format_of(suffix)
+            if found is not None and found.name not in ("csv", "npy"):
+                return found
+    return parquet
 
 
 def parquet_file(stream: Any) -> Any:
@@ -132,12 +133,11 @@ def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     if not os.path.isdir(file):  # noqa: PTH112
         return [file]
 
-    def in_order(one: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", one.name)
-        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    def in_order(one: Path) -> list[int | str]:  # texts and numbers in turn
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", one.name)]
 
-    files = [one for one in file.iterdir() if one.suffix.lower() in suffixes]
-    files = sorted((one for one in files if one.name[0] not in "._"), key=in_order)
+    files = [one for one in sorted(file.iterdir(), key=in_order) if one.name[0] not in "._"]
+    files = [one for one in files if one.suffix.lower() in suffixes]
     if not files:
         suffix = next(iter(suffixes))
         raise DataError(f"{path} is a folder without a {suffix} file: give another path")
@@ -180,14 +180,14 @@ class _FilesReader(TableReader):
                 if self.format == "parquet":
                     opened = parquet_file(stream)
                     names = [opened.schema_arrow.names[place] for place in places]
-                    batches = opened.iter_batches(rows, columns=names)
+                    for batch in opened.iter_batches(rows, columns=names):
+                        yield batch.select(names)
                 else:
                     opened = pa.ipc.open_file(stream)
-                    names = [opened.schema.names[place] for place in places]
-                    batches = map(opened.get_batch, range(opened.num_record_batches))
-                for batch in batches:
-                    batch.validate(full=self.format != "parquet")  # whose reader validates
-                    yield batch.select(names)
+                    for number in range(opened.num_record_batches):
+                        batch = opened.get_batch(number)
+                        batch.validate(full=True)  # as the reader of Parquet does
+                        yield batch.select([*places])
 
 
 @dataclass
@@ -262,15 +262,18 @@ def write_table(
     path, rows = str(path), 0
     check_target(path)
     target = Path(path).expanduser()
-    format: Any = format_of(target.suffix.lower())
-    adds = False
-    if beside is not None and path != STANDARD_STREAM and format.add:
-        adds = Path(beside).suffix.lower() in format.suffixes
+    suffix = ".csv" if path == STANDARD_STREAM else target.suffix.lower()
+    format: Any = format_of(suffix)
+    make_writer: Any = format.write
+    source: tuple[str, ...] = ()
+    if beside is not None and format.add:
         if os.path.isdir(beside):  # noqa: PTH112
             into = f"write all of it to a .csv, or file by file to {format.suffixes[0]}"
             raise DataError(f"{beside} is a folder: {into}")
+        if Path(beside).suffix.lower() in format.suffixes:
+            make_writer, source = format.add, (beside,)
 
-    def write(partial: Path) -> None:
+    def write(place: Path) -> None:
         nonlocal rows
         writer: Any = None
         schema: Any = None
@@ -278,19 +281,12 @@ def write_table(
             for batch in _record_batches(batches):
                 if writer is None:
                     schema = batch.schema
-                    if path == STANDARD_STREAM:
-                        writer = CsvWriter(sys.stdout, schema)
-                    elif adds:
-                        writer = format.add(partial, schema, beside)
-                    else:
-                        writer = format.write(partial, schema)
-                writer.write_batch(batch if batch.schema.equals(schema) else batch.cast(schema))
+                    writer = make_writer(place, schema, *source)
+                writer.write_batch(batch.cast(schema))
                 rows += batch.num_rows
                 progress(rows)
         finally:
-            if path == STANDARD_STREAM:
-                sys.stdout.flush()
-            elif writer is not None:
+            if writer is not None:
                 writer.close()
 
     try:
@@ -316,32 +312,16 @@ def _record_batches(tables: Iterable[Any]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             columns = []
             for column in batch.columns:
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
-                is_null = pa.types.is_null(column.type)
-                columns.append(column.cast(pa.string()) if is_null else column)
+                if pa.types.is_dictionary(column.type) or pa.types.is_null(column.type):
+                    column = as_array(column)
+                columns.append(column)
             yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def as_column(values: Any) -> Any:
-    """Return cells of an array, or of pyarrow, as a column of pyarrow."""
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values
-    if isinstance(values, np.ma.MaskedArray):
-        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=True)
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several kinds
-        cells = [None if one is None or one != one else str(one) for one in values]
-        return pa.array(cells, pa.string())
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
     from pyarrow import parquet
 
-    # A dictionary of numbers takes longer than all else and seldom saves space.
-    texts = [one.name for one in schema if pa.types.is_string(one.type)]
-    return parquet.ParquetWriter(path, schema, use_dictionary=texts or False)
+    return parquet.ParquetWriter(path, schema)
 
 
 class _NpyWriter:
@@ -360,17 +340,14 @@ class _NpyWriter:
     def close(self) -> None:
         columns = []
         for column in pa.Table.from_batches(self._batches).columns:
-            kind: Any = column.type
-            if not is_number(kind):
-                kind = pa.string()
             empty: Any = -1
-            if pa.types.is_string(kind):
-                empty = ""
-            elif pa.types.is_boolean(kind):
+            if pa.types.is_boolean(column.type):
                 empty = False
-            elif pa.types.is_floating(kind):
+            elif pa.types.is_floating(column.type):
                 empty = np.nan
-            values = pc.fill_null(column.cast(kind), empty).to_numpy()
+            elif not is_number(column.type):
+                column, empty = column.cast(pa.string()), ""
+            values = pc.fill_null(column, empty).to_numpy()
             columns.append(values.astype(np.str_) if empty == "" else values)
         if len(columns) > 1:
             np.save(self._path, np.rec.fromarrays(columns, names=self._names))

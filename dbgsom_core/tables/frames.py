@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dbgsom_core.errors import DataError
@@ -39,7 +40,7 @@ def arrow_table(data: Any) -> pa.Table | None:
     of others has one.
     """
     if hasattr(data, "iloc") and hasattr(data, "columns"):
-        columns = [_of_pandas(data.iloc[:, place]) for place in range(data.shape[1])]
+        columns = [as_column(data.iloc[:, place]) for place in range(data.shape[1])]
         return pa.table(columns, names=[*map(str, data.columns)])
     if isinstance(data, pa.Table):
         return data
@@ -65,7 +66,7 @@ def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
     if hasattr(data, "iloc") and data.index.nlevels == 1 and data.index.dtype.kind not in "iu":
         name = str(data.index.name or "index")
         if name not in table.column_names:
-            table, index = table.append_column(name, _of_pandas(data.index.to_series())), name
+            table, index = table.append_column(name, as_column(data.index.to_series())), name
     twice = [name for name, times in Counter(table.column_names).items() if times > 1]
     if twice:
         raise DataError(f"{FRAME} has several columns called '{twice[0]}': rename all but one")
@@ -75,8 +76,15 @@ def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
     return table.replace_schema_metadata(None), index
 
 
-def _of_pandas(values: Any) -> pa.Array:
-    """Return a column of pandas; what is of several types, or of none of Arrow's, as text."""
+def as_column(values: Any) -> Any:
+    """Return cells of an array, of pandas or of pyarrow as a column of pyarrow.
+
+    What is of several types, or of none of Arrow's, becomes text.
+    """
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=True)
     try:
         array = pa.array(values, from_pandas=True)
         is_plain = not pa.types.is_nested(array.type)
@@ -84,6 +92,8 @@ def _of_pandas(values: Any) -> pa.Array:
             return array
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         pass
-    gaps = values.isna().tolist()
-    cells = [None if gap else str(cell) for cell, gap in zip(values, gaps, strict=True)]
-    return pa.array(cells, pa.string())
+    import pandas as pd  # is slow to import
+
+    cells = pd.Series(values, dtype=object)
+    texts = [None if gap else str(cell) for cell, gap in zip(cells, cells.isna(), strict=True)]
+    return pa.array(texts, pa.string())

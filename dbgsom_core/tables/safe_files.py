@@ -7,7 +7,6 @@ import errno
 import gzip
 import itertools
 import lzma
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,9 +32,8 @@ def exists(path: str | Path) -> bool:
 def read_at_most(path: Path, limit: int) -> bytes:
     """Return the content of a regular file; raise OSError if it has more than ``limit`` bytes."""
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(limit + 1) if size <= limit else b""
-        if max(size, len(content)) > limit:
+        content = file.read(limit + 1)
+        if len(content) > limit:
             raise OSError(errno.EFBIG, f"it has more than {limit} bytes")
     return content
 

@@ -56,7 +56,7 @@ def test_quiet_prints_nothing_and_verbose_each_epoch(dbgsom, write):
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ("a{b=1", "'a{b' is no key of a tag"),
+        ("a{b=1", "tags.a{b: String should match"),
         ("=1", "is not written KEY=VALUE"),
     ],
 )

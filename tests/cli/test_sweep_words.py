@@ -86,4 +86,4 @@ def test_validate_names_the_variants_of_a_sweep_and_writes_nothing(dbgsom, write
     first, *names = answer.out.splitlines()
     assert first.endswith(": ok, a sweep of 12 runs")
     assert len(names) == len(set(names)) == 12
-    assert "  growth=fixed, rows=2, columns=3, seed=1, kernel=gaussian" in names
+    assert "  growth=fixed, rows=2, columns=3, kernel=gaussian, seed=1" in names

@@ -94,10 +94,25 @@ def test_a_secret_is_never_written_down(bench, monkeypatch):
             "{name: toy, size: '${env:SOM_TOKEN}'}",
             "dataset.size: must be a list, not '${env:SOM_TOKEN}'",
         ),
+        ("'${env:SOM_TOKEN}'", "dataset: ${env:SOM_TOKEN} holds nothing that can stand here"),
+        (
+            "{name: '${env:SOM_TOKEN}', word: x}",
+            "dataset.name: ${env:SOM_TOKEN} holds nothing that can stand here",
+        ),
     ],
 )
-def test_a_secret_is_never_told_in_a_problem(bench, monkeypatch, section, message):
+def test_what_the_environment_holds_is_no_part_of_a_problem(bench, monkeypatch, section, message):
     monkeypatch.setenv("SOM_TOKEN", SECRET)
     line = bench.problem(f"experiment: e\ndataset: {section}\n")
     assert SECRET not in line
     assert line.endswith(message)
+
+
+@pytest.mark.parametrize(
+    "key", ["tracking", "prepare", "measures", "split.test", "model.metric", "engine.name"]
+)
+def test_a_name_that_is_not_known_is_told_as_its_reference(bench, small, monkeypatch, key):
+    monkeypatch.setenv("SOM_TOKEN", f"{SECRET}:x")
+    line = bench.problem(small, key + "=${env:SOM_TOKEN}")
+    assert SECRET not in line
+    assert line.endswith(f"{key}: ${{env:SOM_TOKEN}} holds nothing that can stand here")

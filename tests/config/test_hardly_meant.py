@@ -21,16 +21,6 @@ def test_measures_of_classes_of_a_map_of_clusters_are_noted(labeller):
     assert parse_experiment({**values, "model": {"labeller": "majority"}}).notes == ()
 
 
-def test_an_override_that_changes_nothing_is_noted(tmp_path):
-    file = tmp_path / "run.yaml"
-    file.write_text("experiment: e\ndataset: iris\nmodel: {epochs: 20, kernel: gaussian}\n")
-    sets = ["model.epochs=20", "model.kernel=gaussian", "model.epochs=21", "seed=42"]
-    assert load_experiment(file, sets).notes == (
-        "--set model.epochs=20 changes nothing: it is so already",
-        "--set model.kernel=gaussian changes nothing: it is so already",
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "place", "sentence"),
     [
@@ -55,31 +45,6 @@ def assert_refused(load, file, text, place, sentence):
     with pytest.raises(ConfigError) as caught:
         load(file)
     assert re.search(rf"{file.stem}\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
-
-
-@pytest.mark.parametrize(
-    ("axes", "place", "sentence"),
-    [
-        (
-            "grid: {model: [{epochs: 5}, {epochs: 6}], model.epochs: [7, 8]}",
-            "4:3: sweep",
-            "are the same: leave one out",
-        ),
-        (
-            "grid: {model.kernel: [gaussian, {name: gaussian}]}",
-            "4:3: sweep",
-            "are the same: leave one out",
-        ),
-        (
-            "list: [{seed: 1}, {seed: 2}, {seed: 1}]",
-            "4:3: sweep",
-            "'seed=1' and 'seed=1 : 2' are",
-        ),
-    ],
-)
-def test_variants_that_contradict_themselves_or_are_the_same(tmp_path, axes, place, sentence):
-    text = f"sweep:\n  {axes}"
-    assert_refused(load_sweep, tmp_path / "sweep.yaml", text, place, sentence)
 
 
 def test_axes_that_reach_into_what_others_name_differ(tmp_path):

@@ -90,10 +90,11 @@ def test_extending_in_a_circle_is_refused(bench):
 
 def test_a_missing_base_is_told_where_it_is_named(bench):
     line = bench.problem("experiment: e\nextends: [nowhere.yaml]\n")
-    assert line.startswith("run.yaml:2:11: extends: there is no file 'nowhere.yaml' (looked in ")
+    start = "run.yaml:2:11: extends: nowhere.yaml cannot be read: there is no such file"
+    assert line.startswith(start)
 
 
-@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]"])
+@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]", "0", "false", "''"])
 def test_extends_takes_paths_only(bench, value):
     line = bench.problems(f"extends: {value}\nexperiment: e\ndataset: toy\n")[0]
     assert line.endswith("extends: must be the path of a file, or a list of paths")
@@ -155,6 +156,10 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
         ("model.epochs=x", "model.epochs: must be an integer, not 'x'"),
         ("prepare.2.name=x", "prepare.2: there is no such item in this list; its items are 0 to 1"),
         ("extends=b.yaml", "extends: can only be written in a file"),
+        (
+            f"prepare.{'9' * 5000}=x",
+            "there is no such item in this list; its items are 0 to 1",
+        ),
         ("seed", "an override is written key=value, such as model.epochs=20"),
         ("a..b=3", "an override is written key=value, such as model.epochs=20"),
         ("seed=[1", "expected ',' or ']', but got '<stream end>'"),
@@ -164,7 +169,8 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
 )
 def test_a_wrong_override_is_told_as_it_was_given(bench, override, line):
     told = bench.problems(BASE, override)
-    assert any(one.startswith(f"--set {override}: ") and one.endswith(line) for one in told), told
+    start = f"--set {override}"[:200]
+    assert any(one.startswith(start) and one.endswith(line) for one in told), told
 
 
 def test_an_override_of_several_lines_is_told_in_one(bench):

@@ -128,8 +128,10 @@ def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
             {"dataset": np.eye(2)},
             "and no ndarray of float64, shape (2, 2); what a table holds is read from a csv",
         ),
+        ({"seed": 2**70}, "seed: cannot be read: it is too large"),
+        ({"name": "\ud800"}, "name: cannot be read: 'utf-8' codec can't encode"),
         ({"extends": "a.yaml"}, "extends: can only be written in a file"),
-        ({"sweep": {}}, "sweep: describes several runs; use sweep()"),
+        ({"sweep": {}}, "sweep: describes several runs; use 'dbgsom sweep' or sweep()"),
     ],
 )
 def test_problems_of_python_values_have_no_place(registry, values, line):

@@ -66,9 +66,7 @@ GOOD = [
     "dataset: iris\nmodel: {max_neurons: auto, spreading_factor: 0.2, init: random}",
 ]
 REFERENCES = [
-    "dataset: '${env:SOM_A}'\nseed: '${env:SOM_B:-7}'",
-    "dataset: {name: moons, samples: '${env:SOM_A}'}\nsplit: {folds: '${env:SOM_A}'}",
-    "dataset: iris\nmodel: {estimator: '${env:SOM_A}', tol: '${env:SOM_A}'}",
+    "dataset: iris\nname: '${env:SOM_A}'",
     "sweep: {grid: {dataset: [iris, wine]}}",
     "dataset: iris\nsweep: {optimize: {trials: 2, space: {model.tol: {low: 0.1, high: 1.0}}}}",
 ]

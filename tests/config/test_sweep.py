@@ -21,10 +21,10 @@ def test_a_grid_is_every_combination_in_order(bench):
         "    model.growth.spreading_factor: [0.3, 0.6]\n"
     )
     assert [child.name for child in made.children] == [
-        "spreading_factor=0.3, kernel=gauss",
-        "spreading_factor=0.6, kernel=gauss",
-        "spreading_factor=0.3, kernel=bubble",
-        "spreading_factor=0.6, kernel=bubble",
+        "kernel=gauss, spreading_factor=0.3",
+        "kernel=gauss, spreading_factor=0.6",
+        "kernel=bubble, spreading_factor=0.3",
+        "kernel=bubble, spreading_factor=0.6",
     ]
     first, *_, last = made.children
     assert first.varies == {"model.kernel": "gauss", "model.growth.spreading_factor": 0.3}
@@ -59,26 +59,15 @@ def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
     ("grid", "names"),
     [
         ("{model.kernel.start: [1, null]}", ["start=1", "start=null"]),
-        ("{split.stratify: [true], split.folds: [3]}", ["folds=3, stratify=true"]),
+        ("{split.stratify: [true], split.folds: [3]}", ["stratify=true, folds=3"]),
         ("{engine: [{name: local, threads: 2}]}", ["engine=local, threads=2"]),
         (
             "{prepare: [[], [range_scale, standardize]]}",
             ["prepare=none", "prepare=range_scale standardize"],
         ),
-        ("{dataset.word: ['a/b', 'ü*(x)', 'ü+(x)']}", ["word=a/b", "word=---x-", "word=---x- : 2"]),
-        (  # what does not differ is left out, what has most values comes first
-            "{dataset.word: [w, v], model.epochs: [5], seed: [1, 2, 3], engine.threads: [1, 2]}",
-            [
-                f"seed={seed}, threads={threads}, word={word}"
-                for word in "wv"
-                for seed in (1, 2, 3)
-                for threads in (1, 2)
-            ],
-        ),
         (
-            "{model.growth: [{name: grow, spreading_factor: 0.3}, {name: grow, "
-            "spreading_factor: 0.6}]}",
-            ["spreading_factor=0.3", "spreading_factor=0.6"],
+            "{dataset.word: ['a/b', 'ü(x)', 'ö(x)']}",
+            ["word=a/b", "word=-u00fc-x-", "word=-u00f6-x-"],
         ),
         (
             "{model.kernel: [gauss, {name: bubble, start: 2}]}",
@@ -86,7 +75,7 @@ def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
         ),
         (
             "{model.kernel.name: [bubble], model.growth.name: [grow]}",
-            ["growth=grow, kernel=bubble"],
+            ["kernel=bubble, growth=grow"],
         ),
     ],
 )
@@ -97,11 +86,10 @@ def test_children_are_named_by_what_varies(bench, grid, names):
     assert all(re.fullmatch(r"[A-Za-z0-9 ,.\-_/:=]+", name) for name in made)
 
 
-def test_a_wrong_grid_value_is_told_at_its_position_with_the_run(bench):
+def test_a_wrong_grid_value_is_told_at_its_axis(bench):
     text = BASE + "sweep:\n  grid:\n    model.growth.spreading_factor: [0.3, 2]\n    seed: [1, 2]\n"
     assert bench.problem(text, sweep=True) == (
-        "run.yaml:6:36: model.growth.spreading_factor: must be less than 1, not 2 "
-        "(in the run 'seed=1, spreading_factor=2' and 1 more)"
+        "run.yaml:6:36: model.growth.spreading_factor: must be less than 1, not 2"
     )
 
 
@@ -121,11 +109,11 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
         ),
         (
             "{grid: {}}",
-            "4:15: sweep.grid: Dictionary should have at least 1 item after validation, not 0",
+            "4:15: sweep.grid: must have at least 1 item, not 0",
         ),
         (
             "{grid: {seed: []}}",
-            "4:22: sweep.grid.seed: List should have at least 1 item after validation, not 0",
+            "4:22: sweep.grid.seed: must have at least 1 item, not 0",
         ),
         (
             "{grid: {model.kernel: {name: gaussian}}}",
@@ -133,7 +121,7 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
         ),
         (
             "{grid: {seed: [1, 2, 1]}}",
-            "4:8: sweep: the runs 'seed=1' and 'seed=1 : 2' are the same: leave one out",
+            "4:8: sweep: 2 variants are called 'seed=1': leave all but one out",
         ),
         ("{grid: {a..b: [1]}}", "4:22: sweep.grid.a..b: is no dotted key such as model.epochs"),
         ("{list: [3]}", "4:16: sweep.list.0: must be a section of 'key: value' lines, not 3"),
@@ -179,7 +167,6 @@ def test_repeats_are_runs_of_one_variant_with_seeds_of_their_own(bench):
     ]
     assert [child.experiment.seed for child in made.children] == [7, 8, 9] * 2
     assert made.children[4].varies == {"model.epochs": 9, "seed": 8}
-    assert made.children[4].varies_beside_seed == {"model.epochs": 9}
     assert (made.seeds, made.runs) == (3, 6)
 
 
@@ -192,8 +179,7 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
     )
     assert made.runs == 40
     assert made.title == "40 runs: epochs × spreading_factor × kernel, 2 seeds each"
-    beside = {str(child.varies_beside_seed) for child in made.children}
-    assert len(beside) == 4  # each end and each value
+    assert len({child.name for child in made.children}) == 4 * 2  # each end and each value
     chosen = {"model.epochs": 15, "model.growth.spreading_factor": 0.25, "model.kernel": 1}
     first, second = made.optimization.variant(3, chosen)
     assert first.name == "3: epochs=15, spreading_factor=0.25, kernel=bubble, start=2, seed=42"
@@ -207,9 +193,6 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
     }
 
 
-SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
-
-
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -217,10 +200,6 @@ SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
          "22: sweep.grid.seed: is set by repeats: leave it out of what varies"),
         ("{optimize: {trials: 3}}",
          "9: sweep.optimize.space: is required"),
-        (f"{{optimize: {{{SPACE}, direction: minimize}}, decide: {{direction: minimize}}}}",
-         "sweep.decide.direction: is said by optimize already"),
-        ("{optimize: {trials: 3, space: {model.epochs: [1, 2]}}}",
-         "28: sweep.optimize.trials: asks for 3 of 2 variants"),
         ("{optimize: {trials: 1, space: {model.epochs: 3}}}",
          "model.epochs: must be a section of 'key: value' lines or a list, not 3"),
         ("{optimize: {trials: 1, space: {model.tol: {low: 0, high: 3, log: true}}}}",
@@ -237,19 +216,10 @@ def test_a_wrong_search_or_repetition_is_told(bench, section, message):
     assert all(one.startswith("run.yaml:4:") for one in problems), problems
 
 
-def test_repeats_do_not_count_on_from_what_the_environment_holds(bench, monkeypatch):
-    monkeypatch.setenv("SOM_SEED", "31415")
-    text = BASE + "seed: '${env:SOM_SEED}'\nsweep: {repeats: {seeds: 2}, grid: {model.epochs: [5]}}"
-    assert bench.problem(text, sweep=True) == (
-        "run.yaml:4:1: seed: must stand in the file, so that repeats can count on from it"
-    )
-
-
 @pytest.mark.parametrize("tail", ["", "sweep: null\n"])
 def test_a_file_without_a_sweep_is_for_run(bench, tail):
     assert bench.problem(BASE + tail, sweep=True) == (
-        "run.yaml:1:1: sweep: is required by 'dbgsom sweep'; "
-        "for a single run use 'dbgsom run run.yaml'"
+        "run.yaml:1:1: sweep: is required; for a single run use 'dbgsom run' or run()"
     )
     assert bench.load(BASE + tail).experiment == "e"
     assert not is_sweep("run.yaml")
@@ -259,7 +229,7 @@ def test_a_file_without_a_sweep_is_for_run(bench, tail):
 def test_a_sweep_can_be_inherited_and_overridden(bench):
     bench.write(BASE + "sweep: {grid: {seed: [1, 2]}}\n", "base.yaml")
     made = bench.sweep("extends: base.yaml\n", "sweep={grid: {model.epochs: [5]}}")
-    assert [child.name for child in made.children] == ["seed=1", "seed=2"]
+    assert [child.name for child in made.children] == ["seed=1, epochs=5", "seed=2, epochs=5"]
     assert [child.varies["model.epochs"] for child in made.children] == [5, 5]
 
 
@@ -267,7 +237,7 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
     monkeypatch.setenv("SOM_TOKEN", "hunter2")
     made = bench.sweep(BASE + "sweep: {grid: {dataset.token: ['${env:SOM_TOKEN}']}}\n")
     assert made.children[0].experiment.dataset.token == "hunter2"
-    assert made.children[0].name == "token=--env:SOM_TOKEN-"
+    assert made.children[0].name == "token=-env:SOM_TOKEN"
     assert "hunter2" not in str(
         (made.resolved, made.children[0].varies, made.children[0].experiment.resolved)
     )
@@ -284,8 +254,7 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
         (
             "{measure: accuracy}",
             21,
-            ".measure: 'accuracy' is not measured by every run: add it to 'measures', where it "
-            "suits the estimator",
+            ".measure: 'accuracy' is not measured by every run: add it to 'measures'",
         ),
         ("{split: test}", 19, ".split: there is no test part; divide the data by 'split'"),
     ],

@@ -99,7 +99,7 @@ def test_a_file_is_refused_with_its_place_when_it_holds(what, bench):
 def test_an_alias_bomb_is_refused_at_once(bench):
     levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
-    assert "make more than 50000 values" in bench.problem("\n".join(levels))
+    assert "more than 50000 values" in bench.problem("\n".join(levels))
 
 
 def test_deep_nesting_is_refused(bench):
@@ -129,9 +129,8 @@ def test_every_problem_of_the_text_is_told_at_once(bench, small):
 def test_a_missing_file_tells_where_it_was_sought(bench, registry: Registry):
     with pytest.raises(ConfigError) as caught:
         load_experiment("none.yaml", registry=registry)
-    assert str(caught.value) == f"none.yaml: there is no file 'none.yaml' (looked in {Path.cwd()})"
-    for name in ("none.yaml", "notes.yaml.bak"):
-        Path(name).touch()
+    assert str(caught.value) == "none.yaml cannot be read: there is no such file"
+    Path("none.yaml").touch()
     for name in ("nonne.yml", "none"):
         with pytest.raises(ConfigError, match=r"did you mean 'none\.yaml'\?$"):
             load_experiment(name, registry=registry)
@@ -163,9 +162,9 @@ def refused(bench, registry):
 
 def test_a_pipe_into_which_nobody_writes_is_refused(refused):
     os.mkfifo("pipe")
-    assert refused("pipe") == "pipe: 'pipe' cannot be read: it is no regular file"
+    assert refused("pipe") == "pipe cannot be read: it is no regular file"
     Path("run.yaml").write_text("extends: pipe\n")
-    assert refused("run.yaml").startswith("run.yaml:1:10: extends: 'pipe' cannot be read: it is no")
+    assert refused("run.yaml").startswith("run.yaml:1:10: extends: pipe cannot be read: it is no")
 
 
 def test_a_device_is_refused(refused):
@@ -174,7 +173,7 @@ def test_a_device_is_refused(refused):
 
 def test_links_in_a_circle_and_unusable_paths_are_refused(refused):
     Path("loop").symlink_to("loop")
-    assert refused("loop").startswith("loop: 'loop' cannot be read")
+    assert refused("loop").startswith("loop cannot be read")
     assert "null" in refused("a\0b")
     long = refused("a" * 5000)
     assert "File name too long" in long
@@ -184,12 +183,12 @@ def test_links_in_a_circle_and_unusable_paths_are_refused(refused):
 def test_a_large_file_is_refused_unread(refused):
     with Path("holes.yaml").open("wb") as file:
         file.truncate(1 << 40)
-    assert refused("holes.yaml").endswith("it has more than 4194304 bytes")
+    assert refused("holes.yaml").endswith("it has more than 1048576 bytes")
 
 
 def test_many_values_are_refused_where_they_become_too_many(bench):
     told = bench.problem("a: [" + "1," * 60_000 + "]")
-    assert told.startswith("run.yaml:1:100001: no YAML: more than 50000 values")
+    assert told.startswith("run.yaml:1:100001: more than 50000 values")
 
 
 def test_deep_dotted_keys_and_long_chains_of_files_are_refused(bench, small):

@@ -27,7 +27,7 @@ _MOST = 8  # names that a cell lists
 
 def with_tables(page: str, registry: Registry) -> str:
     """Return a markdown page with its tables of keys made anew."""
-    schema = experiment_schema(registry, references=False)
+    schema = experiment_schema(registry)
 
     def table(match: re.Match[str]) -> str:
         path, deep, _ = match[2].partition(".*")

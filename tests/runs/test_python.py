@@ -79,7 +79,7 @@ def test_a_sweep_returns_its_runs(folder):
     assert found[0].model.predict(np.zeros((1, 4))).shape == (1,)
     with pytest.raises(ConfigError, match="dbgsom sweep"):
         dbgsom_core.run("sweep.yaml")
-    with pytest.raises(ConfigError, match=r"several runs; use sweep\(\)"):
+    with pytest.raises(ConfigError, match=r"several runs; use .* or sweep\(\)"):
         dbgsom_core.run(varied)
 
 
@@ -94,7 +94,7 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
     assert [one.params["epochs"] for one in found] == [2]
     assert read_run(found.folder).config["sweep"]["grid"] == {"model.epochs": [2]}
     with pytest.raises(
-        ConfigError, match=r"sweep: is required by sweep\(\); for a single run use run\(\)"
+        ConfigError, match=r"sweep: is required; for a single run use .* or run\(\)"
     ):
         dbgsom_core.sweep(SMALL)
     wrong = {"grid": {"model.epochs": [2, 0], "model.metrik": ["cosine"]}}
@@ -102,9 +102,7 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
         dbgsom_core.sweep({**SMALL, "sweep": wrong})
     assert "model.metrik: unknown key; did you mean 'metric'?" in str(caught.value).splitlines()
     wrong["grid"].pop("model.metrik")
-    with pytest.raises(
-        ConfigError, match=r"^model\.epochs: must be at least 1, not 0 \(in the run 'epo"
-    ):
+    with pytest.raises(ConfigError, match=r"^model\.epochs: must be at least 1, not 0$"):
         dbgsom_core.sweep({**SMALL, "sweep": wrong})
 
 

@@ -197,7 +197,7 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, typed
     anew()
     from dbgsom_core.runs import sweep as module
 
-    run, fails = module.run_experiment, ["kernel=gaussian, epochs=4", "kernel=gaussian, epochs=5"]
+    run, fails = module.run_experiment, ["epochs=4, kernel=gaussian", "epochs=5, kernel=gaussian"]
 
     def run_or_fail(**named):
         if named["name"] in fails:
@@ -224,7 +224,7 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
 
     monkeypatch.setattr(module, "run_experiment", fail)
     with pytest.raises(
-        DbgsomError, match=r"kernel=gaussian, epochs=4 failed: RuntimeError: no luck; so the"
+        DbgsomError, match=r"epochs=4, kernel=gaussian failed: RuntimeError: no luck; so the"
     ):
         swept(GRID, fail_fast=True)
     (only,) = runs().values()

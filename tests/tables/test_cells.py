@@ -108,7 +108,6 @@ def test_units_and_accounting_negatives(cells, unit, values):
         ("5 kg", (".", "", ""), "'5 kg' is no number: set units, or write it without 'kg'"),
         ("($5.00)", (".", "", ""), "'($5.00)' is no number: set units, or write it without '$'"),
         ("5 kg", (".", "", "g"), "'5 kg' is no number: convert it to 'g'"),
-        ("1e999", (".", "", ""), "the value '1e999' is infinite"),
         ("a\nb" + "c" * 99, (".", "", ""), "'a b" + "c" * 36 + "…' is no number: look again"),
     ],
 )

@@ -67,6 +67,7 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
         b"\xef\xbb\xbf" + SHEET.encode(),
         b"\xef\xbb\xbfsep=;\r\n" + SHEET.encode(),
         SHEET.encode("utf-16"),
+        SHEET.encode("utf-32"),
         "\n\n" + SHEET.replace("Ann", "\n  \nAnn"),
         gzip.compress(SHEET.encode()),
         bz2.compress(SHEET.encode()),
@@ -80,6 +81,7 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
         "BOM",
         "both",
         "utf-16",
+        "utf-32",
         "blank",
         "gz",
         "bz2",
@@ -139,6 +141,14 @@ def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
     with pytest.raises(DataError) as caught:
         faults.check(reader)
     assert str(caught.value) == f"{reader.path}, line 8, column 'x': 'many' is no number"
+
+
+def test_a_bad_cell_below_a_field_that_the_module_csv_refuses_is_told_by_its_row(read):
+    reader, _ = read(f"note,x\n{'n' * 200_000},1\nplain,many\n")
+    (batch,) = reader.batches([1])
+    Columns(("x",)).features(batch.columns, {}, faults := Faults())
+    with pytest.raises(DataError, match=r"t\.csv, row 1, column 'x': 'many' is no number"):
+        faults.check(reader)
 
 
 def test_a_line_of_another_number_of_fields_is_told(read):

@@ -70,7 +70,7 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,\n", {}, "line 2, column 'b': the value is missing: drop or fill"),
         ("a,b\n1,NA\n", {}, "line 2, column 'b': the value is missing"),
         ("a,b\n1,2\n1,nan\n", {}, "line 3, column 'b': the value is missing"),
-        ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value '-inf' is infinite"),
+        ("a,b\n1,-inf\n", {}, "line 2, column 'b': the value is infinite"),
         ("a,b\n1,1e999\n", {}, "infinite"),
         ("a,b\nx,1\ny\n", {"target": "a"}, "Expected 2 columns, got 1: y"),
         ("a,t\n1,x\n2,\n", {"target": "t"}, "line 3, column 't': the value is missing"),
@@ -114,7 +114,7 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
 @pytest.mark.parametrize(
     ("content", "target", "told"),
     [
-        ("a,b\n1,inf\n", None, "value 'inf' is infinite"),
+        ("a,b\n1,inf\n", None, "the value is infinite"),
         ("a,b\n1,x\n,2\n", None, "'x' is no number"),
         ("a,b\n1,x\n2,\n", "b", "line 3, column 'b': the value is missing: drop or fill such"),
     ],

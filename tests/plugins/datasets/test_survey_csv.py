@@ -149,7 +149,7 @@ def test_all_faults_are_told_at_once(load):
         "takes missing values",
         f"line 5, column 'froh': {missing} such samples, or set missing_target: drop, or "
         "unlabelled",
-        "line 5, column 'kinder': the value 'inf' is infinite: drop or replace it (and 1 more)",
+        "line 5, column 'kinder': the value is infinite: drop or replace it (and 1 more)",
     ]
 
 
