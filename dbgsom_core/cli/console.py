@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,23 +55,9 @@ def echo(text: str = "", *, err: bool = False) -> None:
     click.echo(masked(as_text(text)), err=err)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print prose: on a terminal lines end between words, on a pipe a sentence is one line."""
-    stream = sys.stderr if err else sys.stdout
-    echo(wrapped(text) if stream.isatty() else text, err=err)
-
-
-def wrapped(text: str) -> str:
-    """Return text in lines as wide as the terminal, which break no path."""
-    wrapper = textwrap.TextWrapper(
-        shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(wrapper.fill(line) for line in text.split("\n"))
-
-
 def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        say(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
 
 
 def show_warnings() -> None:
@@ -90,6 +74,22 @@ def show_warnings() -> None:
     logger.setLevel((least, logging.INFO, logging.DEBUG)[min(output.verbose, 2)])
 
 
+@contextmanager
+def progress_bar(wanted: bool) -> Iterator[Callable[..., None]]:
+    """Yield a function that updates a bar, which a terminal shows."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    update = partial(bar.update, bar.add_task("", total=None, now=""))
+    if wanted and sys.stderr.isatty() and not output.quiet:
+        with bar:
+            yield update
+    else:
+        yield update
+
+
 class _LogHandler(logging.Handler):
     """Log handler that prints each warning once for all runs of a command."""
 
@@ -101,7 +101,7 @@ class _LogHandler(logging.Handler):
         text = self.format(record)  # with its traceback
         if record.levelno < logging.WARNING or text not in self._printed:
             self._printed.add(text)
-            say(f"{record.levelname}: {text}", err=True)
+            echo(f"{record.levelname}: {text}", err=True)
 
 
 # --------------------------------------------------------------------------------------- options

@@ -339,9 +339,6 @@ class TrackerComponent(Component):
         The field that ``--store`` of a command fills; empty: there is one store.
     how_to_open : method ``() -> str``, or None
         The command or address that shows the runs.
-    how_to_compare : method ``(folders) -> str or None``, or None
-        That which shows the runs of these folders beside each other; None where the tracker lacks
-        them.
     mirror : method ``(folder) -> bool or None``, or None
         Brings the tracker up to date with the folder of a run that has ended, for ``dbgsom sync``;
         doing it twice is as good as once. False: nothing had to be sent.
@@ -363,7 +360,6 @@ class TrackerComponent(Component):
     addresses: ClassVar[tuple[str, ...]] = ()
     store_field: ClassVar[str] = ""
     how_to_open: ClassVar[Callable[..., str] | None] = None
-    how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., bool | None] | None] = None
     mirrored: ClassVar[Callable[..., bool] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None

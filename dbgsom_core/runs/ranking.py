@@ -30,7 +30,6 @@ from dbgsom_core.runs.stats import (
     rank_test,
     without_rounding,
 )
-from dbgsom_core.tables import numbered
 
 PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
@@ -336,7 +335,7 @@ def _group_names(trees: Sequence[Tree]) -> list[str]:
         digest = fields.pop("digest", "")
         text = fields_text(fields) or digest[:8]
         names.append(f"{name}, {text}" if text else name)
-    return numbered(names)
+    return names
 
 
 # ---------------------------------------------------------------------------------------- ranking
@@ -396,6 +395,8 @@ def rank_runs(
 
     Those that are ``interim`` are not tested.
     """
+    from dbgsom_core.tables import numbered  # imports pyarrow
+
     frame = observations(runs, criterion)
     variants = frame.drop_duplicates("variant")
     fields = differences(list(variants["settings"]))
@@ -405,7 +406,7 @@ def rank_runs(
     names = numbered(texts)
     frame["variant"] = frame["variant"].map(dict(zip(variants["variant"], names, strict=True)))
     groups = [group for _, group in frame.groupby("group", sort=False)]
-    titles = _group_names([group["comparable_by"].iloc[0] for group in groups])
+    titles = numbered(_group_names([group["comparable_by"].iloc[0] for group in groups]))
     tables = []
     for title, group in zip(titles, groups, strict=True):
         rows, values = _statistics(group, criterion)
