@@ -153,13 +153,11 @@ def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:
         kind += f" in {column.unit}" * bool(column.unit)
     elif kind == "date":
         kind += f" {' or '.join(column.date_formats)}"
+    becomes = _BECOMES.get(column.role, column.role)
     if column.role == "drop":
-        becomes = f"dropped: {column.reason}"
-    elif column.role == "dates":
-        counted = suggestion.config["dataset"]["dates"] == "ordinal"
-        becomes = "feature: days" if counted else "kept beside the samples: dates"
-    else:
-        becomes = _BECOMES.get(column.role, column.role)
+        becomes += f": {column.reason}"
+    elif column.role == "dates" and suggestion.config["dataset"]["dates"] == "ordinal":
+        becomes = "feature: days"
     examples = ", ".join(" ".join(value.split())[:16] for value in column.examples[:3])
     return [
         " ".join(column.name.split())[:40] or f"({column.place})",

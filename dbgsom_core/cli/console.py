@@ -16,7 +16,6 @@ import click
 
 from dbgsom_core.errors import DataError, PluginError, as_text
 from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.experiments.messages import level_of
 from dbgsom_core.experiments.offers import unknown_plugins
 from dbgsom_core.plugins.registry import (
     PluginRecord,
@@ -31,7 +30,6 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 _DISABLED = "DBGSOM_DISABLE_PLUGINS"
-_format_warning = warnings.formatwarning
 
 # -------------------------------------------------------------------------------------- messages
 
@@ -64,10 +62,9 @@ def show_warnings() -> None:
     """Print log records of dbgsom and all warnings, by the verbosity of `output`."""
 
     def log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        logger.log(level_of(category), "%s", message)
+        logger.log(getattr(category, "level", logging.WARNING), "%s", message)
 
     logger = logging.getLogger("dbgsom")
-    warnings.formatwarning = lambda *given, **named: as_text(_format_warning(*given, **named))
     warnings.showwarning = log_warning
     logger.handlers, logger.propagate = [_LogHandler()], False
     least = logging.ERROR if output.quiet else logging.WARNING

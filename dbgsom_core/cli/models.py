@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +36,6 @@ from dbgsom_core.tables.safe_files import exists
 if TYPE_CHECKING:
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
-
-_HEAD_BYTES = 4096  # of a page, with its title
 
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
@@ -154,7 +151,7 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
         name = found.run.experiment.replace("/", "-")
     target = Path(output or f"{name}-explorer.html")
     check_output(str(target), data, found.path)
-    if exists(target) and not _is_explorer(target):
+    if exists(target) and " · explorer</title>".encode() not in target.read_bytes():
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
     page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
     print_notes(notes)
@@ -162,12 +159,6 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
         page.save(target)
     echo(f"{found.where}, {rows} rows: {target}")
     echo(f"to look at it in a browser: {target.absolute().as_uri()}")
-
-
-def _is_explorer(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return " · explorer</title>".encode() in file.read(_HEAD_BYTES)
-    return False
 
 
 @click.command()

@@ -34,7 +34,6 @@ DBGSOM = [sys.executable, "-m", "dbgsom_core.cli"]
 
 @pytest.fixture(autouse=True)
 def warnings_as_before(monkeypatch):
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
 

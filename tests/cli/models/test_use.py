@@ -121,7 +121,7 @@ def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     assert page["features"] == list(model.columns.feature_names)
     assert page["classes"] == ["apple", "plum"]
     assert page["units"]
-    assert np.array_equal(integers(page["samples"]["leaf"]), model.bmu(raw))
+    assert np.array_equal(integers(page["samples"]["leaf"]), model.answers(raw).unit)
     assert [page["classes"][i - 1] for i in integers(page["samples"]["classes"])] == list(
         raw["kind"]
     )
