@@ -99,6 +99,8 @@ class CheckpointError(DbgsomError, ValueError):
 class Remark(UserWarning):
     """A remark that needs no action: always in reports, on terminals with ``-v``."""
 
+    level = 20  # that of logging.INFO
+
 
 class ScaleWarning(UserWarning):
     """Columns of very different scale, of which the widest alone decide distances."""

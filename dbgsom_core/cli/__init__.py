@@ -11,12 +11,7 @@ import traceback
 import click
 
 from dbgsom_core.cli import config, models, plugins, run, show, trackers
-from dbgsom_core.cli.console import (
-    Commands,
-    output,
-    say,
-    show_warnings,
-)
+from dbgsom_core.cli.console import Commands, echo, output, show_warnings
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.experiments.messages import cut_message
 from dbgsom_core.runs.callbacks import Interrupted
@@ -63,18 +58,18 @@ def _report(error: BaseException) -> int:
     """Print what ended a command, and return its exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         is_term = isinstance(error.__cause__ or error, Interrupted)
-        say("interrupted by SIGTERM" if is_term else "interrupted", err=True)
+        echo("interrupted by SIGTERM" if is_term else "interrupted", err=True)
         return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
     if isinstance(error, click.ClickException):
         error.message = as_text(error.message)  # type: ignore[misc] # click removes escapes
         error.show()
         return error.exit_code
     if isinstance(error, DbgsomError):
-        say(cut_message(str(error)), err=True)
+        echo(cut_message(str(error)), err=True)
         return error.exit_code
     if os.environ.get("DBGSOM_DEBUG"):
         traceback.print_exception(error)
         return 1
-    say(cut_message(f"the run failed: {type(error).__name__}: {error}"), err=True)
-    say("set DBGSOM_DEBUG=1 to see where it came from", err=True)
+    echo(cut_message(f"the run failed: {type(error).__name__}: {error}"), err=True)
+    echo("set DBGSOM_DEBUG=1 to see where it came from", err=True)
     return 1

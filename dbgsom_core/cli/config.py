@@ -29,6 +29,7 @@ from dbgsom_core.config.show import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.stored_runs import find_run
+from dbgsom_core.runs.text import plural
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def schema(output: str | None) -> None:
         return
     if not output.endswith(".json"):  # nobody's configuration is overwritten
         raise ConfigError(f"{output} is no name of a schema: give one that ends in .json")
-    if exists(output):  # else its folder is made
-        check_output(output)
+    check_output(output)
     with writing(output):
         write_atomically(Path(output), lambda place: place.write_text(text, encoding="utf-8"))
     echo(output)
@@ -125,33 +125,29 @@ def init(data: str, output: str | None, target: str | None, task: str | None, fo
         partial.write_text(suggestion.text(data, file), encoding="utf-8")
         load_experiment(partial, (), registry)  # it has to validate, or nothing is written
 
-    try:
-        with writing(file):
-            write_atomically(Path(file), write)
-    finally:
-        _print_profile(profile, suggestion)  # after the file: the reader may close the pipe
+    with writing(file):
+        write_atomically(Path(file), write)
+    _print_profile(profile, suggestion)  # after the file: the reader may close the pipe
     echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
 
 
 def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.runs.data import LEAST_ROWS
 
-    lines = [f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows"]
-    number = len(profile.columns)
-    if number:
-        settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())
-        lines[0] += f", {number} column{'s' * (number != 1)}{settings}"
-        rows = [_column_row(one, suggestion) for one in suggestion.columns[:_MOST_COLUMNS]]
+    text = f"{profile.path}: {'' if profile.complete else 'at least '}{profile.rows} rows"
+    if profile.columns:
+        text += f", {plural(len(profile.columns), 'column')}"
+        for key, value in profile.options.items():
+            text += f"; {key} {value!r}"
+    lines = [f"estimator: {suggestion.estimator}", *suggestion.remarks]
     if profile.complete and profile.rows < LEAST_ROWS:
-        lines.append(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
-    lines.append(f"estimator: {suggestion.estimator}")
-    lines += suggestion.remarks
-    for place, text in enumerate(lines):
-        echo(text.replace("\n", r"\n"))  # whatever the names in it hold
-        if place == 0 and number:
-            print_table(["column", "looks like", "values", "missing", "becomes"], rows)
-            if number > len(rows):
-                echo(f"… and {number - len(rows)} more columns")
+        lines.insert(0, f"it has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+    echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+    rows = [_column_row(column, suggestion) for column in suggestion.columns]
+    header = ["column", "looks like", "values", "missing", "becomes"]
+    print_table(header, rows, _MOST_COLUMNS, " columns")
+    for line in lines:
+        echo(line.replace("\n", r"\n"))
 
 
 def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:
@@ -160,13 +156,11 @@ def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:
         kind += f" in {column.unit}" * bool(column.unit)
     elif kind == "date":
         kind += f" {' or '.join(column.date_formats)}"
+    becomes = _BECOMES.get(column.role, column.role)
     if column.role == "drop":
-        becomes = f"dropped: {column.reason}"
-    elif column.role == "dates":
-        counted = suggestion.config["dataset"]["dates"] == "ordinal"
-        becomes = "feature: days" if counted else "kept beside the samples: dates"
-    else:
-        becomes = _BECOMES.get(column.role, column.role)
+        becomes += f": {column.reason}"
+    elif column.role == "dates" and suggestion.config["dataset"]["dates"] == "ordinal":
+        becomes = "feature: days"
     examples = ", ".join(" ".join(value.split())[:16] for value in column.examples[:3])
     return [
         " ".join(column.name.split())[:40] or f"({column.place})",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,6 @@ import click
 
 from dbgsom_core.errors import DataError, PluginError, as_text
 from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.experiments.messages import level_of
 from dbgsom_core.experiments.offers import unknown_plugins
 from dbgsom_core.plugins.registry import (
     PluginRecord,
@@ -33,7 +30,6 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 _DISABLED = "DBGSOM_DISABLE_PLUGINS"
-_format_warning = warnings.formatwarning
 
 # -------------------------------------------------------------------------------------- messages
 
@@ -57,37 +53,38 @@ def echo(text: str = "", *, err: bool = False) -> None:
     click.echo(masked(as_text(text)), err=err)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print prose: on a terminal lines end between words, on a pipe a sentence is one line."""
-    stream = sys.stderr if err else sys.stdout
-    echo(wrapped(text) if stream.isatty() else text, err=err)
-
-
-def wrapped(text: str) -> str:
-    """Return text in lines as wide as the terminal, which break no path."""
-    wrapper = textwrap.TextWrapper(
-        shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(wrapper.fill(line) for line in text.split("\n"))
-
-
 def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        say(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
 
 
 def show_warnings() -> None:
     """Print log records of dbgsom and all warnings, by the verbosity of `output`."""
 
     def log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        logger.log(level_of(category), "%s", message)
+        logger.log(getattr(category, "level", logging.WARNING), "%s", message)
 
     logger = logging.getLogger("dbgsom")
-    warnings.formatwarning = lambda *given, **named: as_text(_format_warning(*given, **named))
     warnings.showwarning = log_warning
     logger.handlers, logger.propagate = [_LogHandler()], False
     least = logging.ERROR if output.quiet else logging.WARNING
     logger.setLevel((least, logging.INFO, logging.DEBUG)[min(output.verbose, 2)])
+
+
+@contextmanager
+def progress_bar(wanted: bool) -> Iterator[Callable[..., None]]:
+    """Yield a function that updates a bar, which a terminal shows."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    update = partial(bar.update, bar.add_task("", total=None, now=""))
+    if wanted and sys.stderr.isatty() and not output.quiet:
+        with bar:
+            yield update
+    else:
+        yield update
 
 
 class _LogHandler(logging.Handler):
@@ -101,7 +98,7 @@ class _LogHandler(logging.Handler):
         text = self.format(record)  # with its traceback
         if record.levelno < logging.WARNING or text not in self._printed:
             self._printed.add(text)
-            say(f"{record.levelname}: {text}", err=True)
+            echo(f"{record.levelname}: {text}", err=True)
 
 
 # --------------------------------------------------------------------------------------- options

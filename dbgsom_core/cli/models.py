@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict, astuple
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +21,7 @@ from dbgsom_core.cli.console import (
     output_options,
     plugin_options,
     print_notes,
+    progress_bar,
     runs_option,
     steps_option,
     writing,
@@ -38,9 +36,6 @@ from dbgsom_core.tables.safe_files import exists
 if TYPE_CHECKING:
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
-
-_LONGEST_STEM = 80  # characters of a page's name
-_HEAD_BYTES = 4096  # of a page, with its title
 
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
@@ -81,26 +76,10 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
     return CsvDialect(**{name: given[name] for name in names})
 
 
-@contextmanager
-def _row_bar(shown: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function of the rows so far, and of all where known, that draws a bar of them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
-    if not shown:  # a bar that is disabled ends with an empty line in rich 13
-        yield lambda rows, total: None
-        return
-    columns = (BarColumn(20), "{task.completed:,.0f} rows", TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda rows, total: progress.update(task, completed=rows, total=total)
-
-
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path(allow_dash=True))
-@option("-o --output", "A csv, tsv, parquet, feather or npy file.", default="-", metavar="FILE")
+@option("-o --output", "Such as FILE.csv or FILE.parquet.", default="-", metavar="FILE")
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
 @csv_options
@@ -118,17 +97,16 @@ def predict(
     """Write what MODEL says of each row of DATA.
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
-    address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet,
-    feather or npy file, of any length, or one of a plugin's format. Columns are found by name where
-    the model knows names; more of them do no harm, and their order does not matter.
+    address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a table of any length, in any format
+    of 'dbgsom init'. Columns are found by name where the model knows names; more of them do no
+    harm, and their order does not matter.
     """
     found = _find_model(model, given)
     from dbgsom_core.runs.models import predict_file
 
     check_output(output, data, found.path)
-    on_screen = output == "-" and sys.stdout.isatty()
-    counts = not messages.quiet and sys.stderr.isatty() and not on_screen
-    with ended_by_term(), _row_bar(counts) as show_rows:  # a signal leaves nothing half-written
+    is_on_screen = output == "-" and sys.stdout.isatty()
+    with ended_by_term(), progress_bar(not is_on_screen) as update:
         rows, unlike, notes = predict_file(
             found.model,
             data,
@@ -137,7 +115,7 @@ def predict(
             keep,
             _dialect(given),
             trained=found.dialect,
-            progress=show_rows,
+            progress=lambda rows, total: update(completed=rows, total=total, now=f"{rows:,} rows"),
         )
     if messages.quiet:
         return
@@ -150,25 +128,27 @@ def predict(
 @click.command()
 @click.argument("model")
 @option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
-@option("-o --output", "The page; else NAME-explorer.html, numbered if it exists.", metavar="FILE")
+@option("-o --output", "The page; else NAME-explorer.html.", metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
 def explore(model: str, data: str | None, output: str | None, **given: Any) -> None:
     """Write the map of MODEL with its rows as an interactive page.
 
-    The page is one HTML file that needs no network, NAME-explorer.html with the name of the
-    experiment or model file, or NAME-explorer-2.html and so on where there is one. With -o an
-    explorer of before is replaced, and no other file. MODEL is that of 'dbgsom predict'.
+    The page is one HTML file that needs no network; NAME is that of the experiment or model file.
+    An explorer of before is replaced, and no other file. MODEL is that of 'dbgsom predict'.
     """
     if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
     found = _find_model(model, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
-    target = _unused_page(found, model) if output is None else Path(output)
+    name = Path(model).stem
+    if found.run is not None:
+        name = found.run.experiment.replace("/", "-")
+    target = Path(output or f"{name}-explorer.html")
     check_output(str(target), data, found.path)
-    if exists(target) and not _is_explorer(target):
+    if exists(target) and " · explorer</title>".encode() not in target.read_bytes():
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
     page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
     print_notes(notes)
@@ -176,25 +156,6 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
         page.save(target)
     echo(f"{found.where}, {rows} rows: {target}")
     echo(f"to look at it in a browser: {target.absolute().as_uri()}")
-
-
-def _unused_page(found: FoundModel, address: str) -> Path:
-    name = address if found.path is None else found.path.stem
-    if found.run is not None:
-        name = found.run.experiment
-    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "map"
-    page = Path(f"{stem}-explorer.html")
-    for number in count(2):
-        if not exists(page):
-            break
-        page = Path(f"{stem}-explorer-{number}.html")
-    return page
-
-
-def _is_explorer(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return " · explorer</title>".encode() in file.read(_HEAD_BYTES)
-    return False
 
 
 @click.command()

@@ -113,23 +113,21 @@ def new_plugin(name: str, into: str) -> None:
 @json_option(help="Print JSON, the schema included.")
 @plugin_options
 def show_component(name: str, as_json: bool) -> None:
-    """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
-    found = [describe(offered) for offered in find_components(name, open_registry())]
+    """Show help, source and fields with their defaults of NAME (or distribution:name)."""
+    components = [describe(offered) for offered in find_components(name, open_registry())]
     if as_json:
-        echo(json.dumps(found, indent=2, default=repr))
+        echo(json.dumps(components, indent=2, default=repr))
         return
-    for number, known in enumerate(found):
-        origin = f"({known['distribution']} {known['version']})"
-        echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
-        echo(f"{known['source']}  {known['file'] or ''}".rstrip())
-        echo(f"\n{known['help']}")
-        echo("\nfields:" if known["fields"] else "\nno fields")
-        for field, facts in known["fields"].items():
-            value = json.dumps(facts["default"], default=repr)
-            default = "required" if facts["required"] else f"default {value}"
-            echo(f"  {field} ({default}): {facts['description']}")
-        if known["schema"] is not None:
-            echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
+    for facts in components:
+        echo("{kind} {name} of {distribution} {version}\n{source}".format_map(facts))
+        echo(f"{facts['file']}\n\n{facts['help']}\n")
+        rows = []
+        for field, settings in facts["schema"]["properties"].items():
+            default = "(required)"
+            if "default" in settings:
+                default = json.dumps(settings["default"], default=repr)
+            rows.append([field, default, settings.get("description")])
+        print_table(["field", "default", "what it is"], rows)
 
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
@@ -144,32 +142,20 @@ def find_components(name: str, registry: Registry) -> list[PluginEntry]:
 
 
 def describe(offered: PluginEntry) -> dict[str, Any]:
-    """Return everything about a component, of a prepare step the arguments of its constructor."""
-    fields: dict[str, Any] = {}
-    component: Any
-    schema = None
+    """Return everything about a component; a step's schema has its constructor's arguments."""
+    component: Any = offered.load()
     if offered.kind == STEP:
-        from dbgsom_core.runs.prepare import imported_step
-
-        component = imported_step(offered.source)
+        schema: dict[str, Any] = {"properties": {}}
         for name, argument in inspect.signature(component).parameters.items():
-            required = argument.default is argument.empty
-            default = None if required else argument.default
-            about = "an argument of its constructor"
-            fields[name] = {"default": default, "required": required, "description": about}
+            is_required = argument.default is argument.empty
+            schema["properties"][name] = {} if is_required else {"default": argument.default}
     else:
-        component = offered.load()
-        schema = component.model_json_schema()
-        for name, field in schema.get("properties", {}).items():
-            required, about = name in schema.get("required", []), field.get("description", "")
-            default = field.get("default")
-            fields[name] = {"default": default, "required": required, "description": about}
+        schema = {"properties": {}} | component.model_json_schema()
     return {
         **offered.facts,
         "source": offered.source,
         "file": getattr(sys.modules.get(component.__module__), "__file__", None),
         "help": inspect.cleandoc(component.__doc__ or ""),
-        "fields": fields,
         "schema": schema,
     }
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +19,21 @@ from dbgsom_core.cli.console import (
     output,
     output_options,
     plugin_options,
+    progress_bar,
     set_option,
     steps_option,
-    wrapped,
 )
-from dbgsom_core.cli.show import (
-    print_children,
-    print_clusters,
-    print_headline,
-    print_measures,
-    print_rankings,
-)
+from dbgsom_core.cli.show import print_result
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
-from dbgsom_core.errors import DbgsomError, PluginError, as_text
+from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run
+from dbgsom_core.runs.folder import StoredRun, read_run
 from dbgsom_core.runs.stored_runs import (
     find_folder,
     find_run,
@@ -155,11 +147,7 @@ def _resume(
     tracking = experiments[0].tracking
     mirror_ended(stored, tracking)  # it may have been killed before
     echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
-    children = [(StoredRun(name=one["name"]).as_run(), one["measures"]) for one in stored.children]
-    result = RunResult(
-        stored.measures, children=children, rankings=stored.rankings, run=stored.as_run()
-    )
-    _print_result(result, tracking, registry, how.get("show_all", False))
+    _print_end(stored, tracking, registry, how.get("show_all", False))
     return 0
 
 
@@ -170,135 +158,74 @@ def _run_loaded(
     show_all: bool = False,
     **how: Any,
 ) -> int:
-    is_sweep = isinstance(loaded, Sweep)
-    first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
-    runs = loaded.runs if isinstance(loaded, Sweep) else 1
-    with _ResumeHint() as hint, show_progress(runs) as display:
-        display.reads(first.data_called)
-        shown = {"display": display} if is_sweep else {}
-        result = execute(loaded, registry, [hint, display], stored, **how, **shown)
-    _print_result(result, first.tracking, registry, show_all)
+    if isinstance(loaded, Sweep):
+        first, runs = loaded.children[0].experiment, loaded.runs
+    else:
+        first, runs = loaded, 1
+    with progress_bar(not output.verbose) as update:
+        display = Display(runs, update)
+        update(now=f"reading {first.data_called}")
+        if isinstance(loaded, Sweep):
+            how["display"] = display
+        try:
+            with compile_clock(display.say):
+                result = execute(loaded, registry, [display], stored, **how)
+        except (KeyboardInterrupt, DbgsomError) as error:
+            display.say_how_to_resume(error)
+            raise
+    stored = read_run(result.run.folder)
+    _print_end(stored, first.tracking, registry, show_all)
     for name, why in result.failed.items():
         echo(f"failed: {name}: {why}", err=True)
     if result.failed and not output.quiet:
-        again = f"dbgsom sweep --resume {shell_name(result.run.folder)}"
+        again = f"dbgsom sweep --resume {shell_name(stored)}"
         echo(f"to run what failed once more: {again}", err=True)
     return 1 if result.failed else 0
 
 
-class _ResumeHint:
-    """Context and callback that prints how to resume an interrupted run or sweep."""
+def _print_end(run: StoredRun, tracking: Tracking, registry: Registry, show_all: bool) -> None:
+    """Print the result of a run that has finished, and where its files and pages are."""
+    if output.quiet:
+        return
+    print_result(run, registry, show_all)
+    echo(f"run folder: {run.files.folder}")
+    if exists(run.files.page):
+        echo(f"report: {run.files.page}")
+    for _, component in tracking:
+        tracker = guarded(component)
+        try:
+            if tracker.page:
+                echo(f"to look at it: dbgsom ui {shell_name(run)}")
+            elif tracker.how_to_open:
+                echo(f"to look at it: {tracker.how_to_open()}")
+        except PluginError as error:
+            echo(f"warning: {error}", err=True)
 
-    _run: Run | None = None
+
+class Display:
+    """Observer that prints a line when a run starts and ends, and every two seconds between.
+
+    With -v it is every epoch. In a terminal a bar shows what goes on between, by ``update``.
+    """
+
+    def __init__(self, runs: int, update: Callable[..., object]) -> None:
+        self._runs, self._begun, self._number = runs, 0, ""
+        self._update = update
+        self._has_bar = sys.stderr.isatty() and not output.verbose
+        self._run: Run | None = None  # a sweep, or its only run
+        self._last: EpochRecord | None = None
+        self._shown = time.monotonic()  # when a line was
 
     def dbgsom_run_started(self, run: Run) -> None:
         if run.parent is None:
             self._run = run
-
-    def __enter__(self) -> _ResumeHint:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        run = self._run
-        if run is None or not isinstance(error, (KeyboardInterrupt, DbgsomError)):
-            return
-        interrupted = isinstance(error, KeyboardInterrupt) or run.kind == "sweep"
-        if interrupted and read_run(run.folder).status != "finished":
-            echo(f"to go on: dbgsom {run.kind} --resume {shell_name(run.folder)}", err=True)
-
-
-def _print_result(
-    result: RunResult, tracking: Tracking, registry: Registry, show_all: bool
-) -> None:
-    run = result.run
-    if output.quiet or run is None:
-        return
-    name = shell_name(run.folder)
-    if run.kind == "sweep":
-        rankings = result.rankings
-        if rankings:
-            print_rankings(rankings, registry)
-        else:
-            children = [(child.name, measures) for child, measures in result.children]
-            print_children(children, registry)
-        if any(len(ranking.variants) > 1 and not ranking.verdict for ranking in rankings):
-            echo(f"how sure that is: dbgsom compare {name}")
-    else:
-        if show_all:
-            print_measures(result.measures, registry, run.data)
-        else:
-            print_headline(result.measures, run.config, run.data, name, registry)
-        print_clusters(RunFiles(run.folder), run.config)
-    _print_paths(run, name, tracking)
-
-
-def _print_paths(run: Run, name: str, tracking: Tracking) -> None:
-    echo(f"run folder: {run.folder}")
-    if exists(page := RunFiles(run.folder).page):
-        echo(f"report: {page}")
-    has_page = False  # `dbgsom ui` shows the first page
-    for _, component in tracking:
-        tracker = guarded(component)
-        try:
-            view = None
-            if tracker.how_to_compare and (run.kind == "sweep" or not tracker.page):
-                view = tracker.how_to_compare([run.folder])
-            if not view and tracker.page and not has_page:
-                view = f"dbgsom ui {name}"
-            if not view and tracker.how_to_open:
-                view = tracker.how_to_open()
-            sent = tracker.mirrored is None or tracker.mirrored(run.folder)
-        except PluginError as error:
-            echo(f"warning: {error}", err=True)
-            continue
-        has_page = has_page or bool(tracker.page)
-        if view:
-            once = "" if sent else f", once 'dbgsom sync {name}' sent it"
-            echo(f"to look at it{once}: {view}")
-
-
-# ---------------------------------------------------------------------------------- progress
-
-
-@contextmanager
-def show_progress(runs: int = 1) -> Iterator[Any]:
-    if output.quiet:
-        yield SilentDisplay()
-    elif sys.stderr.isatty() and not output.verbose:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
-        columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
-        bar = Progress(*columns, console=Console(stderr=True))
-        with bar, compile_clock(bar.console.print):
-            yield TextDisplay(runs, bar)
-    else:
-        with compile_clock(functools.partial(echo, err=True)):
-            yield TextDisplay(runs)
-
-
-class TextDisplay:
-    """Display of a line at a run's start, every two seconds (every epoch with -v), at its end.
-
-    In a terminal a ``bar`` shows what goes on between.
-    """
-
-    def __init__(self, runs: int = 1, bar: Any = None) -> None:
-        self._runs, self._begun, self._bar = runs, 0, bar
-        self._task = None if bar is None else bar.add_task("", total=None, now="")
-        self._number = ""
-        self._last: EpochRecord | None = None
-        self._shown = time.monotonic()  # when a line was
-
-    def reads(self, what: str) -> None:
-        self._update(now=f"reading {as_text(what)}", total=None)
-
-    def dbgsom_run_started(self, run: Run) -> None:
         if run.kind == "run":
             self._begun, self._last = self._begun + 1, None
-            self._number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
+            if self._runs > 1:
+                self._number = f"[{self._begun}/{self._runs}] "
             self.say(f"{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            self._update(now="starting", completed=0, total=run.total_epochs)
+            total = run.total_epochs
+            self._update(description=self._number, now="starting", completed=0, total=total)
 
     def dbgsom_run_phase(self, run: Run, phase: str) -> None:
         self._update(now=phase)
@@ -310,7 +237,10 @@ class TextDisplay:
         # There are fewer than planned where a full map goes on to fine-tuning.
         now = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
         self._update(now=now, completed=epoch.epoch, total=epoch.epochs)
-        self._say_now_and_then(line(epoch), always=bool(output.verbose))
+        if output.verbose:
+            self.say(line(epoch))
+        else:
+            self._say_now_and_then(line(epoch))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         self._end("done")
@@ -322,30 +252,20 @@ class TextDisplay:
         if self._last is not None:
             self.say(f"{line(self._last)}  {how} in {self._last.seconds:.2f} s")
         self._number, self._last = "", None
-        self._update(now="", total=None)
+        self._update(description="", now="", total=None)
 
-    def _update(self, **values: Any) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, description=self._number, **values)
-
-    def _say_now_and_then(self, text: str, always: bool = False) -> None:
-        is_due = time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES
-        if always or (is_due and self._bar is None):
+    def _say_now_and_then(self, text: str) -> None:
+        if not self._has_bar and time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES:
             self.say(text)
 
     def say(self, text: str) -> None:
         self._shown = time.monotonic()
-        text = f"{self._number}{text}"
-        if self._bar is None:
-            echo(text, err=True)
-        else:
-            text = wrapped(as_text(text))
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not output.quiet:
+            echo(f"{self._number}{text}", err=True)
 
-
-class SilentDisplay:
-    def reads(self, what: str) -> None:
-        """Show that data are read, before there is a run."""
-
-    def say(self, text: str) -> None:
-        """Show a line."""
+    def say_how_to_resume(self, error: BaseException) -> None:
+        run = self._run
+        if run is None or not (isinstance(error, KeyboardInterrupt) or run.kind == "sweep"):
+            return
+        if read_run(run.folder).status != "finished":
+            echo(f"to go on: dbgsom {run.kind} --resume {shell_name(run.folder)}", err=True)

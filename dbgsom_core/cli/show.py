@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,17 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
-    say,
 )
 from dbgsom_core.errors import DataError, DbgsomError, as_text
-from dbgsom_core.experiments.trackers import Ranking
+from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run
-from dbgsom_core.runs.stored_runs import (
-    SHORTEST_ID,
-    find_run,
-    newest_folders,
-    shell_name,
-)
+from dbgsom_core.runs.compare import check_ending, compare_runs, run_baseline, same_mean
+from dbgsom_core.runs.folder import StoredRun, read_run
+from dbgsom_core.runs.headline import headline, parts_of
+from dbgsom_core.runs.manifest import data_title
+from dbgsom_core.runs.ranking import best_end, differences, fields_text, with_arrow
+from dbgsom_core.runs.stored_runs import SHORTEST_ID, find_run, newest_folders, shell_name
+from dbgsom_core.runs.text import to_digits, value_of
 from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ _UNLIMITED = 100_000  # characters of a line
 _LONGEST = 200  # characters of a value
 _NUMBER = re.compile(r"[-+<]?[\d∞]|nan|$")  # how it begins, also one with its interval
 _MOST_RUNS = 20  # in a list
-_MOST_FIELDS = 4  # that tell one run from the others
 _MAPS = ["auto", "label", "hits", "none"]
 _CELL = 3  # characters of a neuron
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
@@ -67,20 +65,12 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
     if run is None:
         _list_runs(Path(runs), None if show_all else _MOST_RUNS)
         return
-    found, notes = find_run(run, Path(runs))
+    stored, notes = find_run(run, Path(runs))
     print_notes(notes)
-    _print_state(found)
+    _print_state(stored)
     echo()
-    if found.rankings:
-        print_rankings(found.rankings, registry)
-    elif found.kind == "sweep":
-        print_children([(one["name"], one["measures"]) for one in found.children], registry)
-    elif show_all:
-        print_measures(found.measures, registry, found.data)
-    else:
-        print_headline(found.measures, found.config, found.data, shell_name(found), registry)
-    files = found.files
-    print_clusters(files, found.config)
+    print_result(stored, registry, show_all)
+    files = stored.files
     if by != "none" and files.model.exists():
         _print_map(files.model, by)
     echo()
@@ -96,45 +86,49 @@ def _list_runs(root: Path, most: int | None) -> None:
     """Print the runs and sweeps of a folder, newest first, a row each."""
     folders, children = newest_folders(root)
     if not folders:
-        say(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
+        echo(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
         return
-    found = [read_run(folder) for folder in folders[:most]]
+    listed = [read_run(folder) for folder in folders[:most]]
+    texts = _differences(listed)
     ends = Counter(folder.name.rpartition("-")[2] for folder in folders)
     rows = []
-    for run in found:
+    for run in listed:
         name = run.files.folder.name
+        if run.kind == "sweep":
+            texts[run.files.folder] = f"sweep of {children.get(name, 0)} runs"
         end = name.rpartition("-")[2]  # which names the run in commands
         if ends[end] == 1 and len(end) >= SHORTEST_ID:
             name = end
-        what = f"sweep of {children.get(run.files.folder.name, 0)} runs"
-        if run.kind == "run":
-            what = _differences(run, [one for one in found if one.experiment == run.experiment])
         state = f"damaged: {run.damage}" if run.damage else run.status
         began = "" if run.started is None else f"{run.started.astimezone():%Y-%m-%d %H:%M}"
-        rows.append([name, run.experiment, what, *_main_value(run), state, began])
-    print_table(["run", "experiment", "what differs", "measure", "value", "state", "began"], rows)
-    if len(folders) > len(found):
-        say(f"and {len(folders) - len(found)} more: dbgsom show --all")
+        what = (run.config.get("name"), texts.get(run.files.folder))
+        rows.append([name, run.experiment, *what, *_main_value(run), state, began])
+    header = ["run", "experiment", "name", "what differs", "measure", "value", "state", "began"]
+    print_table(header, rows)
+    if len(folders) > len(listed):
+        echo(f"and {len(folders) - len(listed)} more: dbgsom show --all")
 
 
-def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
-    """Return the name that a run was given, and what tells it from others of its experiment."""
-    from dbgsom_core.runs.ranking import differences, fields_text
-
-    runs = [one for one in others if one.kind == "run"]
-    fields = differences([one.params for one in runs])[runs.index(run)]
-    shown = fields_text(dict(list(fields.items())[:_MOST_FIELDS]))
-    more = " …" if len(fields) > _MOST_FIELDS else ""
-    return "; ".join(filter(None, [str(run.config.get("name") or ""), shown + more]))
+def _differences(listed: Sequence[StoredRun]) -> dict[Path, str]:
+    """Return by folder what tells a run from the others of its experiment."""
+    groups: dict[str, list[StoredRun]] = {}
+    for run in listed:
+        if run.kind == "run":
+            groups.setdefault(run.experiment, []).append(run)
+    texts = {}
+    for runs in groups.values():
+        fields = differences([run.params for run in runs])
+        for run, values in zip(runs, fields, strict=True):
+            texts[run.files.folder] = fields_text(values)
+    return texts
 
 
 def _main_value(run: StoredRun) -> tuple[str, str]:
     """Return name and value of what matters most of a run, or of the best variant of a sweep."""
-    from dbgsom_core.runs.headline import headline
-
     if run.rankings:
-        name = run.rankings[0].measures[0]
-        return name.removeprefix("test/"), _value(run.rankings[0], 0, name)
+        ranking = run.rankings[0]
+        name = ranking.measures[0]
+        return name.removeprefix("test/"), _value(ranking.best, name)
     for one in headline(run.measures, run.config, run.data):
         return f"{one.part}/{one.name}".removeprefix("test/"), one.text
     return "", ""
@@ -149,12 +143,10 @@ def _print_state(run: StoredRun) -> None:
         state += f", started {run.started.astimezone():%Y-%m-%d %H:%M}"
     echo(state)
     if run.error:
-        say(f"because: {run.error}")
+        echo(f"because: {run.error}")
     if run.damage:
-        say(f"damaged: {run.damage}")
+        echo(f"damaged: {run.damage}")
     if {"name", "samples", "features"} <= run.data.keys():
-        from dbgsom_core.runs.manifest import data_title
-
         name = data_title(run.config.get("dataset"), run.data["name"])
         echo(f"data {name}: {run.data['samples']} × {run.data['features']}")
     if run.status == "running" and run.kind == "run":
@@ -162,9 +154,10 @@ def _print_state(run: StoredRun) -> None:
         echo(f"epoch {epochs[-1].epoch} so far" if epochs else "no epoch yet")
 
 
-def _print_map(file: Path, by: str) -> None:
-    from rich.console import Console
+# ------------------------------------------------------------------------------------- the map
 
+
+def _print_map(file: Path, by: str) -> None:
     from dbgsom_core.persistence import load
 
     try:
@@ -175,7 +168,7 @@ def _print_map(file: Path, by: str) -> None:
     estimator = getattr(model, "estimator", model)
     rows, columns = estimator.som_map_.shape
     echo(f"\n{len(estimator.som_map_)} neurons on {rows} × {columns} cells")
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     for line in draw_map(estimator, by):
         console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
@@ -186,30 +179,34 @@ def draw_map(estimator: Any, by: str) -> list[Text]:
     from rich.text import Text
 
     hits, labels = np.asarray(estimator.hit_counts_), np.asarray(estimator.neuron_labels_)
-    names = [as_text(name) for name in np.unique(labels[hits > 0]).tolist()]
+    names = np.unique(labels[hits > 0]).tolist()
     few = 1 < len(names) <= _MOST_NAMES and len(names) < np.count_nonzero(hits)
     if by == "hits" or (by == "auto" and not few):
-        cells = [(_RAMP[math.ceil(4 * count / hits.max())] * _CELL, "") for count in hits]
+        colours = {}
+        texts = [_RAMP[level] * _CELL for level in np.ceil(4 * hits / hits.max()).astype(int)]
         legend = Text(f"hits: {_RAMP[1]} few  {_RAMP[4]} up to {hits.max():g}")
     else:
-        styles = {name: f"reverse {_COLOURS[n % len(_COLOURS)]}" for n, name in enumerate(names)}
-        cells = []
-        for label, count in zip(labels.tolist(), hits, strict=True):
-            text = as_text(label)[: _CELL - 1]
-            cells.append((text, styles[as_text(label)]) if count else (_RAMP[0], ""))
+        colours = dict(zip(names, cycle(f"reverse {colour}" for colour in _COLOURS), strict=False))
+        texts = [as_text(label)[: _CELL - 1] for label in labels.tolist()]
         legend = Text("label: ")
         for name in names[:_MOST_NAMES]:
-            legend.append(f" {name[: _CELL - 1]} ", styles[name])
+            legend.append(f" {as_text(name)[: _CELL - 1]} ", colours[name])
             legend.append(f" {cell(name)} ")
     x, y = estimator.som_map_.plane_positions.T
     columns = np.floor((x - x.min()) * _CELL + 0.5).astype(int)
-    lines = [Text() for _ in np.unique(y)]
     rows = np.unique(-y, return_inverse=True)[1]
+    lines = [Text() for _ in range(rows.max() + 1)]
     for neuron in np.argsort(columns):
-        line, (text, style) = lines[rows[neuron]], cells[neuron]
+        line = lines[rows[neuron]]
         line.append(" " * (columns[neuron] - len(line)))
-        line.append(text.center(_CELL), style)
+        if hits[neuron]:
+            line.append(texts[neuron].center(_CELL), colours.get(labels[neuron], ""))
+        else:
+            line.append(_RAMP[0].center(_CELL))
     return [*lines, Text(), legend]
+
+
+# --------------------------------------------------------------------------------- comparisons
 
 
 @click.command()
@@ -234,8 +231,6 @@ def compare(
     Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
     meant.
     """
-    from dbgsom_core.runs.compare import check_ending, compare_runs
-
     if output is not None:
         check_ending(Path(output))
         check_output(output)
@@ -246,175 +241,151 @@ def compare(
         return
     for section in comparison.sections(show_all):
         echo(section.title)
-        print_table(section.header, section.rows[:top])
-        if top is not None and len(section.rows) > top:
-            echo(f"and {len(section.rows) - top} more")
+        print_table(section.header, section.rows, top)
         for text in (section.lead, *section.notes):
-            say(text)
+            echo(text)
         echo()
     for note in comparison.notes:
-        say(f"note: {note}")
-    if comparison.damaged:
-        rows = [[name, f"damaged: {why}"] for name, why in comparison.damaged.items()]
-        print_table(["run", "state"], rows)
+        echo(f"note: {note}")
+    states = [[name, f"damaged: {why}"] for name, why in comparison.damaged.items()]
+    print_table(["run", "state"], states)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; a row is one line on a pipe."""
+# -------------------------------------------------------------------------------------- tables
+
+
+def _console() -> Any:
     from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[Any]], most: int | None = None, rest: str = ""
+) -> None:
+    """Print a table without its empty columns; a row is one line on a pipe.
+
+    Of more than ``most`` rows the first are shown, and ``rest`` says where the others are.
+    """
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    texts = [[cell(value) for value in row] for row in (header, *rows[:most])]
+    columns = [column for column in zip(*texts, strict=True) if any(column[1:])]
+    if not columns:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, (name, *values) in enumerate(columns):
+        is_text = number == 0 or not all(map(_NUMBER.match, values))
+        justify: Any = "left" if is_text else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=not is_text)
+    for row in list(zip(*columns, strict=True))[1:]:
+        table.add_row(*row)
+    console = _console()
     if not console.is_terminal:
         console.width = _UNLIMITED
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    texts = [[cell(value) for value in row] for row in rows]
-    for number, name in enumerate(header):
-        is_text = number == 0 or not all(_NUMBER.match(row[number]) for row in texts)
-        justify: Any = "left" if is_text else "right"
-        table.add_column(cell(name), justify=justify, overflow="fold", no_wrap=not is_text)
-    for row in texts:
-        table.add_row(*row)
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
+    if len(rows) >= len(texts):
+        echo(f"and {len(rows) - len(texts) + 1} more{rest}")
 
 
 def cell(value: Any) -> str:
-    from dbgsom_core.runs.text import to_digits
-
     if value is None:
         return ""
     text = to_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def print_headline(
-    measures: Mapping[str, float],
-    config: Mapping[str, Any],
-    data: Mapping[str, Any],
-    name: str,
-    registry: Registry,
-) -> None:
-    """Print what matters most of run ``name``, and how the other measures are shown."""
-    from dbgsom_core.runs.compare import run_baseline
-    from dbgsom_core.runs.headline import headline, parts_of
-    from dbgsom_core.runs.ranking import best_end, with_arrow
+# -------------------------------------------------------------------------------------- results
 
-    found = headline(measures, config, data)
+
+def print_result(run: StoredRun, registry: Registry, show_all: bool = False) -> None:
+    """Print the measures of a run or the rankings of a sweep, and the tables of its folder."""
+    if run.kind == "sweep":
+        for ranking in run.rankings:
+            _print_ranking(ranking)
+        if not run.rankings:
+            echo(
+                f"nothing is ranked; the runs that have finished: dbgsom compare {shell_name(run)}"
+            )
+        return
+    if show_all:
+        _print_all_measures(run, registry)
+    else:
+        _print_headline(run, registry)
+    if baseline := run_baseline(run.data):
+        echo(baseline)
+    try:
+        _print_profiles(run)
+    except DataError as error:
+        echo(f"warning: {error}", err=True)
+
+
+def _print_headline(run: StoredRun, registry: Registry) -> None:
+    shown = headline(run.measures, run.config, run.data)
     rows = []
-    for one in found:
+    for one in shown:
         values = [one.text, one.training] if one.part == "test" else ["", one.text]
         label = with_arrow(one.name, best_end(f"{one.part}/{one.name}", registry))
         rows.append([label, *values, one.baseline])
-    _print_filled(["measure", "test", "train", "baseline"], rows)
-    if found and run_baseline(data):
-        say(run_baseline(data))
-    if (count := len(parts_of(measures))) > len(found):
-        say(f"all {count} measures: dbgsom show {name} --all")
+    print_table(["measure", "test", "train", "baseline"], rows)
+    if (count := len(parts_of(run.measures))) > len(shown):
+        echo(f"all {count} measures: dbgsom show {shell_name(run)} --all")
 
 
-def _print_filled(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table without its empty columns."""
-    filled = [n for n in range(len(header)) if any(row[n] not in ("", None) for row in rows)]
-    if rows:
-        print_table([header[n] for n in filled], [[row[n] for n in filled] for row in rows])
-
-
-def print_measures(
-    measures: Mapping[str, float], registry: Registry, data: Mapping[str, Any]
-) -> None:
+def _print_all_measures(run: StoredRun, registry: Registry) -> None:
     """Print all measures, a column for each part of the data."""
-    from dbgsom_core.runs.compare import run_baseline
-    from dbgsom_core.runs.ranking import best_end
-
-    parts = list(dict.fromkeys(name.partition("/")[0] for name in measures))
+    parts = dict.fromkeys(name.partition("/")[0] for name in run.measures)
     rows = []
-    for name in dict.fromkeys(name.partition("/")[2] for name in measures):
-        values = [measures.get(f"{part}/{name}") for part in parts]
-        rows.append([name, best_end(name, registry), *values])
-    print_table(["measure", "best", *parts], rows)
-    if text := run_baseline(data):
-        say(text)
+    for name in dict.fromkeys(name.partition("/")[2] for name in run.measures):
+        values = [run.measures.get(f"{part}/{name}") for part in parts]
+        rows.append([with_arrow(name, best_end(name, registry)), *values])
+    print_table(["measure", *parts], rows)
 
 
-def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
+def _print_profiles(run: StoredRun) -> None:
     """Print what sets clusters or classes apart, and labels by groups, where a run has them."""
-    try:
-        _print_tables(files)
-    except DataError as error:
-        echo(f"warning: {error}", err=True)
-    model = config.get("model")
-    labeller = model.get("labeller") if isinstance(model, Mapping) else None
-    if isinstance(labeller, Mapping) and labeller.get("name") == "index":
-        say("each neuron is a label of its own: model: {labeller: clusters} groups them")
-
-
-def _print_tables(files: RunFiles) -> None:
     from dbgsom_core.runs.profile import group_rows, read_clusters, read_groups
 
     for name in ("clusters", "classes"):
-        path = files.table(name)
+        path = run.files.table(name)
         if exists(path):
             header, rows = read_clusters(path)
             echo()
-            print_table(header[:-1], [row[:-1] for row in rows[:_MOST_CLUSTERS]])
-            if len(rows) > _MOST_CLUSTERS:
-                say(f"and {len(rows) - _MOST_CLUSTERS} more: {path}")
-            say("effect: the difference from all other samples, in standard deviations of all")
-    path = files.table("groups")
+            print_table(header[:-1], [row[:-1] for row in rows], _MOST_CLUSTERS, f": {path}")
+            echo("effect: the difference from all other samples, in standard deviations of all")
+    path = run.files.table("groups")
     for counts in read_groups(path) if exists(path) else ():
         header, rows = group_rows(counts, _MOST_LABELS)
         echo()
-        print_table(header, rows[:_MOST_GROUPS])
+        print_table(header, rows, _MOST_GROUPS, f": {path}")
         if len(counts.labels) > _MOST_LABELS:
-            say(f"and {len(counts.labels) - _MOST_LABELS} more labels: {path}")
-        say(f"labels by {counts.column}: {counts.sentence}")
+            echo(f"and {len(counts.labels) - _MOST_LABELS} more labels: {path}")
+        echo(f"labels by {counts.column}: {counts.sentence}")
 
 
-def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
-    """Print the runs of a sweep in which nothing ranks."""
-    from dbgsom_core.runs.headline import parts_of
-    from dbgsom_core.runs.ranking import best_end, with_arrow
-
-    names = ("accuracy", "quantization_error", "topographic_error")
+def _print_ranking(ranking: Ranking) -> None:
+    names, keys = ranking.measures, ranking.keys
     rows = []
-    for run, measures in children:
-        parts = parts_of(measures)
-        rows.append([run, *(measures.get(f"{parts.get(name)}/{name}") for name in names)])
-    titles = [with_arrow(name, best_end(name, registry)) for name in names]
-    _print_filled(["run", *titles], rows)
+    for place, variant in enumerate(ranking.variants, 1):
+        row = [place, *(_value(variant, name) for name in names), len(variant.runs)]
+        for key in keys:
+            value = variant.varies.get(key, "")
+            row.append("null" if value is None else value)
+        rows.append(row)
+    titles = [with_arrow(name, ranking.ends.get(name, "")) for name in names]
+    echo(ranking.data)
+    print_table(["", *titles, "runs", *keys], rows)
+    best = f"best: {ranking.best.name} ({names[0]} {rows[0][1]})"
+    tied = [variant.name for variant in ranking.ties]
+    echo(f"{best}; {same_mean(tied)}" if tied else best)
+    for text in (ranking.reason, ranking.verdict):
+        if text:
+            echo(text)
 
 
-def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
-    from dbgsom_core.runs.compare import same_mean
-    from dbgsom_core.runs.ranking import best_end, with_arrow
-
-    for ranking in rankings:
-        names, keys = ranking.measures, ranking.keys
-        rows = []
-        for place, variant in enumerate(ranking.variants):
-            varies = [variant.varies.get(key, "") for key in keys]
-            values = [_value(ranking, place, name) for name in names]
-            runs = len(variant.runs) if len(variant.runs) > 1 else ""
-            rows.append(
-                [place + 1, *values, runs, *("null" if it is None else it for it in varies)]
-            )
-        titles = [with_arrow(name, best_end(name, registry)) for name in names]
-        _print_filled(["", *titles, "runs", *keys], rows)
-        where = f" on {ranking.data}" if len(rankings) > 1 else ""
-        best = f"best{where}: {ranking.best.name} ({names[0]} {_value(ranking, 0, names[0])})"
-        tied = [variant.name for variant in ranking.ties]
-        say(f"{best}; {same_mean(tied)}" if tied else best)
-        for text in (ranking.reason, ranking.verdict):
-            if text:
-                say(text)
-
-
-def _value(ranking: Ranking, place: int, name: str) -> str:
-    from dbgsom_core.runs.text import value_of
-
-    variant = ranking.variants[place]
+def _value(variant: Variant, name: str) -> str:
     mean = variant.measures.get(name)
     return "" if mean is None else value_of(mean, variant.spread.get(name))

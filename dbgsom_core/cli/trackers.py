@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,6 @@ from dbgsom_core.cli.console import (
     print_notes,
     runs_option,
 )
-from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.experiments.trackers import Page
 from dbgsom_core.interfaces.guard import error_line, guarded
@@ -50,62 +50,61 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     on are left to their process.
     """
     registry = open_registry()
-    sent = complete = failed = running = 0
+    counts = Counter[str]()
     for stored in _runs_to_sync(what, Path(runs)):
+        folder = stored.files.folder
         if stored.damage:
-            failed += 1
-            echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-            continue
-        goes_on = stored.status == "running"
-        running += goes_on
-        if goes_on or not stored.files.config.exists():
-            continue  # a run that was killed at its very start has nothing to send
-        try:
-            lacking, others = _sync_run(stored, registry, dry_run)
-            sent, complete = sent + lacking, complete + others
-        except Exception as error:  # whatever it is, the other runs are sent
-            failed += 1
-            reason = error if isinstance(error, DbgsomError) else error_line(error)
-            echo(f"{stored.files.folder}: {reason}", err=True)
-    before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
-    echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
-    if running:
-        echo(f"{running} run(s) still go on, as far as can be seen from here")
-    return 1 if failed else 0
+            counts["failed"] += 1
+            echo(f"{folder}: damaged: {stored.damage}", err=True)
+        elif stored.status == "running":
+            counts["running"] += 1
+        elif stored.files.config.exists():  # else it was killed at its very start
+            try:
+                counts.update(_sync_run(stored, registry, dry_run))
+            except Exception as error:  # whatever it is, the other runs are sent
+                counts["failed"] += 1
+                reason = error if isinstance(error, DbgsomError) else error_line(error)
+                echo(f"{folder}: {reason}", err=True)
+    text = f"{counts['sent']} run(s) {'to be ' * dry_run}brought up to date"
+    if counts["complete"]:
+        text += f"; {counts['complete']} were already"
+    echo(text)
+    if counts["running"]:
+        echo(f"{counts['running']} run(s) still go on, as far as can be seen from here")
+    return 1 if counts["failed"] else 0
 
 
 def _runs_to_sync(what: Sequence[str], root: Path) -> list[StoredRun]:
     """Return the named runs, each once, a sweep before its runs."""
     experiments = find_experiments(root)
-    found: list[StoredRun] = []
+    runs: list[StoredRun] = []
     for name in what or experiments:
         if name in experiments:
-            found += find_runs(root, name)
+            runs += find_runs(root, name)
             continue
         stored, _ = find_run(name, root)
-        found.append(stored)
-        if stored.kind == "sweep":
-            folder = stored.files.folder
-            siblings = find_runs(folder.parents[1], folder.parent.name)
-            found += [child for child in siblings if child.parent == stored.id]
-    return list({stored.files.folder.absolute(): stored for stored in found}.values())
+        runs.append(stored)
+        folder = stored.files.folder
+        siblings = find_runs(folder.parents[1], folder.parent.name)
+        runs += [child for child in siblings if child.parent == stored.id]
+    return list({stored.files.folder.absolute(): stored for stored in runs}.values())
 
 
-def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    folder, lacking, complete = stored.files.folder, 0, 0
-    for name, tracker in tracking_of(stored, registry):
-        tracker = guarded(tracker)
+def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> list[str]:
+    """Bring trackers up to date; return for each ``sent``, or ``complete`` where it was already."""
+    folder, states = stored.files.folder, []
+    for name, component in tracking_of(stored, registry):
+        tracker = guarded(component)
         if tracker.mirror is None:
             continue
         if not dry_run:
-            up_to_date = tracker.mirror(folder) is False
+            is_sent = tracker.mirror(folder) is not False
         else:
-            up_to_date = bool(tracker.mirrored and tracker.mirrored(folder))
-            if not up_to_date:
+            is_sent = not (tracker.mirrored and tracker.mirrored(folder))
+            if is_sent:
                 echo(f"{folder}: {stored.status}, not in {name} as it is")
-        complete += up_to_date
-        lacking += not up_to_date
-    return lacking, complete
+        states.append("sent" if is_sent else "complete")
+    return states
 
 
 @click.command()
@@ -124,9 +123,9 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     from dbgsom_core.runs.models import trained_run
 
     registry = open_registry()
-    for text, where in ((name, "NAME"), (alias or "x", "--alias")):
-        if not text.strip() or any(character in text for character in "/:@"):
-            raise DataError(f"{where} '{text}' is no name: leave out / : and @")
+    for text in (name, alias or "x"):
+        if not text.strip() or set(text) & set("/:@"):
+            raise DataError(f"'{text}' is no name of a model or alias: leave out / : and @")
     found, notes = trained_run(run, Path(runs))
     if found.status != "finished":
         raise DataError(f"run {found.id} has not finished ({found.status}): nothing is registered")
@@ -153,12 +152,11 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
     page is served on this machine alone until Ctrl-C.
     """
     tracking, experiment, folder = _find_subject(what, Path(runs), open_registry())
-    pages = (guarded(tracker).page for _, tracker in tracking)
-    make_page = next(filter(None, pages), None)
-    if make_page is None:
+    pages = [page for _, tracker in tracking if (page := guarded(tracker).page)]
+    if not pages:
         raise DbgsomError("the runs are in no tracker with a page; 'dbgsom show RUN' shows one")
-    page = make_page(experiment, folder, port or _free_port())
-    if not only_print and page.command:
+    page = pages[0](experiment, folder, port or _free_port())
+    if page.command and not only_print:
         return _serve(page, in_browser)
     if page.command:
         echo(shlex.join(page.command))
@@ -174,11 +172,8 @@ def _find_subject(
     if what is None:
         return default_tracking(registry), None, None
     if exists(what) and not Path(what).is_dir():
-        loaded, experiments = load(what, (), registry)
-        name = experiments[0].experiment
-        known = find_runs(runs, name) if isinstance(loaded, Sweep) else []
-        sweeps = [stored.files.folder for stored in known if stored.kind == "sweep"]
-        return experiments[0].tracking, name, sweeps[-1] if sweeps else None
+        _, experiments = load(what, (), registry)
+        return experiments[0].tracking, experiments[0].experiment, None
     run, notes = find_run(what, runs, besides=" and no configuration")
     of_experiment = bool(notes) and run.kind != "sweep"  # then all runs are shown
     folder = None if of_experiment else run.files.folder

@@ -20,46 +20,40 @@ Table = dict[str, Any]  # a column (n,) by its name
 def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return the valid names among ``columns``, or all columns that a model has."""
     estimator = model.estimator
-    has_probabilities = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
-    if not columns:
-        known = list(COLUMNS)
-        if not has_probabilities:
-            known.remove("probabilities")
-        if not estimator.som_map_.children:
-            known.remove("path")
-        return known
+    known = list(COLUMNS)
+    if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
+        known.remove("probabilities")
     for name in columns:
-        if name not in COLUMNS:
-            hint = did_you_mean(name, COLUMNS)
-            raise DataError(f"'{name}' is none of {', '.join(COLUMNS)}{hint}")
-    if "probabilities" in columns and not has_probabilities:
-        raise DataError("the model has no probabilities: its labeller does not compute any")
-    return list(dict.fromkeys(columns))
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise DataError(f"'{name}' is none of {', '.join(known)}{hint}")
+    if columns:
+        return list(dict.fromkeys(columns))
+    if not estimator.som_map_.children:
+        known.remove("path")
+    return known
 
 
 def column_names(model: Any, names: Sequence[str]) -> list[str]:
     """Return the column names of a table, one for each class, target or labeller's column."""
     estimator = model.estimator
-    several = []
+    called = []
     for name in names:
         if name == "probabilities":
-            several += [f"probability_{label}" for label in estimator.classes_.tolist()]
-        elif name == "label" and estimator.leaf_labels_.ndim == 2:  # of a labeller with columns
-            columns = guarded(estimator._parts.labeller).columns
-            several += [f"label_{column}" for column in columns]
+            called += [f"probability_{label}" for label in estimator.classes_.tolist()]
+        elif name == "label" and estimator.leaf_labels_.ndim == 2:
+            called += [f"label_{part}" for part in guarded(estimator._parts.labeller).columns]
         else:
-            several.append(name)
-    return several
+            called.append(name)
+    return called
 
 
 def columns_of_answers(model: Any, answers: Answers, names: Sequence[str]) -> Table:
     """Return the named columns of a model's answers, an array (n,) each."""
     table: Table = {}
     for name in names:
-        if name == "x":
-            values = answers.cell[:, 0]
-        elif name == "y":
-            values = answers.cell[:, 1]
+        if name in "xy":
+            values = answers.cell[:, "xy".index(name)]
         elif name == "path":
             paths = [format_path(path) for path in model.estimator._tree.paths.tolist()]
             values = np.array(paths)[answers.leaf]

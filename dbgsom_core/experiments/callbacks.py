@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,20 +26,23 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Any], required: Any = None) -> None:
-        self._others = [callback for callback in callbacks if callback is not required]
         self._required = required
-        self._trackers: dict[int, str] = {}  # names, by the id of the observer
+        self._others: list[tuple[str, Any]] = []  # with their names
+        self._trackers: list[tuple[str, Any]] = []
+        for callback in callbacks:
+            if callback is not required:
+                name = getattr(callback, "__name__", type(callback).__name__)
+                self._others.append((f"observer {name}", callback))
         self.notes: list[str] = []
-        self._failures: set[tuple[str, str]] = set()
+        self._failures = Counter[tuple[str, str]]()
 
     def add_tracker(self, name: str, observer: Any) -> None:
-        self._trackers[id(observer)] = name
-        self._others.append(observer)
+        self._trackers.append((name, observer))
 
-    def notify(self, hook: str, **event: Any) -> None:
+    def notify(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
         """Call a lifecycle hook with the arguments that each callback accepts."""
         self.notify_required(hook, **event)
-        self.notify_others(hook, **event)
+        return self.notify_others(hook, **event)
 
     def notify_required(self, hook: str, **event: Any) -> None:
         """Call the required callback alone; what it raises is raised."""
@@ -46,55 +50,47 @@ class Callbacks:
 
     def notify_others(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
         """Call the others, also where one of them raises; return the name and answer of each."""
-        return self._call_each(self._others, hook, event)
+        return self._call_each([*self._others, *self._trackers], hook, event)
 
     def on_epoch(self, run: Any, epoch: EpochRecord) -> str:
         """Call all with an epoch; return the name of the first that answered `STOP`, or nothing."""
-        self.notify_required("dbgsom_epoch_finished", run=run, epoch=epoch)
-        answers = self.notify_others("dbgsom_epoch_finished", run=run, epoch=epoch)
+        answers = self.notify("dbgsom_epoch_finished", run=run, epoch=epoch)
         return next((name for name, answer in answers if answer is STOP), "")
-
-    def write_results(self, run: Any, result: Any) -> None:
-        """Let the required callback write measures and models, before figures are drawn."""
-        call(self._required, "write_results", {"run": run, "result": result})
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Call ``prepare()`` of trackers before the ``with`` block and ``close()`` after it."""
-        trackers = [one for one in self._others if id(one) in self._trackers]
-        self._call_each(trackers, "prepare", {})
+        self._call_each(self._trackers, "prepare", {})
         try:
             yield
         finally:
-            self._call_each(trackers, "close", {})
+            self._call_each(self._trackers, "close", {})
 
     def report(self, name: str, method: str, error: BaseException) -> None:
         """Note that a callback failed, once for each of its methods, and log it."""
         note = f"{name} failed in {method} ({type(error).__name__}: {error})"
-        if (name, method) not in self._failures:  # it may fail in every epoch
-            self._failures.add((name, method))
+        if self._failures[name, method] == 0:  # it may fail in every epoch
             self.notes.append(note)
+        self._failures[name, method] += 1
         log.warning("%s; the run goes on", note)
         log.debug("traceback of %s", name, exc_info=error)
 
     def _call_each(
-        self, callbacks: Sequence[Any], method: str, event: dict[str, Any]
+        self, callbacks: Sequence[tuple[str, Any]], method: str, event: dict[str, Any]
     ) -> list[tuple[str, Any]]:
         answers = []
-        for callback in callbacks:
-            name = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
-            name = self._trackers.get(id(callback), name)
+        for name, callback in callbacks:
             try:
-                answers.append((name, _call_with_copy(callback, method, event)))
+                answers.append((name, call(callback, method, _lend(event, callback))))
             except RAISED as error:
                 self.report(name, method, error)
         return answers
 
 
-def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
-    # Third parties get copies of results, so that their changes do not reach other callbacks.
+def _lend(event: dict[str, Any], callback: Any) -> dict[str, Any]:
+    """Return an event with a copy of the result, which changes of third parties do not reach."""
     if "result" not in event or is_own(callback):
-        return call(callback, method, event)
+        return event
     from dbgsom_core.interfaces.validation import read_only  # numpy is slow to import
 
-    return call(callback, method, {**event, "result": read_only(event["result"])})
+    return event | {"result": read_only(event["result"])}

@@ -77,35 +77,27 @@ class Table(Protocol):
         """Return the rows (m, D) of a slice without a step."""
 
 
-def check_data(answer: Any, in_memory: bool = True) -> Data:
+def check_data(dataset: Any, answer: Any, in_memory: bool = True) -> Data:
     """Return what a data set returned; raise UnfitError where its parts do not fit together."""
     import numpy as np  # a configuration is checked without it
-
-    from dbgsom_core.tables import Columns
 
     def check(fits: bool, what: str) -> None:
         if not fits:
             raise UnfitError(f"returned {what}")
 
-    def is_column(cells: Any) -> bool:
-        return isinstance(cells, np.ndarray) and cells.shape[:1] == (n,)
-
     if not isinstance(answer, Data):
         raise UnfitError(f"must return a Data, not {described(answer)}")
-    whole = isinstance(answer.X, np.ndarray if in_memory else Table) and len(answer.X.shape) == 2
-    kind = "an array" if in_memory else "a table"
-    check(whole, f"X as {described(answer.X)}, not as {kind} (n, D)")
+    cls, kind = (np.ndarray, "an array") if in_memory else (Table, "a table")
+    is_whole = isinstance(answer.X, cls) and len(answer.X.shape) == 2
+    check(is_whole, f"X as {described(answer.X)}, not as {kind} (n, D)")
     n, d = answer.X.shape
-    check(answer.y is None or is_column(answer.y), f"y as {described(answer.y)} for {n} samples")
-    names, image, table = answer.feature_names, answer.image_shape, answer.columns
+    names, image = answer.feature_names, answer.image_shape
     check(names is None or len(names) == d, f"{len(names or ())} feature_names for {d} columns")
     check(image is None or math.prod(image) == d, f"image_shape {image} for {d} columns")
-    check(table is None or isinstance(table, Columns), f"columns as {described(table)}")
-    check(table is None or len(table.feature_names) == d, f"columns of other than {d} features")
-    for kind, columns in (("ids", answer.ids or {}), ("annotations", answer.annotations)):
-        for name, cells in columns.items():
-            fits = is_column(cells) and cells.ndim == 1
-            check(fits, f"{kind} '{name}' as {described(cells)} for {n} samples")
+    columns = {"y": answer.y} if answer.y is not None else {}
+    for name, cells in {**columns, **(answer.ids or {}), **answer.annotations}.items():
+        fits = isinstance(cells, np.ndarray) and cells.shape == (n,)
+        check(fits, f"{name} as {described(cells)} for {n} samples")
     return answer
 
 
@@ -141,20 +133,17 @@ def dataset_of_file(name: str) -> str:
     from dbgsom_core.tables.formats import FORMATS  # is slow to import
 
     suffix = PurePath(name).suffix.lower()
-    forms = [one.name for one in FORMATS.values() if suffix in one.suffixes]
-    form = "npz" if suffix == ".npz" else next(iter(forms), "")
-    if not form:
+    names = {".npz": "npz"}
+    for form in FORMATS.values():
+        names.update(dict.fromkeys(form.suffixes, form.name))
+    if suffix not in names:
         return ""
-    written = f"dataset: {{name: {form}, path: {name}}}"
-    return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"
-
-
-def _check_loaded(dataset: Any, answer: Any) -> Data:
-    return check_data(answer)
+    section = f"dataset: {{name: {names[suffix]}, path: {name}}}"
+    return f"'{name}' is a file: write {section}, or begin with 'dbgsom init {name}'"
 
 
 def _check_opened(dataset: Any, answer: Any) -> Data | None:
-    return None if answer is None else check_data(answer, in_memory=False)
+    return None if answer is None else check_data(dataset, answer, in_memory=False)
 
 
-CHECKS["dataset"] = {"load": _check_loaded, "opened": _check_opened}
+CHECKS["dataset"] = {"load": check_data, "opened": _check_opened}

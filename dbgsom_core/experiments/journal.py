@@ -10,7 +10,6 @@ strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Several threads may appen
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -25,7 +24,6 @@ from typing import Any
 from dbgsom_core.files import open_regular
 
 JOURNAL = "metrics.jsonl"
-_LARGEST = 1 << 30  # bytes, of some million epochs
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _lock = threading.Lock()
 
@@ -64,8 +62,6 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     """
     try:
         with open_regular(path) as journal:
-            if os.fstat(journal.fileno()).st_size - offset > _LARGEST:
-                raise OSError(errno.EFBIG, f"{path.name} is too large to be a journal")
             journal.seek(offset)
             content = journal.read()
     except FileNotFoundError:
@@ -98,9 +94,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        if math.isnan(value):
-            return "NaN"
-        return "Infinity" if value > 0 else "-Infinity"
+        return json.dumps(value)
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
     if value is None or isinstance(value, (str, bool, int, float)):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 
 from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.answers import data_frame
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, NotedValue
+from dbgsom_core.interfaces.measures import Evaluation, NotedValue
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
 
@@ -70,24 +68,20 @@ def measured(
     model: Any, X: Any, y: Any, measures: Any, seed: int = 0
 ) -> tuple[Any, Evaluation, MeasureTable]:
     """Return the estimator in a model, the evaluation on samples, and the measures' values."""
-    inner, samples = model, X
     if isinstance(model, Pipeline):
-        inner = model.steps[-1][1]
-        samples = model[:-1].transform(X) if len(model.steps) > 1 else X
-    estimator, with_steps = unwrap(inner)
+        if len(model.steps) > 1:
+            X = model[:-1].transform(X)
+        model = model.steps[-1][1]
+    estimator, with_steps = unwrap(model)
     if with_steps is not None:
-        samples = with_steps.prepare(samples)
+        X = with_steps.prepare(X)
     registry, kind = get_registry(), estimator._kind
     if isinstance(measures, str) and measures == "default":
         chosen = default_measures(registry, kind, y is not None)
     else:
         chosen = _named_measures(registry, kind, measures)
-    found = estimator.evaluate(samples, y=y, seed=seed)
-    evaluation = LazyEvaluation(
-        **{field.name: getattr(found, field.name) for field in fields(found)},
-        predictions_of=lambda _: np.asarray(estimator._point(estimator.predict(samples))),
-    )
-    return estimator, evaluation, _measure_all(chosen, evaluation)
+    evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X), seed=seed)
+    return estimator, evaluation, MeasureTable(chosen, evaluation)
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
@@ -122,79 +116,58 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
 
 
 def value_of(measure: Any, evaluation: Evaluation) -> NotedValue:
-    found = guarded(measure).compute(evaluation)
-    return found if isinstance(found, NotedValue) else NotedValue(found)
+    value = guarded(measure).compute(evaluation)
+    return value if isinstance(value, NotedValue) else NotedValue(value)
 
 
-class MeasureFacts(NamedTuple):
-    """Description of a measure, for tables."""
-
-    best: str  # ``"greater"``, ``"less"`` or ``"0"``: which values are better
-    bounds: tuple[float, float]
-    what: str  # the first line of its docstring
-    reference: str  # authors and year
-
-    @classmethod
-    def of(cls, measure: Any) -> MeasureFacts:
-        best = "greater" if measure.greater_is_better else "less"
-        if measure.zero_is_best:
-            best = "0"
-        what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
-        return cls(best, measure.bounds, what, measure.reference)
-
-    @property
-    def range(self) -> str:
-        low, high = (f"{end:g}".replace("-inf", "−∞").replace("inf", "∞") for end in self.bounds)
-        return f"{low} … {high}"
+def describe_measure(measure: Any) -> dict[str, str]:
+    """Return which values of a measure are best, its range, first sentence and reference."""
+    best = "greater" if measure.greater_is_better else "less"
+    if measure.zero_is_best:
+        best = "0"
+    low, high = measure.bounds
+    sentence = (type(measure).__doc__ or "").partition("\n\n")[0]
+    return {
+        "best": best,
+        "range": f"{low:g} … {high:g}".replace("-inf", "−∞").replace("inf", "∞"),
+        "what": as_text(" ".join(sentence.split())),
+        "reference": measure.reference,
+    }
 
 
 class MeasureTable(dict[str, float]):
-    """Values of measures: a mapping of names to numbers, which notebooks show as a table.
+    """Values of measures: a mapping of names to numbers, which is shown as a table.
 
     Attributes
     ----------
+    measures : dict of str to MeasureComponent
     notes : dict of str to str
         Remarks on values: a subsample, or why a measure has none.
-    facts : dict of str to MeasureFacts
     """
 
-    def __init__(
-        self, values: Mapping[str, float], notes: Mapping[str, str], facts: Mapping[str, Any]
-    ) -> None:
-        super().__init__(values)
-        self.notes, self.facts = dict(notes), dict(facts)
+    def __init__(self, measures: Mapping[str, Any], evaluation: Evaluation) -> None:
+        """Compute measures; one that fails has no value, and a note with the reason."""
+        super().__init__()
+        self.measures, self.notes = dict(measures), dict[str, str]()
+        for name, measure in measures.items():
+            try:
+                value = value_of(measure, evaluation)
+                self[name], note = float(value), value.note
+            except Exception as error:
+                note = f"could not be measured: {error}"
+            if note:
+                self.notes[name] = note
 
     def to_frame(self) -> Any:
         """Return a data frame with value, best end, range and definition of each measure."""
         rows = {}
-        for name, facts in self.facts.items():
+        for name, measure in self.measures.items():
             value, note = self.get(name, math.nan), as_text(self.notes.get(name, ""))
-            rows[name] = [
-                value,
-                facts.best,
-                facts.range,
-                as_text(facts.what),
-                facts.reference,
-                note,
-            ]
+            rows[name] = [value, *describe_measure(measure).values(), note]
         return data_frame("measure", _COLUMNS, rows)
 
     def __repr__(self) -> str:
-        shown = self.to_frame()[["value", "note"]]
-        text: str = shown.to_string(float_format="{:.4g}".format, na_rep="–")
+        text: str = self.to_frame()[["value", "note"]].to_string(
+            float_format="{:.4g}".format, na_rep="–"
+        )
         return text
-
-
-def _measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
-    """Compute measures; one that fails has no value, and a note with the reason."""
-    values, notes, facts = {}, {}, {}
-    for name, measure in measures.items():
-        facts[name] = MeasureFacts.of(measure)
-        try:
-            found = value_of(measure, evaluation)
-            values[name], note = float(found), found.note
-        except Exception as error:
-            note = f"could not be measured: {error}"
-        if note:
-            notes[name] = note
-    return MeasureTable(values, notes, facts)

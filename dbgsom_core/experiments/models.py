@@ -59,9 +59,13 @@ class OwnStep(StoredType):
         return ""
 
 
-def own_steps() -> dict[str, StoredType]:
-    """Return the classes of owners that this process has imported, for model files."""
-    return {name: OwnStep(name, None, cls=cls) for name, cls in OWN_STEPS.items()}
+def own_steps(classes: Iterable[type[Any]] | None = None) -> dict[str, StoredType]:
+    """Return classes of owners for model files; default: those that this process has imported."""
+    types: dict[str, StoredType] = {}
+    for cls in OWN_STEPS.values() if classes is None else classes:
+        name = f"{cls.__module__}:{cls.__qualname__}"
+        types[name] = OwnStep(name, None, cls=cls)
+    return types
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,7 @@ class FittedModel:
             X = X.to_pandas()
         else:
             X = self._with_names(X)
-        if not self.steps:
-            return X
-        X = prepared(self.steps, X)
-        return X if isinstance(X, Partitions) else np.asarray(X)
+        return prepared(self.steps, X)
 
     def _with_names(self, X: Any) -> Any:
         """Return an array (n, D) as a data frame, where the first step would miss its names."""
@@ -122,14 +123,6 @@ class FittedModel:
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C) for raw samples X (n, D)."""
         return np.asarray(self.estimator.predict_proba(self.prepare(X)))
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Return coordinates (n, L) of raw samples X (n, D), see `SomVQ.transform`."""
-        return np.asarray(self.estimator.transform(self.prepare(X)))
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
-        return np.asarray(self.estimator.score_samples(self.prepare(X)))
 
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
         """Return intervals (n, 2) of raw samples X (n, D), see `SomRegressor.predict_interval`."""
@@ -179,8 +172,9 @@ class FittedModel:
         """
         raw = self.feature_names if names is None or self.columns is not None else names
         found = names_after(self.steps, raw)
-        known = found is not None and len(found) == self.estimator.n_features_in_
-        return found if known else None
+        if found is not None and len(found) != self.estimator.n_features_in_:
+            return None
+        return found
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
@@ -216,17 +210,9 @@ class FittedModel:
 
         Values are raw ones where the steps can be inverted, otherwise prepared ones.
         """
-        names = feature_names if names is None else names
-        names = self.names_prepared() if names is None else names
+        if names is None:
+            names = self.names_prepared() if feature_names is None else feature_names
         return explored_page(self, X, y, names, path, **options)
-
-    def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
-        """Return the best-matching units of raw samples X (n, D), see `SomVQ.bmu`."""
-        return np.asarray(self.estimator.bmu(self.prepare(X), k))
-
-    def bmu_path(self, X: Any) -> NDArray[np.int64]:
-        """Return the path of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
-        return np.asarray(self.estimator.bmu_path(self.prepare(X)))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write columns, steps and map to one file, without pickle; `persistence.load` reads it."""
@@ -245,14 +231,12 @@ def explain(model: Any, x: Any, names: Sequence[str] | None = None) -> Explanati
     names : sequence of D str, optional
         Feature names; default: those of the data frame that the model was fitted to.
     """
-    found = getattr(model, "model", model)  # of a run
-    if isinstance(found, Pipeline):
-        steps = [one for one in found.steps[:-1] if one[1] not in (None, "passthrough")]
-        estimator, _ = unwrap(found.steps[-1][1])
-        found = FittedModel(steps, estimator)
-    else:
-        unwrap(found)
-    explanation: Explanation = found.explain(x, names)
+    if isinstance(model, Pipeline):
+        steps = [step for step in model.steps[:-1] if step[1] not in (None, "passthrough")]
+        estimator, _ = unwrap(model.steps[-1][1])
+        return FittedModel(steps, estimator).explain(x, names)
+    estimator, with_steps = unwrap(model)
+    explanation: Explanation = (with_steps or estimator).explain(x, names)
     return explanation
 
 
@@ -272,17 +256,14 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
 
 def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
     """Return the column names after fitted steps, from ``names`` before; None: unknown."""
-    found = None
-    if names is not None:
-        found = [str(name) for name in names]
+    known = None if names is None else list(map(str, names))
     for _, step in steps:
-        if isinstance(step, OneToOneFeatureMixin):
-            continue
-        try:
-            found = [str(name) for name in step.get_feature_names_out(found)]
-        except Exception:  # third-party classes may lack the method or raise anything
-            return None
-    return found
+        if not isinstance(step, OneToOneFeatureMixin):
+            try:
+                known = list(map(str, step.get_feature_names_out(known)))
+            except Exception:  # third-party classes may lack the method or raise anything
+                return None
+    return known
 
 
 # ------------------------------------------------------------------------------------- files
@@ -323,11 +304,7 @@ def load(path: str | PathLike[str], steps: Iterable[type[Any]] = ()) -> Any:
     PluginError
         A part's plugin is not installed; the message says what the file claims about it.
     """
-    types: dict[str, StoredType] = {}
-    for cls in steps:
-        name = f"{cls.__module__}:{cls.__qualname__}"
-        types[name] = OwnStep(name, None, cls=cls)
-    return read_file(path, _read_model, types)
+    return read_file(path, _read_model, own_steps(steps))
 
 
 def step_names(path: str | PathLike[str]) -> list[str]:
@@ -343,21 +320,19 @@ def step_names(path: str | PathLike[str]) -> list[str]:
 def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
     columns = read(header["columns"], where="columns")
     check_values("columns", {"class": columns}, {"class": "Columns | none"}, {})
-    steps = []
+    steps, listed, trusted = [], stored_types(), False
     for name, plain in header["steps"]:
         steps.append((str(name), read(plain, where=f"the step {name!r}")))
-    listed = stored_types()
-    named = [plain["$object"] for _, plain in header["steps"] if "$object" in (plain or ())]
-    own = set(named) - listed.keys()
+        if "$object" in (plain or ()) and plain["$object"] not in listed:
+            trusted = True  # by whoever gave its class, which may know no ones
     estimator = read_estimator(header, read)
     if columns is None and not steps:
         return estimator
     model = FittedModel(tuple(steps), estimator, columns)
-    if own:  # whoever gave their classes trusts them, and they may know no ones
-        return model
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _try_steps(model)
+    if not trusted:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _try_steps(model)
     return model
 
 
@@ -379,8 +354,8 @@ def _try_steps(model: FittedModel) -> None:
             if row is not None:
                 row = np.asarray(step.transform(row), dtype=np.float64)
         except Exception as error:
-            problem = f"cannot be used: {error}"
-            raise ArchiveError(f"holds the step {name!r}, which {problem}") from error
+            message = f"holds the step {name!r}, which cannot be used: {error}"
+            raise ArchiveError(message) from error
     if row is not None and row.shape != (1, model.estimator.n_features_in_):
         raise ArchiveError(f"holds a map of other columns than it gets: {shown(row)}")
 
@@ -427,14 +402,16 @@ def distributions(model: Any) -> dict[str, str]:
     """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
-    libraries = ["numpy", "numba", "scipy", "scikit-learn"] + ["pandas"] * bool(model.columns)
-    needed = {OWN_DISTRIBUTION: __version__} | {name: version(name) for name in libraries}
+    needed = {OWN_DISTRIBUTION: __version__}
+    for library in ("numpy", "numba", "scipy", "scikit-learn"):
+        needed[library] = version(library)
+    if model.columns:
+        needed["pandas"] = version("pandas")
     registry, built = get_registry(), model.estimator._parts
     parts = [(kind, getattr(built, kind)) for kind in PARTS]
     for kind, part in parts:
-        parts += [
-            (inner, getattr(part, field)) for field, inner in nested_fields(type(part)).items()
-        ]
+        for field, inner in nested_fields(type(part)).items():
+            parts.append((inner, getattr(part, field)))
         offered = registry.identify(kind, part)
         if offered.distribution != OWN_DISTRIBUTION:
             needed[offered.distribution] = offered.version

@@ -13,10 +13,10 @@ from dbgsom_core.plugins.registry import STEP, PluginEntry, Registry
 
 def all_components(registry: Registry) -> list[PluginEntry]:
     """Return the entries of all components, by kind, and of prepare steps."""
-    found = []
+    entries = []
     for kind in (*KINDS, STEP):
-        found += registry.offered(kind)
-    return found
+        entries += registry.offered(kind)
+    return entries
 
 
 def unknown_plugins(registry: Registry, names: Iterable[str]) -> list[str]:

@@ -14,10 +14,6 @@ _SURE = 0.05  # p-value up to which a sentence names a group
 _LEAST_P = 1e-300  # below it numbers of float64 lose their digits, and end in 0
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.{1 if 0 < value < 0.1 else 0}f} %"
-
-
 @dataclass(frozen=True)
 class ClusterProfile:
     """What sets the clusters of a map apart, in the data's own columns and units.
@@ -74,36 +70,25 @@ class GroupCounts:
         return shares
 
     @property
-    def association(self) -> float:
-        """Cramér's V (1946) of groups and labels: 0 where they are independent, at most 1."""
-        from scipy.stats.contingency import association  # is slow to import
-
-        return float(association(self.counts)) if min(self.counts.shape) > 1 else 0.0
-
-    @property
-    def p_value(self) -> float:
-        """Of the chi-squared test (Pearson 1900) that groups and labels are independent."""
-        from scipy.stats import chi2_contingency
-
-        return float(chi2_contingency(self.counts, correction=False).pvalue)
-
-    @property
     def sentence(self) -> str:
-        """How much labels depend on groups, and which group differs most from the others."""
-        from scipy.stats.contingency import expected_freq
+        """How much labels depend on groups, and which group differs most from the others.
 
-        p = f"p {self.p_value:.2g}" if self.p_value >= _LEAST_P else f"p < {_LEAST_P:g}"
-        text = f"Cramér's V {self.association:.2f} ({p} if rows are independent"
+        Cramér's V (1946) is 0 where they are independent, at most 1; the p-value is of the
+        chi-squared test (Pearson 1900).
+        """
+        from scipy.stats import chi2_contingency  # is slow to import
+        from scipy.stats.contingency import association
+
+        v = association(self.counts) if min(self.counts.shape) > 1 else 0.0
+        test = chi2_contingency(self.counts, correction=False)
+        p = f"p {test.pvalue:.2g}" if test.pvalue >= _LEAST_P else f"p < {_LEAST_P:g}"
+        text = f"Cramér's V {v:.2f} ({p} if rows are independent"
         text += f"; 0: labels do not depend on {self.column}, 1: it says which)"
-        if self.p_value > _SURE:
+        if test.pvalue > _SURE:
             return text
-        expected = expected_freq(self.counts)
-        residuals = abs(self.counts - expected) / expected**0.5
+        residuals = abs(self.counts - test.expected_freq) / test.expected_freq**0.5
         group, label = divmod(int(residuals.argmax()), len(self.labels))
-        inside, count = self.counts[group, label], self.counts.sum(axis=1)
-        others = (self.counts[:, label].sum() - inside) / max(1, count.sum() - count[group])
-        name, share = self.groups[group] or "(none)", _share(inside / count[group])
-        return (
-            f"{text}; most of all, {name} has {share} of label {self.labels[label]}, the others "
-            f"{_share(others)}"
-        )
+        name, share = self.groups[group] or "(none)", 100 * self.shares[group, label]
+        overall = 100 * self.counts[:, label].sum() / self.counts.sum()
+        text += f"; most of all, {name} has {share:.3g} % of label {self.labels[label]}"
+        return f"{text}, all rows {overall:.3g} %"

@@ -46,7 +46,6 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Return scaled X (n, D) in the units of the data; constant columns at their value."""
-        check_is_fitted(self)
         return np.asarray(X * self.range_ + self.minimum_)
 
     def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
@@ -85,12 +84,13 @@ class JointScaler(StandardScaler):
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn means and scales from more rows of X (n, D); `fit` is one such step."""
-        known: NDArray[np.bool_] | bool = (
-            self.is_binary_ if hasattr(self, "n_samples_seen_") else True
-        )
+        goes_on = hasattr(self, "n_samples_seen_")
         super().partial_fit(X, y, sample_weight)
         X = np.asarray(X)
-        self.is_binary_: NDArray[np.bool_] = known & ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
+        is_binary = ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
+        if goes_on:
+            is_binary &= self.is_binary_
+        self.is_binary_: NDArray[np.bool_] = is_binary
         if self.with_std:
             self.scale_[self.is_binary_] = 1.0
             for columns in map(list, self.categories):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from dbgsom_core.errors import PluginError
 from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.journal import JOURNAL, JournalLine, append_line, trim_journal
-from dbgsom_core.files import open_regular, write_atomically
+from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component
 
@@ -36,10 +36,8 @@ ARTIFACTS = "artifacts"
 # The first words of what a run itself logs, and what mirrors make of it.
 RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
             "test", "train")  # fmt: skip
-_LONGEST = 240  # letters of a name, and bytes of each word: file systems take 255
-_WORD = re.compile(
-    r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w\-. ]*(?<![. ])"
-)  # not Windows' devices
+_LONGEST = 240  # bytes of a name: file systems take 255
+_NAME = re.compile(r"\w[\w\-. ]*(?<![. ])(/\w[\w\-. ]*(?<![. ]))*")
 _STEPS = 1 << 63  # what trackers hold
 _lock = threading.Lock()  # a tracker may have a thread of its own
 
@@ -99,15 +97,12 @@ class Run:
         _check_name(name, "a scalar")
         if name.partition("/")[0] in RESERVED:
             raise ValueError(f"a scalar cannot be called {name!r}: such names are the run's own")
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
-        if not isinstance(step, Integral) or not 0 <= step < _STEPS:
-            raise ValueError(
-                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
-            )
+        step = operator.index(step)
+        if not 0 <= step < _STEPS:
+            raise ValueError(f"the step of {name!r} must be from 0 on, below 2^63, not {step!r}")
+        line = JournalLine(step, int(time.time() * 1000), {name: float(value)})
         with _lock:
             if (name, step) not in self._points:
-                line = JournalLine(int(step), int(time.time() * 1000), {name: float(value)})
                 append_line(self.folder / JOURNAL, line)
                 self._points.add((name, step))
 
@@ -124,29 +119,21 @@ class Run:
         get it at the end. The same name again replaces it.
         """
         _check_name(name, "an artefact")
-        path = self.folder.joinpath(ARTIFACTS, *name.split("/"))
+        path = self.folder / ARTIFACTS / name
         if isinstance(content, str):
             content = content.encode()
         if isinstance(content, os.PathLike):
-            with open_regular(Path(content)):  # no pipe or device
-                write_atomically(path, lambda new: shutil.copyfile(content, new))
-        elif isinstance(content, (bytes, bytearray, memoryview)):
-            write_atomically(path, lambda new: new.write_bytes(content))
+            write_atomically(path, lambda new: shutil.copyfile(content, new))
         else:
-            kind = type(content).__name__
-            raise ValueError(
-                f"the artefact {name!r} must be text, bytes or the path of a file, not {kind}"
-            )
+            write_atomically(path, lambda new: new.write_bytes(content))
         return path
 
 
-def _check_name(name: Any, what: str) -> None:
-    words = name.split("/") if isinstance(name, str) else [""]
-    fits = [_WORD.fullmatch(word) and len(os.fsencode(word)) <= _LONGEST for word in words]
-    if not all(fits) or len(name) > _LONGEST:
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.fullmatch(name) or len(os.fsencode(name)) > _LONGEST:
         raise ValueError(
-            f"{what} needs a name of at most {_LONGEST} letters, digits, '_', '-', '.' and spaces, "
-            f"words that begin with a letter, a digit or '_' between '/', not {name!r}"
+            f"{what} needs a name of at most {_LONGEST} bytes: letters, digits, '_', '-', '.' and "
+            f"spaces, words that begin with a letter, a digit or '_' between '/', not {name!r}"
         )
 
 
@@ -209,13 +196,12 @@ class Ranking:
     @property
     def ties(self) -> Sequence[Variant]:
         """The other variants whose mean is the same, rounding aside."""
-        name, (first, *others) = self.measures[0], self.variants
-        value = first.measures.get(name, math.nan)
-        return [
-            one
-            for one in others
-            if math.isclose(one.measures.get(name, math.nan), value, rel_tol=1e-12)
-        ]
+        name, ties = self.measures[0], []
+        best = self.best.measures.get(name, math.nan)
+        for variant in self.variants[1:]:
+            if math.isclose(variant.measures.get(name, math.nan), best, rel_tol=1e-12):
+                ties.append(variant)
+        return ties
 
     @property
     def keys(self) -> list[str]:
@@ -339,9 +325,6 @@ class TrackerComponent(Component):
         The field that ``--store`` of a command fills; empty: there is one store.
     how_to_open : method ``() -> str``, or None
         The command or address that shows the runs.
-    how_to_compare : method ``(folders) -> str or None``, or None
-        That which shows the runs of these folders beside each other; None where the tracker lacks
-        them.
     mirror : method ``(folder) -> bool or None``, or None
         Brings the tracker up to date with the folder of a run that has ended, for ``dbgsom sync``;
         doing it twice is as good as once. False: nothing had to be sent.
@@ -363,7 +346,6 @@ class TrackerComponent(Component):
     addresses: ClassVar[tuple[str, ...]] = ()
     store_field: ClassVar[str] = ""
     how_to_open: ClassVar[Callable[..., str] | None] = None
-    how_to_compare: ClassVar[Callable[..., str | None] | None] = None
     mirror: ClassVar[Callable[..., bool | None] | None] = None
     mirrored: ClassVar[Callable[..., bool] | None] = None
     page: ClassVar[Callable[..., Page] | None] = None
@@ -383,11 +365,11 @@ class TrackerComponent(Component):
 
 def tracker_classes(registry: Registry) -> dict[str, type[TrackerComponent]]:
     """Return the classes of all trackers by name, without broken ones."""
-    found: dict[str, Any] = {}
+    classes: dict[str, Any] = {}
     for name in registry.names("tracker"):
         with suppress(PluginError):
-            found[name] = registry.find("tracker", name)
-    return found
+            classes[name] = registry.find("tracker", name)
+    return classes
 
 
 def _check_observer(tracker: Any, answer: Any) -> Any:

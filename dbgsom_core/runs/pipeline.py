@@ -124,7 +124,7 @@ def run_experiment(
             on_epoch.begin("measuring")
             result = evaluate(prepared, evaluator, on_epoch, checkpoint, title_of(run))
         on_epoch.begin("writing")
-        callbacks.write_results(run, result)
+        callbacks.notify_required("write_results", run=run, result=result)
         figures = [figure for figure in experiment.figures if not figure[1].of_sweeps]
         if figures:
             on_epoch.begin("drawing")

@@ -359,6 +359,8 @@ def rank_runs(
 
     Those that are ``interim`` are not tested.
     """
+    from dbgsom_core.tables import numbered  # imports pyarrow
+
     frame = observations(runs, criterion)
     variants = frame.drop_duplicates("variant")
     fields = differences(list(variants["settings"]))

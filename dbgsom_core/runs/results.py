@@ -22,7 +22,6 @@ from dbgsom_core.estimators.display import view_of
 from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import MeasureTable, measured
-from dbgsom_core.experiments.messages import level_of
 from dbgsom_core.experiments.models import names_after
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.figures import MapView, images_of
@@ -104,8 +103,10 @@ def warnings_as_notes(notes: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            known = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
-            levels = {str(one.message): level_of(one.category) for one in known}
+            levels = {}
+            for one in caught:
+                if not issubclass(one.category, _FOR_DEVELOPERS):
+                    levels[str(one.message)] = getattr(one.category, "level", logging.WARNING)
             for text, level in levels.items():
                 add_note(notes, text, level)
 

@@ -103,10 +103,10 @@ def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):
     answer = dbgsom("schema", "--no-plugins")
     schema = json.loads(answer.out)
     assert schema["$schema"].endswith("2020-12/schema")
-    told = dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json")
-    assert told.out.strip() == "in/a/run.schema.json"
-    assert json.loads((tmp_path / "in/a/run.schema.json").read_text()) == schema
-    assert dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json").code == 0
+    told = dbgsom("schema", "--no-plugins", "-o", "run.schema.json")
+    assert told.out.strip() == "run.schema.json"
+    assert json.loads((tmp_path / "run.schema.json").read_text()) == schema
+    assert dbgsom("schema", "--no-plugins", "-o", "run.schema.json").code == 0
     (tmp_path / "run.yaml").write_text("experiment: e\n")
     answer = dbgsom("schema", "-o", "run.yaml")
     assert (answer.code, (tmp_path / "run.yaml").read_text()) == (2, "experiment: e\n")

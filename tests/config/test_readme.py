@@ -10,7 +10,7 @@ import pytest
 from dbgsom_core import SomVQ
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.experiments.measuring import MeasureFacts
+from dbgsom_core.experiments.measuring import describe_measure
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.datasets.table_files import Csv
 
@@ -80,8 +80,8 @@ def test_every_built_in_has_its_row(built_ins, kind, head):
 
 def test_every_built_in_measure_has_its_row_as_it_tells_of_itself(built_ins):
     for name in built_ins.names("measure"):
-        one = MeasureFacts.of(built_ins.find("measure", name)())
-        cells = (name, one.what.removesuffix("."), one.range, one.best, one.reference)
+        one = describe_measure(built_ins.find("measure", name)())
+        cells = (name, one["what"].removesuffix("."), one["range"], one["best"], one["reference"])
         assert f"\n| {' | '.join(cells)} |\n" in PAGE, name
 
 

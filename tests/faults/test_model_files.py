@@ -221,8 +221,9 @@ class Sample:
 def answers(model: Any, rows: np.ndarray) -> list[np.ndarray]:
     """Ask a loaded model everything that a user may."""
     estimator = getattr(model, "estimator", model)
-    told = [model.predict(rows), model.bmu(rows), model.bmu_path(rows), estimator.weights_]
+    told = [model.predict(rows), estimator.weights_]
     prepared = model.prepare(rows) if estimator is not model else rows
+    told += [estimator.bmu(prepared), estimator.bmu_path(prepared)]
     told += [estimator.transform(prepared), estimator.score_samples(prepared)]
     if hasattr(estimator, "classes_"):
         told.append(model.predict_proba(rows))

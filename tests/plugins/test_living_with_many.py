@@ -98,8 +98,9 @@ def test_show_tells_help_fields_schema_and_source(site):
     assert shown["help"] == "Equal weights."
     assert shown["source"] == "dbgsom_good:Flat"
     assert shown["file"].endswith("dbgsom_good.py")
-    assert shown["fields"]["decay"]["default"] == "exponential"
-    assert shown["schema"]["properties"]["decay"]["enum"] == ["linear", "exponential"]
+    decay = shown["schema"]["properties"]["decay"]
+    assert decay["default"] == "exponential"
+    assert decay["enum"] == ["linear", "exponential"]
     assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).err
 
 

@@ -169,7 +169,7 @@ def test_a_prepare_step_by_name(installed, iris):
     assert (listed["kind"], listed["status"]) == ("prepare step", "ok")
     assert listed["sentence"].startswith("Columns over half of their range")
     (shown,) = (describe(one) for one in find_components("dbgsom-party:halves", registry))
-    assert shown["fields"]["clip"]["default"] is False
+    assert shown["schema"]["properties"]["clip"]["default"] is False
     assert {"enum": ["range_scale", "standardize", "halves"]} in (
         experiment_schema(registry)["$defs"]["step"]["anyOf"]
     )

@@ -211,10 +211,8 @@ KINDS = {
 ANSWERS = {
     "predict": lambda model, rows, y: model.predict(rows),
     "predict_proba": lambda model, rows, y: model.predict_proba(rows),
-    "bmu": lambda model, rows, y: model.bmu(rows, 2),
-    "bmu_path": lambda model, rows, y: model.bmu_path(rows),
-    "transform": lambda model, rows, y: model.transform(rows),
-    "score_samples": lambda model, rows, y: model.score_samples(rows),
+    "unit": lambda model, rows, y: model.answers(rows).unit,
+    "novelty": lambda model, rows, y: model.answers(rows).novelty,
     "pvalue": lambda model, rows, y: model.answers(rows).pvalue,
     "answer_table": lambda model, rows, y: [*answer_table(model, rows).values()],
     "evaluate": lambda model, rows, y: [*evaluate(model, rows, y, ["accuracy", "purity"]).values()],

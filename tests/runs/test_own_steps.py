@@ -1,5 +1,6 @@
 """Prepare steps beside a configuration: saved by name, and imported from no stored path."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -96,14 +97,14 @@ def test_what_files_cannot_hold_is_refused_before_training(project):
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("command", ["predict", "explain", "export"])
+@pytest.mark.parametrize("command", ["predict", "explain", "explore", "export"])
 def test_commands_import_it_from_the_folder_that_is_named(command, project, forget, called):
     folder = project()
     run = dbgsom_core.run(folder / "run.yaml")
     forget()
     Path("new.csv").write_text("a,b,c,d\n1,2,3,4\n")
-    files = [] if command == "export" else ["new.csv"]
-    rows = ["--row", "0", "--nearest", "0"] if command == "explain" else []
+    files = ["new.csv"] if command in ("predict", "explain") else []
+    rows = ["--row", "0"] if command == "explain" else []
     for hostile in (run.folder, Path.cwd()):  # nothing is imported from there
         (hostile / "dbgsom_test_steps.py").write_text("open('imported', 'w')")
     arguments = [command, run.folder, *files, *rows]
@@ -115,6 +116,7 @@ def test_commands_import_it_from_the_folder_that_is_named(command, project, forg
     answer = called(Path.cwd(), *arguments, "--steps", folder)
     assert answer.code == 0, answer.err
     assert Path("imported").exists()
+    assert "not available" not in answer.err
 
 
 def test_resuming_imports_it_from_a_folder_that_is_named(project, forget, called):
@@ -136,6 +138,22 @@ def test_resuming_imports_it_from_a_folder_that_is_named(project, forget, called
 def test_workers_of_a_sweep_get_the_folder(project, called):
     folder = project(more="sweep: {grid: {seed: [1, 2]}}\n")
     answer = called(Path.cwd(), "sweep", folder / "run.yaml", "-j", "2")
+    assert answer.code == 0, answer.err
+
+
+def test_a_sweep_is_resumed_with_the_folder(project, forget, called):
+    folder = project(more="sweep: {grid: {seed: [1, 2]}}\n")
+    assert called(Path.cwd(), "sweep", folder / "run.yaml").code == 0
+    for path in Path("runs/own").glob("*/run.json"):
+        stored = json.loads(path.read_text())
+        path.write_text(json.dumps({**stored, "status": "failed", "children": []}))
+        if stored["kind"] == "sweep":
+            sweep = path.parent
+    forget()
+    answer = called(Path.cwd(), "sweep", "--resume", sweep)
+    assert answer.code == 2
+    assert "there is no module 'dbgsom_test_steps' installed or in the folder" in answer.err
+    answer = called(Path.cwd(), "sweep", "--resume", sweep, "--steps", folder)
     assert answer.code == 0, answer.err
 
 

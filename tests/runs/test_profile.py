@@ -184,7 +184,7 @@ def test_labels_are_counted_by_the_values_of_a_column(
     apart = ((counts - expected) / np.sqrt(expected)).stack()
     group, label = apart.abs().idxmax()
     assert (f"most of all, {group} has " in report) == (p <= 0.05)
-    assert (f" of label {label}, the others" in report) == (p <= 0.05)
+    assert (f" of label {label}, all rows" in report) == (p <= 0.05)
     again = yaml.safe_load((done.folder / "config.yaml").read_text(encoding="utf-8"))
     assert again["report"] == {"by": column}
 

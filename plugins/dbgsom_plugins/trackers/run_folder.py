@@ -198,18 +198,18 @@ def _written_or_refused(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cure = _cure(error, RunFiles(run.folder))
+        cure = _cure(error)
         raise DbgsomError(
             f"the run folder {run.folder} cannot be written ({error.strerror or error}): {cure}"
         ) from error
 
 
-def _cure(error: OSError, files: RunFiles) -> str:
+def _cure(error: OSError) -> str:
     elsewhere = "choose another place with 'tracking: {name: run_folder, path: …}'"
     again = "run it again, and leave its folder alone until it has ended"
     if error.errno is None:  # by somebody else, as the error says
         return again
-    if error.errno == errno.ENOENT or not files.run.exists():
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"somebody removed it, or what was in it; {again}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         cure = f"make room there, or {elsewhere}"

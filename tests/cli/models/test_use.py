@@ -120,7 +120,7 @@ def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     assert page["features"] == list(model.columns.feature_names)
     assert page["classes"] == ["apple", "plum"]
     assert page["units"]
-    assert np.array_equal(integers(page["samples"]["leaf"]), model.bmu(raw))
+    assert np.array_equal(integers(page["samples"]["leaf"]), model.answers(raw).unit)
     assert [page["classes"][i - 1] for i in integers(page["samples"]["classes"])] == list(
         raw["kind"]
     )
@@ -129,16 +129,19 @@ def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
 def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
     ours, here = shop / "fruit-explorer.html", shop / "a b"
     ours.write_text("<title>mine</title>")
-    assert told("explore", "fruit")[0].splitlines()[0].endswith("rows: fruit-explorer-2.html")
+    for more in ((), ("-o", ours)):
+        assert "is no explorer: name another file" in refused("explore", "fruit", *more)
     assert ours.read_text() == "<title>mine</title>"
-    assert "is no explorer: name another file" in refused("explore", "fruit", "-o", ours)
-    again = shop / "fruit-explorer-2.html"
+    ours.unlink()
+    told("explore", "fruit")
+    again = shop / "again.html"
+    told("explore", "fruit", "-o", again)
     before = again.read_bytes()
     told("explore", "fruit", "-o", again)
     assert again.read_bytes() == before
     here.with_suffix(".npz").write_bytes((run_folder / "model.npz").read_bytes())
     out, _ = told("explore", "a b.npz", "--data", "fruit.csv")
-    assert out.splitlines()[0].endswith(": a-b-explorer.html")
+    assert out.splitlines()[0].endswith(": a b-explorer.html")
 
 
 def test_rows_of_a_file_are_shown_on_the_map(shop, told, model, new, run_folder):

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
 from dbgsom_core.api import MeasureComponent, NotedValue
 from dbgsom_core.errors import UnknownNameError
-from dbgsom_core.experiments.measuring import MeasureFacts
+from dbgsom_core.experiments.measuring import describe_measure
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.measures.pairs import Trustworthiness
@@ -124,10 +124,11 @@ def test_what_does_not_fit_is_refused(model):
 
 @pytest.mark.parametrize("name", sorted(get_registry().names("measure")))
 def test_every_built_in_says_what_it_is_and_from_where(name):
-    facts = MeasureFacts.of(get_registry().find("measure", name)())
-    assert facts.what.endswith(".")
-    assert len(facts.what) < 100, facts.what
-    low, high = facts.bounds
+    measure = get_registry().find("measure", name)()
+    facts = describe_measure(measure)
+    assert facts["what"].endswith(".")
+    assert len(facts["what"]) < 100, facts["what"]
+    low, high = measure.bounds
     assert low < high
-    assert facts.reference or name in {"dead_neurons", "accuracy", "rmse", "mae"}
-    assert (facts.best == "0") == (name == "topographic_product")
+    assert facts["reference"] or name in {"dead_neurons", "accuracy", "rmse", "mae"}
+    assert (facts["best"] == "0") == (name == "topographic_product")

@@ -167,9 +167,6 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     assert f"[Best on digits]({page}/{won}?workflowType=machine_learning)" in note[0]
     inputs = client.get_run(runs["sweep"].info.run_id).inputs.dataset_inputs
     assert [one.dataset.name for one in inputs] == ["digits"]
-    told = MLflow(uri=uri).how_to_compare([sweep.folder])
-    assert told is not None
-    assert told.endswith(f"{page}?workflowType=machine_learning")
     shown = MLflow(uri=uri).page("digits", sweep.folder, 5000).address
     assert shown.endswith(f"{page}/{runs['sweep'].info.run_id}?workflowType=machine_learning")
     for name in ("SF 0.1", "SF 0.2"):

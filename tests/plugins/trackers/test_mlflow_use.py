@@ -102,18 +102,6 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers, uri):
     assert tracker.page("another", None, 5000).address.endswith(f"/#/experiments{mode}")
 
 
-def test_what_a_command_tells_opens_the_table(flowers, uri):
-    told = MLflow(uri=uri).how_to_compare([flowers.found.folder])
-    assert told is not None
-    command, address = told.splitlines()
-    assert command.endswith(f"ui --backend-store-uri {uri}")
-    assert f"then {MLflow(uri=uri).page('iris', None, 5000).address}" == address.replace(
-        "open ", ""
-    )
-    assert MLflow(uri=uri).how_to_compare([Path("gone")]) is None
-    assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
-
-
 def test_a_password_of_a_store_stays_out_of_the_command():
     page = MLflow(uri="postgresql://me:secret@db/mlflow").page(None, None, 5000)
     assert "secret" not in " ".join(page.command)

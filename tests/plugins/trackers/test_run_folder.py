@@ -9,6 +9,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dbgsom_core.api import DbgsomError, Ranking, RunResult, write_atomically
 from dbgsom_core.experiments.journal import read_journal
 from dbgsom_core.experiments.trackers import Variant
 from dbgsom_core.runs.folder import array_of, read_run, run_lock, write_json
-from dbgsom_plugins.trackers.run_folder import RunFolder
+from dbgsom_plugins.trackers.run_folder import RunFolder, _written_or_refused
 
 
 def test_a_finished_run_leaves_everything_behind(make_run, play, result):
@@ -277,7 +278,7 @@ def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site):
     accuracy = kept["measures"]["train/accuracy"]
     assert (kept["id"], accuracy > 0.8) == (folder.name, True)
     # which the tracker tried to clear
-    assert f"accuracy greater {accuracy:.4g}" in " ".join(said.split())
+    assert f"accuracy ↑ {accuracy:.4g}" in " ".join(said.split())
 
     assert "0 run(s) brought up to date; 1 were already" in site.dbgsom("sync").out
     (store / f"{folder.name}.npz").unlink()
@@ -315,3 +316,14 @@ def test_a_figure_with_contours_is_written(make_run, result):
     observer.dbgsom_run_started(run)
     observer.dbgsom_run_finished(run, replace(result, figures={"contours": figure}))
     assert (run.folder / "figures" / "contours.png").stat().st_size > 1000
+
+
+def test_a_disk_that_answers_nothing_is_one_sentence(monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "exists", fail)
+    message = r"x cannot be written \(Input/output error\): choose another place"
+    run = SimpleNamespace(folder="x")
+    with pytest.raises(DbgsomError, match=message), _written_or_refused(run):
+        fail()

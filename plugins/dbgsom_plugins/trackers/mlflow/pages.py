@@ -6,11 +6,9 @@ imports MLflow.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.text import as_markdown
@@ -20,7 +18,6 @@ _MODE = "workflowType=machine_learning"  # what MLflow's pages are about
 EXPERIMENTS = f"#/experiments?{_MODE}"
 MODEL_VERSIONS = "mlflow.modelVersions"  # of a model: what its page says is registered of it
 _MOST_WINNERS = 8  # of data sets, in a description
-_MOST_COMPARED = 8  # runs that an address names: the table of runs has charts, too
 _WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
 
 
@@ -29,22 +26,6 @@ def run_route(experiment: str, run: str | None) -> str:
     if run:
         return f"#/experiments/{experiment}/runs/{run}?{_MODE}"
     return f"#/experiments/{experiment}/runs?{_MODE}"
-
-
-def compare_route(notes: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the way to runs beside each other, from what their folders note; None: there is none.
-
-    A single run is shown in the table of its experiment, and so are many.
-    """
-    sent = [note for note in notes if note.get("run")]
-    experiments = sorted({note["experiment"] for note in sent})
-    if len(sent) == 1 == len(notes) or (len(sent) > _MOST_COMPARED and len(experiments) == 1):
-        return run_route(experiments[0], None)
-    if len(sent) < 2:
-        return None
-    runs = json.dumps([note["run"] for note in sent[:100]], separators=(",", ":"))
-    groups = json.dumps(experiments, separators=(",", ":"))
-    return f"#/compare-runs?runs={quote(runs)}&experiments={quote(groups)}&{_MODE}"
 
 
 def short_name(stored: StoredRun) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import shlex
-import shutil
 import sys
 import threading
 import time
@@ -118,27 +116,6 @@ class MLflow(TrackerComponent):
 
     def observer(self) -> MLflowObserver:
         return MLflowObserver(self)
-
-    def how_to_open(self) -> str:
-        return self._shows(pages.EXPERIMENTS)
-
-    def how_to_compare(self, folders: Sequence[Path]) -> str | None:
-        notes = [store.read_record(folder, self.store_key(folder)) for folder in folders]
-        found = pages.compare_route(notes)
-        return None if found is None else self._shows(found)
-
-    def _shows(self, route: str) -> str:
-        if store.is_server(self.uri):
-            return f"open {shlex.quote(masked(self.uri).rstrip('/') + '/' + route)}"
-        command = "mlflow"
-        if not shutil.which(command):  # the environment is not activated
-            program = Path(sys.executable).with_name("mlflow")
-            path = os.path.relpath(program)
-            command = shlex.quote(path if path[:2] != ".." else str(program))
-        return (
-            f"{command} ui --backend-store-uri {shlex.quote(masked(self.uri))}\n"
-            f"then open http://127.0.0.1:5000/{route}"
-        )
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         uri = self.uri if folder is None else store.resolve_uri(self.uri, folder)
