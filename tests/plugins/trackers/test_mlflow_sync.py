@@ -69,7 +69,7 @@ def test_a_dry_run_lists_and_touches_nothing(stored, dbgsom, client):
     assert client.get_experiment_by_name("iris") is None
     assert "mlflow.json" not in {path.name for path in stored.iterdir()}
     assert dbgsom("sync")[0] == 0
-    none = "0 run(s) to be brought up to date; 1 are already\n"
+    none = "0 run(s) to be brought up to date; 1 were already\n"
     assert dbgsom("sync", "--dry-run")[1] == none
     write_run(read_run(stored).model_copy(update={"status": "running"}))
     assert "killed, not in mlflow as it is" in dbgsom("sync", "--dry-run")[1]
