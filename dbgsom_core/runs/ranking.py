@@ -24,7 +24,6 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import data_title, is_reference
 from dbgsom_core.runs.stats import holm, paired_t, rank_test, without_rounding
-from dbgsom_core.tables import numbered
 
 PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
@@ -289,6 +288,8 @@ def fields_text(fields: Mapping[str, Any]) -> str:
 
 def _group_names(groups: Sequence[Frame]) -> list[str]:
     """Return the name of the data of each group, with what tells it from groups of the same."""
+    from dbgsom_core.tables import numbered  # imports pyarrow
+
     trees = []
     for group in groups:
         first = group.iloc[0]

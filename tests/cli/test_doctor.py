@@ -47,7 +47,7 @@ DAMAGE = {
         text('{"params": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
         "run.json: Invalid JSON: recursion limit",
     ),
-    "aliases without end": ("config.yaml", text(BOMB), ": aliases make more"),
+    "aliases without end": ("config.yaml", text(BOMB), "more than "),
     "a list": ("run.json", text("[1]"), "run.json: Input should be"),
     "half a file": ("run.json", text('{"status": "fin'), "run.json: Invalid JSON"),
     "no number": ("measures.json", text('{"a": {}}'), "a: Input should be a valid number"),

@@ -53,7 +53,7 @@ def test_variants_that_are_as_good_are_told_alike(dbgsom, write):
     told = "epochs=4 and 1 other have the same mean"
     (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
     assert best == f"best: epochs=3 (test/dead_neurons 0); {told}"
-    assert "3/3 done; best so far: epochs=3 (test/dead_neurons 0)\n" in answer.err
+    assert "3/3 done; best so far: epochs=3, max_neurons=4 (test/dead_neurons 0)\n" in answer.err
     compared = dbgsom("compare", "words").out
     assert variants(compared + "\n" * 5)[:3] == ["epochs=3", "epochs=4", "epochs=5"]
     assert "All variants have the same dead_neurons" in compared

@@ -272,9 +272,6 @@ def test_a_column_that_makes_no_groups_is_refused_before_a_folder_exists(
 
 def test_what_cannot_go_with_groups_is_found_by_validate(customers, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = config(customers[0], figures=["group_shares"])
-    with pytest.raises(ConfigError, match="group_shares draws what"):
-        run(values)
     values = config(customers[0], report={"by": "batch"}, model={"estimator": "regressor"})
     with pytest.raises(ConfigError, match="counts labels, and a regressor answers"):
         run(values)

@@ -447,7 +447,6 @@ def test_a_measure_that_fails_on_refits_has_no_interval(monkeypatch):
         ({"stability": {"resamples": 1}}, r"stability\.resamples: must be"),
         ({"stability": {"share": 2.0}}, r"stability\.share: must be"),
         ({"stability": {"resample": 9}}, "did you mean 'resamples'"),
-        ({"stability": None, "figures": ["trust_map"]}, r"add it"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(changed, said):

@@ -44,8 +44,7 @@ _STABILITY = ("stability", "stability_low", "stability_high")
 _REMARKS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "adjusted_rand": "corrected for chance: 0 is that of random groups",
     "balanced_accuracy": "every class counts the same, however small",
-    "log_loss": "the right class typically gets a probability of {probability}",
-    "map_entropy": "as if samples were spread over {neurons:.2g} neurons with equally many",
+    "map_entropy": "in bits: one more is as if samples were spread over twice the neurons",
     "neighbourhood_preservation": "counts exact neighbours, which are few for good maps, too",
     "novelty_auc": "0.5 is chance",
     "purity": "high by chance where neurons have few samples, as that of shuffled classes says",
@@ -62,12 +61,15 @@ _REMARKS: Mapping[str, str | Sequence[tuple[float, str]]] = {
 
 def remark(name: str, value: float) -> str:
     """Return what the number alone does not say of a built-in measure; empty for most."""
-    words = _REMARKS.get(name.rpartition("/")[2], "")
+    name = name.rpartition("/")[2]
+    words = _REMARKS.get(name, "")
     if not math.isfinite(value):
         return ""
-    if not isinstance(words, str):
-        words = next(sentence for least, sentence in words if value >= least)
-    return words.format(probability=percent(math.exp(-value)), neurons=2**value)
+    if name == "log_loss":
+        return f"the right class typically gets a probability of {percent(math.exp(-value))}"
+    if isinstance(words, str):
+        return words
+    return next(sentence for least, sentence in words if value >= least)
 
 
 def _share(part: float, whole: int) -> str:

@@ -382,7 +382,7 @@ def test_values_are_those_of_the_data_and_distances_those_of_the_map(standard):
     assert table(found["maps"][0]["prototypes"]) == pytest.approx(prototypes, abs=1e-3)
     assert np.abs(table(found["samples"]["values"]) - X).max() <= np.ptp(X, axis=0).max() / 254
     seen = (X - mean) / spread
-    apart = np.linalg.norm(seen - standard.estimator.weights_[standard.bmu(X)], axis=1)
+    apart = np.linalg.norm(seen - standard.estimator.weights_[standard.answers(X).unit], axis=1)
     assert table(found["samples"]["distance"])[:, 0] == pytest.approx(apart, abs=1e-3)
     # What is most telling is so to the map, to which all columns are as wide as each other.
     spreads = standard.estimator.weights_.std(axis=0)

@@ -158,7 +158,7 @@ def test_shares_of_few_samples_are_counts_beside_training_and_baseline(write):
         ("r2", 0.5, ""),
         ("topographic_product", -0.2, "too few dimensions"),
         ("topographic_product", 0.2, "more dimensions"),
-        ("map_entropy", 3.0, "over 8 neurons"),
+        ("map_entropy", 3.0, "in bits"),
         ("test/log_loss", 0.693147, "a probability of 50 %"),
         ("somebody's", 1.0, ""),
         ("log_loss", float("nan"), ""),
