@@ -340,7 +340,7 @@ def _first_config(
     features = table if index is None else table.drop_columns([index])
     config = suggest(profile_table(features), _name(target), task).config
     config["dataset"] = _with_frame(config["dataset"], index)
-    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", config["dataset"].get("target", "data"))
+    usual = re.sub(r"[^A-Za-z0-9 ._-]+", "-", config["dataset"].get("target") or "data")
     return {**config, "experiment": experiment or usual}
 
 

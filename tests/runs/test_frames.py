@@ -368,3 +368,10 @@ def test_arguments_that_do_not_go_together(folder, frame):
         dbgsom_core.init(frame, task="classifer")
     with pytest.raises(DataError, match="list is no data frame"):
         dbgsom_core.run([1, 2])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_frame_without_a_target_is_run():
+    numbers = np.random.default_rng(0).normal(size=(60, 3))
+    found = dbgsom_core.run(pd.DataFrame(numbers, columns=list("abc")), {"figures": []})
+    assert found.experiment == "data"
