@@ -368,13 +368,6 @@ def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
     return f"always {label}the most frequent class"
 
 
-def leader_text(table: VariantTable) -> str:
-    """Return what is best so far in a sweep."""
-    best = table.ranked[0]
-    value, seeds = value_of(best.mean, best.std), plural(best.seeds, "seed")
-    return f"{best.variant} ({table.criterion.name} {value}, {seeds})"
-
-
 def method_sentence(table: VariantTable) -> str:
     """Return sentences on the statistics and tests of a table."""
     text = []

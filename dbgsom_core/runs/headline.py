@@ -27,7 +27,6 @@ _OF_TASK = {
 # Not beside trustworthiness: it counts exact neighbours, and is small for good maps, too.
 _ONLY_BY_NAME = "neighbourhood_preservation"
 _BY_CHANCE = "_shuffled"  # ends the name of what stands beside a measure as its baseline
-_SHARES_OF_SAMPLES = ("accuracy", "purity", "topographic_error", "topographic_error_8")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class HeadlineMeasure:
     text: str
     training: str  # on the training part, where the value is of the test part
     baseline: str  # of an answer that learns nothing
-    samples: int | None  # of the part, where the measure is a share of them
 
 
 def headline(
@@ -49,7 +47,7 @@ def headline(
     """Return the measures that matter most: those of the task, then all that the user named.
 
     There are five at most, unless ``config`` names more in ``measures``. ``data`` are the facts of
-    the run, with the baseline and the sizes of the parts.
+    the run, with the baseline.
     """
     named = config.get("measures")
     is_named = isinstance(named, Sequence) and not isinstance(named, str)
@@ -69,7 +67,7 @@ def headline(
     for name in dict.fromkeys([*usual, *parts]):
         if name in parts and name not in hidden:
             names.append(name)
-    baseline, sizes = (mapping_of(data.get(key)) for key in ("baseline", "parts"))
+    baseline = mapping_of(data.get("baseline"))
     lines = []
     for name in names if is_named else names[:_MOST]:
         part = parts[name]
@@ -79,9 +77,7 @@ def headline(
         if part == "test":
             training = _text(measures.get(f"train/{name}"))
         constant = _text(baseline.get(full, measures.get(f"{full}{_BY_CHANCE}")))
-        size = sizes.get(part) if name in _SHARES_OF_SAMPLES else None
-        line = HeadlineMeasure(name, part, measures[full], text, training, constant, size)
-        lines.append(line)
+        lines.append(HeadlineMeasure(name, part, measures[full], text, training, constant))
     return lines
 
 

@@ -353,13 +353,8 @@ class VariantTable:
         return names
 
 
-def rank_runs(
-    runs: Sequence[StoredRun], criterion: RankingCriterion, *, interim: bool = False
-) -> list[VariantTable]:
-    """Return the variants of runs, a table for each group that can be ranked.
-
-    Those that are ``interim`` are not tested.
-    """
+def rank_runs(runs: Sequence[StoredRun], criterion: RankingCriterion) -> list[VariantTable]:
+    """Return the variants of runs, a table for each group that can be ranked."""
     from dbgsom_core.tables import numbered  # imports pyarrow
 
     frame = observations(runs, criterion)
@@ -374,7 +369,7 @@ def rank_runs(
     for title, group in zip(_group_names(groups), groups, strict=True):
         rows, values = _statistics(group, criterion)
         ratio = group.dropna(subset="value")["ratio"].mean()
-        tests = _test_pairs(values, ratio, criterion.span, interim)
+        tests = _test_pairs(values, ratio, criterion.span)
         of_best = tests.drop_duplicates("variant")  # the first tests are those of the best
         measures = group.filter(like="/").groupby(group["variant"])
         means, spreads = measures.mean().loc[rows.index], measures.std().loc[rows.index]
@@ -415,8 +410,8 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     return rows, values.loc[rows.index].dropna(how="all")
 
 
-def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Frame:
-    """Test each variant, best first, against each after it; interim: none.
+def _test_pairs(values: Frame, ratio: float, span: float) -> Frame:
+    """Test each variant, best first, against each after it.
 
     All pairs are tested, as the best was chosen for what it measured.
     """
@@ -424,7 +419,7 @@ def _test_pairs(values: Frame, ratio: float, span: float, interim: bool) -> Fram
 
     tests = [paired_t(values[:0])]
     largest = values.abs().max().max()
-    for place in range(0 if interim else len(values) - 1):
+    for place in range(len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
         apart = apart.T.groupby(level="part").mean().T  # seeds may divide the data alike
         tests.append(paired_t(apart, ratio, largest))

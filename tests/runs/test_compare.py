@@ -29,7 +29,6 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare import (
     baseline_text,
     columns_of,
-    leader_text,
     method_sentence,
     rank_sentence,
     table_title,
@@ -40,6 +39,7 @@ from dbgsom_core.runs.folder import RunFiles, StoredRun, find_runs, write_run
 from dbgsom_core.runs.manifest import flat_params
 from dbgsom_core.runs.pipeline import prepare
 from dbgsom_core.runs.ranking import find_criterion, rank_runs, ranking_of
+from dbgsom_core.runs.text import plural, value_of
 
 pytestmark = pytest.mark.one_version
 
@@ -639,7 +639,7 @@ def rank_sweep(folder, section, values, measure, head=HEAD):
             config, measures = child.experiment.resolved, {f"test/{measure}": value}
             runs.append(StoredRun(**facts, config=config, measures=measures))
     criterion = find_criterion(sweep.decide, runs, registry)
-    return rank_runs(runs, criterion, interim=True)
+    return rank_runs(runs, criterion)
 
 
 LEADERS = [
@@ -669,7 +669,9 @@ LEADERS = [
 def test_variants_of_a_sweep_are_ranked_as_if_all_had_the_same_seeds(tmp_path, values, sentence):
     named = {f"kernel={kernel}, seed={seed}": value for (kernel, seed), value in values.items()}
     (table,) = rank_sweep(tmp_path, KERNELS, named, "accuracy")
-    assert leader_text(table) == sentence
+    best = table.ranked[0]
+    values, seeds = value_of(best.mean, best.std), plural(best.seeds, "seed")
+    assert f"{best.variant} (test/accuracy {values}, {seeds})" == sentence
     ranking = ranking_of(table, "", get_registry())
     assert sentence.startswith(f"{ranking.best.name} (")  # as at its end
     assert ranking.best.varies == {"kernel": ranking.best.name.partition("=")[2]}
