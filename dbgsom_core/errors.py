@@ -12,6 +12,7 @@ from typing import Any
 
 # Packages whose frames are skipped to find the line of the user that a warning is about.
 _BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
+_LISTED = 5  # names in a sentence
 _TELLING = 4  # letters of a part of a word that say which one is meant
 _STEERING = (
     "Cc",
@@ -120,6 +121,12 @@ def as_text(told: object) -> str:
         else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def name_list(names: Iterable[str]) -> str:
+    """Return names as a list in a sentence, of which the first five are shown."""
+    shown = [*names]
+    return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -35,12 +35,12 @@ from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended
 from dbgsom_core.runs.folder import StoredRun, read_run
 from dbgsom_core.runs.stored_runs import (
-    find_folder,
     find_run,
     interrupted_run,
     is_complete,
     load,
     load_stored,
+    matching_folders,
     shell_name,
 )
 from dbgsom_core.tables.safe_files import exists
@@ -133,9 +133,9 @@ def _resume(
 ) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
-    folder = find_folder(name, root)
-    if folder is not None:
-        stored = read_run(folder.absolute())
+    folders = matching_folders(name, root)
+    if len(folders) == 1:
+        stored = read_run(folders[0].absolute())
         loaded, experiments = load_stored(stored, overrides, registry, steps)
     else:
         if not exists(name):

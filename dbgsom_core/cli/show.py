@@ -84,7 +84,7 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
 
 def _list_runs(root: Path, most: int | None) -> None:
     """Print the runs and sweeps of a folder, newest first, a row each."""
-    folders, children = newest_folders(root)
+    folders = newest_folders(root)
     if not folders:
         echo(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
         return
@@ -95,7 +95,9 @@ def _list_runs(root: Path, most: int | None) -> None:
     for run in listed:
         name = run.files.folder.name
         if run.kind == "sweep":
-            texts[run.files.folder] = f"sweep of {children.get(name, 0)} runs"
+            texts[run.files.folder] = "sweep"
+            if run.children:  # it has finished
+                texts[run.files.folder] += f" of {len(run.children)} runs"
         end = name.rpartition("-")[2]  # which names the run in commands
         if ends[end] == 1 and len(end) >= SHORTEST_ID:
             name = end

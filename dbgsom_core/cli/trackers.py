@@ -30,8 +30,8 @@ from dbgsom_core.experiments.trackers import Page
 from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
-from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
-from dbgsom_core.runs.stored_runs import find_run, load
+from dbgsom_core.runs.folder import StoredRun, find_experiments
+from dbgsom_core.runs.stored_runs import find_run, load, runs_of
 from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
@@ -74,20 +74,13 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     return 1 if counts["failed"] else 0
 
 
-def _runs_to_sync(what: Sequence[str], root: Path) -> list[StoredRun]:
-    """Return the named runs, each once, a sweep before its runs."""
-    experiments = find_experiments(root)
-    runs: list[StoredRun] = []
-    for name in what or experiments:
-        if name in experiments:
-            runs += find_runs(root, name)
-            continue
-        stored, _ = find_run(name, root)
-        runs.append(stored)
-        folder = stored.files.folder
-        siblings = find_runs(folder.parents[1], folder.parent.name)
-        runs += [child for child in siblings if child.parent == stored.id]
-    return list({stored.files.folder.absolute(): stored for stored in runs}.values())
+def _runs_to_sync(names: Sequence[str], root: Path) -> list[StoredRun]:
+    """Return the named runs, or all, each once."""
+    runs = {}
+    for name in names or find_experiments(root):
+        for stored in runs_of(name, root):
+            runs[stored.files.folder.absolute()] = stored
+    return list(runs.values())
 
 
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> list[str]:

@@ -73,7 +73,6 @@ class Experiment:
     """One validated configuration, its components built; attributes are named as the keys."""
 
     experiment: str
-    name: str | None
     dataset: Component
     dataset_name: str
     prepare: tuple[PrepareStep, ...]
@@ -90,9 +89,7 @@ class Experiment:
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
     stability: StabilitySettings | None = None  # None: no refits
     report_by: tuple[str, ...] = ()  # columns by which labels are counted
-    tags: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # for its report
-    source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
     # Of its owner's prepare steps, beside what is installed; never from what a run has stored.
     steps_folder: Path | None = field(default=None, compare=False)
@@ -307,7 +304,6 @@ def _experiment(
     disabled = tuple(settings.plugins.disable) if settings.plugins else ()
     return Experiment(
         experiment=_REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
-        name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
         prepare=tuple(settings.prepare or ()),
@@ -321,13 +317,11 @@ def _experiment(
         disabled=disabled,
         stability=settings.stability,
         report_by=settings.report.columns if settings.report else (),
-        tags=settings.tags,
         notes=(
             *_idle_measures(settings),
             *unknown_plugins(registry, disabled),
         ),
         resolved=resolved,
-        source=document.source,
         folder=document.folder,
         steps_folder=document.folder,
         document=document,
@@ -345,7 +339,3 @@ def _idle_measures(settings: ExperimentSettings) -> Iterator[str]:
                 f"measures: '{name}' compares answers with classes, and this map answers with "
                 "numbers of its own: take adjusted_rand, or a classifier"
             )
-
-
-def fills_gaps(step: str) -> bool:
-    return step.endswith("Imputer")

@@ -71,7 +71,6 @@ class Sweep:
     experiment: str
     children: tuple[Child, ...]
     resolved: Mapping[str, Any]  # with the section ``sweep``, references as they were written
-    source: str
     folder: Path
     decide: DecideSettings = field(default_factory=DecideSettings)  # what "best" means
     seeds: int = 1  # children of each variant, which differ in their seed alone
@@ -164,7 +163,6 @@ def load_sweep(
         experiment=children[0].experiment.experiment,
         children=tuple(children),
         resolved=masked(document.values),
-        source=document.source,
         folder=document.folder,
         decide=settings.criterion,
         seeds=settings.seeds,

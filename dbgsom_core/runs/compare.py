@@ -21,26 +21,25 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run, write_text
+from dbgsom_core.runs.folder import StoredRun, find_experiments, read_run, write_text
 from dbgsom_core.runs.ranking import (
-    PARTS,
     RankingCriterion,
     VariantTable,
     best_end,
     find_criterion,
     mapping_of,
-    rank_over_data_sets,
     rank_runs,
     with_arrow,
 )
-from dbgsom_core.runs.stats import LEVEL
-from dbgsom_core.runs.stored_runs import find_run
+from dbgsom_core.runs.stats import LEVEL, rank_test
+from dbgsom_core.runs.stored_runs import runs_of
 from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural, to_digits, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ENDINGS = (".csv", ".html", ".md")
+_MOST_RANKS = 5  # variants in the sentence on ranks over data sets
 
 
 def compare(
@@ -108,9 +107,6 @@ def compare_runs(
             decide[key] = text
     criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
     names = sorted(set(chain.from_iterable(run.measures for run in finished)))
-    if criterion is None:
-        listed = ", ".join(names) or "none"
-        raise DataError(f"no measure to rank by; name one with --by, of: {listed}")
     if criterion.reason:
         notes.insert(0, criterion.reason)
     tables = sorted(rank_runs(finished, criterion), key=lambda table: table.name)
@@ -118,8 +114,9 @@ def compare_runs(
     if repeats:
         notes.append(f"{repeats} older run(s) repeat another, and are left out")
     ends = {name: best_end(name, registry) for name in names}
-    ranks = rank_over_data_sets(tables)
-    return Comparison(criterion, tables, ranks, notes, damaged, finished, ends)
+    if ranks := rank_sentence(tables):
+        notes.append(ranks)
+    return Comparison(criterion, tables, notes, damaged, finished, ends)
 
 
 def _decided_by(runs: Sequence[StoredRun]) -> dict[str, Any]:
@@ -145,7 +142,7 @@ def _select_runs(
         raise DataError(f"name one of the experiments in {root}: {listed}")
     folders = {}
     for target in targets or known:
-        for run in _runs_of(target, root, known):
+        for run in runs_of(target, root, besides=", no sweep"):
             folders[run.files.folder.absolute()] = run
     finished = []
     damaged: dict[str, str] = {}
@@ -169,17 +166,6 @@ def _select_runs(
     return finished, notes, damaged
 
 
-def _runs_of(target: str, root: Path, known: Sequence[str]) -> list[StoredRun]:
-    name = target.strip("/")
-    if name in known:
-        return find_runs(root, name)
-    run, _ = find_run(target, root, besides=", no sweep")
-    if run.kind == "run" or run.damage:
-        return [run]
-    group = run.files.folder.parent
-    return [one for one in find_runs(group.parent, group.name) if run.id in (one.id, one.parent)]
-
-
 # ------------------------------------------------------------------------------- the result
 
 
@@ -199,20 +185,19 @@ class Comparison:
 
     criterion: RankingCriterion  # the measure that ranks
     tables: Sequence[VariantTable]  # by data set and split, which are not ranked together
-    ranks: Sequence[Any]  # of variants that ran on several data sets, as data frames
-    notes: Sequence[str]  # remarks: unfinished runs, repeats, …
+    notes: Sequence[str]  # remarks: unfinished runs, repeats, ranks over data sets, …
     damaged: Mapping[str, str]  # errors of unreadable folders, by name
     runs: Sequence[StoredRun]  # the compared runs
     ends: Mapping[str, str]  # of each measure: greater, less, 0, or nothing
 
     @property
     def sentence(self) -> str:
-        """The winner: a line for each data set, and one over all data sets."""
+        """The winner, a line for each data set."""
         lines = []
         for table in self.tables:
             prefix = f"{table.name}: " if len(self.tables) > 1 else ""
             lines.append(prefix + winner_sentence(table))
-        return "\n".join([*lines, *map(rank_sentence, self.ranks)])
+        return "\n".join(lines)
 
     def to_frame(self) -> pd.DataFrame:
         """Return what `compare` does."""
@@ -239,12 +224,6 @@ class Comparison:
             header, rows = columns_of(table, self.ends, show_all)
             notes = [text for text in (baseline_text(table), method_sentence(table)) if text]
             yield Section(table_title(table), winner_sentence(table), header, rows, notes)
-        for ranks in self.ranks:
-            cells = ranks.map(number)
-            cells.insert(0, "mean rank", ranks.mean(axis=1).map(number))
-            cells = cells.reset_index()
-            rows = cells.to_numpy().tolist()
-            yield Section("Ranks over data sets", rank_sentence(ranks), list(cells), rows, [])
 
     def save(self, path: Path) -> None:
         """Write the tables to a .csv, .html or .md file."""
@@ -347,16 +326,11 @@ def baseline_text(table: VariantTable) -> str:
 
 
 def run_baseline(data: Mapping[str, Any]) -> str:
-    """Return what an answer that learns nothing measures beside a run; empty: not known."""
-    for part in PARTS:
-        values = {}
-        for name, value in mapping_of(data.get("baseline")).items():
-            if name.startswith(f"{part}/"):
-                values[name.partition("/")[2]] = number(value)
-        if values:
-            listed = ", ".join(map(" ".join, values.items()))
-            return f"baseline on the {part} part: {listed} ({_constant(values, data)})"
-    return ""
+    """Return what the answer is that learns nothing, of which a run has measures; empty: none."""
+    baseline = mapping_of(data.get("baseline"))
+    if not baseline:
+        return ""
+    return f"baseline: {_constant([name.rpartition('/')[2] for name in baseline], data)}"
 
 
 def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
@@ -396,17 +370,25 @@ def adjustment_sentence() -> str:
     )
 
 
-def rank_sentence(ranks: Any) -> str:
-    """Return a sentence on the ranks (variants, data sets) that `rank_over_data_sets` returns."""
-    means, test, count = ranks.mean(axis=1), ranks.attrs["test"], len(ranks.columns)
-    best, equal = means.iloc[0], int((means == means.iloc[0]).sum())
-    leader = f"{equal} variants share" if equal > 1 else f"{means.index[0]} has"
-    lead = f"{leader} the best mean rank over {count} data sets, {number(best)}"
+def rank_sentence(tables: Sequence[VariantTable]) -> str:
+    """Return a sentence on ranks over data sets that are divided alike; empty: there are none."""
+    import pandas as pd
+
+    columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in tables}
+    means = pd.concat(columns, axis=1, join="inner")
+    divisions = {str(table.division) for table in tables}
+    if len(tables) < 2 or len(means) < 2 or len(divisions) > 1:
+        return ""
+    ranks = means.rank(ascending=not tables[0].criterion.greater_is_better)
+    best = ranks.mean(axis=1).sort_values(kind="stable")[:_MOST_RANKS]
+    listed = ", ".join(f"{variant} {number(rank)}" for variant, rank in best.items())
+    text = f"best mean ranks over {len(tables)} data sets: {listed}; "
+    test = rank_test(means.T.to_numpy())
     if test is None:
-        return f"{lead}; {count} data sets are too few for a test."
+        return f"{text}too few for a test"
     name, p = test
-    clear = "the variants differ" if p < LEVEL else "without a clear difference"
-    return f"{lead}; {clear}: {name}, {p_value(p)}."
+    text += "the variants differ" if p < LEVEL else "without a clear difference"
+    return f"{text}: {name}, {p_value(p)}"
 
 
 # ------------------------------------------------------------------------------------------ cells

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
-from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean
+from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean, name_list
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.runs.prepare import listed_names
 from dbgsom_core.tables import (
     CsvDialect,
     TableReader,
@@ -352,7 +351,7 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
 def _candidates(columns: Sequence[ColumnProfile]) -> str:
     """Return the columns of few values that might be a target."""
     few = [one.name for one in columns if one.has_classes and one.role in ("", "categorical")]
-    return as_text(listed_names(few))
+    return as_text(name_list(few))
 
 
 # ------------------------------------------------------------------------------ the configuration
@@ -454,12 +453,12 @@ def suggest_dataset(
         dataset["dates"] = "drop" if features else "ordinal"
         comments["dataset", "dates"] = (
             "drop keeps them beside the samples, ordinal counts days, parts: year, month, day, "
-            f"weekday; {listed_names(column.name for column in dates)}"
+            f"weekday; {name_list(column.name for column in dates)}"
         )
     gaps = [column.name for column in features or dates if column.missing]
     if gaps or not profile.complete:
         dataset["missing"] = "keep"
-        seen = listed_names(gaps) or "if parts that were not looked at have any"
+        seen = name_list(gaps) or "if parts that were not looked at have any"
         comments["dataset", "missing"] = f"distances leave them out; error refuses them: {seen}"
     return dataset
 

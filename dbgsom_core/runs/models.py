@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean, name_list
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.archive import stored_types
 from dbgsom_core.experiments.answer_columns import (
@@ -34,7 +34,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.data import data_errors, load_data
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
-from dbgsom_core.runs.prepare import imported_step, listed_names
+from dbgsom_core.runs.prepare import imported_step
 from dbgsom_core.runs.stored_runs import find_run, load_stored
 from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
@@ -203,7 +203,7 @@ class FileSamples:
             ignored = [f"'{short(name)}'" for name in strange if name not in self.carried]
             if ignored:
                 text = f"{len(ignored)} column(s) that the model does not know are ignored"
-                self.notes.append(f"{path}: {text}: {listed_names(ignored)}")
+                self.notes.append(f"{path}: {text}: {name_list(ignored)}")
         else:
             known = self._by_order(names, model)
         self.columns = replace(known, decimal=mark, thousands=thousands or "")

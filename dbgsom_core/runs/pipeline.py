@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.experiment import fills_gaps
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
@@ -204,7 +203,7 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
-    fills = any(fills_gaps(step.name) for step in experiment.prepare)
+    fills = any(step.name.endswith("Imputer") for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
         X = None if fills or isinstance(data.X, Partitions) else data.X[train]
@@ -257,14 +256,13 @@ def describe_run(
         facts["baseline"] = baseline
         if kind == "classifier":
             facts["most_frequent"] = most_frequent(fold.train.y, data.target_names)
-    given = experiment.name and experiment.resolved["name"]
     return new_run(
         experiment,
         registry,
         runs_folder(experiment, registry),
         stored,
         kind="run",
-        name=name or given or default_name(experiment),
+        name=name or experiment.resolved["name"] or default_name(experiment),
         params=flat_params(experiment.resolved),
         data=facts,
         parent=parent,

@@ -27,14 +27,8 @@ from dbgsom_core.runs.importing import import_class
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
 
-_LISTED = 5  # names in a sentence
 _MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of rows that do not fit in memory
 _SAMPLE_BYTES = 1 << 26
-
-
-def listed_names(names: Iterable[str]) -> str:
-    shown = [*names]
-    return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
 
 
 class StepError(ConfigError):

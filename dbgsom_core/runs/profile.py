@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,17 +122,13 @@ def _moments(
 ) -> tuple[Floats, Floats, Floats]:
     """Return means (C, D) of clusters and of the others, and (D,) deviations of all samples.
 
-    What is missing does not count. Sums are around the means of the first batch, so that large
-    numbers keep their digits.
+    What is missing does not count. Sums are around the first row, so that large numbers keep their
+    digits.
     """
-    parts = _parts(len(codes))
-    first = read(parts[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a column without a value
-        shift = np.nan_to_num(np.nanmean(first, axis=0))
-    sums = np.zeros((count, first.shape[1]))
-    counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
-    for part in parts:
+    shift = np.nan_to_num(read(slice(1))[0])
+    sums = np.zeros((count, len(shift)))
+    counts, squares = np.zeros_like(sums), np.zeros_like(shift)
+    for part in _parts(len(codes)):
         values = read(part)
         known = ~np.isnan(values)
         around = np.where(known, values - shift, 0.0)

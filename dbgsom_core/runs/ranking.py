@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.measures import MeasureComponent
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.manifest import data_title, is_reference
-from dbgsom_core.runs.stats import holm, paired_t, rank_test, without_rounding
+from dbgsom_core.runs.stats import holm, paired_t, without_rounding
 
 PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
@@ -77,8 +77,8 @@ class RankingCriterion:
 
 def find_criterion(
     settings: DecideSettings, runs: Iterable[StoredRun], registry: Registry
-) -> RankingCriterion | None:
-    """Return the criterion of runs, None where they have none of the default measures."""
+) -> RankingCriterion:
+    """Return the criterion of runs; raises `DataError` where they have no measure for it."""
     runs = list(runs)
     known = list(dict.fromkeys(chain.from_iterable(run.measures for run in runs)))
     parts = PARTS if settings.split is None else (settings.split,)
@@ -91,13 +91,11 @@ def find_criterion(
     wanted += ["/".join(pair) for pair in product(parts, names)]
     matches = [name for name in wanted if name in known]
     if not matches:
-        if settings.measure is None:
-            return None
         others = {name.partition("/")[2] for name in known} - {settings.measure}
-        near = did_you_mean(settings.measure, sorted(others))
+        near = did_you_mean(settings.measure or "", sorted(others))
         raise DataError(
             f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
-            f"{', '.join(sorted(known))}"
+            f"{', '.join(sorted(known)) or 'none'}"
         )
     name = matches[0]
     split, _, measure = name.partition("/")
@@ -448,20 +446,3 @@ def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking
         criterion.reason,
         ends,
     )
-
-
-def rank_over_data_sets(tables: Sequence[VariantTable]) -> list[Frame]:
-    """Return the ranks of variants (rows) over data sets (columns) that are divided alike, if any.
-
-    The least mean rank is first; ``attrs["test"]`` is the test of these ranks, if there can be one.
-    """
-    import pandas as pd
-
-    columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in tables}
-    means = pd.concat(columns, axis=1, join="inner")
-    if len(tables) < 2 or len(means) < 2 or any(t.division != tables[0].division for t in tables):
-        return []
-    ranks = means.rank(ascending=not tables[0].criterion.greater_is_better)
-    ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
-    ranks.attrs["test"] = rank_test(means.T.to_numpy())
-    return [ranks]

@@ -120,8 +120,8 @@ def tables_of(
     model: FittedModel,
     data: Data,
     view: MapView,
-    fold: Fold | None = None,
-    divided: Sequence[tuple[Rows, Rows]] = (),
+    fold: Fold,
+    divided: Sequence[tuple[Rows, Rows]],
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
@@ -166,13 +166,13 @@ def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
 
 
 def _parts(
-    n: int, view: MapView, fold: Fold | None, divided: Sequence[tuple[Rows, Rows]]
+    n: int, view: MapView, fold: Fold, divided: Sequence[tuple[Rows, Rows]]
 ) -> dict[str, NDArray[Any]]:
     """Return how rows are divided: ``part``, whether to train on, or the ``fold`` that tested them.
 
     Where the answers of folds are known, they are ``held_out``.
     """
-    rows = None if fold is None else fold.train.rows
+    rows = fold.train.rows
     if isinstance(rows, np.ndarray) and len(rows) < n:
         trained = np.zeros(n, dtype=np.bool_)
         trained[rows] = True

@@ -7,7 +7,6 @@ from the checkpoint, or from the beginning: both give the bits of an uninterrupt
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,13 +44,8 @@ SHORTEST_ID = 4  # characters of the end of an id that will do
 # ------------------------------------------------------------------------------------ by name
 
 
-def find_folder(name: str, root: Path) -> Path | None:
-    """Return the run folder of a path, an id or the end of an id; None: no run."""
-    matches = _matching_folders(name, root)
-    return matches[0] if len(matches) == 1 else None
-
-
-def _matching_folders(name: str, root: Path) -> list[Path]:
+def matching_folders(name: str, root: Path) -> list[Path]:
+    """Return the run folders that a path, an id or the end of an id means."""
     path = Path(name)
     if is_run(path):
         return [path]
@@ -71,7 +65,7 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     ``name`` is a run's folder, its id or the end of that, or an experiment, for its newest finished
     run, or its newest run. Others raise `DataError`, whose message also excludes ``besides``.
     """
-    matches = _matching_folders(name, root)
+    matches = matching_folders(name, root)
     if len(matches) == 1:
         return read_run(matches[0].absolute()), ()
     if matches:
@@ -93,25 +87,39 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     )
 
 
-def newest_folders(root: Path) -> tuple[list[Path], dict[str, int]]:
-    """Return the folders of runs and sweeps, newest first, and the runs in each sweep, by its id.
+def runs_of(name: str, root: Path, *, besides: str = "") -> list[StoredRun]:
+    """Return the runs of an experiment, a run, or a sweep before its runs, by `find_run`'s name."""
+    if name.strip("/") in find_experiments(root):
+        return find_runs(root, name.strip("/"))
+    run, _ = find_run(name, root, besides=besides)
+    runs = [run]
+    if run.kind == "sweep":
+        runs += find_children(run.files.folder)
+    return runs
 
-    A run of a sweep whose folder is there is counted only.
-    """
+
+def find_children(sweep: Path) -> list[StoredRun]:
+    """Return the runs of a sweep by its folder."""
+    siblings = find_runs(sweep.parents[1], sweep.parent.name)
+    return [run for run in siblings if run.parent == sweep.name]
+
+
+def newest_folders(root: Path) -> list[Path]:
+    """Return the folders of runs and sweeps, newest first, without runs of known sweeps."""
     folders = [folder for group in find_experiments(root) for folder in find_folders(root, group)]
-    known = {folder.name for folder in folders}
-    parents = {folder: str(read_json(RunFiles(folder).run).get("parent")) for folder in folders}
-    inside = {folder: one for folder, one in parents.items() if one in known}
-    alone = sorted((f for f in folders if f not in inside), key=lambda f: f.name, reverse=True)
-    return alone, Counter(inside.values())
+    names = {folder.name for folder in folders}
+    alone = []
+    for folder in folders:
+        if str(read_json(RunFiles(folder).run).get("parent")) not in names:
+            alone.append(folder)
+    return sorted(alone, key=lambda folder: folder.name, reverse=True)
 
 
 def shell_name(stored: StoredRun | Path) -> str:
     """Return the name of a run for commands: its id where it can be found, or its folder."""
     folder = stored if isinstance(stored, Path) else stored.files.folder
-    found = find_folder(folder.name, Path("runs"))
-    known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shlex.quote(str(folder))
+    is_usual = Path("runs").absolute() in folder.absolute().parents
+    return folder.name if is_usual else shlex.quote(str(folder))
 
 
 # ------------------------------------------------------------------------------------ resuming
@@ -167,7 +175,7 @@ def interrupted_run(loaded: Experiment | Sweep, registry: Registry) -> StoredRun
     first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
     root = runs_folder(first, registry).absolute()
     wanted = _plain(loaded.resolved)
-    unfinished, complete, text = None, None, f"no run of {loaded.source} in {root} can go on"
+    unfinished, complete, text = None, None, f"no run of this configuration in {root} can go on"
     for run in find_runs(root, loaded.experiment):
         if run.parent is None and (run.kind == "sweep") == is_of_sweep:
             changes = diff(run.config, wanted)

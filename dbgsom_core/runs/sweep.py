@@ -20,7 +20,7 @@ from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
 from dbgsom_core.runs.compare import adjustment_sentence, winner_sentence
-from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
+from dbgsom_core.runs.folder import StoredRun, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import DataCache, carry_out, new_run, run_experiment
 from dbgsom_core.runs.processes import WorkerDiedError, Workers
@@ -31,6 +31,7 @@ from dbgsom_core.runs.ranking import (
     ranking_of,
 )
 from dbgsom_core.runs.results import draw_figures
+from dbgsom_core.runs.stored_runs import find_children
 from dbgsom_core.runs.text import digest, number
 
 log = logging.getLogger("dbgsom")
@@ -143,7 +144,7 @@ class _Children:
         """Take how a child ended: its folder and notes, or an error."""
         child = self._started[name]
         if isinstance(outcome, WorkerDiedError):  # its process is gone: what did it leave?
-            left = {one.name: one for one in find_children(self._parent)}.get(name)
+            left = {one.name: one for one in find_children(self._parent.folder)}.get(name)
             if left is not None:
                 mirror_ended(left, child.experiment.tracking)
                 if left.status == "finished":  # only trackers were left
@@ -166,7 +167,7 @@ class _Children:
             with suppress(DataError):  # the measure may have failed here, and not in the next run
                 self._criterion = self._find_criterion()
 
-    def _find_criterion(self) -> RankingCriterion | None:
+    def _find_criterion(self) -> RankingCriterion:
         return find_criterion(self._sweep.decide, self._done.values(), self._registry)
 
     def _leader(self, stored: StoredRun) -> str:
@@ -184,9 +185,8 @@ class _Children:
         return f"best so far: {best.name} ({self._criterion.name} {value})"
 
     def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
-        criterion = self._find_criterion()
         rankings = []
-        for table in [] if criterion is None else rank_runs(runs, criterion):
+        for table in rank_runs(runs, self._find_criterion()):
             sentences = [winner_sentence(table)] if table.tests or table.is_adjusted else []
             sentences += [adjustment_sentence()] if table.is_adjusted else []
             rankings.append(ranking_of(table, " ".join(sentences), self._registry))
@@ -257,15 +257,9 @@ def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, DbgsomError) else f"{type(error).__name__}: {error}"
 
 
-def find_children(sweep: Run | StoredRun) -> list[StoredRun]:
-    folder = sweep.folder if isinstance(sweep, Run) else sweep.files.folder
-    runs = find_runs(folder.parents[1], folder.parent.name)
-    return [run for run in runs if run.parent == sweep.id]
-
-
 def _children_of(stored: StoredRun) -> dict[str, StoredRun]:
     children = {}
-    for child in find_children(stored):
+    for child in find_children(stored.files.folder):
         if child.status == "running":
             raise DbgsomError(f"run {child.id} of {stored.id} is still going on")
         children[child.name] = child

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean, name_list
 from dbgsom_core.tables.cells import (
     NA_VALUES,
     date_features,
@@ -29,7 +29,6 @@ from dbgsom_core.tables.frames import FRAME, FrameReader, arrow_table
 from dbgsom_core.tables.reader import TableReader, as_texts, is_moment, is_text
 
 _MOST_FAULTS = 20  # columns that one message lists
-_LISTED = 5  # names or values that a message lists
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 
 
@@ -287,7 +286,7 @@ class Columns:
         missing = [name for name in self.names if name not in places]
         if missing:
             near = did_you_mean(missing[0], found) if len(missing) == 1 else ""
-            has = _listed([short(name) for name in found])
+            has = name_list([short(name) for name in found])
             text = f"{where} lacks {_columns(missing)}, which the model needs{near}"
             raise DataError(f"{text} (it has: {has})")
         known = {*self.names, *self.ids, *self.dropped, self.target}
@@ -352,15 +351,11 @@ def unseen_sentences(unseen: Unseen) -> list[str]:
     sentences = []
     for name, rows in unseen.items():
         values = [f"'{short(value)}' ({n} row{'s' * (n > 1)})" for value, n in rows.items()]
-        text = f"column '{name}': {_listed(values)} did not occur in training"
+        text = f"column '{name}': {name_list(values)} did not occur in training"
         sentences.append(f"{text}: none of its known values")
     return sentences
 
 
-def _listed(names: Collection[str]) -> str:
-    return ", ".join([*names][:_LISTED]) + (", …" if len(names) > _LISTED else "")
-
-
 def _columns(names: Sequence[str]) -> str:
-    quoted = _listed([f"'{short(name)}'" for name in names])
+    quoted = name_list([f"'{short(name)}'" for name in names])
     return f"{len(names)} columns ({quoted})" if len(names) > 1 else f"column {quoted}"

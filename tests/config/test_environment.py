@@ -19,12 +19,11 @@ def test_a_whole_value_is_read_as_a_scalar(bench, small, monkeypatch, text, valu
 )
 def test_text_stays_text_where_text_is_wanted(bench, monkeypatch, text):
     monkeypatch.setenv("SOM_WORD", text)
-    made = bench.load(
-        "experiment: e\nname: ${env:SOM_WORD}\ndataset: {name: toy, word: '${env:SOM_WORD}'}\n"
-    )
-    assert made.dataset.word == text
-    if text not in ("null", "~"):
-        assert made.name == text
+    config = "experiment: e\ndataset: {name: toy, word: '${env:SOM_WORD}'}\n"
+    assert bench.load(config).dataset.word == text
+    if text not in ("null", "~"):  # which stand for nothing where that may stand
+        config += "split: {name: GroupKFold, groups: '${env:SOM_WORD}'}\n"
+        assert bench.load(config).split.groups == text
 
 
 @pytest.mark.parametrize("held", [None, ""])

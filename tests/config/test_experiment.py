@@ -13,7 +13,7 @@ from dbgsom_plugins.engines.local import LocalEngine
 
 def test_every_section_is_built(bench, fakes, full):
     made = bench.load(full)
-    assert (made.experiment, made.name, made.seed) == ("group/one", "first", 7)
+    assert (made.experiment, made.resolved["name"], made.seed) == ("group/one", "first", 7)
     assert made.dataset_name == "toy"
     assert made.dataset == fakes.Toy(
         path=Path("data/x.csv"), columns=(1, 2), drop=["a", 3], size=(3, 4), table={"a": 1.0}
@@ -42,7 +42,6 @@ def test_every_section_is_built(bench, fakes, full):
         ("run_folder", fakes.Track()),
     )
     assert made.engine == LocalEngine(threads=2)
-    assert made.source == "run.yaml"
     assert made.folder == bench.folder
 
 

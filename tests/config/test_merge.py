@@ -68,9 +68,6 @@ def test_extends_is_relative_to_the_file_that_says_it(bench):
     bench.write(BASE, "deep/base.yaml")
     bench.write("extends: base.yaml\n", "deep/middle.yaml")
     assert bench.load("extends: deep/middle.yaml\n").experiment == "base"
-    (bench.folder / "elsewhere").mkdir()
-    shown = "elsewhere/../run.yaml"
-    assert load_experiment(shown, registry=bench.registry).source == shown
 
 
 def test_two_bases_may_share_one(bench):
@@ -116,8 +113,8 @@ def test_a_repaired_value_is_no_problem(bench):
     ("override", "read"),
     [
         ("model.epochs=20", lambda made: made.model.params["epochs"] == 20),
-        ("name=a=b", lambda made: made.name == "a=b"),
-        ("name=", lambda made: made.name is None),
+        ("name=a=b", lambda made: made.resolved["name"] == "a=b"),
+        ("name=", lambda made: made.resolved["name"] is None),
         ("split={test_size: 0.5}", lambda made: made.split.test_size == 0.5),
         ("dataset.columns=[1, 2]", lambda made: made.dataset.columns == (1, 2)),
         (

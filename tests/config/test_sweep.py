@@ -31,7 +31,7 @@ def test_a_grid_is_every_combination_in_order(bench):
     assert first.experiment.model.params["kernel"].start == 3  # the same name merges
     assert last.experiment.model.params["kernel"].start is None  # another one replaces
     assert last.experiment.model.params["growth"].spreading_factor == 0.6
-    assert (made.experiment, made.source, made.folder) == ("e", "run.yaml", bench.folder)
+    assert (made.experiment, made.folder) == ("e", bench.folder)
     assert made.resolved["sweep"]["grid"]["model.kernel"] == ["gauss", "bubble"]
     assert "sweep" not in first.experiment.resolved
 

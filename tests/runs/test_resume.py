@@ -337,7 +337,7 @@ def test_other_data_and_other_configurations_are_refused(room):
 
 
 def test_names_that_mean_no_run_are_told(room):
-    assert "no run of run.yaml" in room.dbgsom("run", "--resume", "run.yaml", code=2)
+    assert "no run of this configuration" in room.dbgsom("run", "--resume", "run.yaml", code=2)
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
     told = room.dbgsom("run", "--resume", folder.name[:-1], code=2)
