@@ -15,6 +15,7 @@ from dbgsom_core.cli.console import Commands, echo, output, show_warnings
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.experiments.messages import cut_message
 from dbgsom_core.runs.callbacks import Interrupted
+from dbgsom_core.withdrawn import withdrawn
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +62,10 @@ def _report(error: BaseException) -> int:
         echo("interrupted by SIGTERM" if is_term else "interrupted", err=True)
         return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
     if isinstance(error, click.ClickException):
-        error.message = as_text(error.message)  # type: ignore[misc] # click removes escapes
+        text = as_text(error.message)  # click removes escapes
+        if cure := withdrawn("option", getattr(error, "option_name", "")):
+            text = text.rstrip(".") + cure
+        error.message = text  # type: ignore[misc]
         error.show()
         return error.exit_code
     if isinstance(error, DbgsomError):

@@ -25,6 +25,7 @@ from dbgsom_core.plugins.registry import (
 )
 from dbgsom_core.runs.folder import is_run
 from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.withdrawn import withdrawn
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -109,6 +110,12 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        command = super().get_command(ctx, name)
+        if command is None and (cure := withdrawn("command", name)):
+            ctx.fail(f"No such command '{name}'{cure}")
+        return command
 
 
 def options(*decorators: Decorator) -> Decorator:

@@ -20,10 +20,10 @@ from dbgsom_core.cli.console import (
     print_notes,
     runs_option,
 )
-from dbgsom_core.errors import DataError, DbgsomError, as_text
+from dbgsom_core.errors import DataError, DbgsomError, as_text, name_list
 from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import check_ending, compare_runs, run_baseline, same_mean
+from dbgsom_core.runs.compare import check_ending, compare_runs, run_baseline
 from dbgsom_core.runs.folder import StoredRun, read_run
 from dbgsom_core.runs.headline import headline, parts_of
 from dbgsom_core.runs.manifest import data_title
@@ -382,7 +382,9 @@ def _print_ranking(ranking: Ranking) -> None:
     print_table(["", *titles, "runs", *keys], rows)
     best = f"best: {ranking.best.name} ({names[0]} {rows[0][1]})"
     tied = [variant.name for variant in ranking.ties]
-    echo(f"{best}; {same_mean(tied)}" if tied else best)
+    if tied:
+        best += f"; the same mean: {name_list(tied)}"
+    echo(best)
     for text in (ranking.reason, ranking.verdict):
         if text:
             echo(text)

@@ -26,6 +26,7 @@ from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION
+from dbgsom_core.withdrawn import withdrawn
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
@@ -328,7 +329,9 @@ class Registry:
 
     def _unknown_message(self, kind: str, name: str) -> str:
         names = self.names(kind)
-        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
+        hint = withdrawn(kind, name) or did_you_mean(name, names)
+        if not hint:
+            hint = f"; known: {', '.join(names)}"
         distribution = name.rpartition(":")[0]
         loaded = {one.distribution for one in self.entries}
         if distribution and distribution not in loaded:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from dbgsom_core.errors import UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.withdrawn import withdrawn
 
 WORDED = "worded"  # the type of errors whose message is a sentence, and whose place is right
 _WANTED = "Input should be "  # how pydantic's messages on a single value begin
@@ -59,7 +60,9 @@ def explain_errors(
             yield "missing", (*steps, place[-1]), "is required"
         elif kind == "extra_forbidden":
             names = _keys_at(cls, values, steps[:-1])
-            hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
+            hint = withdrawn("key", str(steps[-1])) or did_you_mean(str(steps[-1]), names)
+            if not hint:
+                hint = f"; known: {', '.join(names)}"
             yield "key", steps, f"unknown key{hint}"
         elif isinstance(cause, UnknownNameError) and isinstance(_at(values, steps), Mapping):
             yield "value", (*steps, "name"), str(cause)

@@ -226,8 +226,7 @@ class Comparison:
             yield Section(table_title(table), winner_sentence(table), header, rows, notes)
 
     def save(self, path: Path) -> None:
-        """Write the tables to a .csv, .html or .md file."""
-        check_ending(path)
+        """Write the tables to a .csv, .html or .md file, see `check_ending`."""
         ending = path.suffix.lower()
         if ending == ".csv":
             lines = self.to_frame().to_csv(index=False, lineterminator="\n").split("\n")
@@ -287,6 +286,11 @@ def winner_sentence(table: VariantTable) -> str:
     if criterion.cost(best.mean) >= criterion.cost(table.baseline):
         constant = _constant([criterion.measure], table.data)
         text += f" Yet that is no better than {constant}, {number(table.baseline)}."
+    if table.is_adjusted:
+        text += (
+            " Not all variants have the same seeds and folds: they are in the order of adjusted "
+            "means, over those that all have in common."
+        )
     return text
 
 
@@ -308,13 +312,6 @@ def _lead(table: VariantTable, row: Any) -> str:
     if table.tests > 1:
         text += f", corrected for {table.tests} comparisons"
     return text
-
-
-def same_mean(variants: Sequence[str]) -> str:
-    first, *others = variants
-    if not others:
-        return f"{first} has the same mean"
-    return f"{first} and {plural(len(others), 'other')} have the same mean"
 
 
 def baseline_text(table: VariantTable) -> str:
@@ -347,8 +344,6 @@ def method_sentence(table: VariantTable) -> str:
     text = []
     if table.rows["std"].notna().any():
         text.append("±: standard deviation over seeds and folds.")
-    if table.is_adjusted:
-        text.append(adjustment_sentence())
     if table.tests:
         name, caution = "corrected resampled t-test (Nadeau & Bengio 2003)", ""
         if not table.ratio:
@@ -360,14 +355,6 @@ def method_sentence(table: VariantTable) -> str:
             f"of which some differ by chance (Holm 1979).{caution}"
         )
     return " ".join(text)
-
-
-def adjustment_sentence() -> str:
-    """Return a sentence on the order of variants with different seeds or folds."""
-    return (
-        "Not all variants have the same seeds and folds: they are in the order of adjusted means, "
-        "over those that all have in common."
-    )
 
 
 def rank_sentence(tables: Sequence[VariantTable]) -> str:

@@ -19,7 +19,7 @@ from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
-from dbgsom_core.runs.compare import adjustment_sentence, winner_sentence
+from dbgsom_core.runs.compare import winner_sentence
 from dbgsom_core.runs.folder import StoredRun, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import DataCache, carry_out, new_run, run_experiment
@@ -187,9 +187,10 @@ class _Children:
     def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
         rankings = []
         for table in rank_runs(runs, self._find_criterion()):
-            sentences = [winner_sentence(table)] if table.tests or table.is_adjusted else []
-            sentences += [adjustment_sentence()] if table.is_adjusted else []
-            rankings.append(ranking_of(table, " ".join(sentences), self._registry))
+            verdict = ""
+            if table.tests or table.is_adjusted:
+                verdict = winner_sentence(table)
+            rankings.append(ranking_of(table, verdict, self._registry))
         return rankings
 
     def value(self, child: Child) -> float:

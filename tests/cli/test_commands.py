@@ -71,6 +71,8 @@ def test_every_shipped_config_is_valid(file, dbgsom):
             2,
             "Fixed has no spreading_factor",
         ),
+        ("figures: [error_map]", "seed=1", 2, "it is gone: plot(color='error') draws it"),
+        ("model: {robust: true}", "seed=1", 2, "unknown key; it is gone: fit again without"),
         ("", "model.growth.spreading_factor=0.3", 0, "run.yaml: ok"),
         ("", "sweep.grid={model.epochs: [1, 2]}", 0, "a sweep of 2 runs"),
     ],
@@ -80,6 +82,21 @@ def test_validate_says_what_run_would(rest, override, code, message, dbgsom, wri
     answer = dbgsom("validate", file, "--set", override)
     assert answer.code == code, answer
     assert message in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["doctor"], "No such command 'doctor'; it is gone: 'dbgsom plugins list' shows"),
+        (["config", "diff"], "it is gone: compare what two 'dbgsom config show' print"),
+        (["run", "x.yaml", "--dry-run"], "it is gone: 'dbgsom validate' checks"),
+        (["doctr"], "No such command 'doctr'."),
+    ],
+)
+def test_a_command_or_option_that_went_says_what_takes_its_place(words, cure, dbgsom):
+    answer = dbgsom(*words)
+    assert answer.code == 2
+    assert cure in answer.err
 
 
 def leaves(group, path=()):

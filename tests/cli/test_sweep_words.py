@@ -50,7 +50,7 @@ def test_variants_that_are_as_good_are_told_alike(dbgsom, write):
     )
     config = CONFIG.replace("[accuracy, quantization_error]", "[dead_neurons]")
     answer = dbgsom("sweep", write("sweep.yaml", config + same))
-    told = "epochs=4 and 1 other have the same mean"
+    told = "the same mean: epochs=4, epochs=5"
     (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
     assert best == f"best: epochs=3 (test/dead_neurons 0); {told}"
     assert "3/3 done; best so far: epochs=3, max_neurons=4 (test/dead_neurons 0)\n" in answer.err
