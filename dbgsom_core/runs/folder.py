@@ -41,11 +41,9 @@ from dataclasses import asdict
 from dataclasses import fields as fields_of
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeVar
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -67,6 +65,9 @@ from dbgsom_core.experiments.journal import trim_journal as trim_journal
 from dbgsom_core.experiments.trackers import ARTIFACTS, FoldMeasures, Ranking, Run
 from dbgsom_core.files import write_atomically
 from dbgsom_core.tables.safe_files import read_at_most, sweep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATA_FILE = "data.parquet"  # rows of a data frame that a run was given
 State = Literal["running", "finished", "failed", "killed"]
@@ -251,6 +252,8 @@ def array_facts(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def array_of(facts: Mapping[str, Any]) -> NDArray[Any]:
+    import numpy as np  # is slow to import
+
     return np.array(facts["values"], dtype=facts["dtype"])
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 LEVEL = 0.05
 _ROUNDING = 1e-12  # share of the values below which a difference is rounding
@@ -44,7 +42,7 @@ def paired_t(differences: pd.DataFrame, ratio: float = 0.0, largest: float = 0.0
     rounding = _ROUNDING * largest
     mean = mean.mask(mean.abs() <= rounding, 0.0)
     deviation = differences.std(axis=1)
-    error = deviation.where(deviation > rounding) * np.sqrt(1 / pairs + ratio)
+    error = deviation.where(deviation > rounding) * (1 / pairs + ratio) ** 0.5
     reach = stdtrit(pairs - 1.0, 1 - LEVEL / 2) * error
     p = 2 * stdtr(pairs - 1.0, -(mean / error).abs())
     return pd.DataFrame(
@@ -60,7 +58,7 @@ def without_rounding(deviation: Any, size: Any) -> Any:
 def holm(p: pd.Series) -> pd.Series:
     """Return p values corrected for their number (Holm 1979); NaN are no tests and left out."""
     tests = p.dropna().sort_values(kind="stable")
-    steps = tests * np.arange(len(tests), 0, -1)
+    steps = tests * [*range(len(tests), 0, -1)]
     return steps.cummax().clip(upper=1.0)
 
 

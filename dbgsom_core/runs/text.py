@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.component import flat
 
@@ -89,6 +87,8 @@ def digest(*parts: Any) -> str:
 
 
 def _add_array(sha: Any, array: Any) -> None:
+    import numpy as np  # is slow to import
+
     if array.dtype == object:
         array = array.astype(str)
     sha.update(f"{array.dtype.str}{array.shape}".encode())
