@@ -422,7 +422,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``,
             ``hit_count``, a feature by its name (``feature_names_in_``, or ``feature 0``, …), or
             ``pca_rgb``: colours as alike as the prototypes, by their first three principal
-            components. Dots without a finite value are hollow.
+            components. Dots without a finite value are grey.
         pointsize : str, optional
             One of the numeric attributes; the area of a dot is proportional to it.
         layout : {"grid", "pca"}

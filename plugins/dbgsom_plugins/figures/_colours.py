@@ -62,7 +62,10 @@ def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
 def scale_over(
     values: NDArray[np.floating], cmap: str = "viridis", low: float | None = None
 ) -> ScalarMappable:
-    """Return the colour scale of values, or from ``low``, with an arrow for extreme ones."""
+    """Return the colour scale of values, or from ``low``, with an arrow for extreme ones.
+
+    It holds the values as its array.
+    """
     from matplotlib import colormaps
 
     least, greatest = robust_ends(values)
@@ -71,6 +74,7 @@ def scale_over(
     colours: Any = colormaps[cmap].copy()  # its stubs say that its extend is a bool
     colours.colorbar_extend = ("neither", "min", "max", "both")[below + 2 * above]
     scale.set_cmap(colours)
+    scale.set_array(values)
     return scale
 
 
@@ -137,7 +141,8 @@ def principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float6
 
 
 def _from_hex(codes: tuple[str, ...]) -> Colours:
-    return np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in codes])
+    values = bytes.fromhex("".join(codes).replace("#", ""))
+    return np.frombuffer(values, np.uint8).reshape(-1, 3) / 255
 
 
 # Ottosson (2020): OKLab to cone responses, and their cubes to linear sRGB.

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
-from dbgsom_plugins.figures._drawing import (
-    KEY_ROW,
-    PLAIN,
-    key_size,
-    page,
-    patches_of,
-    shortened,
-    text_width,
-)
-from dbgsom_plugins.figures.label_map import class_name_of, with_profile
+from dbgsom_plugins.figures._drawing import page
+from dbgsom_plugins.figures._names import class_name_of, with_profile
+from dbgsom_plugins.figures._texts import PLAIN, shortened, text_width
 from dbgsom_plugins.measures.targets import (
     R2,
     RootMeanSquaredError,
@@ -44,7 +38,6 @@ _ZEROS = 6  # classes up to which zeros are written
 _MOST_NAMED = 60  # classes up to which each has its name at the matrix
 _MOST_POINTS = 3000  # rows up to which each is a point
 _MOST_CURVES = 20  # classes up to which each has a colour
-_NAMES = 2.2  # inches for their names
 _BAR, _BARS = 0.3, 4.6  # inches from bar to bar, and of the longest bar
 
 
@@ -73,26 +66,29 @@ class ConfusionMatrix(FigureComponent):
         wide = max(map(text_width, names)) * size / 72
         turned = wide > 0.9 * cell
         left, below = wide + 0.4, 0.4 + (wide if turned else 0.15)
-        right = float((y == answers).mean())
         notes = [
-            f"{rows(len(y))}, {right:.1%} of them answered with their class. A row of the matrix "
-            "holds the samples of a class: how many got which answer, and their share of the row."
+            f"{rows(len(y))}, {(y == answers).mean():.1%} of them answered with their class. A row "
+            "of the matrix holds the samples of a class: how many got which answer."
         ]
         shown = page(view, _title("Confusion matrix", view), left + side, side + below, notes)
-        axes = shown.panel((left, 0.0, side, side))
+        axes = shown.panel(left, 0.0, side, side)
+        axes.set_axis_on()
         scale = scale_of(0.0, 1.0, "Blues")
         axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-        _write_counts(axes, counts, shares, np.asarray(scale.to_rgba(shares)), cell * shown.scale)
-        texts = names if len(names) <= _MOST_NAMED else []
-        every = range(len(texts))
-        look: dict[str, Any] = {"fontsize": size * shown.scale, "color": INK, **PLAIN}
-        axes.set_xticks(every, texts, rotation=90 if turned else 0, **look)
-        axes.set_yticks(every, texts, **look)
+        if shown.axes is not None:  # given axes may be smaller than the page would be
+            extent = axes.get_window_extent().width / shown.figure.dpi
+            cell, size = cell * min(1.0, extent / side), size * min(1.0, extent / side)
+        _write_counts(axes, counts, shares, np.asarray(scale.to_rgba(shares)), cell)
+        if len(names) > _MOST_NAMED:
+            names = []
+        look: dict[str, Any] = {"fontsize": size, "color": INK, **PLAIN}
+        axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0, **look)
+        axes.set_yticks(range(len(names)), names, **look)
         axes.set_xlabel("answer", fontsize=8.5, color=MUTED)
         axes.set_ylabel(as_label(view.target_name or "class"), fontsize=8.5, color=MUTED, **PLAIN)
         axes.tick_params(length=0)
-        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(np.arange(len(counts) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=FAINT, linewidth=0.5)
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
@@ -115,44 +111,44 @@ class RocCurve(FigureComponent):
         evaluation, rows = _scored(self, view)
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
         classes = np.asarray(evaluation.classes).tolist()
-        several = len(classes) > 2
-        counts = [np.count_nonzero(y == label) for label in classes]
-        rarer = len(classes) - 1 if counts[-1] <= counts[0] else 0
-        places = range(len(classes)) if several else [rarer]
-        areas = {place: area(y == classes[place], probabilities[:, place]) for place in places}
-        areas = {place: found for place, found in areas.items() if np.isfinite(found)}
+        names = [class_name_of(view, label) for label in classes]
+        several, places = len(classes) > 2, range(len(classes))
+        of, others = "the class", "the others"
+        if not several:
+            rarer = int(np.count_nonzero(y == classes[1]) <= np.count_nonzero(y == classes[0]))
+            places, of, others = range(rarer, rarer + 1), names[rarer], names[1 - rarer]
+        areas = {}
+        for place in places:
+            value = area(y == classes[place], probabilities[:, place])
+            if np.isfinite(value):
+                areas[place] = value
         if not areas:
             raise ValueError("roc_curve compares classes, and all samples are of one class")
-        names = [class_name_of(view, label) for label in classes]
-        mean = float(np.mean(list(areas.values())))
+        under = float(np.mean(list(areas.values())))
+        found = f"class {of} against {others}. Area under the curve {under:.3f}."
         if several:
             worst = min(areas, key=areas.__getitem__)
-            found = f"each class against the others. Area under a curve {mean:.3f} on average, "
+            found = f"each class against the others. Area under a curve {under:.3f} on average, "
             found += f"{areas[worst]:.3f} at least (class {names[worst]})."
-        else:
-            found = f"class {names[rarer]} against {names[1 - rarer]}. "
-            found += f"Area under the curve {mean:.3f}."
-        coloured = len(areas) <= _MOST_CURVES
-        colours = categorical(len(areas)) if coloured else [MUTED] * len(areas)
-        notes = [f"{rows(len(y))}, {found}"]
-        named = several and coloured
-        title = _title("ROC curve" + "s" * several, view)
-        shown = page(view, title, _PANEL, _PANEL, notes, _NAMES * named)
-        axes = _square(shown.panel((0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5)))
-        for (place, _), colour in zip(areas.items(), colours, strict=True):
+        colours, width = [MUTED] * len(areas), 0.6
+        if len(areas) <= _MOST_CURVES:
+            colours, width = [*categorical(len(areas))], 1.6
+        entries = []
+        if several and len(areas) <= _MOST_CURVES:
+            texts = [f"{value:.3f} {names[place]}" for place, value in areas.items()]
+            entries = list(zip(colours, texts, strict=True))
+        title, notes = _title("ROC curve" + "s" * several, view), [f"{rows(len(y))}, {found}"]
+        shown = page(view, title, _PANEL, _PANEL, notes, entries)
+        axes = _square(shown.panel(0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5))
+        for place, colour in zip(areas, colours, strict=True):
             false, true, _ = roc_curve(y == classes[place], probabilities[:, place])
-            axes.plot(false, true, color=colour, linewidth=1.6 if coloured else 0.6)
+            axes.plot(false, true, color=colour, linewidth=width)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.01)
-        of = "the class" if several else names[rarer]
-        others = "the others" if several else names[1 - rarer]
         look: dict[str, Any] = {"fontsize": 8.5, "color": INK, **PLAIN}
         axes.set_xlabel(f"share of {others} taken for {of}", **look)
         axes.set_ylabel(f"share of {of} that is found", **look)
-        if named:
-            texts = [f"{value:.3f} {names[place]}" for place, value in areas.items()]
-            shown.legend(patches_of(colours, texts))
         return shown.figure
 
 
@@ -175,7 +171,7 @@ class PredictedActual(FigureComponent):
         r2, rmse = R2().compute(evaluation), RootMeanSquaredError().compute(evaluation)
         notes = [f"{rows(len(y))}: R² {r2:.3f}, RMSE {rmse:.4g}. On the line both are the same."]
         shown = page(view, _title("Predictions over targets", view), _PANEL, _PANEL, notes)
-        axes = _square(shown.panel((0.6, 0.0, _PANEL - 0.6, _PANEL - 0.6)))
+        axes = _square(shown.panel(0.6, 0.0, _PANEL - 0.6, _PANEL - 0.6))
         both = np.concatenate([y, answers])
         margin = 0.03 * (np.ptp(both) or 1.0)
         ends = both.min() - margin, both.max() + margin
@@ -214,26 +210,26 @@ class GroupShares(FigureComponent):
         return drawn[0] if len(drawn) == 1 else parts
 
     def _draw(self, view: MapView, groups: Any) -> Figure:
-        shown = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
-        shown = np.sort(shown)
-        names = with_profile(view, [groups.labels[place] for place in shown])
-        shares, colours = groups.shares[:, shown], [*categorical(len(shown))]
-        if len(shown) < len(groups.labels):
-            more = f"{len(groups.labels) - len(shown)} more"
+        from matplotlib.ticker import PercentFormatter
+
+        most = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
+        most = np.sort(most)
+        names = with_profile(view, [groups.labels[place] for place in most])
+        shares, colours = groups.shares[:, most], [*categorical(len(most))]
+        if len(most) < len(groups.labels):
             shares = np.column_stack([shares, 1 - shares.sum(axis=1)])
-            names, colours = [*names, more], [*colours, FAINT]
+            names, colours = [*names, f"{len(groups.labels) - len(most)} more"], [*colours, FAINT]
         column = as_label(groups.column)
         notes = [f"Rows of all data by {column}. {groups.sentence}."]
-        texts = [
-            f"{shortened(group, _LONGEST_NAME, 8.5) or '(none)'}  {rows:,}"
-            for group, rows in zip(groups.groups, groups.counts.sum(axis=1).tolist(), strict=True)
-        ]
+        texts = []
+        for group, rows in zip(groups.groups, groups.counts.sum(axis=1).tolist(), strict=True):
+            texts.append(f"{shortened(group, _LONGEST_NAME, 8.5) or '(none)'}  {rows:,}")
         left = max(map(text_width, texts)) * 8.5 / 72 + 0.15
         height = max(_BAR * len(texts), 0.9)
-        key = key_size(names)
-        tall = max(height + 0.3, key.rows * KEY_ROW)
-        page_of = page(view, f"Labels by {column}", left + _BARS, tall, notes, key.side)
-        axes = page_of.panel((left, 0.0, _BARS, height))
+        view = replace(view, axes=None)  # which may be for several columns
+        title, entries = f"Labels by {column}", list(zip(colours, names, strict=True))
+        shown = page(view, title, left + _BARS, height + 0.3, notes, entries)
+        axes = shown.panel(left, 0.0, _BARS, height)
         at = np.zeros(len(texts))
         for values, colour in zip(shares.T, colours, strict=True):
             axes.barh(range(len(texts)), values, left=at, color=colour, height=0.78)
@@ -241,11 +237,10 @@ class GroupShares(FigureComponent):
         axes.set_yticks(range(len(texts)), texts, fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylim(len(texts) - 0.5, -0.5)
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
         axes.spines[:].set_visible(False)
-        page_of.legend(patches_of(colours, names), key)
-        return page_of.figure
+        return shown.figure
 
 
 def _title(text: str, view: MapView) -> str:
@@ -262,8 +257,10 @@ def _scored(figure: FigureComponent, view: MapView) -> tuple[Evaluation, Any]:
     part, evaluation = view.scored or ("", view.evaluation)
 
     def rows(n: int) -> str:
-        drawn = f" drawn of {evaluation.drawn_from:,}" if evaluation.drawn_from else ""
-        return f"{n:,} {part} rows{drawn}".replace("  ", " ")
+        text = f"{n:,} {part} rows".replace("  ", " ")
+        if evaluation.drawn_from:
+            text += f" drawn of {evaluation.drawn_from:,}"
+        return text
 
     return evaluation, rows
 
@@ -275,18 +272,19 @@ def _write_counts(
     colours: NDArray[np.float64],
     cell: float,
 ) -> None:
-    both, zeros = cell >= _TWO_LINES, len(counts) <= _ZEROS
+    both = cell >= _TWO_LINES
     size = min(9.5, 72 * cell * (0.24 if both else 0.42))
     size = min(size, 72 * 0.86 * cell / text_width(f"{counts.max():,}"))
     if size < _LEAST_FONT:
         return
-    for row, inks in enumerate(map(text_on, colours)):
-        for column, ink in enumerate(inks):
-            count = int(counts[row, column])
-            if count or zeros:
-                share = f"\n{_percent(shares[row, column])}" if both else ""
-                look: dict[str, Any] = {"fontsize": size, "color": ink, "linespacing": 1.15}
-                axes.text(column, row, f"{count:,}{share}", ha="center", va="center", **look)
+    look: dict[str, Any] = {"fontsize": size, "linespacing": 1.15, "ha": "center", "va": "center"}
+    inks = np.array(text_on(colours.reshape(-1, 4))).reshape(counts.shape)
+    written = np.argwhere((counts > 0) | (len(counts) <= _ZEROS))
+    for row, column in written.tolist():
+        text = f"{counts[row, column]:,}"
+        if both:
+            text += f"\n{_percent(shares[row, column])}"
+        axes.text(column, row, text, color=inks[row, column], **look)
 
 
 def _percent(share: float) -> str:
@@ -297,6 +295,7 @@ def _percent(share: float) -> str:
 
 
 def _square(axes: Axes) -> Axes:
+    axes.set_axis_on()
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(labelsize=8, colors=MUTED, length=0)

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import FigureComponent
-from dbgsom_plugins.figures._colours import (
-    EMPTY,
-    MAX_CATEGORIES,
-    PAPER,
-    categorical,
-    rgb_of,
-    scale_of,
-)
-from dbgsom_plugins.figures._drawing import (
-    KEY_PATCH,
-    SIDE,
-    cell_centres,
-    fill,
-    key_size,
-    map_of_cells,
-    no_hits_patch,
-    patches_of,
-    text_width,
-)
-from dbgsom_plugins.figures.component_planes import chosen, fitting_name, rounded
-from dbgsom_plugins.figures.label_map import class_name_of
+from dbgsom_plugins.figures._colours import EMPTY, MAX_CATEGORIES, categorical, rgb_of, scale_of
+from dbgsom_plugins.figures._drawing import cell_centres, map_of_cells
+from dbgsom_plugins.figures._names import class_name_of
+from dbgsom_plugins.figures._texts import label_of, numbers
+from dbgsom_plugins.figures.component_planes import chosen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView, SomMap
+    from dbgsom_plugins.figures._drawing import Entries, Sheet
 
 _RADII = (0.16, 0.44)  # of the pie of one sample at least, and of the largest pie
 _STEPS = 40  # sides of a whole circle
 _RAYS = (0.06, 0.46)  # of a star at its variable's least and greatest value
-_MOST_RAYS, _MOST_STARS = 12, 400  # that the eye tells apart
-_STAR_SIDE, _FONT = 2.4, 8.5  # inches for the legend of stars, and points of its names
+_MOST_RAYS = 12  # that the eye tells apart
 _FREE = 0.07  # of an image's side that is left free around it
 
 
@@ -58,22 +42,29 @@ class ClassPies(FigureComponent):
         palette = categorical(len(classes))
         som_map, totals = view.evaluation.som_map, counts.sum(axis=1)
         radii = np.clip(_RADII[1] * np.sqrt(totals / max(1, totals.max())), _RADII[0], None)
-        entries = patches_of(palette, [class_name_of(view, label) for label in classes])
-        if (view.evaluation.hits == 0).any():
-            entries.append(no_hits_patch())
-        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
         notes = ["The area of a pie is the number of samples with a class that the neuron won."]
-        key = key_size([name for _, name in entries])
-        sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, key.rows, side=key.side)
+        names = [class_name_of(view, label) for label in classes]
+        sheet = _empty_map(
+            view, "Classes of neurons", notes, list(zip(palette, names, strict=True))
+        )
+        ends = np.cumsum(counts, axis=1) / np.maximum(1, totals)[:, None]
+        shares = np.diff(ends, axis=1, prepend=0.0)
         slices, colours = [], []
-        for place, radius, count in zip(cell_centres(som_map), radii, counts, strict=True):
-            for wedge, which in _pie(count):
-                slices.append(place + radius * wedge)
-                colours.append(palette[which])
+        centres = cell_centres(som_map)
+        for k, i in np.argwhere(counts).tolist():
+            wedge = _wedge(ends[k, i] - shares[k, i], ends[k, i], 2 + int(_STEPS * shares[k, i]))
+            slices.append(centres[k] + radii[k] * wedge)
+            colours.append(palette[i])
         line = float(np.clip(0.012 * sheet.cell, 0.0, 0.6))
-        fill(sheet, slices, facecolors=colours, edgecolors=PAPER, linewidths=line, zorder=2.5)
-        sheet.page.legend(entries, key)
-        return sheet.figure
+        sheet.fill(slices, facecolors=colours, edgecolors="white", linewidths=line, zorder=2.5)
+        return sheet.page.figure
+
+
+def _empty_map(
+    view: MapView, title: str, notes: Sequence[str] = (), entries: Entries = ()
+) -> Sheet:
+    empty = np.tile(rgb_of(EMPTY), (len(view.evaluation.som_map), 1))
+    return map_of_cells(view, title, empty, (), notes, entries)
 
 
 def _class_counts(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -97,16 +88,6 @@ def _class_counts(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
     keys = bmu * len(classes) + codes.ravel()
     counts = np.bincount(keys, minlength=len(evaluation.som_map) * len(classes))
     return classes, counts.reshape(-1, len(classes))
-
-
-def _pie(counts: NDArray[np.int64]) -> list[tuple[NDArray[np.float64], int]]:
-    # Wedges (P, 2) of a circle of radius 1, clockwise from the top, and their classes.
-    shares = counts / max(1, counts.sum())
-    ends = np.cumsum(shares)
-    return [
-        (_wedge(float(ends[i] - shares[i]), float(ends[i]), 2 + int(_STEPS * shares[i])), i)
-        for i in np.flatnonzero(counts).tolist()
-    ]
 
 
 def _wedge(start: float, stop: float, corners: int) -> NDArray[np.float64]:
@@ -140,49 +121,21 @@ class VariableStars(FigureComponent):
         notes = ["The area of a wedge goes from the variable's least to its greatest value."]
         if self.variables is None and count < shown.of:
             notes.append(f"{count} of {shown.of} variables, the most telling ones.")
-        side = max(1, round(np.sqrt(len(som_map) / _MOST_STARS)))
-        if side > 1:
-            notes.append(f"A star stands for up to {side} × {side} neurons.")
-        room = 72 * (SIDE if view.axes is not None else _STAR_SIDE) - KEY_PATCH
-        ranges = zip(shown.names, low, high, strict=True)
-        entries = patches_of(palette, [_key(*of, room) for of in ranges])
-        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
-        sheet = map_of_cells(view, "Variables of neurons", empty, (), notes, count, _STAR_SIDE)
+        entries = []
+        for i, name in enumerate(shown.names):
+            least, most = numbers([float(low[i]), float(high[i])], 3)
+            entries.append((palette[i], f"{label_of(name)}: {least} … {most}"))
+        sheet = _empty_map(view, "Variables of neurons", notes, entries)
         corners = max(3, 24 // count)
-        wedges = [_wedge(which / count, (which + 1) / count, corners) for which in range(count)]
+        rays = _RAYS[0] + (_RAYS[1] - _RAYS[0]) * np.sqrt((shown.values - low) / spans)
+        rays[view.evaluation.hits == 0] = np.nan
         slices, colours = [], []
-        for place, values in _stars(view, shown.values, side):
-            shares = np.sqrt(np.maximum(values - low, 0) / spans)
-            rays = side * (_RAYS[0] + (_RAYS[1] - _RAYS[0]) * shares)
-            for which in np.flatnonzero(np.isfinite(rays)).tolist():
-                slices.append(place + rays[which] * wedges[which])
-                colours.append(palette[which])
-        fill(sheet, slices, facecolors=colours, linewidths=0, zorder=2.5)
-        sheet.page.legend(entries)
-        return sheet.figure
-
-
-def _stars(
-    view: MapView, values: NDArray[np.float64], side: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    # Yield places (2,) and values (V,): of neurons with hits, or of squares of them.
-    som_map, hits = view.evaluation.som_map, view.evaluation.hits
-    places = cell_centres(som_map)
-    _, squares = np.unique(som_map.positions // side, axis=0, return_inverse=True)
-    for square in range(int(squares.max()) + 1):
-        neurons = np.flatnonzero(squares.ravel() == square)
-        if not hits[neurons].any():
-            continue
-        shares = np.where(np.isfinite(values[neurons]), hits[neurons, None], 0)
-        total = shares.sum(axis=0)
-        sums = (shares * np.nan_to_num(values[neurons])).sum(axis=0)
-        mean = np.divide(sums, total, out=np.full(len(sums), np.nan), where=total > 0)
-        yield places[neurons].mean(axis=0), mean
-
-
-def _key(name: str, least: float, most: float, room: float) -> str:
-    bounds = f": {rounded(least, most):g} … {rounded(most, least):g}"
-    return fitting_name(name, room - _FONT * text_width(bounds), _FONT) + bounds
+        centres = cell_centres(som_map)
+        for k, i in np.argwhere(np.isfinite(rays)).tolist():
+            slices.append(centres[k] + rays[k, i] * _wedge(i / count, (i + 1) / count, corners))
+            colours.append(palette[i])
+        sheet.fill(slices, facecolors=colours, linewidths=0, zorder=2.5)
+        return sheet.page.figure
 
 
 class PrototypeImages(FigureComponent):
@@ -195,12 +148,10 @@ class PrototypeImages(FigureComponent):
     """
 
     def draw(self, view: MapView) -> Figure:
-        som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+        som_map = view.evaluation.som_map
         canvas = mosaic(som_map, view.image_shape, view.in_own_units(som_map.prototypes))
         scale = scale_of(float(np.nanmin(canvas)), float(np.nanmax(canvas)), "gray_r")
-        notes = ["Hatched neurons have no hits."] if dead.any() else []
-        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
-        sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
+        sheet = _empty_map(view, "Prototypes")
         reach = _square(som_map) / 2
         left, bottom = cell_centres(som_map).min(axis=0) - reach
         right, top = cell_centres(som_map).max(axis=0) + reach
@@ -212,7 +163,7 @@ class PrototypeImages(FigureComponent):
         )
         image.set(cmap=scale.cmap, norm=scale.norm)
         sheet.page.colour_bar(scale, "Value")
-        return sheet.figure
+        return sheet.page.figure
 
 
 def mosaic(
@@ -228,15 +179,13 @@ def mosaic(
     n_values = prototypes.shape[1]
     if image_shape is None:
         raise ValueError(
-            "prototype_images draws image data, and this data set has no image_shape: say it, "
-            "image_shape: [height, width] of the data set, in Python image_shape=(height, width), "
-            "or leave the figure out"
+            "prototype_images needs the shape of images: image_shape: [height, width] of the data "
+            "set, in Python image_shape=(height, width)"
         )
     if math.prod(image_shape) != n_values:
         raise ValueError(
             f"prototype_images needs {math.prod(image_shape)} values for images of "
-            f"{image_shape[0]} × {image_shape[1]}, and prototypes have {n_values}: leave the "
-            "figure out, or the preparation that changes the number of columns"
+            f"{image_shape[0]} × {image_shape[1]}, and prototypes have {n_values}"
         )
     height, width = image_shape
     side = max(image_shape) + 2 * max(1, round(_FREE * max(image_shape)))  # an image has a square

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,27 +14,21 @@ from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._colours import INK, MUTED, robust_ends, scale_of
 from dbgsom_plugins.figures._drawing import (
-    PLAIN,
     Sheet,
     cell_centres,
-    fill_cells,
+    extent,
     fold_note,
-    mark_parents,
+    frame,
     page,
-    parents_of,
-    shortened,
-    text_width,
 )
+from dbgsom_plugins.figures._texts import PLAIN, numbers, shortened
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-
-
-_NAMED = 30  # letters of a name
-_LONGEST = 6  # digits before or after the mark
 
 
 class Variables(NamedTuple):
@@ -86,49 +81,6 @@ def chosen(
     return Variables(list(wanted), np.column_stack(found), len(wanted))
 
 
-def rounded(value: float, other: float) -> float:
-    """Return a number with three digits of how far another one is away."""
-    span = abs(value - other) or abs(value)
-    return round(float(value), 2 - math.floor(math.log10(span))) + 0.0 if span > 0 else 0.0
-
-
-def alike(values: Sequence[float], digits: int) -> list[str]:
-    """Return numbers as words with as many decimals each: ``digits`` of how far they are apart.
-
-    Whole numbers have none. What would be a zero, or too long, has ``digits`` of its own.
-    """
-    span = max(values) - min(values)
-    places = digits - 1 - math.floor(math.log10(span)) if span > 0 else _LONGEST + 1
-    if all(float(value).is_integer() and abs(value) < 10**_LONGEST for value in values):
-        places = 0
-    if not -_LONGEST < places <= _LONGEST:
-        return [f"{value:.{digits}g}" for value in values]
-    words = [f"{value:.{max(places, 0)}f}" for value in values]
-    return [
-        f"{value:.{digits}g}" if value and not float(word) else word
-        for value, word in zip(values, words, strict=True)
-    ]
-
-
-def label_of(name: str) -> str:
-    """Return a variable's name as figures show it."""
-    return as_label(name, _NAMED)
-
-
-def fitting_name(name: str, room: float, size: float) -> str:
-    """Return a variable's name that takes at most ``room`` points in a font of this size.
-
-    Of a category, ``Region=North``, both sides are cut: values of one column are told apart.
-    """
-    column, equals, value = name.partition("=")
-    told = label_of(name)
-    if not equals or (len(name) <= _NAMED and size * text_width(told) <= room):
-        return shortened(told, room, size)
-    column, value = label_of(column), label_of(value)
-    value = shortened(value, max(room / 2, room - size * text_width(f"{column}=")), size)
-    return f"{shortened(column, room - size * text_width(f'={value}'), size)}={value}"
-
-
 def _telling(view: MapView) -> NDArray[np.intp]:
     # The features, most telling first.
     evaluation = view.evaluation
@@ -152,6 +104,7 @@ def _means(view: MapView, values: NDArray[np.float64]) -> NDArray[np.float64]:
 _WIDTH = 8.4  # inches of all panels
 _HEAD, _GAP = 0.42, 0.18  # inches above a panel for its name, and between panels
 _TALLEST = 2.2  # inches of a panel
+_WIDEST = 2.6
 _LOWEST = 1.4  # page: so that its scale can be read
 
 
@@ -172,56 +125,89 @@ class ComponentPlanes(FigureComponent):
     )
 
     def draw(self, view: MapView) -> Figure:
+        view = replace(view, axes=None)  # several panels have a page of their own
         som_map = view.evaluation.som_map
         shown = chosen(view, self.variables, self.most, own_units=self.scale == "own")
-        order = range(len(shown.names)) if self.variables else by_likeness(shown.values)
-        whole = np.array([_range(shown.values[:, column]) for column in order])
-        # Categories, "Region=North", have natural ends.
-        ranges = np.array(
-            [
-                _range(shown.values[:, column], robust="=" not in shown.names[column])
-                for column in order
-            ]
-        )
-        beyond = (ranges != whole).any()
-        if self.scale == "shared":
-            ranges[:] = ranges[:, 0].min(), ranges[:, 1].max()
+        planes = [
+            _plane(name, values) for name, values in zip(shown.names, shown.values.T, strict=True)
+        ]
         notes = []
-        if not self.variables and len(shown.names) < shown.of:
-            notes.append(
-                f"{len(shown.names)} of {shown.of} variables: those of which the map tells most, "
-                "by the share of their variance that lies between neurons."
-            )
-        if not self.variables and len(shown.names) > 2:
-            notes.append("Variables whose planes are alike stand beside each other.")
-        if beyond:
+        if not self.variables:
+            planes = [planes[column] for column in by_likeness(shown.values)]
+            if len(planes) < shown.of:
+                notes.append(
+                    f"{len(planes)} of {shown.of} variables: those of which the map tells most, "
+                    "by the share of their variance that lies between neurons."
+                )
+            if len(planes) > 2:
+                notes.append("Variables whose planes are alike stand beside each other.")
+        if any(plane.is_extreme for plane in planes):
             where = ", and stand in brackets" if self.scale == "own" else ""
             notes.append(f"Extreme values have the colour of the end that they lie beyond{where}.")
-        notes += fold_note(som_map)
-        places = cell_centres(som_map)
-        corners = np.array(som_map.grid.corners)
-        low = places.min(axis=0) + corners.min(axis=0)
-        size = places.max(axis=0) + corners.max(axis=0) - low
-        columns, width = _columns(len(shown.names), float(size[0] / size[1]))
-        cell = min(width / size[0], _TALLEST / size[1])
-        rows = math.ceil(len(shown.names) / columns)
-        height = max(_LOWEST, rows * (cell * size[1] + _HEAD))
-        sheet = page(view, "FigureComponent planes", columns * (width + _GAP), height, notes)
-        for number, column in enumerate(order):
-            row, along = divmod(number, columns)
-            box = (along * (width + _GAP), row * (cell * size[1] + _HEAD) + _HEAD, *(cell * size))
-            axes = sheet.panel(box, low, size)
-            values, bounds = shown.values[:, column], ranges[number]
-            plane = Sheet(axes, 72 * float(cell) * sheet.scale, corners, sheet)
-            _fill(plane, places, values, bounds, view.evaluation.hits == 0)
-            mark_parents(plane, parents_of(som_map))
-            told = _ends_of(bounds, whole[number]) if self.scale == "own" else ""
-            _head(plane, shown.names[column], told, width, sheet.scale)
+        low, size = extent(som_map, cell_centres(som_map))
+        columns, width = _columns(len(planes), float(size[0] / size[1]))
+        cell = float(min(_TALLEST / size[1], width / size[0]))
+        step = cell * size[1] + _HEAD
+        height = max(math.ceil(len(planes) / columns) * step, _LOWEST)
+        whole = columns * (width + _GAP) - _GAP
+        page_of = page(view, "Component planes", whole, height, [*notes, *fold_note(som_map)])
+        scale = scale_of(min(p.low for p in planes), max(p.high for p in planes))
+        for number, plane in enumerate(planes):
+            row, column = divmod(number, columns)
+            box = column * (width + _GAP), row * step + _HEAD, *(cell * size)
+            sheet = Sheet(page_of, page_of.panel(*box), 72 * cell, som_map)
+            frame(sheet.axes, low, size)
+            if self.scale == "own":
+                scale = scale_of(plane.low, plane.high)
+            _draw_plane(sheet, plane, scale, 72 * width, with_ends=self.scale == "own")
         if self.scale == "own":
-            sheet.colour_bar(scale_of(0.0, 1.0), "Value", ends=("least", "greatest"))
+            page_of.colour_bar(scale, "Value", ends=("least", "greatest"))
         else:
-            sheet.colour_bar(scale_of(*ranges[0].tolist()), "Value")
-        return sheet.figure
+            page_of.colour_bar(scale, "Value")
+        return page_of.figure
+
+
+class _Plane(NamedTuple):
+    """A variable: its values (K,), and the least and greatest of those that are not extreme."""
+
+    name: str
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    ends: str
+    is_extreme: bool
+
+
+def _plane(name: str, values: NDArray[np.float64]) -> _Plane:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return _Plane(name, values, 0.0, 0.0, "no values", False)
+    least, greatest = low, high = float(known.min()), float(known.max())
+    if "=" not in name:  # categories, "Region=North", have natural ends
+        low, high = robust_ends(known)
+    words = numbers([least, low, high, greatest], 3)
+    ends = f"{words[1]} … {words[2]}"
+    if least < low:
+        ends = f"({words[0]}) {ends}"
+    if greatest > high:
+        ends = f"{ends} ({words[3]})"
+    return _Plane(name, values, low, high, ends, (least, greatest) != (low, high))
+
+
+def _draw_plane(
+    sheet: Sheet, plane: _Plane, scale: ScalarMappable, width: float, *, with_ends: bool
+) -> None:
+    som_map, unknown = sheet.som_map, ~np.isfinite(plane.values)
+    centres = cell_centres(som_map)
+    colours = np.asarray(scale.to_rgba(np.where(unknown, plane.low, plane.values)))[:, :3]
+    colours[unknown] = 1.0
+    sheet.fill_cells(centres, colours, unknown)
+    sheet.mark_parents(centres[sorted(som_map.children)])
+    look: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", **PLAIN}
+    name = shortened(plane.name, width, 8.5)
+    sheet.axes.annotate(name, (0, 1), (0, 12), fontsize=8.5, color=INK, **look)
+    if with_ends:
+        sheet.axes.annotate(plane.ends, (0, 1), (0, 3), fontsize=7, color=MUTED, **look)
 
 
 def by_likeness(values: NDArray[np.float64]) -> list[int]:
@@ -231,63 +217,18 @@ def by_likeness(values: NDArray[np.float64]) -> list[int]:
 
     if values.shape[1] < 3:
         return list(range(values.shape[1]))
-    centred = values - np.nanmean(values, axis=0)
-    centred = np.where(np.isfinite(centred), centred, 0.0)
-    lengths = np.sqrt(np.square(centred).sum(axis=0))
+    centred = np.nan_to_num(values - np.nanmean(values, axis=0), posinf=0.0, neginf=0.0)
+    lengths = np.linalg.norm(centred, axis=0)
     unit = centred / np.where(lengths > 0, lengths, 1.0)
     apart = np.clip(1 - unit.T @ unit, 0, 2)
     np.fill_diagonal(apart, 0)
     condensed = squareform(apart, checks=False)
     tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
-    return [int(one) for one in leaves_list(tree)]
+    return leaves_list(tree).tolist()  # type: ignore[no-any-return]
 
 
 def _columns(panels: int, proportion: float) -> tuple[int, float]:
     # How many stand beside each other, and their width in inches.
     beside = math.ceil(math.sqrt(panels / max(proportion, 0.2)) * 1.25)
     columns = int(np.clip(beside, min(panels, 2), min(panels, 8)))
-    return columns, min(2.6, (_WIDTH - (columns - 1) * _GAP) / columns)
-
-
-def _range(values: NDArray[np.float64], *, robust: bool = False) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return 0.0, 0.0
-    return robust_ends(known) if robust else (float(known.min()), float(known.max()))
-
-
-def _ends_of(bounds: NDArray[np.float64], whole: NDArray[np.float64]) -> str:
-    low, high = rounded(bounds[0], bounds[1]), rounded(bounds[1], bounds[0])
-    told = f"{low:g} … {high:g}"
-    if whole[0] < bounds[0]:
-        told = f"({rounded(*whole):g}) {told}"
-    return f"{told} ({rounded(*whole[::-1]):g})" if whole[1] > bounds[1] else told
-
-
-def _fill(
-    plane: Sheet,
-    places: NDArray[np.float64],
-    values: NDArray[np.float64],
-    bounds: NDArray[np.float64],
-    dead: NDArray[np.bool_],
-) -> None:
-    known = np.isfinite(values)
-    scale = scale_of(*bounds.tolist())
-    colours = np.asarray(scale.to_rgba(np.where(known, values, bounds[0])))[:, :3]
-    colours[~known] = 1.0
-    fill_cells(plane, places, colours, ~known)
-
-
-def _head(plane: Sheet, name: str, ends: str, width: float, scale: float) -> None:
-    left, top = plane.axes.get_xlim()[0], plane.axes.get_ylim()[1]
-    offset: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
-    offset["annotation_clip"] = False
-    name = fitting_name(name, 72 * width, 8.5)
-    above = scale * (12 if ends else 3)
-    plane.axes.annotate(
-        name, (left, top), (0, above), fontsize=8.5 * scale, color=INK, **offset, **PLAIN
-    )
-    if ends:
-        plane.axes.annotate(
-            ends, (left, top), (0, 3 * scale), fontsize=7 * scale, color=MUTED, **offset, **PLAIN
-        )
+    return columns, min(_WIDEST, (_WIDTH - (columns - 1) * _GAP) / columns)

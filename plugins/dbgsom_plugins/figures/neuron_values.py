@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,17 +13,11 @@ from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of,
 from dbgsom_plugins.figures._drawing import (
     beyond_note,
     cell_centres,
-    draw_outline,
-    fill,
-    fold_note,
     fold_points,
-    is_torus,
     map_of_cells,
     map_of_values,
     map_sheet,
-    mark_parents,
     notes_on_map,
-    parents_of,
     polygons,
 )
 
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView, SomMap, Stability
-    from dbgsom_plugins.figures._drawing import Sheet
 
 
 class HitMap(FigureComponent):
@@ -40,7 +33,7 @@ class HitMap(FigureComponent):
 
     def draw(self, view: MapView) -> Figure:
         hits = view.evaluation.hits.astype(np.float64)
-        return map_of_values(view, "Hit map", hits, "Samples", low=0.0, whole=True)
+        return map_of_values(view, "Hit map", hits, "Samples", low=0.0)
 
 
 class DensityMap(FigureComponent):
@@ -84,32 +77,24 @@ class UMatrix(FigureComponent):
         if len(som_map) < 2:
             raise ValueError("u_matrix shows distances between neurons, and there is one")
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
+        centres = cell_centres(som_map)
         cells = fold_points(som_map, matrix.centres)
-        values = matrix.values
-        scale = scale_over(values if len(values) else np.array([0.0, 1.0]), "magma_r")
+        values = matrix.values if len(matrix.values) else np.array([0.0, 1.0])
+        scale = scale_over(values, "magma_r")
         dotted = len(som_map) <= _DOTS
-        notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
-        notes += beyond_note(scale, values, "cell")
-        joined = is_torus(som_map)
-        beyond = joined or bool(fold_note(som_map))  # links stand beyond the sides
-        sheet = map_sheet(view, "U-matrix", notes, centres=cells if beyond else None)
-        shapes, colours = polygons(cells, 0.5 * sheet.corners), scale.to_rgba(values)
-        fill(sheet, shapes, facecolors=colours, edgecolors="face", linewidths=0.2, zorder=1)
+        notes = [_DOTTED if dotted else _UNDOTTED, *beyond_note(scale), *notes_on_map(som_map)]
+        # Links across the sides of a torus and at the ends of a folded row stand beyond cells.
+        sheet = map_sheet(view, "U-matrix", notes, centres=np.vstack([cells, centres]))
+        shapes, colours = polygons(cells, 0.5 * sheet.corners), scale.to_rgba(matrix.values)
+        sheet.fill(shapes, facecolors=colours, edgecolors="face", linewidths=0.2, zorder=1)
         if dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
-            sheet.axes.plot(
-                *cell_centres(som_map).T,
-                "o",
-                color=INK,
-                markersize=size,
-                markeredgecolor="white",
-                markeredgewidth=size / 5,
-                zorder=3,
-            )
-        mark_parents(sheet, parents_of(som_map), 0.5)
-        draw_outline(sheet, cells, 0.5, weight=0.8, joined=joined)
+            look: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": size / 5}
+            sheet.axes.plot(*centres.T, "o", color=INK, markersize=size, zorder=3, **look)
+        sheet.mark_parents(centres[sorted(som_map.children)], 0.5)
+        sheet.draw_outline(cells, 0.5)
         sheet.page.colour_bar(scale, "Distance")
-        return sheet.figure
+        return sheet.page.figure
 
 
 @dataclass(frozen=True)
@@ -191,6 +176,8 @@ class TrustMap(FigureComponent):
     """
 
     def draw(self, view: MapView) -> Figure:
+        from matplotlib.collections import LineCollection
+
         stability = view.stability
         if stability is None:
             raise ValueError(
@@ -207,12 +194,19 @@ class TrustMap(FigureComponent):
             colours[known] = scale.to_rgba(stability.agreements[known])[:, :3]
             colours[~known] = rgb_of(EMPTY)
             notes.append(_CELLS)
-            texts = [f"{100 * one:.0f}" if one == one else "" for one in stability.agreements]
+            texts = [f"{100 * share:.0f}" for share in stability.agreements]
+            texts = [text.replace("nan", "") for text in texts]
         sheet = map_of_cells(view, "Trust map", colours, texts, notes)
-        _draw_links(sheet, cell_centres(view.evaluation.som_map), stability)
+        segments, widths, unsure = bars(cell_centres(view.evaluation.som_map), stability)
+        size = np.maximum(_WIDEST * widths, 0.03) * sheet.cell
+        inks = np.where(unsure, _UNSURE, INK)
+        for shades, around in ((PAPER, 0.05 * sheet.cell), (inks, 0.0)):
+            look: dict[str, Any] = {"colors": shades, "linewidths": size + around, "zorder": 3.2}
+            lines = LineCollection(list(segments), capstyle="butt", **look)
+            sheet.axes.add_collection(lines, autolim=False)
         if stability.agreements is not None:
             sheet.page.colour_bar(scale, "Same answer")
-        return sheet.figure
+        return sheet.page.figure
 
 
 def bars(
@@ -229,21 +223,3 @@ def bars(
     surer = np.clip((shares - stability.chance) / max(1 - stability.chance, 1e-9), 0.0, 1.0)
     steps = np.array(_BAR)[None, :, None]
     return ends[:, :1] + steps * (ends[:, 1:] - ends[:, :1]), surer, surer < 0.1
-
-
-def _draw_links(sheet: Sheet, places: NDArray[np.floating], stability: Stability) -> None:
-    from matplotlib.collections import LineCollection
-
-    segments, widths, unsure = bars(places, stability)
-    size = np.maximum(_WIDEST * widths, 0.03) * sheet.cell
-    for colours, extra in ((PAPER, 0.05 * sheet.cell), (None, 0.0)):
-        sheet.axes.add_collection(
-            LineCollection(
-                list(segments),
-                colors=colours or [_UNSURE if one else INK for one in unsure],
-                linewidths=size + extra,
-                capstyle="butt",
-                zorder=3.2,
-            ),
-            autolim=False,
-        )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import INK, MUTED, scale_of, text_on
-from dbgsom_plugins.figures._drawing import PLAIN, page
-from dbgsom_plugins.figures.component_planes import alike
+from dbgsom_plugins.figures._drawing import page
+from dbgsom_plugins.figures._texts import PLAIN, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,24 +24,10 @@ if TYPE_CHECKING:
 _DATA_SETS = 4  # that are drawn
 _MOST = 24  # values of a side of a heatmap
 _CELL = (0.72, 0.42)  # inches
-_WIDEST, _TALLEST = 7.0, 6.0  # inches of all cells
+_LARGEST = (7.0, 6.0)  # inches of all cells
+_LEAST_FONT = 4.5  # points
 _SIDE, _FOOT, _HEAD = 1.5, 0.75, 0.3  # inches for words beside, below and above
 _LENGTH = 18  # letters of a value
-
-
-def _scale(shown: list[Any], values: NDArray[np.float64]) -> ScalarMappable:
-    # Of the measure that decides: the best are dark, on white paper.
-    known = values[np.isfinite(values)]
-    if not len(known):
-        raise ValueError(f"no variant has {shown[0].measures[0]}")
-    cmap = "viridis_r" if shown[0].direction == "maximize" else "viridis"
-    return scale_of(float(known.min()), float(known.max()), cmap)
-
-
-def _left_out(view: SweepView, shown: list[Any]) -> list[str]:
-    if len(view.rankings) == len(shown):
-        return []
-    return [f"The first {len(shown)} of {len(view.rankings)} data sets are shown."]
 
 
 class SweepHeatmap(FigureComponent):
@@ -61,112 +47,111 @@ class SweepHeatmap(FigureComponent):
     )
 
     def draw(self, view: SweepView) -> Figure:
-        shown = list(view.rankings[:_DATA_SETS])
-        tables = [self._table(ranking) for ranking in shown]
-        width, tall = 0.0, 0.0
-        sizes = []
-        for _, columns, rows, _, _ in tables:
-            size = min(_WIDEST, _CELL[0] * len(columns)), min(_TALLEST, _CELL[1] * len(rows))
-            sizes.append(size)
-            width, tall = max(width, _SIDE + size[0]), tall + size[1] + _FOOT + _HEAD
-        name = shown[0].measures[0]
-        notes = [f"The mean over seeds of {as_label(name)}; of several variants the best."]
-        made = page(view, "Sweep", width, tall, [*notes, *_left_out(view, shown)])
-        scale = _scale(shown, np.concatenate([table.ravel() for table, *_ in tables]))
+        rankings = list(view.rankings[:_DATA_SETS])
+        name = as_label(rankings[0].measures[0])
+        tables = [self._table(ranking) for ranking in rankings]
+        values = np.concatenate([table.values[np.isfinite(table.values)] for table in tables])
+        if not len(values):
+            raise ValueError(f"no variant has {name}")
+        notes = [f"The mean over seeds of {name}; of several variants the best."]
+        if len(view.rankings) > len(rankings):
+            notes.append(f"The first {len(rankings)} of {len(view.rankings)} data sets are shown.")
+        # The best are dark, on white paper.
+        maximize = rankings[0].direction == "maximize"
+        scale = scale_of(
+            float(values.min()), float(values.max()), "viridis_r" if maximize else "viridis"
+        )
+        sizes = [np.minimum(_LARGEST, np.multiply(_CELL, table.values.T.shape)) for table in tables]
+        width = _SIDE + max(size[0] for size in sizes)
+        height = sum(size[1] + _FOOT + _HEAD for size in sizes)
+        shown = page(view, "Sweep", width, height, notes)
         top = 0.0
-        for ranking, (table, columns, rows, x, y), size in zip(shown, tables, sizes, strict=True):
-            axes = made.panel((_SIDE, top + _HEAD, *size))
-            colours = np.asarray(scale.to_rgba(np.nan_to_num(table)))[..., :3]
-            colours[~np.isfinite(table)] = 0.94
-            axes.imshow(colours, aspect="auto", interpolation="nearest", origin="lower")
-            _write(axes, table, colours, 72 * size[0] / len(columns))
-            _name(axes, columns, rows, x, y)
+        for ranking, table, size in zip(rankings, tables, sizes, strict=True):
+            axes = shown.panel(_SIDE, top + _HEAD, *size)
+            _draw_table(axes, table, scale, 72 * size[0] / len(table.columns))
             if len(view.rankings) > 1:
                 axes.set_title(as_label(ranking.data), fontsize=9, color=INK, loc="left", **PLAIN)
             top += size[1] + _FOOT + _HEAD
-        made.colour_bar(scale, as_label(name, 16))
-        return made.figure
+        shown.colour_bar(scale, as_label(name, 16))
+        return shown.figure
 
-    def _table(
-        self, ranking: Ranking
-    ) -> tuple[NDArray[np.float64], list[str], list[str], str, str]:
-        values = {
-            key: list(dict.fromkeys(shown_value(one.varies.get(key)) for one in ranking.variants))
-            for key in ranking.keys
-        }
-        for key in filter(None, (self.x, self.y)):
+    def _table(self, ranking: Ranking) -> _Table:
+        values = {key: _values_of(ranking, key) for key in ranking.keys}
+        given = [key for key in (self.x, self.y) if key is not None]
+        for key in given:
             if key not in values:
-                known = ", ".join(as_label(one) for one in values)
+                known = ", ".join(map(as_label, values))
                 raise ValueError(f"sweep_heatmap: nothing varies as '{key}'; what does: {known}")
-        keys = sorted(
-            (key for key in values if len(values[key]) <= _MOST), key=lambda key: -len(values[key])
-        )
-        x = self.x or next((key for key in keys if key != self.y), None)
-        y = self.y or next((key for key in keys if key != x), None)
-        if x is None or len(ranking.variants) < 2:
-            raise ValueError(f"sweep_heatmap needs something that varies, with 2 to {_MOST} values")
-        for key in filter(None, (x, y)):
             if len(values[key]) > _MOST:
                 raise ValueError(
                     f"sweep_heatmap shows up to {_MOST} values, and '{key}' has {len(values[key])}"
                 )
-        columns = _sorted(ranking, x)
-        rows = [""] if y is None else _sorted(ranking, y)
+        by_size = sorted(values, key=lambda key: -len(values[key]))
+        others = [key for key in by_size if len(values[key]) <= _MOST and key not in given]
+        x = self.x or next(iter(others), None)
+        y = self.y or next((key for key in others if key != x), None)
+        if x is None or len(ranking.variants) < 2:
+            raise ValueError(f"sweep_heatmap needs something that varies, with 2 to {_MOST} values")
+        columns, rows = values[x], [""]
+        if y is not None:
+            rows = values[y]
         table = np.full((len(rows), len(columns)), math.nan)
-        found = measured(ranking, ranking.measures[0])
-        for variant, value in reversed(list(zip(ranking.variants, found, strict=True))):
-            row = 0 if y is None else rows.index(shown_value(variant.varies.get(y)))
-            if not math.isnan(value):  # the best one comes last
-                table[row, columns.index(shown_value(variant.varies.get(x)))] = value
-        if not np.isfinite(table).any():
-            raise ValueError(f"no variant has {ranking.measures[0]}")
-        return table, columns, rows, x, y or ""
+        for variant in reversed(list(ranking.variants)):  # the best one comes last
+            value = variant.measures.get(ranking.measures[0], math.nan)
+            row = 0 if y is None else rows.index(_shown(variant.varies.get(y)))
+            if not math.isnan(value):
+                table[row, columns.index(_shown(variant.varies.get(x)))] = value
+        return _Table(table, columns, rows, x, y or "")
 
 
-def _sorted(ranking: Ranking, key: str) -> list[str]:
+class _Table(NamedTuple):
+    """The best value of a measure, (R, C), for values of two keys."""
+
+    values: NDArray[np.float64]
+    columns: list[str]
+    rows: list[str]
+    x: str
+    y: str
+
+
+def _values_of(ranking: Ranking, key: str) -> list[str]:
+    """Return the values of a key in their order, as figures show them."""
     values = [variant.varies.get(key) for variant in ranking.variants]
     try:
         values = sorted(values)  # type: ignore[type-var]
     except TypeError:
         values = sorted(values, key=str)
-    return list(dict.fromkeys(shown_value(value) for value in values))
+    return list(dict.fromkeys(map(_shown, values)))
 
 
-def _write(
-    axes: Axes, table: NDArray[np.float64], colours: NDArray[np.float64], room: float
-) -> None:
-    size = min(8.5, room / 3.6)
-    if size < 4.5:
-        return
-    cells = np.argwhere(np.isfinite(table)).tolist()
-    words = alike([float(table[row, column]) for row, column in cells], 2)
-    inks = [text_on(colour) for colour in colours]
-    for (row, column), word in zip(cells, words, strict=True):
-        look: dict[str, Any] = {"fontsize": size, "color": inks[row][column]}
-        axes.text(column, row, word, ha="center", va="center", **look)
-
-
-def _name(axes: Axes, columns: list[str], rows: list[str], x: str, y: str) -> None:
-    long = max(map(len, columns)) > 7
+def _draw_table(axes: Axes, table: _Table, scale: ScalarMappable, width: float) -> None:
+    known = np.isfinite(table.values)
+    colours = np.asarray(scale.to_rgba(np.nan_to_num(table.values)))[..., :3]
+    colours[~known] = 0.94
+    axes.imshow(colours, aspect="auto", interpolation="nearest", origin="lower")
+    size = min(8.5, width / 3.6)
+    if size >= _LEAST_FONT and known.any():
+        look: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center"}
+        words = numbers(table.values[known].tolist(), 2)
+        cells = zip(np.argwhere(known).tolist(), words, text_on(colours[known]), strict=True)
+        for (row, column), word, ink in cells:
+            axes.text(column, row, word, color=ink, **look)
+    long = max(map(len, table.columns)) > 7
     axes.set_xticks(
-        range(len(columns)), columns, rotation=30 * long, ha="right" if long else "center"
+        range(len(table.columns)),
+        table.columns,
+        rotation=30 * long,
+        ha="right" if long else "center",
+        **PLAIN,
     )
-    axes.set_yticks(range(len(rows)), rows)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set(**PLAIN)
-    axes.set_xlabel(as_label(x), fontsize=8.5, color=INK, **PLAIN)
-    axes.set_ylabel(as_label(y), fontsize=8.5, color=INK, **PLAIN)
+    axes.set_yticks(range(len(table.rows)), table.rows, **PLAIN)
+    axes.set_xlabel(as_label(table.x), fontsize=8.5, color=INK, **PLAIN)
+    axes.set_ylabel(as_label(table.y), fontsize=8.5, color=INK, **PLAIN)
     axes.tick_params(labelsize=8, colors=MUTED, length=0)
     axes.spines[:].set_visible(False)
 
 
-def measured(ranking: Ranking, name: str) -> NDArray[np.float64]:
-    """Return the means (V,) of a measure, nan where a variant has none."""
-    return np.array([variant.measures.get(name, math.nan) for variant in ranking.variants])
-
-
-def shown_value(value: Any) -> str:
-    """Return a value as figures show it."""
+def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "–", True: "true", False: "false"}[value]
     return as_label(value, _LENGTH)

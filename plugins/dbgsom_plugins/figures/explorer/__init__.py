@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from html import escape
 from importlib.resources import files
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -62,10 +63,7 @@ def page(told: dict[str, Any]) -> str:
         "data": data,
         "script": scripts,
     }
-    before, *rest = _file("explorer.html").split("{{")
-    return before + "".join(
-        parts[name] + after for name, _, after in (one.partition("}}") for one in rest)
-    )
+    return Template(_file("explorer.html")).substitute(parts)
 
 
 def _file(name: str) -> str:

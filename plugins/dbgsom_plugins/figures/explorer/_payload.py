@@ -1,39 +1,31 @@
-"""What the explorer's page knows of a run, in plain values."""
+"""What the explorer's page knows of a run, in plain values.
+
+Arrays are base64 of little-endian numbers: float32, which keeps seven digits, or unsigned integers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import warnings
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbgsom_core.api import as_label
-from dbgsom_plugins.figures._colours import (
-    MAX_CATEGORIES,
-    by_prototype,
-    categorical,
-)
-from dbgsom_plugins.figures._drawing import fold_note
+from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype, categorical
+from dbgsom_plugins.figures._drawing import cell_centres, fold_note, is_torus, summary_line
+from dbgsom_plugins.figures._names import answers_of, class_name_of, name_of
 from dbgsom_plugins.figures.component_planes import names_of
-from dbgsom_plugins.figures.explorer._maps import (
-    PageOptions,
-    packed_exactly,
-    packed_integers,
-    packed_table,
-    short,
-    tree_data,
-)
-from dbgsom_plugins.figures.label_map import answers_of, class_name_of, name_of
+from dbgsom_plugins.labellers.clusters import live_links
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from dbgsom_core.api import Evaluation, MapView
-    from dbgsom_plugins.figures._colours import Colours
+    from dbgsom_core.api import Evaluation, MapView, SomMap
 
-_VALUES = 1_000_000  # of samples that are in the page
-_PRECISE_VALUES = 500_000  # of them up to which each has two bytes
-_PRECISE = 300_000  # values of prototypes up to which each has two bytes
+    Rows = NDArray[np.int64]
+
+_VALUES = 500_000  # of samples that are in the page
 _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
@@ -46,42 +38,67 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
 
     Of more than ``max_samples`` samples the page has some, drawn with the evaluation's seed.
     """
-    notes: list[str] = []
-    som_map = view.evaluation.som_map
-    if som_map.grid.torus is not None:
+    evaluation = view.evaluation
+    rng, notes = np.random.default_rng(evaluation.seed), list[str]()
+    if is_torus(evaluation.som_map):
         notes.append("The map is a torus: left is joined with right, and top with bottom.")
-    notes += fold_note(som_map)
-    rng = np.random.default_rng(view.evaluation.seed)
+    notes += fold_note(evaluation.som_map)
     classes, codes = _classes(view)
     columns = _columns(view, notes)
-    size = 2 if len(columns) * _neurons(view) <= _PRECISE else 1
-    rows = _rows(view, max_samples, rng, notes)
-    shown = PageOptions(rows, codes, len(classes), columns, size)
-    colours = by_prototype(np.nan_to_num(som_map.prototypes))
-    told = tree_data(view, shown, colours, labels_of(view))
+    names = names_of(view)
+    image = None
+    if view.image_shape is not None and np.prod(view.image_shape) == len(columns) == len(names):
+        image = list(view.image_shape)
+    novelty = None
+    if view.novelty is not None:
+        novelty = np.asarray(view.novelty(), dtype=np.float64)
+    labels, label_codes = _labels(view)
+    maps = []
+    for number, data in enumerate(_maps(view, codes, len(classes), novelty)):
+        prototypes = evaluation.tree.maps[number].prototypes
+        rgb = np.rint(255 * by_prototype(np.nan_to_num(prototypes))).astype(int)
+        values = view.in_own_units(prototypes)[:, columns]
+        more = {"rgb": packed(rgb.ravel()), "prototypes": packed(values)}
+        maps.append({**data, **more, "labels": packed(label_codes[number])})
+    epochs = [(epoch.epoch, epoch.neurons, epoch.quantization_error) for epoch in view.history]
     return {
-        "features": [as_label(names_of(view)[column]) for column in columns.tolist()],
-        "telling": _telling(view, columns),
-        "image": _image(view, columns),
+        "title": as_label(view.title, 120),
+        # The samples need not be those of training, so their number is given.
+        "summary": f"{summary_line(view)} of {evaluation.data.n:,} samples",
+        "features": [as_label(names[column]) for column in columns.tolist()],
+        "telling": _telling(view, columns, is_image=image is not None),
+        "image": image,
         "classes": classes,
-        "palette": palette(len(classes)),
-        "colours": palette(MAX_CATEGORIES),
+        "palette": _palette(len(classes)),
+        "colours": _palette(MAX_CATEGORIES),
         "units": view.undo is not None,
-        **told,
-        "samples": told["samples"] | _samples(view, rows, codes, columns, rng, notes),
+        "labels": labels,
+        "maps": maps,
+        "epochs": packed(np.array(epochs, dtype=float).reshape(-1, 3)),
+        "samples": _samples(view, max_samples, columns, codes, novelty, rng, notes),
         "notes": notes,
     }
 
 
-def _neurons(view: MapView) -> int:
-    return sum(map(len, view.evaluation.tree.maps))
+def packed(values: ArrayLike) -> dict[str, Any]:
+    """Return an array as base64; of a number that is not finite it has nan."""
+    values = np.asarray(values)
+    dtype = np.dtype("f4")
+    if values.dtype.kind in "ui":
+        dtype = np.min_scalar_type(values.max(initial=0))
+    with np.errstate(over="ignore"):
+        codes = values.astype(dtype.newbyteorder("<"))
+    if dtype.kind == "f":
+        codes[~np.isfinite(codes)] = np.nan
+    kind = f"{dtype.kind}{dtype.itemsize}"
+    return {"type": kind, "shape": codes.shape, "data": b64encode(codes.tobytes()).decode()}
 
 
-def _columns(view: MapView, notes: list[str]) -> NDArray[np.int64]:
+def _columns(view: MapView, notes: list[str]) -> Rows:
     """Return the features on the page: those that vary most where they are too many."""
     prototypes = view.evaluation.som_map.prototypes
     features = prototypes.shape[1]
-    most = max(1, _PROTOTYPES // _neurons(view))
+    most = max(1, _PROTOTYPES // sum(map(len, view.evaluation.tree.maps)))
     if features <= most:
         return np.arange(features)
     spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
@@ -89,7 +106,7 @@ def _columns(view: MapView, notes: list[str]) -> NDArray[np.int64]:
     return np.sort(np.argsort(-spread, kind="stable")[:most])
 
 
-def _telling(view: MapView, columns: NDArray[np.int64]) -> list[int]:
+def _telling(view: MapView, columns: Rows, *, is_image: bool) -> list[int]:
     """Return the columns by how much prototypes differ in them, most first.
 
     Values are those of the map, after the prepare steps. Unless they are pixels of an image, the
@@ -97,33 +114,34 @@ def _telling(view: MapView, columns: NDArray[np.int64]) -> list[int]:
     """
     prototypes = view.evaluation.som_map.prototypes[:, columns]
     spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
-    if _image(view, columns) is None:
+    if not is_image:
         size = np.nan_to_num(np.nanmax(np.abs(prototypes), axis=0))
         spread = np.divide(spread, size, out=np.zeros_like(spread), where=size > 0)
     return np.argsort(-spread, kind="stable").tolist()  # type: ignore[no-any-return]
 
 
-def _image(view: MapView, columns: NDArray[np.int64]) -> list[int] | None:
-    shape = view.image_shape
-    if shape is None or shape[0] * shape[1] != len(columns):
-        return None
-    features = view.evaluation.som_map.prototypes.shape[1]
-    return list(shape) if len(columns) == features else None
+def _palette(count: int) -> list[list[int]]:
+    """Return colours of so many categories, grey ones after as many as can be told apart."""
+    colours = np.rint(255 * categorical(min(count, MAX_CATEGORIES))).astype(int).tolist()
+    return [*colours, *[list(_GREY)] * (count - len(colours))]
 
 
-def _classes(view: MapView) -> tuple[list[str], NDArray[np.int64] | None]:
+# ------------------------------------------------------------------------------------------- labels
+
+
+def _classes(view: MapView) -> tuple[list[str], Rows | None]:
     """Return the names of the samples' classes and each sample's (n,), -1 for none."""
     evaluation = view.evaluation
-    y = evaluation.y
-    if y is None or view.estimator == "regressor":
+    if evaluation.y is None or view.estimator == "regressor":
         return [], None
-    y = np.asarray(y)
-    labelled = evaluation.labelled
-    labelled = np.ones(len(y), dtype=np.bool_) if labelled is None else labelled
+    y = np.asarray(evaluation.y)
+    labelled = np.ones(len(y), dtype=np.bool_)
+    if evaluation.labelled is not None:
+        labelled = evaluation.labelled
     if y.dtype.kind == "f":
         labelled = labelled & np.isfinite(y)
     if y.dtype == object:
-        y = np.array([str(one) for one in y])
+        y = y.astype(str)
     kinds, found = np.unique(y[labelled], return_inverse=True)
     if not 0 < len(kinds) <= _CLASSES:
         return [], None
@@ -132,159 +150,222 @@ def _classes(view: MapView) -> tuple[list[str], NDArray[np.int64] | None]:
     return [class_name_of(view, kind) for kind in kinds.tolist()], codes
 
 
-def _rows(
-    view: MapView, most: int, rng: np.random.Generator, notes: list[str]
-) -> NDArray[np.int64]:
-    """Return which samples are in the page, ascending."""
-    n = view.evaluation.data.n
-    if n <= most:
-        return np.arange(n)
-    notes.append(
-        f"Of {n:,} samples these are {most:,}, drawn at random with seed {view.evaluation.seed}; "
-        "hits and colours of neurons are those of all samples."
-    )
-    return np.sort(rng.choice(n, most, replace=False))
+def _labels(view: MapView) -> tuple[dict[str, Any], list[NDArray[np.float64]]]:
+    """Return what the labels of neurons are, and for each map of the tree those of its neurons.
+
+    They are numbers, or places among the names; nan where a neuron has a child map.
+    """
+    tree = view.evaluation.tree
+    labels = [np.asarray(view.neuron_labels)]
+    known = [np.ones(len(labels[0]), dtype=np.bool_)]
+    if view.leaf_labels is not None:
+        for leaves in tree.leaf_of[1:]:
+            labels.append(np.asarray(view.leaf_labels)[leaves])
+            known.append(leaves >= 0)
+    about: dict[str, Any] = {"kind": "values"}
+    codes = labels
+    if view.estimator != "regressor":
+        values = np.unique(np.concatenate(labels))
+        codes = [np.searchsorted(values, part) for part in labels]
+        names = [name_of(view, value) for value in values.tolist()]
+        about = {"kind": "few", "what": answers_of(view), "names": names}
+        about["palette"] = _palette(len(names))
+        # As many labels as neurons are their numbers.
+        if len(names) > MAX_CATEGORIES or len(names) >= len(tree):
+            about["kind"] = "many"
+        elif view.profile is not None:
+            clusters = [name_of(view, cluster) for cluster in view.profile.clusters.tolist()]
+            said = [as_label(name, 60) for name in view.profile.names]
+            about["said"] = dict(zip(clusters, said, strict=True))
+    pairs = zip(known, codes, strict=True)
+    return about, [np.where(there, part, np.nan) for there, part in pairs]
+
+
+# --------------------------------------------------------------------------------------------- maps
+
+
+def _maps(
+    view: MapView, codes: Rows | None, classes: int, novelty: NDArray[np.float64] | None
+) -> list[dict[str, Any]]:
+    """Return plain values of a map and its child maps.
+
+    ``codes`` (n,) are the classes of the samples, -1 for none, ``novelty`` (n,) theirs.
+    """
+    evaluation, tree = view.evaluation, view.evaluation.tree
+    rows = {0: np.arange(evaluation.data.n)}  # of the samples on each map
+    above: dict[int, list[int] | None] = {0: None}  # map and neuron above it
+    maps = []
+    for number, som_map in enumerate(tree.maps):
+        here, children = rows[number], tree.child_of[number]
+        units, distances = _nearest(evaluation, number, here)
+        for neuron in np.flatnonzero(children >= 0).tolist():
+            child = int(children[neuron])  # has a higher number
+            rows[child], above[child] = here[units[:, 0] == neuron], [number, neuron]
+        of_samples = {"error": distances, "torn": som_map.hops[units[:, 0], units[:, 1]] > 1}
+        if novelty is not None:
+            of_samples["novelty"] = novelty[here]
+        lengths = evaluation.prototype_distances
+        if number:
+            lengths = evaluation.data.pairwise(som_map.prototypes, som_map.prototypes)
+        data = map_data(som_map, lengths, units[:, 0], of_samples)
+        shares = None
+        if codes is not None:
+            known = codes[here] >= 0
+            counted = np.zeros((len(som_map), classes))
+            np.add.at(counted, (units[known, 0], codes[here][known]), 1)
+            shares = packed(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
+        leaf = tree.leaf_of[number].tolist()
+        more = {"leaf": leaf, "child": children.tolist(), "above": above[number]}
+        maps.append({**data, **more, "shares": shares})
+    return maps
+
+
+def _nearest(evaluation: Evaluation, number: int, rows: Rows) -> tuple[Rows, NDArray[np.float64]]:
+    """Return the two nearest neurons (m, 2) of samples ``rows`` on a map, and distances (m,)."""
+    som_map = evaluation.tree.maps[number]
+    if number == 0:
+        second = evaluation.second_bmu if len(som_map) > 1 else evaluation.bmu
+        return np.column_stack([evaluation.bmu, second]), evaluation.distance
+    if not len(rows):
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
+    data = evaluation.data.subset(rows)
+    units, _ = data.nearest_units(som_map.prototypes, min(2, len(som_map)))
+    units = units[:, [0, -1]]
+    return units, data.distances_to(som_map.prototypes, units[:, 0])
+
+
+def map_data(
+    som_map: SomMap,
+    lengths: NDArray[np.float64],
+    units: Rows,
+    of_samples: dict[str, NDArray[Any]],
+) -> dict[str, Any]:
+    """Return plain values from which a map is drawn and its neurons are described.
+
+    ``lengths`` (K, K) are distances of prototypes; ``units`` (m,) and ``of_samples`` (m,) are of
+    the samples on this map. What is unknown of a neuron is nan.
+    """
+    hits = np.bincount(units, minlength=len(som_map))
+    height = som_map.mean_over_links(lengths)  # as in a U-matrix
+    height = np.where(som_map.degrees() > 0, height, np.nan)
+    values = {"hits": hits, "height": height, "birth": som_map.birth_epochs}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values["density"] = hits / height
+        for name, samples in of_samples.items():
+            values[name] = np.bincount(units, samples, len(som_map)) / hits
+    edges = som_map.edges()
+    joins, heights = dendrogram(som_map, hits)
+    return {
+        "n": len(som_map),
+        "places": packed(cell_centres(som_map)),
+        "cells": som_map.positions.tolist(),
+        "corners": np.round(som_map.grid.corners, 5).tolist(),
+        "edges": packed(edges),
+        "lengths": packed(lengths[edges[:, 0], edges[:, 1]]),
+        "parents": som_map.parents.tolist(),
+        "values": {name: packed(of_neurons) for name, of_neurons in values.items()},
+        "joins": packed(joins),
+        "heights": packed(heights),
+    }
+
+
+def dendrogram(som_map: SomMap, hits: NDArray[Any]) -> tuple[Rows, NDArray[np.float64]]:
+    """Return how neighbouring neurons with hits are joined one by one (Ward), and how far apart.
+
+    Join i makes node K + i of two earlier nodes, neurons being the first K. Neurons without hits
+    are in none: they pass their links on.
+    """
+    live = np.flatnonzero(hits > 0)
+    n, k = len(live), len(som_map)
+    if n < 2 or not np.isfinite(som_map.prototypes).all():
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
+    from sklearn.cluster import ward_tree
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ward_tree says that it joins separate components
+        joins, _, _, _, heights = ward_tree(
+            som_map.prototypes[live], connectivity=live_links(som_map, live), return_distance=True
+        )
+    nodes = np.concatenate([live, k + np.arange(n - 1)])
+    return nodes[joins], heights
+
+
+# ------------------------------------------------------------------------------------------ samples
 
 
 def _samples(
     view: MapView,
-    rows: NDArray[np.int64],
-    codes: NDArray[np.int64] | None,
-    columns: NDArray[np.int64],
+    most: int,
+    columns: Rows,
+    codes: Rows | None,
+    novelty: NDArray[np.float64] | None,
     rng: np.random.Generator,
     notes: list[str],
 ) -> dict[str, Any]:
-    evaluation = view.evaluation
+    evaluation, n = view.evaluation, view.evaluation.data.n
+    rows = np.arange(n)
+    if n > most:
+        notes.append(
+            f"Of {n:,} samples these are {most:,}, drawn at random with seed {evaluation.seed}; "
+            "hits and colours of neurons are those of all samples."
+        )
+        rows = np.sort(rng.choice(n, most, replace=False))
     leaf, distance = evaluation.leaf[rows], evaluation.leaf_distance[rows]
-    valued = _valued(leaf, distance, len(columns), rng)
+    valued = _valued(leaf, distance, max(1, _VALUES // max(1, len(columns))), rng)
     if len(valued) < len(rows):
         notes.append(
             f"The values of {len(valued):,} samples are in this page: the nearest to each neuron, "
             "and others drawn at random."
         )
-    values = view.in_own_units(_dense(evaluation, rows[valued]))[:, columns]
-    size = 2 if values.size <= _PRECISE_VALUES else 1
+    X = evaluation.X[rows[valued]]
+    X = np.asarray(X.toarray() if hasattr(X, "toarray") else X)
     is_row = view.sample_ids is None or view.sample_ids.dtype.kind in "iu"
-    told: dict[str, Any] = {
-        "all": evaluation.data.n,
+    data: dict[str, Any] = {
+        "all": n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
         "named": as_label(view.sample_ids_name or ("row" if is_row else "id")),
         "target": as_label(view.target_name or ("target" if codes is None else "class")),
-        "rows": packed_integers(rows),
-        "valued": packed_integers(valued),
-        "values": packed_exactly(values, size),
+        "rows": packed(rows),
+        "leaf": packed(leaf),
+        "distance": packed(distance),
+        "valued": packed(valued),
+        "values": packed(view.in_own_units(X)[:, columns]),
     }
+    if novelty is not None:
+        data["novelty"] = packed(novelty[rows])
     if codes is not None:
-        told["classes"] = packed_integers(codes[rows] + 1)
+        data["classes"] = packed(codes[rows] + 1)
     elif evaluation.y is not None and np.asarray(evaluation.y).dtype.kind in "fiu":
-        told["targets"] = packed_table(np.asarray(evaluation.y, np.float64)[rows][:, None], 2)
-    return told
+        data["targets"] = packed(np.asarray(evaluation.y, np.float64)[rows])
+    return data
 
 
-def _valued(
-    leaf: NDArray[np.int64], distance: NDArray[np.float64], features: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Return which samples have their values in the page, ascending."""
-    most = max(1, _VALUES // max(1, features))
+def _valued(leaf: Rows, distance: NDArray[np.float64], most: int, rng: np.random.Generator) -> Rows:
+    """Return the up to ``most`` samples that have their values in the page, ascending.
+
+    They are the nearest to each neuron, and others at random.
+    """
     if len(leaf) <= most:
         return np.arange(len(leaf))
     order = np.lexsort([distance, leaf])
-    first = np.flatnonzero(np.r_[True, np.diff(leaf[order]) > 0])
-    rank = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
-    nearest = order[np.argsort(rank, kind="stable")[: np.count_nonzero(rank < _NEAREST)]][:most]
-    others = np.setdiff1d(np.arange(len(leaf)), nearest)
-    more = rng.choice(others, min(len(others), most - len(nearest)), replace=False)
-    return np.sort(np.concatenate([nearest, more]))
+    ordered = leaf[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)  # among those of its leaf
+    near = rank < _NEAREST
+    first = order[near][np.argsort(rank[near], kind="stable")][:most]
+    others = order[~near]
+    more = rng.choice(others, min(len(others), most - len(first)), replace=False)
+    return np.sort(np.concatenate([first, more]))
 
 
-def _dense(evaluation: Evaluation, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    chosen = evaluation.X[rows]
-    return np.asarray(chosen.toarray() if hasattr(chosen, "toarray") else chosen)
-
-
-def _ids(view: MapView, rows: NDArray[np.int64], notes: list[str]) -> list[str] | None:
+def _ids(view: MapView, rows: Rows, notes: list[str]) -> list[str] | None:
     if view.sample_ids is None:
         return None
     chosen = np.asarray(view.sample_ids)[rows]
     if np.array_equal(chosen, rows):
         return None
-    ids = [as_label(one) for one in chosen.tolist()]
+    ids = [as_label(name) for name in chosen.tolist()]
     if sum(map(len, ids)) > _IDS:
         notes.append("The samples' names are too long for this page: rows are numbered instead.")
         return None
     return ids
-
-
-# ------------------------------------------------------------------------------------------- labels
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels of the neurons of a map and its child maps."""
-
-    kind: Literal["class", "cluster", "value", "neuron"]  # neuron: one each, or too many to colour
-    values: list[Any]  # each once and in order
-    palette: list[list[int]]  # their colours, [r, g, b]
-
-    def data(self, view: MapView) -> dict[str, Any]:
-        """Return plain values: their names and colours, as far as these tell them apart."""
-        if self.kind == "value":
-            return {"kind": "values"}
-        found = {"names": [name_of(view, one) for one in self.values], "palette": self.palette}
-        if self.kind == "neuron":
-            return {"kind": "many", **found}
-        profile = view.profile if self.kind == "cluster" else None
-        if profile is not None:
-            pairs = zip(profile.clusters.tolist(), profile.names, strict=True)
-            found["said"] = {name_of(view, one): as_label(name, 60) for one, name in pairs}
-        return {"kind": "few", "what": self.kind, **found}
-
-    def of(self, view: MapView, number: int) -> list[Any]:
-        """Return the label of each neuron of a map of the tree: a value, or its place here."""
-        tree = view.evaluation.tree
-        if number == 0:
-            labels = np.asarray(view.neuron_labels)
-            known = np.ones(len(labels), dtype=np.bool_)
-        elif view.leaf_labels is None:
-            return [None] * len(tree.maps[number])
-        else:
-            leaves = tree.leaf_of[number]
-            labels, known = np.asarray(view.leaf_labels)[leaves], leaves >= 0
-        if self.kind == "value":
-            return short(np.where(known, labels.astype(np.float64), np.nan))
-        found = np.searchsorted(np.array(self.values), labels)
-        return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]
-
-
-def labels_of(view: MapView) -> Labels:
-    """Return the labels of a view with a colour each."""
-    kind = _kind(view)
-    values = [] if kind == "value" else distinct(view)
-    return Labels(kind, values, palette(len(values)))
-
-
-def palette(count: int) -> list[list[int]]:
-    """Return colours of so many categories, grey ones after as many as can be told apart."""
-    colours = _rgb_bytes(categorical(min(count, MAX_CATEGORIES)))
-    return [*colours, *[list(_GREY)] * (count - len(colours))]
-
-
-def distinct(view: MapView) -> list[Any]:
-    """Return the labels of the neurons of the map and its child maps, each once and in order."""
-    known = [one for one in (view.neuron_labels, view.leaf_labels) if one is not None]
-    return np.unique(np.concatenate(list(map(np.asarray, known)))).tolist() if known else []
-
-
-def _kind(view: MapView) -> Literal["class", "cluster", "value", "neuron"]:
-    if view.estimator == "regressor":
-        return "value"
-    if not 0 < len(distinct(view)) <= MAX_CATEGORIES:
-        return "neuron"
-    if len(distinct(view)) >= len(view.evaluation.tree):
-        return "neuron"
-    return "class" if answers_of(view) == "classes" else "cluster"
-
-
-def _rgb_bytes(colours: Colours) -> list[list[int]]:
-    return np.rint(255 * colours).astype(int).tolist()  # type: ignore[no-any-return]

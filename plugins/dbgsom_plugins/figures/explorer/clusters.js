@@ -20,17 +20,16 @@ function clustersOf(map, count) {
 
 function tops(map) { // heights that never sink from join to join
   let top = 0;
-  return map.heights.map((one) => (top = Math.max(top, one ?? 0)));
+  return map.heights.map((one) => (top = Math.max(top, one)));
 }
 
 function cutInto(count) {
-  const map = panels[state.active].map;
+  const { map } = panel;
   state.clusters = Math.max(1, Math.min(count, map.joins.length / 2 + 1));
   byId("cut").value = state.clusters;
   byId("cut-told").textContent = state.clusters;
-  const panel = panels[state.active];
   if (panel.way.id !== "clusters") panel.show(map, "clusters");
-  for (const one of panels) if (one.way.id === "clusters") one.refill();
+  panel.refill();
   if (state.at) tellNeuron();
   drawTree();
   redraw();
@@ -39,7 +38,7 @@ function cutInto(count) {
 function drawTree() {
   const box = byId("dendrogram");
   if (!byId("clusters").open || !box.clientWidth) return;
-  const map = panels[state.active].map;
+  const map = panel.map;
   const ratio = window.devicePixelRatio || 1;
   const [w, h] = [box.clientWidth, box.clientHeight];
   [box.width, box.height] = [w * ratio, h * ratio];
@@ -94,7 +93,7 @@ function setUpClusters() {
   byId("cut").addEventListener("input", (event) => cutInto(Number(event.target.value)));
   byId("clusters").addEventListener("toggle", drawTree);
   const cutAt = (event) => {
-    const map = panels[state.active].map;
+    const map = panel.map;
     const heights = tops(map);
     const h = box.clientHeight;
     const y = event.clientY - box.getBoundingClientRect().top;

@@ -28,38 +28,32 @@ const valuesOf = (map, name) => map.values[name] ?? new Float64Array(map.n).fill
 const ways = new Map();
 const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });
 
-const labelOf = (map, k) => {
+const { kind, what, said, names: labelNames } = told.labels;
+const clustered = what === "clusters";
+function labelOf(map, k) {
   const label = map.labels[k];
-  if (label === null) return null;
-  const { kind, names } = models[map.model].labels;
-  return kind === "values" ? shown(label) : names[label];
-};
-const toldLabel = (map, k) => labelNamed(models[map.model].labels, labelOf(map, k));
-const kindOf = (map) => models[map.model].labels.kind;
-const tellsLabel = (map, k) => labelOf(map, k) !== null && kindOf(map) !== "many";
-const kinds = models.map(({ labels }) => labels.kind);
-const clustered = models.some(({ labels }) => labels.what === "cluster");
-// A label with its kind, where a number could be that of a class as well as of a cluster.
-function labelNamed({ what, said }, name) {
-  if (what === "cluster") return said?.[name] ? `cluster ${name}: ${said[name]}` : `cluster ${name}`;
-  return what === "class" && clustered && Number.isFinite(Number(name)) ? `class ${name}` : name;
+  if (Number.isNaN(label)) return null;
+  return kind === "values" ? shown(label) : labelNames[label];
 }
-if (kinds.includes("few")) {
+const tellsLabel = (map, k) => labelOf(map, k) !== null && kind !== "many";
+const toldLabel = (map, k) => labelNamed(labelOf(map, k));
+function labelNamed(name) {
+  if (!clustered) return name;
+  return said?.[name] ? `cluster ${name}: ${said[name]}` : `cluster ${name}`;
+}
+if (kind === "few") {
   // Names that no cell has place for are numbers there, which the legend explains.
-  const numbered = models.some(({ labels }) => labels.kind === "few" && labels.names.some((name) => name.length > 9));
+  const numbered = labelNames.some((name) => name.length > 9);
   add("label", "Map", "Label", {
     kind: "categories",
-    names: (map) => models[map.model].labels.names.map((name) => labelNamed(models[map.model].labels, name)),
+    names: () => labelNames.map(labelNamed),
     entries: (names) => (numbered ? names.map((name, i) => `${i + 1} · ${name}`) : names),
-    palette: (map) => models[map.model].labels.palette,
-    of: (map) => (kindOf(map) === "few" ? map.labels : map.labels.map(() => null)),
-    text: (map, k) => (numbered && map.labels[k] !== null ? String(map.labels[k] + 1) : labelOf(map, k)),
+    palette: () => told.labels.palette,
+    of: (map) => map.labels,
+    text: (map, k) => (numbered && map.labels[k] >= 0 ? String(map.labels[k] + 1) : labelOf(map, k)),
   });
-} else if (kinds.includes("values")) {
-  add("label", "Map", "Answer", {
-    kind: "number", about: "what the neuron answers",
-    of: (map) => (kindOf(map) === "values" ? numbers(map.labels) : new Float64Array(map.n).fill(NaN)),
-  });
+} else if (kind === "values") {
+  add("label", "Map", "Answer", { kind: "number", about: "what the neuron answers", of: (map) => map.labels });
 }
 if (told.image) add("images", "Map", "Prototype images", { kind: "images" });
 if (told.classes.length) {
@@ -76,7 +70,7 @@ add("clusters", "Map", "Clusters", {
 });
 told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", `Share of ${name}`, {
   kind: "number", low: 0, bounded: true,
-  of: (map) => Float64Array.from({ length: map.n }, (_, k) => (map.values.hits[k] ? map.shares[k * told.classes.length + i] / 255 : NaN)),
+  of: (map) => Float64Array.from({ length: map.n }, (_, k) => (map.values.hits[k] ? map.shares[k * told.classes.length + i] : NaN)),
   about: `share of class ${name} among its samples`,
 }));
 told.features.forEach((name, i) => add(`feature ${i}`, "Variable", name, {
@@ -92,7 +86,7 @@ function filled(way, map) {
   const values = way.of(map);
   if (way.kind === "categories") {
     const palette = way.palette(map);
-    return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : palette[one % palette.length])), values };
+    return { colours: Array.from(values, (one) => (one >= 0 ? palette[one % palette.length] : null)), values };
   }
   const ends = endsOf(values, way);
   const { low, high } = ends;
@@ -132,7 +126,6 @@ function legend(box, way, fill, map) {
     if (fill.colours.some((colour, k) => !colour && map.values.hits[k])) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
   } else if (way.kind === "categories" || way.kind === "pies") {
     const palette = way.palette(map);
-    if (way.id === "label" && kindOf(map) !== "few") { box.append("This map has no labels."); return; }
     const names = way.names(map);
     const entries = way.entries ? way.entries(names) : names;
     names.slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], entries[i], name, () => chooseEntry(map, way, fill, i, name))));

@@ -18,11 +18,11 @@ function tellNeuron() {
   byId("neuron-title").textContent = nameOf(map, k);
   box.replaceChildren();
   if (map.child[k] >= 0) {
-    box.append(make("button", { type: "button", onclick: () => descend(panelOf(map), k) }, "Open its child map"));
+    box.append(make("button", { type: "button", onclick: () => descend(panel, k) }, "Open its child map"));
   }
   const facts = make("dl");
   const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, text));
-  if (tellsLabel(map, k)) fact(kindOf(map) === "values" ? "Answer" : "Label", toldLabel(map, k));
+  if (tellsLabel(map, k)) fact(kind === "values" ? "Answer" : "Label", toldLabel(map, k));
   for (const name of Object.keys(MEASURES)) {
     if (name !== "birth" && map.values[name]) fact(MEASURES[name][0], shown(map.values[name][k]));
   }
@@ -58,7 +58,7 @@ function bar(part, colour, mark) {
 function classBars(map, k) {
   const box = make("div", { class: "bars" });
   const width = told.classes.length;
-  const parts = told.classes.map((name, i) => [map.shares[k * width + i] / 255, name, i]).filter(([part]) => part > 0);
+  const parts = told.classes.map((name, i) => [map.shares[k * width + i], name, i]).filter(([part]) => part > 0);
   parts.sort((a, b) => b[0] - a[0]);
   for (const [part, name, i] of parts.slice(0, MOST.classes)) {
     box.append(make("span", {}, name), bar(part, told.palette[i]), make("span", { class: "value" }, `${Math.round(100 * part)} %`));
@@ -68,9 +68,8 @@ function classBars(map, k) {
 
 // Why a neuron answers another class than most of its samples have; nothing where it does not.
 function whyOther(map, k) {
-  const { what, names } = models[map.model].labels;
-  if (what !== "class" || map.labels[k] === null) return "";
-  const label = names[map.labels[k]];
+  if (what !== "classes" || kind === "values" || Number.isNaN(map.labels[k])) return "";
+  const label = labelNames[map.labels[k]];
   if (!map.values.hits[k]) return `It won no samples: it answers ${label} because of those of the neurons around it.`;
   if (!map.shares) return "";
   const shares = told.classes.map((_, i) => map.shares[k * told.classes.length + i]);
@@ -78,22 +77,11 @@ function whyOther(map, k) {
   if (!shares[first] || (shares[told.classes.indexOf(label)] ?? 0) === shares[first]) return "";
   const own = samplesOf(map, k).filter((i) => samples.codes[i]);
   const count = own.filter((i) => samples.codes[i] === first + 1).length;
-  const part = own.length && samples.n === samples.all ? `${count} of its ${own.length} samples are` : `${Math.round(shares[first] / 2.55)} % of its samples are`;
+  const part = own.length && samples.n === samples.all ? `${count} of its ${own.length} samples are` : `${Math.round(100 * shares[first])} % of its samples are`;
   return `It answers ${label} although ${part} ${told.classes[first]}: training samples of the neurons around it count, too.`;
 }
 
-const ranges = new Map(); // of each variable over the prototypes of a map: least, largest, mean, spread
-function rangesOf(map) {
-  if (!ranges.has(map)) {
-    ranges.set(map, told.features.map((_, i) => {
-      const values = map.prototypes.column(i).filter(Number.isFinite);
-      const mean = values.reduce((a, b) => a + b, 0) / values.length;
-      const spread = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length);
-      return { low: values.reduce((a, b) => Math.min(a, b), Infinity), high: values.reduce((a, b) => Math.max(a, b), -Infinity), mean, spread };
-    }));
-  }
-  return ranges.get(map);
-}
+const rangesOf = (map) => told.features.map((_, i) => map.prototypes.range(i));
 
 // The values of a prototype as bars or, with `lines`, as parallel coordinates.
 let lines = false;
@@ -115,7 +103,7 @@ function valuesTold(map, k) {
   if (lines) box.append(make("canvas", { id: "profile", "aria-hidden": "true", style: `grid-row:1 / span ${rows.length}` }));
   for (const { name, i, value } of rows) {
     box.append(make("span", { class: "name", title: name }, name), ...(lines ? [] : [bar(place(i, value), null, place(i, spans[i].mean))]),
-      make("span", { class: "value" }, shown(value, map.prototypes.step[i])));
+      make("span", { class: "value" }, shown(value, (spans[i].high - spans[i].low) / 65000)));
   }
   const which = many && !allBars ? "The most unusual variables. " : "";
   const about = lines ? "The thick line is this neuron; grey ones are other neurons, thin ones its nearest samples." : "The mark is the mean of all neurons.";
@@ -134,10 +122,11 @@ function drawProfile(map, k) {
   const pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
   pen.lineJoin = "round";
-  const own = nearestOf(map, samplesOf(map, k).filter((i) => valuedAt.has(i)), MOST.lines);
+  const own = nearestOf(samplesOf(map, k).filter((i) => valuedAt.has(i)), MOST.lines);
   const ends = profiled.map((i) => {
     const { low, high } = rangesOf(map)[i];
-    return [Math.min(low, samples.table.low[i]), Math.max(high, samples.table.high[i])];
+    const of = samples.table.range(i);
+    return [Math.min(low, of.low), Math.max(high, of.high)];
   });
   const tall = h / profiled.length;
   const points = (of, row) => profiled.map((i, at) => {
@@ -166,14 +155,14 @@ function drawProfile(map, k) {
   for (const [x, y] of bold) pen.fillRect(x - 2.5, y - 2.5, 5, 5);
 }
 
-function sampleItem(map, sample) {
+function sampleItem(sample) {
   const row = valuedAt.get(sample);
   const item = make("div");
   if (told.image && row !== undefined) item.append(enlarged(sheetOf({ at: (_, i) => samples.table.at(row, i) }, 1)(0), 26, `Sample ${idOf(sample)}`));
   item.append(make("button", { type: "button", class: "quiet", onclick: () => goTo(sample) }, idOf(sample)));
   if (samples.codes && samples.codes[sample]) item.append(told.classes[samples.codes[sample] - 1]);
   if (samples.y) item.append(shown(samples.y[sample]));
-  item.append(make("span", { class: "value" }, shown(distanceOf(map, sample))));
+  item.append(make("span", { class: "value" }, shown(samples.distances[sample])));
   return item;
 }
 
@@ -181,18 +170,18 @@ function nearest(map, k) {
   const own = samplesOf(map, k);
   if (!own.length) return make("p", { class: "hint" }, map.values.hits[k] ? "None of its samples is in this page." : "It won none.");
   const box = make("div", { class: "items" });
-  for (const sample of nearestOf(map, own, MOST.near)) box.append(sampleItem(map, sample));
+  for (const sample of nearestOf(own, MOST.near)) box.append(sampleItem(sample));
   return box;
 }
 
 // The `most` samples with the least distance, nearest first; some neurons have so many that sorting takes a frame.
-function nearestOf(map, own, most) {
+function nearestOf(own, most) {
   const found = [];
   for (const sample of own) {
-    const distance = distanceOf(map, sample);
-    if (found.length === most && !(distance < distanceOf(map, found[most - 1]))) continue;
+    const distance = samples.distances[sample];
+    if (found.length === most && !(distance < samples.distances[found[most - 1]])) continue;
     let at = found.length;
-    while (at && distance < distanceOf(map, found[at - 1])) at -= 1;
+    while (at && distance < samples.distances[found[at - 1]]) at -= 1;
     found.splice(at, 0, sample);
     found.length = Math.min(found.length, most);
   }
@@ -202,17 +191,14 @@ function nearestOf(map, own, most) {
 function neighbours(map, k) {
   const box = make("div", { class: "items" });
   for (const [other, distance] of [...map.beside[k]].sort((a, b) => a[1] - b[1])) {
-    const text = `Neuron ${other}${kindOf(map) === "few" && labelOf(map, other) !== null ? ` · ${toldLabel(map, other)}` : ""}`;
-    box.append(make("div", {}, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), other) }, text), make("span", { class: "value" }, shown(distance))));
+    const text = `Neuron ${other}${kind === "few" && labelOf(map, other) !== null ? ` · ${toldLabel(map, other)}` : ""}`;
+    box.append(make("div", {}, make("button", { type: "button", class: "quiet", onclick: () => pin(panel, other) }, text), make("span", { class: "value" }, shown(distance))));
   }
   return box.children.length ? box : make("p", { class: "hint" }, "It is linked with none.");
 }
 
-const panelOf = (map) => (panels[state.active].map === map ? panels[state.active] : panels.find((one) => one.map === map) ?? panels[state.active]);
-
-// Looks at the neuron that a sample passes on the map that was used last.
+// Looks at the neuron that a sample passes on the map.
 function goTo(sample) {
-  const panel = panels[state.active];
   const neuron = unitsOf(panel.map)[sample];
   light([sample], `Sample ${idOf(sample)}`);
   byId("selection").hidden = true; // of one sample there is nothing to compare

@@ -6,12 +6,12 @@ function lastEpoch(map) {
 }
 
 function toEpoch(epoch) {
-  const map = panels[state.active].map;
+  const { map } = panel;
   state.epoch = epoch;
   byId("epoch").value = epoch;
   const born = map.values.birth.filter((one) => one <= epoch).length;
-  const record = map.above ? null : models[map.model].epochs.find(([one]) => one === epoch);
-  byId("epoch-told").textContent = `Epoch ${epoch}: ${born} of ${map.n} neurons${record ? `, quantization error ${shown(record[2])}` : ""}`;
+  const row = map.above ? -1 : epochs.column(0).indexOf(epoch);
+  byId("epoch-told").textContent = `Epoch ${epoch}: ${born} of ${map.n} neurons${row >= 0 ? `, quantization error ${shown(epochs.at(row, 2))}` : ""}`;
   redraw();
 }
 
@@ -25,7 +25,7 @@ function setUpGrowth() {
   byId("epoch").addEventListener("input", (event) => { stop(); toEpoch(Number(event.target.value)); });
   byId("play").addEventListener("click", () => {
     if (playing) { stop(); return; }
-    const last = lastEpoch(panels[state.active].map);
+    const last = lastEpoch(panel.map);
     if (state.epoch === null || state.epoch >= last) toEpoch(0);
     byId("play").textContent = "Pause";
     playing = setInterval(() => {
@@ -46,7 +46,7 @@ let planes = 12;
 function fillPlanes() {
   const box = byId("planes-list");
   if (!byId("planes").open) return;
-  const map = panels[state.active].map;
+  const map = panel.map;
   const many = told.telling.length > planes;
   const chosen = told.telling.slice(0, planes).sort((a, b) => a - b);
   box.replaceChildren(...chosen.map((i) => plane(map, i)));
@@ -67,7 +67,7 @@ function plane(map, i) {
     pen.fillStyle = colour ? css(colour) : paint.empty;
     pen.fill();
   });
-  const show = () => panels[state.active].show(map, way.id);
+  const show = () => panel.show(map, way.id);
   return make("button", { type: "button", class: "plane", title: `Colour the map by ${name}`, onclick: show }, make("span", { class: "picture" }, canvas, make("em")), make("span", {}, name));
 }
 
@@ -81,7 +81,7 @@ function smallView(map) {
 }
 
 function markPlanes() { // the neuron that is looked at
-  const { map } = panels[state.active];
+  const { map } = panel;
   const here = byId("planes").open && state.at?.map === map;
   const [x, y] = here ? smallView(map).at(state.at.neuron) : [];
   for (const mark of byId("planes-list").querySelectorAll("em")) {
@@ -92,11 +92,11 @@ function markPlanes() { // the neuron that is looked at
 
 function fillTable() {
   if (!byId("table").open) return;
-  const map = panels[state.active].map;
+  const map = panel.map;
   const names = Object.keys(MEASURES);
   const head = make("tr", {}, ...["Neuron", "Cell", "Label", ...names.map((one) => MEASURES[one][0])].map((one) => make("th", { scope: "col" }, one)));
   const rows = Array.from({ length: map.n }, (_, k) => make("tr", {},
-    make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", onclick: () => pin(panelOf(map), k) }, String(k))),
-    ...[map.cell(k).join(", "), labelOf(map, k) ?? "", ...names.map((one) => shown(valuesOf(map, one)[k]))].map((one) => make("td", {}, one))));
+    make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", onclick: () => pin(panel, k) }, String(k))),
+    ...[map.cells[k].join(", "), labelOf(map, k) ?? "", ...names.map((one) => shown(valuesOf(map, one)[k]))].map((one) => make("td", {}, one))));
   byId("table-told").replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
 }

@@ -4,21 +4,20 @@ let paint = {};
 const FIELD = 0.94; // of a cell that is filled
 
 class Panel {
-  constructor(number, map, way) {
-    this.number = number;
+  constructor(map, way) {
     this.view = { scale: 0, x: 0, y: 0 };
     this.width = this.height = 0;
     this.pointers = new Map();
     this.colour = make("select", { onchange: () => this.show(this.map, this.colour.value) });
-    this.trail = make("nav", { class: "trail", "aria-label": `Way down the maps, map ${number + 1}` });
+    this.trail = make("nav", { class: "trail", "aria-label": "Way down the maps" });
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map", "aria-describedby": "keys" });
     this.box = make("div", { class: "stage" }, this.canvas);
     this.ground = make("canvas"); // cells and what is lit, drawn anew when they change and not when one is pointed at
-    this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": `Legend of map ${number + 1}` });
+    this.key = make("div", { class: "legend", role: "group", tabindex: "0", "aria-label": "Legend of the map" });
     const zoom = (text, told, act) => make("button", { type: "button", "aria-label": told, title: told, onclick: act }, text);
     const bar = make("div", { class: "bar" }, make("label", {}, "Colour ", this.colour),
       make("span", { class: "tools" }, zoom("+", "Zoom in", () => this.zoom(1.4)), zoom("−", "Zoom out", () => this.zoom(1 / 1.4)), zoom("⤢", "Show the whole map", () => this.fit())));
-    this.element = make("section", { class: "panel", "aria-label": `Map ${number + 1}` }, bar, this.trail, this.box, this.key);
+    this.element = make("section", { class: "panel", "aria-label": "Map" }, bar, this.trail, this.box, this.key);
     let group = null;
     for (const one of [...ways.values()].sort((a, b) => order(a) - order(b))) {
       if (!group || group.label !== one.group) this.colour.append((group = make("optgroup", { label: one.group })));
@@ -38,7 +37,7 @@ class Panel {
     this.canvas.setAttribute("aria-label", `${this.named()}: ${map.n} neurons, coloured by ${this.way.name}`);
     this.lead();
     if (other) this.fit();
-    if (other || this.number === state.active) changedMap();
+    changedMap();
     redraw();
   }
 
@@ -226,7 +225,7 @@ class Panel {
     pen.stroke();
   }
 
-  // Where the samples of the neuron that is looked at on another map pass this one.
+  // Where the samples of the neuron that was looked at on another map of the tree pass this one.
   passed(pen) {
     const unit = unitsOf(this.map);
     const seen = new Set();
@@ -266,7 +265,7 @@ function within(x, y, corners) {
 function pie(pen, x, y, radius, map, k) {
   let from = -Math.PI / 2;
   told.classes.forEach((_, i) => {
-    const part = map.shares[k * told.classes.length + i] / 255;
+    const part = map.shares[k * told.classes.length + i];
     if (!part || !map.values.hits[k]) return;
     pen.beginPath();
     pen.moveTo(x, y);

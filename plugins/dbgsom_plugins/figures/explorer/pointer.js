@@ -7,9 +7,7 @@ function listen(panel) {
     const frame = box.getBoundingClientRect();
     return [event.clientX - frame.left - box.clientLeft, event.clientY - frame.top - box.clientTop];
   };
-  const use = () => { if (state.active !== panel.number) { state.active = panel.number; changedMap(); } };
   canvas.addEventListener("pointerdown", (event) => {
-    use();
     canvas.setPointerCapture(event.pointerId);
     panel.pointers.set(event.pointerId, at(event));
     panel.moved = 0;
@@ -50,7 +48,6 @@ function listen(panel) {
   }, { passive: false });
   canvas.addEventListener("dblclick", (event) => descend(panel, panel.neuronAt(...at(event))));
   canvas.addEventListener("focus", () => {
-    use();
     if (!state.at || state.at.map !== panel.map) pin(panel, 0);
   });
   canvas.addEventListener("keydown", (event) => {

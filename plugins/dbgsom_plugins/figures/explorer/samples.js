@@ -48,8 +48,8 @@ function fields() {
   const all = [{ id: "id", name: samples.named, text: idOf }];
   if (samples.codes) all.push({ id: "class", name: samples.target, text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
   if (samples.y) all.push({ id: "target", name: samples.target, value: (i) => samples.y[i] });
-  all.push({ id: "distance", name: "distance to its neuron", value: (i) => distanceOf(activeMap(), i) });
-  if (samples.on.some(({ novel }) => novel)) all.push({ id: "novelty", name: "novelty", value: (i) => samples.on[activeMap().model].novel?.[i] ?? NaN });
+  all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
+  if (samples.novel) all.push({ id: "novelty", name: "novelty", value: (i) => samples.novel[i] });
   told.features.forEach((name, column) => all.push({ id: `feature ${column}`, name, value: (i) => (valuedAt.has(i) ? samples.table.at(valuedAt.get(i), column) : NaN) }));
   return new Map(all.map((one) => [one.id, one]));
 }
@@ -90,13 +90,12 @@ function find(field, how, wanted) {
 
 function list(found, field) {
   unlight();
-  const panel = panels[state.active];
   const unit = unitsOf(panel.map);
   const neurons = new Set(found.map((i) => unit[i]).filter((k) => k >= 0));
   const part = field.id.startsWith("feature") && samples.valued.length < samples.n ? ` of the ${samples.valued.length.toLocaleString("en")} whose values are here` : "";
   const some = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
   light(found, found.length ? `${some(found.length, "sample")}${part}, on ${some(neurons.size, "neuron")} of this map.` : `No sample${part} was found.`);
-  const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map((i) => sampleItem(panel.map, i)));
+  const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map((i) => sampleItem(i)));
   byId("lit-list").replaceChildren(box);
   if (found.length > LISTED) byId("lit-list").append(make("p", { class: "hint" }, `… and ${found.length - LISTED} more`));
   if (found.length) { const k = unit[found[0]]; if (k >= 0) pin(panel, k); }

@@ -83,20 +83,15 @@ function showSelection(title = byId("selection-title").textContent) {
   const valued = state.lit.filter((i) => valuedAt.has(i)).length;
   const notes = [];
   if (valued < count) notes.push(`The rows of ${valued.toLocaleString("en")} of them have features.`);
-  if (!told.samples.values.exact) notes.push(`Features are rounded to ${told.samples.values.size > 1 ? "1/65,000" : "1/250"} of their range.`);
   byId("export-told").textContent = notes.join(" ");
 }
 
 function csv() {
-  const map = state.chosenOn ?? panels[state.active].map;
+  const map = state.chosenOn ?? panel.map;
   const unit = unitsOf(map);
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const number = (value, digits) => (Number.isFinite(value) ? String(+value.toPrecision(digits)) : "");
-  const decimals = samples.table.step.map((step) => (step > 0 ? Math.max(0, Math.min(15, -Math.floor(Math.log10(step) + 1e-9))) : null));
-  const feature = (at, i) => {
-    const value = at === undefined ? NaN : samples.table.at(at, i);
-    return decimals[i] === null ? number(value, 15) : number(Number.isFinite(value) ? Number(value.toFixed(decimals[i])) : NaN, 15);
-  };
+  const feature = (at, i) => (at === undefined ? "" : number(samples.table.at(at, i), 7)); // as many digits as there are
   const known = samples.codes || samples.y;
   const truth = (i) => (samples.codes ? (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") : number(samples.y[i], 6));
   const names = [samples.named, "neuron", "x", "y", ...(known ? [samples.target] : []), "distance", "label", ...told.features];
@@ -106,8 +101,8 @@ function csv() {
     return times.get(name) ? `${name}.${times.get(name)}` : name;
   });
   const rows = state.lit.map((i) => [
-    idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)), ...(known ? [truth(i)] : []),
-    String(+distanceOf(map, i).toPrecision(6)), unit[i] < 0 ? "" : labelOf(map, unit[i]) ?? "",
+    idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cells[unit[i]].map(String)), ...(known ? [truth(i)] : []),
+    String(+samples.distances[i].toPrecision(6)), unit[i] < 0 ? "" : labelOf(map, unit[i]) ?? "",
     ...told.features.map((_, column) => feature(valuedAt.get(i), column)),
   ]);
   return `${[head, ...rows].map((cells) => cells.map(quoted).join(",")).join("\n")}\n`;

@@ -7,10 +7,10 @@ function dressUp(theme) {
   redraw();
 }
 
-// What depends on the map of the panel that was used last.
+// What depends on the map that is shown.
 function changedMap() {
-  if (!panels[state.active]) return;
-  const map = panels[state.active].map;
+  if (!panel) return;
+  const { map } = panel;
   const most = map.joins.length / 2 + 1;
   byId("cut").max = most;
   if (state.clusters > most) state.clusters = most;
@@ -21,13 +21,6 @@ function changedMap() {
   drawTree();
   fillPlanes();
   fillTable();
-}
-
-function addPanel(map, way) {
-  const panel = new Panel(panels.length, map, way);
-  panels.push(panel);
-  byId("panels").append(panel.element);
-  return panel;
 }
 
 // Of two classes the share of the rarer one says more than two colours.
@@ -51,17 +44,6 @@ function begin() {
     ropes = !ropes;
     event.currentTarget.setAttribute("aria-pressed", String(ropes));
   });
-  byId("two").addEventListener("click", (event) => {
-    if (panels.length > 1) {
-      panels.pop().element.remove();
-      state.active = 0;
-      changedMap();
-    } else {
-      const { map, way } = panels[0];
-      addPanel(map, way.id === "height" ? "hits" : "height");
-    }
-    event.currentTarget.setAttribute("aria-pressed", String(panels.length > 1));
-  });
   state.clusters = Math.min(4, maps[0].joins.length / 2 + 1);
   setUpSearch();
   setUpExport();
@@ -75,7 +57,8 @@ function begin() {
   byId("notes-list").append(...notes.map((one) => make("li", {}, one)));
   if (told.notes.length) byId("notes").open = true;
   const first = [rarerShare(), "label", "images", "similarity"].find((one) => ways.has(one));
-  addPanel(maps[0], first);
+  panel = new Panel(maps[0], first);
+  byId("panel").append(panel.element);
   changedMap();
 }
 

@@ -2,93 +2,83 @@
 const told = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
-function integers({ size, data }) {
-  const text = atob(data);
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-  if (size === 1) return bytes;
-  const view = new DataView(bytes.buffer);
-  const found = new (size === 2 ? Uint16Array : Uint32Array)(bytes.length / size);
-  for (let i = 0; i < found.length; i++) {
-    found[i] = size === 2 ? view.getUint16(2 * i, true) : view.getUint32(4 * i, true);
-  }
-  return found;
+const TYPES = { f4: Float32Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array };
+function numbers({ type, data }) {
+  return new TYPES[type](Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)).buffer);
 }
 
 // A table whose value (row, column) is a number, or NaN where there is none.
 function table(packed) {
-  const codes = integers(packed);
-  const columns = packed.low.length;
+  const values = numbers(packed);
+  const [rows, columns] = packed.shape;
+  const ranges = new Map();
   return {
-    rows: packed.rows,
+    rows,
     columns,
-    low: packed.low,
-    high: packed.low.map((low, i) => low + (2 ** (8 * packed.size) - 2) * packed.step[i]),
-    step: packed.step,
-    at(row, column) {
-      const code = codes[row * columns + column];
-      return code ? packed.low[column] + (code - 1) * packed.step[column] : NaN;
-    },
+    at: (row, column) => values[row * columns + column],
     column(column) {
-      return Float64Array.from({ length: packed.rows }, (_, row) => this.at(row, column));
+      return Float64Array.from({ length: rows }, (_, row) => this.at(row, column));
+    },
+    range(column) { // least, largest, mean, spread
+      if (!ranges.has(column)) {
+        const known = this.column(column).filter(Number.isFinite);
+        const mean = known.reduce((a, b) => a + b, 0) / known.length;
+        const spread = Math.sqrt(known.reduce((a, b) => a + (b - mean) ** 2, 0) / known.length);
+        const end = (which, start) => known.reduce((a, b) => which(a, b), start);
+        ranges.set(column, { low: end(Math.min, Infinity), high: end(Math.max, -Infinity), mean, spread });
+      }
+      return ranges.get(column);
     },
   };
 }
 
-const numbers = (values) => Float64Array.from(values, (one) => (one === null ? NaN : one));
-
-const models = [told]; // those of which maps are shown
-
-const maps = models.flatMap((model, m) => model.maps.map((one) => ({ ...one, model: m }))).map((one) => {
-  const pairs = integers(one.edges);
-  const lengths = table(one.lengths);
-  const cells = integers(one.cells);
+const maps = told.maps.map((one) => {
+  const [places, pairs, lengths] = [one.places, one.edges, one.lengths].map(numbers);
   const beside = Array.from({ length: one.n }, () => []);
-  for (let i = 0; i < pairs.length / 2; i++) {
+  for (let i = 0; i < lengths.length; i++) {
     const [a, b] = [pairs[2 * i], pairs[2 * i + 1]];
-    beside[a].push([b, lengths.at(i, 0)]);
-    beside[b].push([a, lengths.at(i, 0)]);
+    beside[a].push([b, lengths[i]]);
+    beside[b].push([a, lengths[i]]);
   }
   return {
     ...one,
-    x: numbers(one.x),
-    y: numbers(one.y).map((y) => -y), // screens count downwards
+    x: Float64Array.from({ length: one.n }, (_, k) => places[2 * k]),
+    y: Float64Array.from({ length: one.n }, (_, k) => -places[2 * k + 1]), // screens count downwards
     corners: one.corners.map(([x, y]) => [x, -y]),
-    cell: (k) => [cells[2 * k] + one.first[0], cells[2 * k + 1] + one.first[1]],
     beside,
     values: Object.fromEntries(Object.entries(one.values).map(([name, all]) => [name, numbers(all)])),
-    rgb: integers(one.rgb),
-    shares: one.shares && integers(one.shares),
+    labels: numbers(one.labels),
+    rgb: numbers(one.rgb),
+    shares: one.shares && numbers(one.shares),
     prototypes: table(one.prototypes),
-    joins: integers(one.joins),
+    joins: numbers(one.joins),
+    heights: numbers(one.heights),
     unit: null,
   };
 });
 
+const epochs = table(told.epochs); // number, neurons, quantization error
+
 const samples = {
   ...told.samples,
-  rows: integers(told.samples.rows),
-  on: models.map((model) => ({ // where they are, one model after the other
-    leaf: integers(model.samples.leaf),
-    distances: table(model.samples.distance).column(0),
-    novel: model.samples.novelty && table(model.samples.novelty).column(0),
-  })),
-  valued: integers(told.samples.valued),
+  rows: numbers(told.samples.rows),
+  leaf: numbers(told.samples.leaf),
+  distances: numbers(told.samples.distance),
+  novel: told.samples.novelty && numbers(told.samples.novelty),
+  valued: numbers(told.samples.valued),
   table: table(told.samples.values),
-  codes: told.samples.classes && integers(told.samples.classes),
-  y: told.samples.targets && table(told.samples.targets).column(0),
+  codes: told.samples.classes && numbers(told.samples.classes),
+  y: told.samples.targets && numbers(told.samples.targets),
 };
 const valuedAt = new Map();
 samples.valued.forEach((sample, row) => valuedAt.set(sample, row));
 
-const distanceOf = (map, sample) => samples.on[map.model].distances[sample];
 const idOf = (sample) => (samples.ids ? samples.ids[sample] : String(samples.rows[sample]));
 
 // Which neuron of a map each sample passes, -1 for none, and the samples of each neuron.
 function unitsOf(map) {
   if (map.unit) return map.unit;
-  const { leaf } = samples.on[map.model];
-  const own = maps.filter((one) => one.model === map.model);
-  const ofLeaf = new Int32Array(1 + own.reduce((most, one) => one.leaf.reduce((a, b) => Math.max(a, b), most), 0)).fill(-1);
+  const ofLeaf = new Int32Array(1 + maps.reduce((most, one) => one.leaf.reduce((a, b) => Math.max(a, b), most), 0)).fill(-1);
   const under = (number, neuron) => {
     const one = maps[number];
     for (let k = 0; k < one.n; k++) {
@@ -97,7 +87,7 @@ function unitsOf(map) {
     }
   };
   under(maps.indexOf(map), -1);
-  map.unit = Int32Array.from(leaf, (one) => ofLeaf[one]);
+  map.unit = Int32Array.from(samples.leaf, (one) => ofLeaf[one]);
   map.of = Array.from({ length: map.n }, () => []);
   map.unit.forEach((neuron, sample) => neuron >= 0 && map.of[neuron].push(sample));
   return map.unit;
@@ -109,8 +99,7 @@ function samplesOf(map, neuron) {
 }
 
 const state = {
-  active: 0, // the panel that was used last
-  at: null, // the neuron that is looked at: {map, neuron, panel}
+  at: null, // the neuron that is looked at: {map, neuron}
   told: null, // the one that the side of the page tells of
   lit: null, // samples that are lit: indices, or null
   chosen: new Set(), // neurons of a selection, of the map `chosenOn`
@@ -118,9 +107,7 @@ const state = {
   epoch: null,
   clusters: 1,
 };
-const activeMap = () => panels[state.active].map;
-
-const panels = [];
+let panel = null; // the one with the map
 let waiting = false;
 function redraw() {
   if (waiting) return;
@@ -128,7 +115,7 @@ function redraw() {
   requestAnimationFrame(() => {
     waiting = false;
     if (state.told !== state.at) tellNeuron();
-    panels.forEach((panel) => panel.draw());
+    panel?.draw();
   });
 }
 
@@ -157,4 +144,4 @@ function make(tag, attributes = {}, ...within) {
 }
 
 const say = (text) => { byId("live").textContent = text; };
-const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cell(neuron).join(", ")})`;
+const nameOf = (map, neuron) => `Neuron ${neuron} at (${map.cells[neuron].join(", ")})`;
