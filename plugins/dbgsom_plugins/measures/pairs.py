@@ -359,15 +359,13 @@ class _Groups(MeasureComponent):
 
     def _of(self, evaluation: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # The group of each sample, 0 and up, and their sizes.
-        if self.groups == "neurons":
-            sizes = np.bincount(evaluation.leaf)
-            live = sizes > 0
-            return (np.cumsum(live) - 1)[evaluation.leaf], sizes[live]
-        groups: Any = evaluation.predictions
-        if groups is None:
-            raise ValueError("groups: answers needs predictions, and there are none")
+        groups: Any = evaluation.leaf
+        if self.groups == "answers":
+            groups = evaluation.predictions
+            if groups is None:
+                raise ValueError("groups: answers needs predictions, and there are none")
         _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        return codes.ravel().astype(np.int64), sizes
+        return codes.ravel(), sizes
 
 
 class CalinskiHarabasz(_Groups):
@@ -435,8 +433,8 @@ class Silhouette(_Sampled, _Groups):
             means[of_each, own] = np.inf
             nearest = means.min(axis=1)
             most = np.maximum(within, nearest)
-            counted = (sizes[own] > 1) & (most > 0)
-            np.divide(nearest - within, most, out=values[block], where=counted)
+            gains = (nearest - within) / np.where(most > 0, most, 1.0)
+            values[block] = np.where(sizes[own] > 1, gains, 0.0)
         return NotedValue(float(values.mean()), sample.note_on(values))
 
 

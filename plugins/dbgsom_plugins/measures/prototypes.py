@@ -39,13 +39,12 @@ class DeadNeurons(MeasureComponent):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        whole, known, note = evaluation.drawn_from, evaluation.all_hits, ""
-        if whole and known is not None:
-            note = f"of all {whole} samples"
-        elif whole:
+        hits, note = evaluation.hits, ""
+        if evaluation.drawn_from:
             n = len(evaluation.bmu)
-            note = f"of {n} of {whole} samples, among all there may be fewer"
-        hits = known if whole and known is not None else evaluation.hits
+            note = f"of {n} of {evaluation.drawn_from} samples, among all there may be fewer"
+            if evaluation.all_hits is not None:
+                hits, note = evaluation.all_hits, f"of all {evaluation.drawn_from} samples"
         return NotedValue(float(np.count_nonzero(hits == 0)), note)
 
 

@@ -160,9 +160,8 @@ class LogLoss(_OfClasses):
 
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
-        classes = np.asarray(evaluation.classes)
-        column = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        given = np.where(classes[column] == y, probabilities[np.arange(len(y)), column], 0.0)
+        # A class that no training had was given no probability.
+        given = (probabilities * (y[:, None] == np.asarray(evaluation.classes))).sum(axis=1)
         return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) + 0.0
 
 
@@ -226,39 +225,32 @@ class Purity(_OfGroups):
 
     reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
-    def compute(self, evaluation: Evaluation) -> float:
-        if evaluation.training is not None:
-            return _purity_by_training(evaluation, evaluation.training)
-        neurons, _, counts, hits = _contingency(evaluation)
-        most = np.zeros_like(hits)
-        np.maximum.at(most, neurons, counts)
-        return float(most.sum() / hits.sum())
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        training = evaluation.training or evaluation
+        y, neurons = with_classes(evaluation, evaluation.leaf)
+        trained_y, trained = with_classes(training, training.leaf)
+        codes = np.unique(np.concatenate([trained_y, y]), return_inverse=True)[1].ravel()
+        known, wanted = codes[: len(trained_y)], codes[len(trained_y) :]
+
+        def share(classes: Integers) -> float:
+            most = np.full(len(evaluation.tree), -1)
+            winners, counts = _contingency(trained, classes)
+            most[winners] = np.unique(classes)[counts.argmax(axis=1)]
+            return float((most[neurons] == wanted).mean())
+
+        if evaluation.training is None:
+            return NotedValue(share(known))
+        random = np.random.default_rng(evaluation.seed)
+        shuffled = [share(random.permutation(known)) for _ in range(_SHUFFLES)]
+        return NotedValue(share(known), references={"shuffled": float(np.mean(shuffled))})
 
 
-def _purity_by_training(evaluation: Evaluation, training: Evaluation) -> NotedValue:
-    y, neurons = with_classes(evaluation, evaluation.leaf)
-    trained_y, trained = with_classes(training, training.leaf)
-    codes = np.unique(np.concatenate([trained_y, y]), return_inverse=True)[1].ravel()
-    known, wanted = codes[: len(trained_y)], codes[len(trained_y) :]
-    n_neurons, random = len(evaluation.tree), np.random.default_rng(evaluation.seed)
+def _contingency(neurons: Integers, classes: NDArray[Any]) -> tuple[Integers, Any]:
+    """Return the neurons (W,) that won samples, and how many of each class: CSR (W, C)."""
+    from scipy.sparse import csr_array
+    from sklearn.metrics.cluster import contingency_matrix
 
-    def share(classes: Integers) -> float:
-        most = _most_frequent(trained, classes, n_neurons)
-        return float((most[neurons] == wanted).mean())
-
-    shuffled = np.mean([share(random.permutation(known)) for _ in range(_SHUFFLES)])
-    return NotedValue(share(known), references={"shuffled": float(shuffled)})
-
-
-def _most_frequent(neurons: Integers, codes: Integers, n_neurons: int) -> Integers:
-    """Return the most frequent class of each neuron, (K,); -1 without samples."""
-    n_classes = int(codes.max()) + 1
-    pairs, counts = np.unique(neurons * n_classes + codes, return_counts=True)
-    units, classes = np.divmod(pairs, n_classes)
-    found = np.full(n_neurons, -1, dtype=np.int64)
-    order = np.lexsort((-classes, counts))
-    found[units[order]] = classes[order]  # the last one of a neuron stays
-    return found
+    return np.unique(neurons), csr_array(contingency_matrix(neurons, classes, sparse=True))
 
 
 class Entropy(_OfGroups):
@@ -274,9 +266,10 @@ class Entropy(_OfGroups):
     reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
-        neurons, _, counts, hits = _contingency(evaluation)
-        shares = counts / hits[neurons]
-        return float(-(counts * np.log2(shares)).sum() / hits.sum()) + 0.0
+        y, neurons = with_classes(evaluation, evaluation.leaf)
+        _, counts = _contingency(neurons, y)
+        shares = counts.data / counts.sum(axis=1)[counts.nonzero()[0]]
+        return float(-(counts.data * np.log2(shares)).sum() / len(y)) + 0.0
 
 
 class ClassScatter(_OfGroups):
@@ -295,10 +288,12 @@ class ClassScatter(_OfGroups):
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
-        neurons, classes, counts, _ = _contingency(evaluation, leaves=False)
-        n_classes, n_pairs = int(classes.max()) + 1, len(counts)
-        keys = neurons * n_classes + classes  # ascending
-        linked = evaluation.som_map.links[neurons].T.astype(np.int64)
+        y, neurons = with_classes(evaluation, evaluation.bmu)
+        winners, counts = _contingency(neurons, y)
+        rows, classes = counts.nonzero()  # pairs of a neuron and a class that it won samples of
+        n_pairs, n_classes = counts.nnz, counts.shape[1]
+        keys = winners[rows] * n_classes + classes  # ascending
+        linked = evaluation.som_map.links[winners[rows]].T.astype(np.int64)
         beside = np.where(linked >= 0, linked * n_classes + classes, -1)
         place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
         link, pair = np.nonzero(keys[place] == beside)
@@ -306,19 +301,6 @@ class ClassScatter(_OfGroups):
         graph = csr_array(edges, shape=(n_pairs, n_pairs))
         regions, _ = connected_components(graph, directed=False)
         return int(regions) / n_classes
-
-
-def _contingency(
-    evaluation: Evaluation, leaves: bool = True
-) -> tuple[Integers, Integers, Integers, Integers]:
-    # Neurons and classes (P,) of which there are samples, both ascending, how many there are, and
-    # the labelled samples of each neuron (K,). With ``leaves`` the neurons are those at the end of
-    # a sample's way down, else those of the first map.
-    y, neurons = with_classes(evaluation, evaluation.leaf if leaves else evaluation.bmu)
-    classes, codes = np.unique(y, return_inverse=True)
-    pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
-    neurons, codes = np.divmod(pairs, len(classes))
-    return neurons, codes, counts, np.bincount(neurons, counts).astype(np.int64)
 
 
 class R2(_OfNumbers):
@@ -333,34 +315,24 @@ class R2(_OfNumbers):
     reference: ClassVar[str] = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        left = float(np.square(y - answers).sum())
-        total = float(np.square(y - y.mean()).sum())
-        if total == 0:
-            return float(left == 0)
-        return 1.0 - left / total
+        from sklearn.metrics import r2_score
+
+        return float(r2_score(evaluation.y, evaluation.predictions))
 
 
 class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        return float(np.sqrt(np.square(y - answers).mean()))
+        from sklearn.metrics import root_mean_squared_error
+
+        return float(root_mean_squared_error(evaluation.y, evaluation.predictions))
 
 
 class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        return float(np.abs(y - answers).mean())
+        from sklearn.metrics import mean_absolute_error
 
-
-def with_numbers(evaluation: Evaluation) -> tuple[Floats, Floats]:
-    """Return targets and predictions (n,) that are numbers."""
-    given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
-    if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
-        raise ValueError("it compares predictions with targets, and needs numbers as both")
-    y, answers = (np.asarray(one, dtype=np.float64) for one in given)
-    return y, answers
+        return float(mean_absolute_error(evaluation.y, evaluation.predictions))
