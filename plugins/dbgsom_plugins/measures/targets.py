@@ -6,7 +6,7 @@ Samples without a class do not count.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +22,21 @@ Integers = NDArray[np.int64]
 
 
 class _OfClasses(MeasureComponent):
-    greater_is_better: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    greater_is_better = True
+    needs_target = True
+    estimators = ("classifier",)
+    bounds = (0.0, 1.0)
 
 
 class _OfGroups(_OfClasses):
-    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    estimators = ("vq", "classifier")
 
 
 class _OfNumbers(MeasureComponent):
-    greater_is_better: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    greater_is_better = False
+    needs_target = True
+    estimators = ("regressor",)
+    bounds = (0.0, math.inf)
 
 
 class Accuracy(_OfClasses):
@@ -54,7 +54,7 @@ class BalancedAccuracy(_OfClasses):
     The classes are those that occur in the targets, each with equal weight however small it is.
     """
 
-    reference: ClassVar[str] = "Brodersen et al. 2010"
+    reference = "Brodersen et al. 2010"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import recall_score
@@ -69,7 +69,7 @@ class MacroF1(_OfClasses):
     The classes are those that occur in the targets or in the predictions.
     """
 
-    reference: ClassVar[str] = "van Rijsbergen 1979"
+    reference = "van Rijsbergen 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import f1_score
@@ -84,8 +84,8 @@ class AdjustedRand(_OfGroups):
     1 for identical groupings, about 0 for chance. Every distinct target is a group of its own.
     """
 
-    bounds: ClassVar[tuple[float, float]] = (-0.5, 1.0)
-    reference: ClassVar[str] = "Hubert & Arabie 1985"
+    bounds = (-0.5, 1.0)
+    reference = "Hubert & Arabie 1985"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import adjusted_rand_score
@@ -101,7 +101,7 @@ class NormalizedMutualInfo(_OfGroups):
     group of its own.
     """
 
-    reference: ClassVar[str] = "Strehl & Ghosh 2002"
+    reference = "Strehl & Ghosh 2002"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import normalized_mutual_info_score
@@ -136,7 +136,7 @@ class RocAuc(_OfClasses):
     over the classes that have samples and counter-examples. 1 is perfect, 0.5 is chance.
     """
 
-    reference: ClassVar[str] = "Hanley & McNeil 1982"
+    reference = "Hanley & McNeil 1982"
 
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
@@ -154,9 +154,9 @@ class LogLoss(_OfClasses):
     (Good 1952).
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Good 1952"
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+    reference = "Good 1952"
 
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
@@ -172,8 +172,8 @@ class NoveltyAuc(_OfClasses):
     is chance. It is measured where a configuration names it: targets must say what is an outlier.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ()
-    reference: ClassVar[str] = "Hanley & McNeil 1982"
+    estimators = ()
+    reference = "Hanley & McNeil 1982"
 
     outlier: int | str | None = Field(
         default=None,
@@ -223,7 +223,7 @@ class Purity(_OfGroups):
     a neuron of one sample is pure.
     """
 
-    reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
+    reference = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         training = evaluation.training or evaluation
@@ -260,10 +260,10 @@ class Entropy(_OfGroups):
     samples a neuron flatter, so that runs measure the training part alone.
     """
 
-    training_only: ClassVar[bool] = True
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Shannon 1948"
+    training_only = True
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+    reference = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
         y, neurons = with_classes(evaluation, evaluation.leaf)
@@ -280,9 +280,9 @@ class ClassScatter(_OfGroups):
     told apart from the others.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
-    reference: ClassVar[str] = "Elend & Kramer 2019"
+    greater_is_better = False
+    bounds = (1.0, math.inf)
+    reference = "Elend & Kramer 2019"
 
     def compute(self, evaluation: Evaluation) -> float:
         from scipy.sparse import csr_array
@@ -310,9 +310,9 @@ class R2(_OfNumbers):
     are all equal there is nothing to explain: 1 if they are met, else 0.
     """
 
-    greater_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
-    reference: ClassVar[str] = "Wright 1921"
+    greater_is_better = True
+    bounds = (-math.inf, 1.0)
+    reference = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import r2_score
