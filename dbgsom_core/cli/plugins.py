@@ -7,7 +7,6 @@ import json
 import re
 import sys
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +171,20 @@ def check_plugins(distribution: str | None, as_json: bool) -> int:
     from dbgsom_core.testing import kit
 
     report = kit.check_plugins(open_registry(), distribution)
+    broken, components = report["broken"], report["components"]
+    failed = bool(broken) or any(component["failed"] for component in components)
     if as_json:
-        echo(json.dumps(asdict(report), indent=2))
-        return 3 if report.failed else 0
-    for record in report.broken:
+        echo(json.dumps(report, indent=2))
+        return 3 if failed else 0
+    for record in broken:
         echo(f"broken   {record['name']} of {record['distribution']}: {record['error']}")
-    for component in report.components:
+    for component in components:
         who = "{kind} {name} of {distribution} {version}".format_map(component)
         verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
         echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
         for state in ("failed", "skipped"):
             for name, message in component[state].items():
                 echo(f"         {state} {name}: {message}")
-    if not report.components and not report.broken:
+    if not components and not broken:
         echo("no third-party component is installed")
-    return 3 if report.failed else 0
+    return 3 if failed else 0

@@ -15,12 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dbgsom_core.testing.kit import Check as Check
-    from dbgsom_core.testing.kit import Outcome as Outcome
-    from dbgsom_core.testing.kit import all_checks as all_checks
-    from dbgsom_core.testing.kit import checks_for as checks_for
-    from dbgsom_core.testing.kit import parametrize_with_checks as parametrize_with_checks
-    from dbgsom_core.testing.kit import run_checks as run_checks
+    from dbgsom_core.testing.kit import (
+        Check,
+        Outcome,
+        all_checks,
+        checks_for,
+        parametrize_with_checks,
+        run_checks,
+    )
 
 __all__ = [
     "Check", "Outcome", "all_checks", "checks_for", "parametrize_with_checks", "run_checks",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from inspect import Parameter, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,11 +33,8 @@ if TYPE_CHECKING:
 
 Function = Callable[[Any], None]
 Applies = Callable[[Any], Any]
-ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]
 EVERY_KIND, MODEL_PART = "any", "model part"
-_MODEL_PARTS = ("metric", "kernel", "growth", "initialisation", "grid", "schedule", "stopping",
-                "labeller", "engine")  # fmt: skip
-_MODULES = ("metrics", "components", "runs")  # in which the checks of the kinds stand
+_RUN_PARTS = ("dataset", "measure", "figure", "tracker", STEP)  # all others shape a model
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Check:
         """Raise AssertionError (or what the component raises) when the promise is broken."""
         before = pickle.dumps(np.random.get_state())
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
+            warnings.simplefilter("ignore", UserWarning)  # such as of a map that is too small
             self.function(component)
         after = pickle.dumps(np.random.get_state())
         assert before == after, "it draws from numpy's global generator, or seeds it"
@@ -68,13 +62,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check ended: ``message`` says what is wrong, ``details`` holds the traceback."""
+    """How one check ended: ``message`` says what is wrong; calling the check raises it."""
 
     check: str
     promise: str
-    status: Literal["passed", "failed", "skipped"]
+    status: Literal["passed", "failed"]
     message: str = ""
-    details: str = ""
 
 
 _checks: list[Check] = []
@@ -95,17 +88,9 @@ def check(kind: str, applies: Applies | None = None) -> Callable[[Function], Fun
     return add
 
 
-def call_twice(component: Any, method: str, *given: Any) -> Any:
-    """Call a method twice as a run does, and return the answer, which must be the same."""
-    first, second = (getattr(Guarded(component), method)(*given) for _ in range(2))
-    same = np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
-    assert same, f"two calls of {method} differ"
-    return first
-
-
 def all_checks() -> list[Check]:
     """Return every check of every kind, common ones first."""
-    for module in _MODULES:
+    for module in ("metrics", "components", "runs"):  # which import this one
         import_module(f"dbgsom_core.testing.{module}")
     return list(_checks)
 
@@ -118,11 +103,12 @@ def checks_for(component: Component) -> list[Check]:
     ValueError
         It derives from the base of no kind.
     """
-    kind = kind_of(component)
-    kinds = {kind} if kind == STEP else {kind, EVERY_KIND}
-    if kind in _MODEL_PARTS:
+    kinds = {kind_of(component)}
+    if not kinds & {*_RUN_PARTS}:
         kinds.add(MODEL_PART)
-    return [one for one in all_checks() if one.kind in kinds and _applies(one, component)]
+    if STEP not in kinds:
+        kinds.add(EVERY_KIND)
+    return [check for check in all_checks() if check.kind in kinds and _applies(check, component)]
 
 
 def _applies(check: Check, component: Component) -> bool:
@@ -152,27 +138,25 @@ def kind_of(component: Component) -> str:
 
 def run_checks(component: Component) -> Iterator[Outcome]:
     """Run every check of a component, one after the other, and yield how it ended."""
-    for one in checks_for(component):
-        yield run_check(one, component)
+    for check in checks_for(component):
+        yield run_check(check, component)
 
 
 def run_check(check: Check, component: Component) -> Outcome:
     try:
         check(component)
-    except unittest.SkipTest as reason:
-        return Outcome(check.name, check.promise, "skipped", str(reason))
     except RAISED as error:
         text = error_line(error)
         if isinstance(error, (AssertionError, PluginError)) and str(error):
             text = str(error).splitlines()[0]
-        return Outcome(check.name, check.promise, "failed", text, traceback.format_exc())
+        return Outcome(check.name, check.promise, "failed", text)
     return Outcome(check.name, check.promise, "passed")
 
 
 def parametrize_with_checks(
     component: Component | Sequence[Component],
     *,
-    expected_failures: ExpectedFailures | None = None,
+    expected_failures: Mapping[str, str] | None = None,
 ) -> pytest.MarkDecorator:
     """Return a decorator that calls a test once for every check of every component.
 
@@ -182,7 +166,7 @@ def parametrize_with_checks(
     ----------
     component : Component, transformer for ``prepare``, or sequence of them
         Instances: a component with required fields is tested with the fields that you give.
-    expected_failures : mapping of check name to reason, or a function of the component, optional
+    expected_failures : mapping of check name to reason, optional
         Checks that are known to fail. One that passes all the same fails the test, so that the
         list stays true.
 
@@ -195,28 +179,27 @@ def parametrize_with_checks(
 
     given: Any = component
     components = [given] if isinstance(given, Component) or is_step(given) else list(given)
-    cases = []
-    for one in components:
-        failures = expected_failures(one) if callable(expected_failures) else expected_failures
-        expected = dict(failures or {})
-        checks = checks_for(one)
-        for check in checks:
+    reasons, names, cases = dict(expected_failures or {}), set[str](), []
+    for part in components:
+        for check in checks_for(part):
             marks = []
-            if check.name in expected:
-                reason = expected.pop(check.name)
-                marks.append(pytest.mark.xfail(reason=reason, strict=True))
-            label = f"{type(one).__name__}-{check.name}"
-            cases.append(pytest.param(one, check, id=label, marks=marks))
-        for unknown in expected:
-            hint = did_you_mean(unknown, [check.name for check in checks])
-            raise ValueError(
-                f"expected_failures names '{unknown}', which is no check of "
-                f"{type(one).__name__}{hint}"
-            )
+            if check.name in reasons:
+                marks.append(pytest.mark.xfail(reason=reasons[check.name], strict=True))
+            label = f"{type(part).__name__}-{check.name}"
+            cases.append(pytest.param(part, check, id=label, marks=marks))
+            names.add(check.name)
+    for unknown in reasons.keys() - names:
+        hint = did_you_mean(unknown, names)
+        raise ValueError(f"expected_failures names '{unknown}', which is no check{hint}")
     return pytest.mark.parametrize(("component", "check"), cases)
 
 
 # ------------------------------------------------------------ checks of every component
+
+
+def assert_documented(component: Any) -> None:
+    doc = vars(type(component)).get("__doc__")
+    assert doc and doc.strip(), "the class has no docstring of its own"
 
 
 @check(EVERY_KIND)
@@ -230,11 +213,9 @@ def check_attributes(component: Component) -> None:
 @check(EVERY_KIND)
 def check_documentation(component: Component) -> None:
     """Its class has a docstring, its fields have descriptions: what help and editors show."""
-    own = type(component).__dict__.get("__doc__")
-    assert own and own.strip(), "the class has no docstring of its own"
-    fields = type(component).model_fields
-    bare = [name for name, one in fields.items() if not one.description]
-    assert not bare, f"no description: {', '.join(bare)}; write Field(description=…)"
+    assert_documented(component)
+    for name, about in type(component).model_fields.items():
+        assert about.description, f"no description: {name}; write Field(description=…)"
 
 
 @check(EVERY_KIND)
@@ -246,8 +227,7 @@ def check_fields(component: Component) -> None:
     assert cls.model_config.get("frozen"), "model_config must keep frozen=True"
     assert cls.model_config.get("extra") == "forbid", "model_config must keep extra='forbid'"
     schema = cls.model_json_schema()
-    json.dumps(schema)
-    assert set(schema.get("properties", {})) == set(cls.model_fields), "a field lacks in its schema"
+    assert {*schema.get("properties", {})} == {*cls.model_fields}, "a field lacks in its schema"
     plain = json.loads(component.model_dump_json(exclude_unset=True))
     again = parse(cls, plain)
     assert again == component, f"{plain} builds {again!r}, not {component!r}"
@@ -258,88 +238,72 @@ def check_fields(component: Component) -> None:
 # ------------------------------------------------------------- checks of what is installed
 
 
-@dataclass
-class Report:
-    """What the kit found."""
-
-    # Plugins that could not be imported: name, distribution, error.
-    broken: list[dict[str, str]] = field(default_factory=list)
-    # Facts of each component, the checks that it ``passed``, ``failed`` and ``skipped``.
-    components: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.broken) or any(one["failed"] for one in self.components)
-
-
-def check_plugins(registry: Registry, distribution: str | None) -> Report:
+def check_plugins(registry: Registry, distribution: str | None) -> dict[str, list[Any]]:
     """Run every check of the components of a distribution, or of all third parties.
+
+    Returns
+    -------
+    dict
+        ``broken``: name, distribution and error of plugins that could not be imported.
+        ``components``: what `check_offer` returns of each component.
 
     Raises
     ------
     UnknownNameError
         No plugin comes from this distribution.
     """
-    known = {one.distribution for one in registry.records if one.status != "disabled"}
+    known = {record.distribution for record in registry.records if record.status != "disabled"}
     wanted = known - {OWN_DISTRIBUTION}
     if distribution is not None:
         if distribution not in known:
-            hint = did_you_mean(distribution, known) or f"; known: {', '.join(sorted(known))}"
+            hint = did_you_mean(distribution, known)
             raise UnknownNameError(f"no plugin comes from a distribution '{distribution}'{hint}")
         wanted = {distribution}
-    report = Report()
-    for record in registry.broken:
-        if record.distribution in wanted:
-            keys = ("name", "distribution", "error")
-            report.broken.append({key: getattr(record, key) for key in keys})
+    broken = [
+        {key: getattr(record, key) for key in ("name", "distribution", "error")}
+        for record in registry.broken
+        if record.distribution in wanted
+    ]
     with stdout_to_stderr():  # of what components print
-        for offered in all_components(registry):
-            if offered.distribution in wanted:
-                report.components.append(check_offer(offered))
-    return report
+        entries = [entry for entry in all_components(registry) if entry.distribution in wanted]
+        return {"broken": broken, "components": [check_offer(entry) for entry in entries]}
 
 
-def check_offer(offered: PluginEntry) -> dict[str, Any]:
+def check_offer(entry: PluginEntry) -> dict[str, Any]:
     """Run the checks of what is offered; return its facts and how they ended."""
-    found: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
+    result: dict[str, Any] = {**entry.facts, "passed": [], "failed": {}, "skipped": {}}
     with TemporaryDirectory() as folder:
         try:
-            component = build(offered, Path(folder))
+            component = _build(entry, Path(folder))
         except unittest.SkipTest as lacking:
-            return found | {"skipped": {"all": str(lacking)}}
+            result["skipped"]["all"] = str(lacking)
+            return result
         except RAISED as error:
-            return found | {"failed": {"load": str(error) or error_line(error)}}
+            result["failed"]["load"] = str(error) or error_line(error)
+            return result
         for outcome in run_checks(component):
             if outcome.status == "passed":
-                found["passed"].append(outcome.check)
+                result["passed"].append(outcome.check)
             else:
-                found[outcome.status][outcome.check] = outcome.message
-    return found
+                result["failed"][outcome.check] = outcome.message
+    return result
 
 
-def build(offered: PluginEntry, folder: Path) -> Any:
+def _build(entry: PluginEntry, folder: Path) -> Any:
     """Build a component from the examples of its fields; SkipTest: some have none."""
-    cls: Any = offered.load()
-    if offered.kind == STEP:
-        assert is_step(cls), f"{offered.source} has no fit and transform: it is no transformer"
-        with suppress(TypeError):
+    cls: Any = entry.load()
+    if entry.kind == STEP:
+        assert is_step(cls), f"{entry.source} has no fit and transform: it is no transformer"
+        try:
             return cls()
-        names = ", ".join(_required_arguments(cls))
-        raise unittest.SkipTest(f"cannot be built without its arguments: {names}")
-    if offered.kind == "dataset" and cls.examples is not None:
+        except TypeError as error:  # names the arguments that it needs
+            raise unittest.SkipTest(f"cannot be built: {error}") from None
+    if entry.kind == "dataset" and cls.examples is not None:
         return cls(**cls.examples(folder))
-    required = [name for name, one in cls.model_fields.items() if one.is_required()]
-    lacks = [name for name in required if not cls.model_fields[name].examples]
-    if lacks:
-        raise unittest.SkipTest(
-            f"cannot be built without its fields: {', '.join(lacks)}; Field(examples=[…]) says "
-            "what to try"
-        )
-    return cls(**{name: cls.model_fields[name].examples[0] for name in required})
-
-
-def _required_arguments(cls: type[Any]) -> Iterator[str]:
-    for name, argument in signature(cls).parameters.items():
-        has_name = argument.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        if has_name and argument.default is argument.empty:
-            yield name
+    fields = {}
+    for name, about in cls.model_fields.items():
+        if about.is_required():
+            if not about.examples:
+                raise unittest.SkipTest(f"cannot be built: {name} has no Field(examples=[…])")
+            fields[name] = about.examples[0]
+    return cls(**fields)

@@ -32,15 +32,11 @@ def render(name: str, into: Path) -> Path:
     target = into / f"dbgsom-{short}"
     if target.exists():
         raise ConfigError(f"{target} exists; choose another name, or --into another folder")
-    words = {
-        "dbgsom-example": f"dbgsom-{short}",
-        "dbgsom_example": f"dbgsom_{short.replace('-', '_')}",
-        "example_": f"{short.replace('-', '_')}_",
-    }
-    source, any_word = template_folder(), re.compile("|".join(map(re.escape, words)))
+    module, source = short.replace("-", "_"), template_folder()
 
     def renamed(text: str) -> str:
-        return any_word.sub(lambda found: words[found.group()], text)
+        text = text.replace("example_", f"{module}_").replace("dbgsom_example", f"dbgsom_{module}")
+        return text.replace("dbgsom-example", f"dbgsom-{short}")
 
     for file in sorted(source.rglob("*")):
         inside = file.relative_to(source)

@@ -22,6 +22,7 @@ from dbgsom_core.api import (
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.guard import guarded, is_own
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import fixtures
 
 
@@ -180,10 +181,10 @@ def test_what_a_labeller_learnt_cannot_be_written(iris):
 
 def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
     def adding(self, som_map, state):
-        som_map.add([Birth((1, 1), som_map.prototypes[0], 0)], 1)
+        som_map.add([Birth((0, 2), som_map.prototypes[0], 4)], 1)
         return []
 
-    som_map = fixtures.ring()
+    som_map = SomMap.rectangle(2, 4, np.zeros((8, 2)))
     assert guarded(odd("growth", grow=adding)).grow(som_map, None) == []
     assert len(som_map) == 8
     assert som_map.prototypes.flags.writeable

@@ -17,7 +17,6 @@ from dbgsom_plugins.measures.targets import (
     RootMeanSquaredError,
     area,
     with_classes,
-    with_numbers,
 )
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class PredictedActual(FigureComponent):
         from matplotlib.colors import PowerNorm
 
         evaluation, rows = _scored(self, view)
-        y, answers = with_numbers(evaluation)
+        y, answers = np.asarray(evaluation.y), np.asarray(evaluation.predictions)
         if y.ndim != 1 or answers.shape != y.shape:
             raise ValueError("predicted_actual shows one target, and these are several")
         r2, rmse = R2().compute(evaluation), RootMeanSquaredError().compute(evaluation)

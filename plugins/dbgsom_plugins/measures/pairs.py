@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,14 @@ class _Sampled(MeasureComponent):
         ge=2,
         description="up to so many samples the value is exact; of more, a seeded sample is "
         "compared with all",
+    )
+
+
+class _OnGrid(_Sampled):
+    bounds = (0.0, 1.0)
+
+    grid_distance: Literal["euclidean", "hops"] = Field(
+        default="euclidean", description="distance on the grid: between cells, or along links"
     )
 
 
@@ -115,13 +123,7 @@ def _completed(evaluation: Evaluation) -> Any:
 # ------------------------------------------------------------------------------- distances
 
 
-class _Distances(_Sampled):
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-
-    grid_distance: Literal["euclidean", "hops"] = Field(
-        default="euclidean", description="distance on the grid: between cells, or along links"
-    )
-
+class _Distances(_OnGrid):
     def _sums(self, evaluation: Evaluation) -> _Sums:
         key = "distances", self.grid_distance, self.max_samples
         return evaluation.once(key, lambda: _Sums(evaluation, self))
@@ -135,8 +137,8 @@ class CMeasure(_Distances):
     map in it. 1 is perfect: grid distances are the data's, but for their unit.
     """
 
-    greater_is_better: ClassVar[bool] = True
-    reference: ClassVar[str] = "Goodhill & Sejnowski 1997"
+    greater_is_better = True
+    reference = "Goodhill & Sejnowski 1997"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         sums = self._sums(evaluation)
@@ -160,8 +162,8 @@ class KruskalShepard(_Distances):
     their neurons (Elend & Kramer 2019, after Shepard 1962 and Kruskal 1964). 0 is perfect.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    reference: ClassVar[str] = "Elend & Kramer 2019"
+    greater_is_better = False
+    reference = "Elend & Kramer 2019"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         sums = self._sums(evaluation)
@@ -191,15 +193,11 @@ class _Sums:
 # ------------------------------------------------------------------------------ neighbours
 
 
-class _Neighbours(_Sampled):
-    greater_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+class _Neighbours(_OnGrid):
+    greater_is_better = True
 
     k: int = Field(
         default=10, ge=1, description="neighbours of a sample; less than half of the samples"
-    )
-    grid_distance: Literal["euclidean", "hops"] = Field(
-        default="euclidean", description="distance on the grid: between cells, or along links"
     )
 
     def _ranks(self, evaluation: Evaluation) -> _Ranks:
@@ -216,7 +214,7 @@ class Trustworthiness(_Neighbours):
     such orders. 1 is perfect, about 0.5 is chance.
     """
 
-    reference: ClassVar[str] = "Venna & Kaski 2001"
+    reference = "Venna & Kaski 2001"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranks = self._ranks(evaluation)
@@ -232,7 +230,7 @@ class Continuity(_Neighbours):
     is the mean over all such orders. 1 is perfect, about 0.5 is chance.
     """
 
-    reference: ClassVar[str] = "Venna & Kaski 2001"
+    reference = "Venna & Kaski 2001"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranks = self._ranks(evaluation)
@@ -248,7 +246,7 @@ class NeighbourhoodPreservation(_Neighbours):
     so that maps with more neurons reach more.
     """
 
-    reference: ClassVar[str] = "Lee & Verleysen 2009"
+    reference = "Lee & Verleysen 2009"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranks = self._ranks(evaluation)
@@ -266,10 +264,9 @@ class _Ranks:
         self._sample = sample = _Sample(evaluation, measure.max_samples)
         self._wanted = measure.k
         self.k = min(measure.k, (sample.n - 1) // 2)
-        self.intruders, self.lost, self.shared = self._totals = np.zeros((3, len(sample.rows)))
-        self.scale = 0.0
+        self.intruders, self.lost, self.shared = np.zeros((3, len(sample.rows)))
         if self.k == 0:
-            return
+            raise ValueError(f"it needs more than {sample.n} samples: they have no neighbours")
         # So that the mean of a sample's sum is 1 at worst.
         self.scale = 2.0 / (self.k * (2 * sample.n - 3 * self.k - 1))
         self._unit, som_map = evaluation.bmu, evaluation.som_map
@@ -280,12 +277,9 @@ class _Ranks:
             share(available_threads(), len(sample.blocks), self._fill)
 
     def mean(self, values: Floats) -> NotedValue:
-        n, k = self._sample.n, self.k
-        if k == 0:
-            return NotedValue(1.0, f"{n} samples have no neighbours to lose")
         note = self._sample.note_on(values)
-        if k < self._wanted:
-            note = "; ".join(filter(None, [note, f"k = {k}, less than half of {n} samples"]))
+        if self.k < self._wanted:
+            note = f"k = {self.k}, less than half of {self._sample.n} samples"
         return NotedValue(float(values.mean()), note)
 
     def _fill(self, worker: int, block: int) -> None:
@@ -339,9 +333,9 @@ class DaviesBouldin(MeasureComponent):
     hits give 0.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Davies & Bouldin 1979"
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+    reference = "Davies & Bouldin 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
         return davies_bouldin(
@@ -350,7 +344,7 @@ class DaviesBouldin(MeasureComponent):
 
 
 class _Groups(MeasureComponent):
-    greater_is_better: ClassVar[bool] = True
+    greater_is_better = True
 
     groups: Literal["neurons", "answers"] = Field(
         default="neurons",
@@ -359,15 +353,13 @@ class _Groups(MeasureComponent):
 
     def _of(self, evaluation: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # The group of each sample, 0 and up, and their sizes.
-        if self.groups == "neurons":
-            sizes = np.bincount(evaluation.leaf)
-            live = sizes > 0
-            return (np.cumsum(live) - 1)[evaluation.leaf], sizes[live]
-        groups: Any = evaluation.predictions
-        if groups is None:
-            raise ValueError("groups: answers needs predictions, and there are none")
+        groups: Any = evaluation.leaf
+        if self.groups == "answers":
+            groups = evaluation.predictions
+            if groups is None:
+                raise ValueError("groups: answers needs predictions, and there are none")
         _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        return codes.ravel().astype(np.int64), sizes
+        return codes.ravel(), sizes
 
 
 class CalinskiHarabasz(_Groups):
@@ -379,8 +371,8 @@ class CalinskiHarabasz(_Groups):
     samples that were drawn, n is the number of all.
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Caliński & Harabasz 1974"
+    bounds = (0.0, math.inf)
+    reference = "Caliński & Harabasz 1974"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         groups, sizes = self._of(evaluation)
@@ -417,9 +409,9 @@ class Silhouette(_Sampled, _Groups):
     measured where a configuration names it.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ()
-    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    reference: ClassVar[str] = "Rousseeuw 1987"
+    estimators = ()
+    bounds = (-1.0, 1.0)
+    reference = "Rousseeuw 1987"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         groups, sizes = self._of(evaluation)
@@ -435,8 +427,8 @@ class Silhouette(_Sampled, _Groups):
             means[of_each, own] = np.inf
             nearest = means.min(axis=1)
             most = np.maximum(within, nearest)
-            counted = (sizes[own] > 1) & (most > 0)
-            np.divide(nearest - within, most, out=values[block], where=counted)
+            gains = (nearest - within) / np.where(most > 0, most, 1.0)
+            values[block] = np.where(sizes[own] > 1, gains, 0.0)
         return NotedValue(float(values.mean()), sample.note_on(values))
 
 

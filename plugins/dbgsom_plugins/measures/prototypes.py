@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,35 +17,34 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class QuantizationError(MeasureComponent):
+class _Cost(MeasureComponent):
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+
+
+class QuantizationError(_Cost):
     """Mean distance of the samples to their best-matching unit, in the metric's units.
 
     Where neurons have child maps it is the distance to the leaf at the end of a sample's way down.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    in_metric_units: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Kohonen 2001"
+    in_metric_units = True
+    reference = "Kohonen 2001"
 
     def compute(self, evaluation: Evaluation) -> float:
         return float(evaluation.leaf_distance.mean())
 
 
-class DeadNeurons(MeasureComponent):
+class DeadNeurons(_Cost):
     """How many neurons are the best-matching unit of no sample."""
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        whole, known, note = evaluation.drawn_from, evaluation.all_hits, ""
-        if whole and known is not None:
-            note = f"of all {whole} samples"
-        elif whole:
+        hits, note = evaluation.hits, ""
+        if evaluation.drawn_from:
             n = len(evaluation.bmu)
-            note = f"of {n} of {whole} samples, among all there may be fewer"
-        hits = known if whole and known is not None else evaluation.hits
+            note = f"of {n} of {evaluation.drawn_from} samples, among all there may be fewer"
+            if evaluation.all_hits is not None:
+                hits, note = evaluation.all_hits, f"of all {evaluation.drawn_from} samples"
         return NotedValue(float(np.count_nonzero(hits == 0)), note)
 
 
@@ -55,16 +54,16 @@ class MapEntropy(MeasureComponent):
     log2 of the number of neurons where all won equally many; 0 where one won all.
     """
 
-    greater_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Shannon 1948"
+    greater_is_better = True
+    bounds = (0.0, math.inf)
+    reference = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
         shares = evaluation.hits[evaluation.hits > 0] / len(evaluation.bmu)
         return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-class Distortion(MeasureComponent):
+class Distortion(_Cost):
     """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
 
     A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
@@ -72,11 +71,9 @@ class Distortion(MeasureComponent):
     hits grow with the samples, so that runs measure the training part alone.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    training_only: ClassVar[bool] = True
-    in_metric_units: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Vasighi & Amini 2017"
+    training_only = True
+    in_metric_units = True
+    reference = "Vasighi & Amini 2017"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         n, hops = len(evaluation.bmu), evaluation.som_map.hops
@@ -107,22 +104,21 @@ def distortion(
     return float(per_sample.mean())
 
 
-class TopographicError(MeasureComponent):
+class TopographicError(_Cost):
     """Share of samples whose two nearest neurons are not linked (Kiviluoto 1996).
 
     A map of a single neuron has no second nearest one; its error is 0.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    reference: ClassVar[str] = "Kiviluoto 1996"
+    bounds = (0.0, 1.0)
+    reference = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
         errors = evaluation.som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
         return float(np.count_nonzero(errors) / len(errors))
 
 
-class TopographicError8(MeasureComponent):
+class TopographicError8(_Cost):
     """Share of samples whose two nearest neurons do not touch, not even at a corner.
 
     The topographic error of Kiviluoto (1996) with 8 neighbours on a square grid: diagonal cells
@@ -130,22 +126,17 @@ class TopographicError8(MeasureComponent):
     is 0.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    reference: ClassVar[str] = "Kiviluoto 1996"
+    bounds = (0.0, 1.0)
+    reference = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
-        som_map, first, second = evaluation.som_map, evaluation.bmu, evaluation.second_bmu
-        far = som_map.hops[first, second] > 1  # others touch
-        pairs, counts = np.unique(
-            first[far] * len(som_map) + second[far], return_counts=True
-        )  # few of them, many samples
-        cells = (som_map.positions[unit] for unit in np.divmod(pairs, len(som_map)))
-        apart = som_map.grid.steps(*cells, over_corners=True) > 1
-        return float(counts[apart].sum() / len(first))
+        som_map = evaluation.som_map
+        cells = som_map.positions[evaluation.bmu], som_map.positions[evaluation.second_bmu]
+        errors = som_map.grid.steps(*cells, over_corners=True) > 1
+        return float(np.count_nonzero(errors) / len(errors))
 
 
-class CombinedError(MeasureComponent):
+class CombinedError(_Cost):
     """Mean length of the way from a sample to its nearest prototype and on to the second nearest.
 
     The way leads along links of the grid, each as long as its two prototypes lie apart, and is the
@@ -153,10 +144,8 @@ class CombinedError(MeasureComponent):
     metric's units; where the two nearest neurons are linked it costs nothing but their distance.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    in_metric_units: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Kaski & Lagus 1996"
+    in_metric_units = True
+    reference = "Kaski & Lagus 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
         return float(evaluation.combined_errors.mean())
@@ -169,9 +158,9 @@ class TopographicProduct(MeasureComponent):
     compared by |P|. It looks at the map alone, so that it is the same for every part of the data.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    zero_is_best: ClassVar[bool] = True
-    reference: ClassVar[str] = "Bauer & Pawelzik 1992"
+    greater_is_better = False
+    zero_is_best = True
+    reference = "Bauer & Pawelzik 1992"
 
     grid_distance: Literal["euclidean", "hops"] = Field(
         default="euclidean",
@@ -184,16 +173,14 @@ class TopographicProduct(MeasureComponent):
         return topographic_product(evaluation.som_map, evaluation.data.pairwise, self.grid_distance)
 
 
-class TopographicFunction(MeasureComponent):
+class TopographicFunction(_Cost):
     """Topographic function (Villmann et al. 1997) at one k; 0 is perfect.
 
     At k = 0 it is how many neighbours a neuron has on average on the grid that are none in the
     data, and in the data that are none on the grid: the number to compare maps by.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Villmann et al. 1997"
+    reference = "Villmann et al. 1997"
 
     k: int = Field(
         default=0,

@@ -6,7 +6,7 @@ Samples without a class do not count.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +22,21 @@ Integers = NDArray[np.int64]
 
 
 class _OfClasses(MeasureComponent):
-    greater_is_better: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    greater_is_better = True
+    needs_target = True
+    estimators = ("classifier",)
+    bounds = (0.0, 1.0)
 
 
 class _OfGroups(_OfClasses):
-    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    estimators = ("vq", "classifier")
 
 
 class _OfNumbers(MeasureComponent):
-    greater_is_better: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    greater_is_better = False
+    needs_target = True
+    estimators = ("regressor",)
+    bounds = (0.0, math.inf)
 
 
 class Accuracy(_OfClasses):
@@ -54,7 +54,7 @@ class BalancedAccuracy(_OfClasses):
     The classes are those that occur in the targets, each with equal weight however small it is.
     """
 
-    reference: ClassVar[str] = "Brodersen et al. 2010"
+    reference = "Brodersen et al. 2010"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import recall_score
@@ -69,7 +69,7 @@ class MacroF1(_OfClasses):
     The classes are those that occur in the targets or in the predictions.
     """
 
-    reference: ClassVar[str] = "van Rijsbergen 1979"
+    reference = "van Rijsbergen 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import f1_score
@@ -84,8 +84,8 @@ class AdjustedRand(_OfGroups):
     1 for identical groupings, about 0 for chance. Every distinct target is a group of its own.
     """
 
-    bounds: ClassVar[tuple[float, float]] = (-0.5, 1.0)
-    reference: ClassVar[str] = "Hubert & Arabie 1985"
+    bounds = (-0.5, 1.0)
+    reference = "Hubert & Arabie 1985"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import adjusted_rand_score
@@ -101,7 +101,7 @@ class NormalizedMutualInfo(_OfGroups):
     group of its own.
     """
 
-    reference: ClassVar[str] = "Strehl & Ghosh 2002"
+    reference = "Strehl & Ghosh 2002"
 
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import normalized_mutual_info_score
@@ -136,7 +136,7 @@ class RocAuc(_OfClasses):
     over the classes that have samples and counter-examples. 1 is perfect, 0.5 is chance.
     """
 
-    reference: ClassVar[str] = "Hanley & McNeil 1982"
+    reference = "Hanley & McNeil 1982"
 
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
@@ -154,15 +154,14 @@ class LogLoss(_OfClasses):
     (Good 1952).
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Good 1952"
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+    reference = "Good 1952"
 
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
-        classes = np.asarray(evaluation.classes)
-        column = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        given = np.where(classes[column] == y, probabilities[np.arange(len(y)), column], 0.0)
+        # A class that no training had was given no probability.
+        given = (probabilities * (y[:, None] == np.asarray(evaluation.classes))).sum(axis=1)
         return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) + 0.0
 
 
@@ -173,8 +172,8 @@ class NoveltyAuc(_OfClasses):
     is chance. It is measured where a configuration names it: targets must say what is an outlier.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ()
-    reference: ClassVar[str] = "Hanley & McNeil 1982"
+    estimators = ()
+    reference = "Hanley & McNeil 1982"
 
     outlier: int | str | None = Field(
         default=None,
@@ -224,41 +223,34 @@ class Purity(_OfGroups):
     a neuron of one sample is pure.
     """
 
-    reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
+    reference = "Manning, Raghavan & Schütze 2008"
 
-    def compute(self, evaluation: Evaluation) -> float:
-        if evaluation.training is not None:
-            return _purity_by_training(evaluation, evaluation.training)
-        neurons, _, counts, hits = _contingency(evaluation)
-        most = np.zeros_like(hits)
-        np.maximum.at(most, neurons, counts)
-        return float(most.sum() / hits.sum())
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        training = evaluation.training or evaluation
+        y, neurons = with_classes(evaluation, evaluation.leaf)
+        trained_y, trained = with_classes(training, training.leaf)
+        codes = np.unique(np.concatenate([trained_y, y]), return_inverse=True)[1].ravel()
+        known, wanted = codes[: len(trained_y)], codes[len(trained_y) :]
 
+        def share(classes: Integers) -> float:
+            most = np.full(len(evaluation.tree), -1)
+            winners, counts = _contingency(trained, classes)
+            most[winners] = np.unique(classes)[counts.argmax(axis=1)]
+            return float((most[neurons] == wanted).mean())
 
-def _purity_by_training(evaluation: Evaluation, training: Evaluation) -> NotedValue:
-    y, neurons = with_classes(evaluation, evaluation.leaf)
-    trained_y, trained = with_classes(training, training.leaf)
-    codes = np.unique(np.concatenate([trained_y, y]), return_inverse=True)[1].ravel()
-    known, wanted = codes[: len(trained_y)], codes[len(trained_y) :]
-    n_neurons, random = len(evaluation.tree), np.random.default_rng(evaluation.seed)
-
-    def share(classes: Integers) -> float:
-        most = _most_frequent(trained, classes, n_neurons)
-        return float((most[neurons] == wanted).mean())
-
-    shuffled = np.mean([share(random.permutation(known)) for _ in range(_SHUFFLES)])
-    return NotedValue(share(known), references={"shuffled": float(shuffled)})
+        if evaluation.training is None:
+            return NotedValue(share(known))
+        random = np.random.default_rng(evaluation.seed)
+        shuffled = [share(random.permutation(known)) for _ in range(_SHUFFLES)]
+        return NotedValue(share(known), references={"shuffled": float(np.mean(shuffled))})
 
 
-def _most_frequent(neurons: Integers, codes: Integers, n_neurons: int) -> Integers:
-    """Return the most frequent class of each neuron, (K,); -1 without samples."""
-    n_classes = int(codes.max()) + 1
-    pairs, counts = np.unique(neurons * n_classes + codes, return_counts=True)
-    units, classes = np.divmod(pairs, n_classes)
-    found = np.full(n_neurons, -1, dtype=np.int64)
-    order = np.lexsort((-classes, counts))
-    found[units[order]] = classes[order]  # the last one of a neuron stays
-    return found
+def _contingency(neurons: Integers, classes: NDArray[Any]) -> tuple[Integers, Any]:
+    """Return the neurons (W,) that won samples, and how many of each class: CSR (W, C)."""
+    from scipy.sparse import csr_array
+    from sklearn.metrics.cluster import contingency_matrix
+
+    return np.unique(neurons), csr_array(contingency_matrix(neurons, classes, sparse=True))
 
 
 class Entropy(_OfGroups):
@@ -268,15 +260,16 @@ class Entropy(_OfGroups):
     samples a neuron flatter, so that runs measure the training part alone.
     """
 
-    training_only: ClassVar[bool] = True
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    reference: ClassVar[str] = "Shannon 1948"
+    training_only = True
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+    reference = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
-        neurons, _, counts, hits = _contingency(evaluation)
-        shares = counts / hits[neurons]
-        return float(-(counts * np.log2(shares)).sum() / hits.sum()) + 0.0
+        y, neurons = with_classes(evaluation, evaluation.leaf)
+        _, counts = _contingency(neurons, y)
+        shares = counts.data / counts.sum(axis=1)[counts.nonzero()[0]]
+        return float(-(counts.data * np.log2(shares)).sum() / len(y)) + 0.0
 
 
 class ClassScatter(_OfGroups):
@@ -287,18 +280,20 @@ class ClassScatter(_OfGroups):
     told apart from the others.
     """
 
-    greater_is_better: ClassVar[bool] = False
-    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
-    reference: ClassVar[str] = "Elend & Kramer 2019"
+    greater_is_better = False
+    bounds = (1.0, math.inf)
+    reference = "Elend & Kramer 2019"
 
     def compute(self, evaluation: Evaluation) -> float:
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
-        neurons, classes, counts, _ = _contingency(evaluation, leaves=False)
-        n_classes, n_pairs = int(classes.max()) + 1, len(counts)
-        keys = neurons * n_classes + classes  # ascending
-        linked = evaluation.som_map.links[neurons].T.astype(np.int64)
+        y, neurons = with_classes(evaluation, evaluation.bmu)
+        winners, counts = _contingency(neurons, y)
+        rows, classes = counts.nonzero()  # pairs of a neuron and a class that it won samples of
+        n_pairs, n_classes = counts.nnz, counts.shape[1]
+        keys = winners[rows] * n_classes + classes  # ascending
+        linked = evaluation.som_map.links[winners[rows]].T.astype(np.int64)
         beside = np.where(linked >= 0, linked * n_classes + classes, -1)
         place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
         link, pair = np.nonzero(keys[place] == beside)
@@ -308,19 +303,6 @@ class ClassScatter(_OfGroups):
         return int(regions) / n_classes
 
 
-def _contingency(
-    evaluation: Evaluation, leaves: bool = True
-) -> tuple[Integers, Integers, Integers, Integers]:
-    # Neurons and classes (P,) of which there are samples, both ascending, how many there are, and
-    # the labelled samples of each neuron (K,). With ``leaves`` the neurons are those at the end of
-    # a sample's way down, else those of the first map.
-    y, neurons = with_classes(evaluation, evaluation.leaf if leaves else evaluation.bmu)
-    classes, codes = np.unique(y, return_inverse=True)
-    pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
-    neurons, codes = np.divmod(pairs, len(classes))
-    return neurons, codes, counts, np.bincount(neurons, counts).astype(np.int64)
-
-
 class R2(_OfNumbers):
     """Coefficient of determination: the share of the targets' variance that is explained.
 
@@ -328,39 +310,29 @@ class R2(_OfNumbers):
     are all equal there is nothing to explain: 1 if they are met, else 0.
     """
 
-    greater_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
-    reference: ClassVar[str] = "Wright 1921"
+    greater_is_better = True
+    bounds = (-math.inf, 1.0)
+    reference = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        left = float(np.square(y - answers).sum())
-        total = float(np.square(y - y.mean()).sum())
-        if total == 0:
-            return float(left == 0)
-        return 1.0 - left / total
+        from sklearn.metrics import r2_score
+
+        return float(r2_score(evaluation.y, evaluation.predictions))
 
 
 class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        return float(np.sqrt(np.square(y - answers).mean()))
+        from sklearn.metrics import root_mean_squared_error
+
+        return float(root_mean_squared_error(evaluation.y, evaluation.predictions))
 
 
 class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = with_numbers(evaluation)
-        return float(np.abs(y - answers).mean())
+        from sklearn.metrics import mean_absolute_error
 
-
-def with_numbers(evaluation: Evaluation) -> tuple[Floats, Floats]:
-    """Return targets and predictions (n,) that are numbers."""
-    given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
-    if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
-        raise ValueError("it compares predictions with targets, and needs numbers as both")
-    y, answers = (np.asarray(one, dtype=np.float64) for one in given)
-    return y, answers
+        return float(mean_absolute_error(evaluation.y, evaluation.predictions))

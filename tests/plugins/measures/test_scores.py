@@ -153,12 +153,11 @@ def test_equal_targets_leave_nothing_to_explain(answer, value):
 
 
 @pytest.mark.parametrize("measure", [R2, RootMeanSquaredError])
-@pytest.mark.parametrize("y", [None, np.array(list("abcd"))])
-def test_numbers_are_needed(measure, y):
+def test_scikit_learn_says_that_numbers_are_needed(measure):
     assert measure.estimators == ("regressor",)
     assert measure.needs_target
-    with pytest.raises(ValueError, match="needs numbers as both"):
-        measure().compute(numbers(y, np.zeros(4)))
+    with pytest.raises(ValueError, match="Got None"):
+        measure().compute(numbers(None, np.zeros(4)))
 
 
 def test_a_single_neuron_has_no_neighbours_to_lose():
