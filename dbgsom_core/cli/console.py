@@ -112,10 +112,9 @@ class Commands(click.Group):
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        command = super().get_command(ctx, name)
-        if command is None and (cure := withdrawn("command", name)):
+        if cure := withdrawn("command", name):
             ctx.fail(f"No such command '{name}'{cure}")
-        return command
+        return super().get_command(ctx, name)
 
 
 def options(*decorators: Decorator) -> Decorator:

@@ -95,9 +95,7 @@ def _list_runs(root: Path, most: int | None) -> None:
     for run in listed:
         name = run.files.folder.name
         if run.kind == "sweep":
-            texts[run.files.folder] = "sweep"
-            if run.children:  # it has finished
-                texts[run.files.folder] += f" of {len(run.children)} runs"
+            texts[run.files.folder] = run.name  # 12 runs: kernel × seed
         end = name.rpartition("-")[2]  # which names the run in commands
         if ends[end] == 1 and len(end) >= SHORTEST_ID:
             name = end

@@ -40,7 +40,7 @@ def test_runs_are_listed_newest_first_with_what_differs(store, listed):
     damaged, sweep, bubble, gaussian, named = lines
     assert " by hand " in named
     assert "damaged: measures.json: Invalid JSON" in damaged
-    assert "sweep " in sweep
+    assert "name of 3" in sweep
     assert " kernel=bubble " in bubble
     assert " accuracy    0.5  finished" in bubble
     assert " kernel=gaussian " in gaussian
