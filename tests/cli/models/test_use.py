@@ -105,7 +105,8 @@ def parsed(path):
 
 
 def integers(packed):
-    return np.frombuffer(b64decode(packed["data"]), f"<u{packed['size']}").astype(np.int64)
+    values = np.frombuffer(b64decode(packed["data"]), f"<{packed['type']}")
+    return values.astype(np.int64)
 
 
 def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
