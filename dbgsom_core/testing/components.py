@@ -239,9 +239,10 @@ def check_answers(component: Any) -> None:
     )
     if y is None:
         return
-    right = answers == y
+    points = som._point(answers)
+    right = points == y
     if numbers:
-        right = np.abs(som._point(answers) - y) < 1.0
+        right = np.abs(points - y) < 1.0
     assert right.mean() > 0.5, "of groups that are far apart it answers with another one"
     able = Guarded(component)
     if not numbers and (able.probabilities is not None or able.answer is not None):

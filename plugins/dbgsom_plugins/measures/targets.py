@@ -6,7 +6,7 @@ Samples without a class do not count.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ Integers = NDArray[np.int64]
 class _OfClasses(MeasureComponent):
     greater_is_better = True
     needs_target = True
-    estimators = ("classifier",)
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
     bounds = (0.0, 1.0)
 
 
@@ -300,7 +300,7 @@ class ClassScatter(_OfGroups):
         edges = np.ones(len(pair), bool), (pair, place[link, pair])
         graph = csr_array(edges, shape=(n_pairs, n_pairs))
         regions, _ = connected_components(graph, directed=False)
-        return int(regions) / n_classes
+        return float(regions / n_classes)
 
 
 class R2(_OfNumbers):
