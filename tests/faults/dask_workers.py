@@ -56,17 +56,12 @@ def send_away(cluster, client, chance):
         cluster.scale(len(cluster.workers) - 1)
 
 
-def restart(cluster, client, chance):
-    """Let the whole cluster forget what it holds."""
-    client.restart(wait_for_workers=False)
-
-
 def more(cluster, client, chance):
     """Let another worker join where nannies gave theirs up."""
     cluster.scale(len(cluster.workers) + 1)
 
 
-FAULTS = [kill, kill, kill_all, add, send_away] * 2 + [restart]
+FAULTS = [kill, kill, kill_all, add, send_away]
 
 
 def _killed(cluster, most, chance):

@@ -6,12 +6,11 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 from dbgsom_core.errors import callers_level
@@ -28,10 +27,9 @@ _MOST = 25  # clusters that auto tries
 class Clusters(LabellerComponent):
     """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
 
-    ``agglomerative`` joins neighbours on the grid, by Ward's criterion on their prototypes or by
-    the mean distance between those of two clusters; neurons without hits pass their links on, and
-    child maps are joined where their prototypes are nearest. ``k_means`` looks at the prototypes
-    alone, each weighted by its hits.
+    ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes (Ward
+    1963); neurons without hits pass their links on, and child maps are joined where their
+    prototypes are nearest. ``k_means`` looks at the prototypes alone, each weighted by its hits.
 
     With ``auto`` the number is the middle one of three, each of 2 … L/2, at most 25, for L such
     neurons: those with the largest variance ratio (Caliński & Harabasz 1974), the largest mean
@@ -54,22 +52,6 @@ class Clusters(LabellerComponent):
         default="auto",
         description="number of clusters; auto: two or more, the middle one of three criteria's",
     )
-    linkage: Literal["ward", "average"] = Field(
-        default="ward",
-        description="of agglomerative: ward: the least sum of squares is added (Ward 1963); "
-        "average: the mean distance is least (Sokal & Michener 1958)",
-    )
-    weighted: bool = Field(
-        default=False,
-        description="of agglomerative: each neuron counts with its hits, and not once",
-    )
-
-    @model_validator(mode="after")
-    def _knobs_fit_the_method(self) -> Self:
-        idle = sorted({"linkage", "weighted"} & self.model_fields_set)
-        if self.method == "k_means" and idle:
-            raise ValueError(f"{idle[0]} has no effect with method 'k_means'; leave it out")
-        return self
 
     def label(self, evidence: LabelEvidence) -> Numbers:
         from threadpoolctl import threadpool_limits
@@ -94,17 +76,17 @@ class Clusters(LabellerComponent):
             most = len(np.unique(prototypes, axis=0))
             divide = partial(_k_means, prototypes, hits)
         else:
-            weights = hits if self.weighted else np.ones(len(live))
-            links = live_links(som_map, live).toarray() > 0
-            joins = agglomerate(prototypes, weights, links, self.linkage)
-            most, divide = len(live), partial(cut, joins, len(live))
+            most = len(live)
+            divide = partial(cut, ward_joins(prototypes, live_links(som_map, live)), most)
         largest = min(most, max(2, len(live) // 2), _MOST)
         if self.n_clusters == "auto":
             if largest < 2:
                 return np.zeros(len(live), dtype=np.int64)
-            errors = np.zeros(len(live)) if evidence.errors is None else evidence.errors[live]
-            divisions: list[Numbers] = [divide(k) for k in range(2, largest + 1)]
-            values = criteria(prototypes, hits, errors**2 / hits, divisions)
+            scatter = np.zeros(len(live))
+            if evidence.errors is not None:
+                scatter = evidence.errors[live] ** 2 / hits
+            divisions = [divide(k) for k in range(2, largest + 1)]
+            values = criteria(prototypes, hits, scatter, divisions)
             middle: int = np.sort(values.argmax(axis=1))[1]
             return divisions[middle]
         if self.n_clusters > most:
@@ -137,80 +119,23 @@ def live_links(som_map: SomMap, live: Numbers) -> Any:
     return joined
 
 
-def agglomerate(
-    points: Array, weights: Array, links: NDArray[np.bool_], linkage: str
-) -> list[tuple[int, int]]:
-    """Join linked clusters, the nearest first, until one is left (Lance & Williams 1967).
+def ward_joins(points: Array, links: Any) -> Numbers:
+    """Return which clusters are joined (n - 1, 2), by sparse links (n, n); n is the first join."""
+    from sklearn.cluster import ward_tree
 
-    Parameters
-    ----------
-    points : float array (n, D)
-        Each is a cluster at first.
-    weights : float array (n,)
-        How much each counts.
-    links : bool array (n, n)
-        Symmetric: which may be joined. Parts without a link between them get one where they are
-        nearest.
-    linkage : "ward" or "average"
-
-    Returns
-    -------
-    list of (i, j)
-        Of each join: cluster j goes up in cluster i.
-    """
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial.distance import cdist
-
-    n, ward, weights = len(points), linkage == "ward", weights.copy()
-    apart = cdist(points, points, "sqeuclidean" if ward else "euclidean")
-    links = links & ~np.eye(n, dtype=bool)
-    count, part = connected_components(links, directed=False)
-    for one, other in combinations([np.flatnonzero(part == i) for i in range(count)], 2):
-        place = int(apart[np.ix_(one, other)].argmin())
-        i, j = one[place // len(other)], other[place % len(other)]
-        links[i, j] = links[j, i] = True
-    if ward:
-        for i in range(n):
-            apart[i] *= weights[i] * weights / (weights[i] + weights)
-
-    def find_nearest(i: int) -> None:
-        linked = np.flatnonzero(links[i])
-        best = int(apart[i, linked].argmin()) if len(linked) else 0
-        nearest[i], least[i] = (
-            (linked[best], apart[i, linked[best]]) if len(linked) else (i, np.inf)
-        )
-
-    nearest, least = np.zeros(n, dtype=np.int64), np.full(n, np.inf)
-    for i in range(n):
-        find_nearest(i)
-    joins = []
-    for _ in range(n - 1):
-        i = int(least.argmin())
-        i, j = sorted((i, int(nearest[i])))
-        joins.append((i, j))
-        wi, wj = weights[i], weights[j]
-        if ward:
-            total = (wi + weights) * apart[i] + (wj + weights) * apart[j] - weights * apart[i, j]
-            apart[i] = total / (wi + wj + weights)
-        else:
-            apart[i] = (wi * apart[i] + wj * apart[j]) / (wi + wj)
-        apart[:, i] = apart[i]
-        weights[i] += wj
-        links[i] |= links[j]
-        links[i, [i, j]] = links[j] = links[:, j] = False
-        links[:, i] = links[i]
-        least[j] = np.inf
-        for changed in [i, *np.flatnonzero(links[i]).tolist()]:
-            find_nearest(changed)
-    return joins
+    if len(points) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # says that it links parts where they are nearest
+        return np.asarray(ward_tree(points, connectivity=links)[0])
 
 
-def cut(joins: list[tuple[int, int]], n: int, k: int) -> Numbers:
+def cut(joins: Numbers, n: int, k: int) -> Numbers:
     """Return the cluster of each of n points when k clusters are left."""
-    cluster = np.arange(n)
-    for i, j in reversed(joins[: n - k]):
-        cluster[j] = cluster[i]
-    return cluster
+    cluster = np.arange(n + len(joins))
+    for join in reversed(range(n - k)):
+        cluster[joins[join]] = cluster[n + join]
+    return cluster[:n]
 
 
 def criteria(

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.sparse import csr_array
 from scipy.stats import norm
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score
 
@@ -14,11 +15,11 @@ from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.labellers.clusters import (
     Clusters,
-    agglomerate,
     criteria,
     cut,
     live_links,
     silhouettes,
+    ward_joins,
 )
 
 METHODS = ["agglomerative", "k_means"]
@@ -118,12 +119,11 @@ def test_two_of_the_criteria_are_those_of_the_samples(rng):
     assert of_pairs == pytest.approx(calinski_harabasz_score(X, np.repeat(division[::2], 2)))
 
 
-@pytest.mark.parametrize("how", ["ward", "average"])
 @pytest.mark.parametrize("seed", range(6))
-def test_joins_are_those_of_the_definitions_on_links(how, seed):
-    """Beside sums over the members of clusters, with weights, and scipy's trees without."""
+def test_joins_are_those_of_the_definition_on_links(seed):
+    """Beside sums over the members of clusters."""
     rng = np.random.default_rng(seed)
-    points, weights = rng.normal(size=(14, 2)), rng.uniform(0.5, 9, 14)
+    points = rng.normal(size=(14, 2))
     upper = np.triu(rng.random((14, 14)) < 0.3, 1)
     upper |= np.eye(14, k=1, dtype=bool)  # in one piece
     links = upper | upper.T
@@ -131,47 +131,35 @@ def test_joins_are_those_of_the_definitions_on_links(how, seed):
     expected = []
     while len(clusters) > 1:
         linked = [pair for pair in combinations(clusters, 2) if links[np.ix_(*pair)].any()]
-        pair = min(linked, key=lambda two: far_apart(points, weights, *two, how))
+        pair = min(linked, key=lambda two: far_apart(points, *two))
         clusters = [one for one in clusters if one not in pair] + [sorted(pair[0] + pair[1])]
         expected.append(sorted(clusters))
-    joins = agglomerate(points, weights, links, how)
+    joins = ward_joins(points, csr_array(links.astype(float)))
     found = [cut(joins, 14, k) for k in range(13, 0, -1)]
     assert [
         sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in found
     ] == expected
-    every = agglomerate(points, np.ones(14), np.ones((14, 14), dtype=bool), how)
-    tree = linkage(points, how)
-    for k in range(1, 15):
-        assert adjusted_rand_score(cut(every, 14, k), cut_tree(tree, k).ravel()) == 1
 
 
-def far_apart(points, weights, one, other, how):
-    if how == "average":
-        far = np.linalg.norm(points[one][:, None] - points[other], axis=2)
-        return np.average(far, weights=np.outer(weights[one], weights[other]))
-
+def far_apart(points, one, other):
     def within(members):
-        centre = np.average(points[members], axis=0, weights=weights[members])
-        return weights[members] @ np.square(points[members] - centre).sum(axis=1)
+        return np.square(points[members] - points[members].mean(axis=0)).sum()
 
     return within(one + other) - within(one) - within(other)
 
 
 def test_parts_without_a_link_are_joined_where_they_are_nearest():
     points = np.array([[0.0], [1.0], [9.0], [1.1], [20.0]])
-    links = np.zeros((5, 5), dtype=bool)
-    links[[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]] = True
-    first = agglomerate(points, np.ones(5), links, "ward")[0]
-    assert first == (1, 3)
+    links = np.zeros((5, 5))
+    links[[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]] = 1
+    assert ward_joins(points, csr_array(links))[0].tolist() == [1, 3]
 
 
-def test_hits_count_where_they_are_wanted_and_never_for_k_means():
+def test_hits_count_for_k_means():
     som_map = SomMap.rectangle(1, 3, [[0.0], [1.0], [2.1]])
     seen = evidence(som_map, [50, 50, 1])
+    assert Clusters(n_clusters=2, method="k_means").label(seen).tolist() == [0, 1, 1]
     assert Clusters(n_clusters=2).label(seen).tolist() == [0, 0, 1]
-    assert Clusters(n_clusters=2, weighted=True).label(seen).tolist() == [0, 1, 1]
-    with pytest.raises(ValueError, match="linkage has no effect with method 'k_means'"):
-        Clusters(method="k_means", linkage="ward")
 
 
 def test_on_a_map_where_all_are_linked_the_tree_is_scipys_ward(rng):
