@@ -386,7 +386,8 @@ def _try_estimator(estimator: Any, sizes: Sizes) -> None:
     shape = estimator.leaf_labels_.shape[1:]
     if labeller is not None and "C" in sizes:
         shape = (sizes["C"],)
-    if answers.shape != (1, *shape):
+    is_usable = labeller is None or np.isfinite(answers).all()
+    if answers.shape != (1, *shape) or not is_usable:
         raise ArchiveError("holds a labeller's state of another map")
 
 

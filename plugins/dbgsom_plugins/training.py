@@ -71,14 +71,14 @@ class Triangular(KernelComponent):
     )
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        return np.maximum(0.0, 1.0 - np.asarray(hops, dtype=np.float64) / (width + 1.0))
+        return np.maximum(0.0, 1.0 - hops / (width + 1.0))
 
 
 class Bubble(KernelComponent):
     """Bubble kernel: 1 within ``width`` hops, 0 beyond (Kohonen 2001, section 3.1)."""
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        return np.where(np.asarray(hops) <= width, 1.0, 0.0)
+        return np.where(hops <= width, 1.0, 0.0)
 
 
 class Epanechnikov(KernelComponent):
@@ -94,7 +94,7 @@ class Epanechnikov(KernelComponent):
     )
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        return np.maximum(0.0, 1.0 - np.square(np.asarray(hops, dtype=np.float64) / width))
+        return np.maximum(0.0, 1.0 - np.square(hops / width))
 
 
 class PlaneGaussian(KernelComponent):
@@ -135,32 +135,6 @@ class MexicanHat(KernelComponent):
         return np.asarray(np.exp(square) - self.inhibition * np.exp(square / self.spread**2))
 
 
-class Adaptive(GridComponent):
-    """Hexagons, or a line for one column; squares for growth by rows, and a torus of odd rows."""
-
-    def lattice(self, rows: int, columns: int) -> Grid:
-        return HEXAGONAL
-
-    def suited_to(self, n_features: int) -> GridComponent:
-        return Line() if n_features == 1 else self
-
-    def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
-        return HEXAGONAL if wrap and rows % 2 == 0 else SQUARE
-
-
-class Auto(GridComponent):
-    """A line for samples of one column, unless the growth strategy has rows; else squares.
-
-    The former default.
-    """
-
-    def lattice(self, rows: int, columns: int) -> Grid:
-        return SQUARE
-
-    def suited_to(self, n_features: int) -> GridComponent:
-        return Line() if n_features == 1 else Square()
-
-
 class Line(GridComponent):
     """A row of square cells with two links each, to the left and to the right."""
 
@@ -180,6 +154,26 @@ class Hexagonal(GridComponent):
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return HEXAGONAL
+
+
+class Adaptive(Hexagonal):
+    """Hexagons, or a line for one column; squares for growth by rows, and a torus of odd rows."""
+
+    def suited_to(self, n_features: int) -> GridComponent:
+        return Line() if n_features == 1 else self
+
+    def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
+        return HEXAGONAL if wrap and rows % 2 == 0 else SQUARE
+
+
+class Auto(Square):
+    """A line for samples of one column, unless the growth strategy has rows; else squares.
+
+    The former default.
+    """
+
+    def suited_to(self, n_features: int) -> GridComponent:
+        return Line() if n_features == 1 else Square()
 
 
 class SquareTorus(GridComponent):

@@ -172,27 +172,6 @@ def classical(summary: DataSummary, spreading_factor: float) -> float:
     return -summary.n_features * math.log(spreading_factor)
 
 
-def auto(summary: DataSummary, spreading_factor: float) -> float:
-    """GT = -4/3*ln(SF)*sqrt(n)*s, s = root mean square distance of n samples to their centre.
-
-    Ours. In the Euclidean metric s is ‖std(X)‖. A map at rest has errors near GT, and the error of
-    a neuron is its hits times its mean distance, so the map grows with the square root of n and
-    does not depend on the scale of the data. The 4/3 makes room for notches that are filled.
-    """
-    return -4 / 3 * math.log(spreading_factor) * math.sqrt(summary.n_samples) * summary.spread
-
-
-def statistics_enhanced(
-    summary: DataSummary, lambda_: float | None, spreading_factor: float
-) -> float:
-    """GT = λ*‖std(X)‖ (Qu et al. 2019, eq. 5; λ in [100, 120] there).
-
-    None: λ = 150*(-ln SF), the form of the dbgsom package.
-    """
-    factor = 150.0 * -math.log(spreading_factor) if lambda_ is None else lambda_
-    return factor * summary.deviation
-
-
 def class_entropy(class_counts: NDArray[Any]) -> NDArray[np.float64]:
     """Return the Shannon entropy (K,) in bits of class counts (K, C); 0 without a sample."""
     totals = class_counts.sum(axis=1, keepdims=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, reduce
 from itertools import combinations
@@ -16,11 +17,9 @@ from dbgsom_plugins.growth.base import (
     LINK_PULL,
     ScheduledGrowth,
     SpreadingFactor,
-    auto,
     classical,
     mixing_neurons,
     significant_entropy,
-    statistics_enhanced,
 )
 
 Floats = NDArray[np.float64]
@@ -133,17 +132,18 @@ class Directed(ScheduledGrowth):
                     self.__dict__[name] = value
         if self.scale == "lambda" and self.lambda_ is None:
             raise ValueError("scale 'lambda' needs lambda_, for example lambda_=110")
-        used, by_lambda = {"spreading_factor"}, False
+        used = {"spreading_factor"}
         if self.threshold == "entropy":
             used = {"entropy_threshold"}
         elif self.threshold == "statistics_enhanced":
-            by_lambda = self.scale == "lambda" or (self.scale is None and self.lambda_ is not None)
-            used = {"scale", "lambda_" if by_lambda else "spreading_factor"}
-        given = {name for name in _KNOBS if getattr(self, name) is not None}
-        idle = sorted((given & self.model_fields_set) - used)
-        if idle:
-            rule = f"threshold '{self.threshold}'" + (" with lambda_" if by_lambda else "")
-            raise ValueError(f"{' and '.join(idle)} has no effect with {rule}; leave it out")
+            is_scaled = self.lambda_ is None or self.scale == "spreading_factor"
+            used = {"scale", "spreading_factor" if is_scaled else "lambda_"}
+        for name in sorted(self.model_fields_set.intersection(_KNOBS) - used):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} has no effect with threshold '{self.threshold}' and what else is "
+                    "given; leave it out"
+                )
         return self
 
     @property
@@ -160,9 +160,15 @@ class Directed(ScheduledGrowth):
             return 0.5 if self.entropy_threshold is None else self.entropy_threshold
         if self.threshold == "classical":
             return classical(summary, self.spreading_factor)
-        if self.threshold == "auto":
-            return auto(summary, self.spreading_factor)
-        return statistics_enhanced(summary, self.lambda_, self.spreading_factor)
+        log = math.log(self.spreading_factor)
+        if self.threshold == "statistics_enhanced":  # Qu et al. 2019, eq. 5; λ in [100, 120] there
+            factor = 150.0 * -log if self.lambda_ is None else self.lambda_
+            return factor * summary.deviation
+        # Ours. In the Euclidean metric the spread is ‖std(X)‖. A map at rest has errors near the
+        # threshold, and the error of a neuron is its hits times its mean distance, so the map grows
+        # with the square root of n and does not depend on the scale of the data. The 4/3 makes room
+        # for notches that are filled.
+        return -4 / 3 * log * math.sqrt(summary.n_samples) * summary.spread
 
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches.
@@ -198,31 +204,23 @@ class Frontier(NamedTuple):
     cells: Integers  # (F, 2)
     touching: Integers  # (F, L): the neurons to which the links of each lead
     beside: Integers  # (K, L): the cell behind each link of a neuron
-    is_boundary: NDArray[np.bool_]  # (K,): the neurons that a free cell is beside
     is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
 
-@lru_cache(maxsize=2)  # the map is the same in epochs without births
-def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
-    links = np.frombuffer(linked, np.int32).reshape(-1, grid.degree)
+def _frontier(som_map: SomMap) -> Frontier:
+    grid, links = som_map.grid.flat, som_map.links
     offsets, opposite, _ = _link_geometry(grid)
     neurons, directions = (links < 0).nonzero()
-    cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[directions]
+    cells = som_map.positions[neurons] + offsets[directions]
     y = cells[:, 1] - cells[:, 1].min(initial=0)
     keys = cells[:, 0] * (y.max(initial=0) + 1) + y
-    order = keys.argsort(kind="stable")
-    keys, is_first = keys[order], np.ones(len(keys), dtype=bool)
-    is_first[1:] = keys[1:] != keys[:-1]
-    numbers = np.empty(len(keys), dtype=np.int64)
-    numbers[order] = is_first.cumsum() - 1
-    cells = cells[order[is_first]]
+    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    cells = cells[first]
     touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
     touching[numbers, opposite[directions]] = neurons
     beside[neurons, directions] = numbers
-    is_boundary = np.zeros(len(links), dtype=bool)
-    is_boundary[neurons] = True
     is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
-    return Frontier(cells, touching, beside, is_boundary, is_notch)
+    return Frontier(cells, touching, beside, is_notch)
 
 
 @lru_cache(maxsize=4)
@@ -268,9 +266,6 @@ class GrowthStep:
     def __init__(self, som_map: SomMap, errors: NDArray[Any], reference: bool = False) -> None:
         self._map, self._reference = som_map, reference
         self._errors = np.asarray(errors, dtype=np.float64)
-        self._front = _frontier(
-            som_map.grid.flat, som_map.positions.tobytes(), som_map.links.tobytes()
-        )
         self._taken: set[int] = set()
 
     def grow_boundary(self, threshold: float, most: int) -> list[Birth]:
@@ -278,7 +273,7 @@ class GrowthStep:
 
         Largest error first, ties by row, at most ``most`` births.
         """
-        enough = np.flatnonzero(self._front.is_boundary & (self._errors >= threshold))
+        enough = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
         order = enough[np.argsort(-self._errors[enough], kind="stable")]
         sites: list[tuple[int, int, int, int]] = []
         for parent in order.tolist():
@@ -324,20 +319,22 @@ class GrowthStep:
                 births.append(Birth((x, y), self._notch_prototype(around), parent))
         return births
 
+    @cached_property
+    def _front(self) -> Frontier:
+        return _frontier(self._map)
+
     # Lists: single elements of arrays are slow to read.
 
     @cached_property
     def _links(self) -> list[list[int]]:
-        links: list[list[int]] = self._map.links.tolist()
-        return links
+        return list(self._map.links.tolist())
 
     @cached_property
     def _ranks(self) -> list[int]:
         # Rank of each neuron by error: largest first, ties by row.
         ranks = np.empty(len(self._errors), dtype=np.int64)
         ranks[np.argsort(-self._errors, kind="stable")] = np.arange(len(ranks))
-        found: list[int] = ranks.tolist()
-        return found
+        return list(ranks.tolist())
 
     @cached_property
     def _cells(self) -> tuple[list[list[int]], list[list[int]]]:

@@ -106,15 +106,14 @@ class KernelVote(Majority):
     def answer(
         self, around: Surroundings, state: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        kernel, shares = state["kernel"], state["shares"]
-        if kernel.shape != (2,) or shares.shape != (around.n_classes,):
-            raise ValueError(f"what was learnt is not of {around.n_classes} classes")
-        if not ((kernel > 0).all() and (shares >= 0).all()):
-            raise ValueError("what was learnt holds shares, or a kernel, below 0")
-        bandwidth, strength = kernel
-        votes = _votes(around, relative_squares(around.distances, _UNIT), bandwidth)
+        n, count = len(around.distances), around.n_classes
+        bandwidth, strength = state["kernel"]
+        kernel = np.exp(relative_squares(around.distances, _UNIT) / (-2 * bandwidth))
+        places = np.arange(n)[:, None] * count + around.values
+        votes = np.bincount(places.ravel(), (around.weights * kernel).ravel(), n * count)
+        votes = votes.reshape(n, count)
         total = sum(votes.T[1:], votes[:, 0])  # class by class: no bit depends on the rows
-        return np.asarray((votes + strength * shares) / (total + strength)[:, None])
+        return np.asarray((votes + strength * state["shares"]) / (total + strength)[:, None])
 
 
 def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
@@ -125,19 +124,6 @@ def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):  # empty groups, which come last, lie anywhere
         found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
     return np.asarray(found)
-
-
-def _votes(
-    around: Surroundings, apart: NDArray[np.float64], bandwidth: float
-) -> NDArray[np.float64]:
-    # Class by class, (m, C).
-    kernel, n, count = np.exp(apart / (-2 * bandwidth)), len(apart), around.n_classes
-    values = np.asarray(around.values)
-    if ((values < 0) | (values >= count)).any():
-        raise ValueError(f"what is around the samples is not of {count} classes")
-    places = (np.arange(n)[:, None] * count + values).ravel()
-    votes = np.bincount(places, (around.weights * kernel).ravel(), n * count)
-    return np.asarray(votes.reshape(n, count), dtype=np.float64)
 
 
 Array = NDArray[np.float64]
@@ -153,7 +139,6 @@ _NO_BETTER = 1.02  # times the least loss, from which on weaker penalties are no
 _MIXES = np.linspace(0, 1, 21)
 _FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this
 _STEPS, _LEAST_GAIN = 50, 1e-4  # a step that gains less of the mean loss is the last one
-_OF_CLASSES = ("mean", "scale", "slopes", "intercepts", "mix")
 
 
 class LinearVote(KernelVote):
@@ -196,26 +181,19 @@ class LinearVote(KernelVote):
         for mix in _MIXES:
             likely = _log_softmax(mix * votes + (1 - mix) * linear)
             losses.append(_mean_loss(likely, y[rows], counted[rows]))
-        mixed = np.array([_MIXES[int(np.argmin(losses))], n])
-        learnt = (mean, scale, slopes, intercepts, mixed)
-        return state | dict(zip(_OF_CLASSES, learnt, strict=True))
+        mix = np.array([_MIXES[int(np.argmin(losses))], n])
+        learnt = {"mean": mean, "scale": scale, "slopes": slopes, "intercepts": intercepts}
+        return {**state, **learnt, "mix": mix}
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
-        votes, count = super().answer(around, state), around.n_classes
+        votes = super().answer(around, state)
         if "mix" not in state:
             return votes
-        learnt = [np.asarray(state[name], dtype=np.float64) for name in _OF_CLASSES]
-        mean, scale, slopes, intercepts, mixed = learnt
-        X = np.asarray(around.X, dtype=np.float64)
-        d = X.shape[1]
-        if [one.shape for one in learnt] != [(d,), (d,), (d, count), (count,), (2,)]:
-            raise ValueError(f"what was learnt is not of {d} columns and {count} classes")
-        mix, n = mixed
-        small = all((np.abs(one) < 1e150).all() for one in learnt)  # products are finite
-        if not (small and (scale > 0).all() and 0 <= mix <= 1 and n > 0):
-            raise ValueError("what was learnt holds deviations below 0, or no usable numbers")
-        X = np.clip((X - mean) / scale, -_FARTHEST, _FARTHEST)
-        scores = np.einsum("nd,dc->nc", X, slopes) + intercepts  # no bit depends on other rows
+        mix, n = state["mix"]
+        X = (np.asarray(around.X, dtype=np.float64) - state["mean"]) / state["scale"]
+        X = np.clip(X, -_FARTHEST, _FARTHEST)
+        # No bit depends on other rows.
+        scores = np.einsum("nd,dc->nc", X, state["slopes"]) + state["intercepts"]
         linear = _with_shares(_log_softmax(scores), state["shares"], n)
         with np.errstate(divide="ignore"):
             return np.exp(_log_softmax(mix * np.log(votes) + (1 - mix) * linear))
@@ -325,7 +303,6 @@ _OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
 _MOST_AXES = 32  # principal axes along which the models of neurons have slopes
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
 _BANDWIDTH = 0.1
-_LEARNT = ("mean", "of_all", "axes", "offsets", "slopes")
 _BEYOND = 0.05  # of the targets' range: how far beyond it an answer may lie
 
 
@@ -373,19 +350,15 @@ class LocalLinear(Mean):
         if not state:
             near = kernel * around.weights
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
-        learnt = [np.asarray(state[name]) for name in _LEARNT]
-        mean, of_all, axes, offsets, slopes = learnt
-        X, nearest = np.asarray(around.X, np.float64), np.asarray(around.units)
-        if mean.size and not X.size and len(kernel):
+        offsets, slopes, of_all = state["offsets"], state["slopes"], state["of_all"]
+        X = np.asarray(around.X, np.float64)
+        if not X.size and len(kernel):
             raise ValueError("linear models learnt from dense samples: give X.toarray(), not X")
-        d, k, width = X.shape[1], offsets.size, slopes.shape[1] if slopes.ndim == 2 else -1
-        shapes = [(d,), (d + 1,), (d, width), (k,), (k, width)]
-        known = [one.shape for one in learnt] == shapes
-        if not known or nearest.min(initial=0) < 0 or nearest.max(initial=-1) >= k:
-            raise ValueError("what was learnt is of other samples or neurons")
-        X = X - mean
-        along, mixed = X @ axes, np.zeros(len(X))
-        for column, units in zip(kernel.T, nearest.T, strict=True):
+        if not around.units.max(initial=-1) < len(offsets) == len(slopes):
+            raise ValueError("what was learnt is of other neurons")
+        X = X - state["mean"]
+        along, mixed = X @ state["axes"], np.zeros(len(X))
+        for column, units in zip(kernel.T, around.units.T, strict=True):
             answers = offsets[units]
             for axis in range(slopes.shape[1]):  # one by one: no bit depends on the rows
                 answers = answers + along[:, axis] * slopes[units, axis]

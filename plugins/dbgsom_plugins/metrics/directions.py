@@ -100,12 +100,12 @@ class JensenShannon(FeatureMetric):
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
         wrong = np.flatnonzero((X < 0).any(axis=1) | ~(X > 0).any(axis=1))
         if len(wrong):
-            row, column = int(wrong[0]), int(X[wrong[0]].argmin())
-            is_negative = X[row, column] < 0
-            what = f"has {X[row, column]} in column {column}" if is_negative else "is all zero"
+            row = wrong[0]
+            column = X[row].argmin()
             raise DataError(
-                f"jensen_shannon compares distributions, but row {row} {what}; shift or scale the "
-                "data to at least 0, leave rows of zeros out, or use another metric"
+                f"jensen_shannon compares distributions, but row {row} has {X[row, column]} in "
+                f"column {column}, and is negative or all zero; shift or scale the data to at "
+                "least 0, leave rows of zeros out, or use another metric"
             )
         return _distributions(X).astype(X.dtype, copy=False)
 

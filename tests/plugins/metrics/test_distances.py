@@ -121,7 +121,7 @@ def test_jensen_shannon_is_exact_between_neighbours():
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [([1.0, -2.0], r"row 2 has -2\.0 in column 1"), ([0.0, 0.0], "row 2 is all zero")],
+    [([1.0, -2.0], r"row 2 has -2\.0 in column 1"), ([0.0, 0.0], "row 2 has .* all zero")],
 )
 def test_rows_that_are_no_distribution_are_named(row, message):
     X = np.array([[1.0, 0.0], [0.5, 0.5], row, row])  # the first of them is named
