@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.files import open_regular, write_atomically
     from dbgsom_core.interfaces.component import Component, Nested
-    from dbgsom_core.interfaces.context import Context
     from dbgsom_core.interfaces.engine import (
         EngineComponent,
         samples_in_memory,
@@ -67,9 +66,14 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.metrics import MetricComponent
     from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
     from dbgsom_core.interfaces.stored_types import StoredType
-    from dbgsom_core.interfaces.version import API_VERSION
+    from dbgsom_core.runs.folder import RunFiles, StoredRun
+    from dbgsom_core.runs.headline import headline
+    from dbgsom_core.runs.manifest import data_title
+    from dbgsom_core.runs.profile import read_clusters
+    from dbgsom_core.runs.results import run_of_fit
+    from dbgsom_core.runs.text import as_markdown
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
-    from dbgsom_core.som_map.som_map import Change, Death, Insert, SomMap
+    from dbgsom_core.som_map.som_map import Death, Insert, SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
         topographic_function,
@@ -78,17 +82,14 @@ if TYPE_CHECKING:
     from dbgsom_core.tables import Columns
 
 __all__ = [
-    "API_VERSION",
     "HEXAGONAL",
     "LINE",
     "SQUARE",
     "STOP",
     "Assignment",
     "Birth",
-    "Change",
     "Columns",
     "Component",
-    "Context",
     "Data",
     "DataError",
     "DataSummary",
@@ -118,6 +119,7 @@ __all__ = [
     "Partitions",
     "Ranking",
     "Run",
+    "RunFiles",
     "RunResult",
     "Samples",
     "ScheduleComponent",
@@ -126,6 +128,7 @@ __all__ = [
     "Start",
     "StopState",
     "StoppingComponent",
+    "StoredRun",
     "StoredType",
     "Surroundings",
     "SweepView",
@@ -133,16 +136,21 @@ __all__ = [
     "TrackerComponent",
     "VerticalState",
     "as_label",
+    "as_markdown",
     "available_memory",
     "available_threads",
     "compiled",
+    "data_title",
     "grid_distances",
+    "headline",
     "hookimpl",
     "masked",
     "measured",
     "one_blas_thread",
     "open_regular",
     "range_rows",
+    "read_clusters",
+    "run_of_fit",
     "samples_in_memory",
     "samples_in_partitions",
     "share",
@@ -163,7 +171,6 @@ _NAMES = {  # by module
     "experiments.datasets": "Data DatasetComponent Table",
     "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent",
     "interfaces.component": "Component Nested",
-    "interfaces.context": "Context",
     "interfaces.engine": "EngineComponent samples_in_memory samples_in_partitions",
     "interfaces.epochs": "EpochRecord",
     "interfaces.figures": "FigureComponent Html MapView as_label",
@@ -176,9 +183,14 @@ _NAMES = {  # by module
     "experiments.addresses": "masked",
     "interfaces.stopping": "STOP StoppingComponent StopState",
     "interfaces.stored_types": "StoredType",
-    "interfaces.version": "API_VERSION",
+    "runs.folder": "RunFiles StoredRun",
+    "runs.headline": "headline",
+    "runs.manifest": "data_title",
+    "runs.profile": "read_clusters",
+    "runs.results": "run_of_fit",
+    "runs.text": "as_markdown",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid",
-    "som_map.som_map": "Change Death Insert SomMap",
+    "som_map.som_map": "Death Insert SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "tables": "Columns",
     "files": "open_regular write_atomically",

@@ -41,7 +41,7 @@ from dataclasses import asdict
 from dataclasses import fields as fields_of
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeVar
+from typing import Any, Literal, NotRequired, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import (
@@ -57,17 +57,17 @@ from typing_extensions import TypedDict
 
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import DbgsomError, as_text
-from dbgsom_core.experiments.journal import JOURNAL, plain
-from dbgsom_core.experiments.journal import JournalLine as JournalLine  # trackers take these here
-from dbgsom_core.experiments.journal import append_line as append_line
-from dbgsom_core.experiments.journal import read_journal as read_journal
-from dbgsom_core.experiments.journal import trim_journal as trim_journal
+from dbgsom_core.experiments.journal import (
+    JOURNAL,
+    JournalLine,
+    append_line,
+    plain,
+    read_journal,
+    trim_journal,
+)
 from dbgsom_core.experiments.trackers import ARTIFACTS, FoldMeasures, Ranking, Run
-from dbgsom_core.files import write_atomically
+from dbgsom_core.files import to_disk, write_atomically
 from dbgsom_core.tables.safe_files import read_at_most, sweep
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DATA_FILE = "data.parquet"  # rows of a data frame that a run was given
 State = Literal["running", "finished", "failed", "killed"]
@@ -125,6 +125,26 @@ class RunFiles:
         for folder in (self.folder, *self.folder.rglob("*/")):
             sweep(folder)
 
+    def append(self, epoch: int, metrics: Mapping[str, float], time: int) -> None:
+        """Add a line to the journal; ``time`` is in milliseconds since 1970."""
+        append_line(self.journal, JournalLine(epoch, time, metrics))
+
+    def lines(self, offset: int = 0) -> tuple[list[JournalLine], int]:
+        """Return the whole lines of the journal from a byte on, and the byte after them."""
+        return read_journal(self.journal, offset)
+
+    def trim(self) -> list[JournalLine]:
+        """Cut off a line that a crash left incomplete, and return the others."""
+        return trim_journal(self.journal)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_yaml(self.config, config)
+
+    def write_measures(
+        self, measures: Mapping[str, float], folds: Sequence[FoldMeasures] = ()
+    ) -> None:
+        write_measures(self, measures, folds)
+
 
 class StoredChild(TypedDict):
     """A finished run of a sweep."""
@@ -139,8 +159,8 @@ class StoredRun(BaseModel):
     """The content of a run folder. Missing files give empty fields.
 
     ``run.json`` holds all but the last five fields. ``model`` has what the model ``needs``, its
-    ``columns``, the ``epoch`` of its map, and the ``example``, a few rows with ``answers``, see
-    `array_of`. ``damage`` describes unreadable files, whose fields are empty, too.
+    ``columns``, the ``epoch`` of its map, and the ``example``, a few rows with ``answers``.
+    ``damage`` describes unreadable files, whose fields are empty, too.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -178,6 +198,17 @@ class StoredRun(BaseModel):
         if not all(ranking.measures and ranking.variants for ranking in rankings):
             raise ValueError("a ranking of nothing")
         return rankings
+
+    @classmethod
+    def read(cls, folder: Path) -> StoredRun:
+        """Return what a folder holds, see `read_run`."""
+        return read_run(folder)
+
+    def write(self) -> None:
+        """Write ``run.json``; at the end of a run its journal is on the disk then, too."""
+        if self.status != "running" and self.files.journal.exists():
+            to_disk(self.files.journal)
+        write_run(self)
 
     @classmethod
     def from_run(cls, run: Run) -> StoredRun:
@@ -244,17 +275,6 @@ def write_measures(
 ) -> None:
     by_fold = {"folds": [asdict(fold) for fold in folds]} if folds else {}
     write_json(files.measures, {**measures, **by_fold})
-
-
-def array_facts(array: NDArray[Any]) -> dict[str, Any]:
-    """Return a small array as plain values, for `array_of`."""
-    return {"dtype": array.dtype.str, "values": array.tolist()}
-
-
-def array_of(facts: Mapping[str, Any]) -> NDArray[Any]:
-    import numpy as np  # is slow to import
-
-    return np.array(facts["values"], dtype=facts["dtype"])
 
 
 def now() -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ from dbgsom_core.runs.text import number, value_of
 
 _MOST = 5  # measures, where the configuration names none
 _LEAST_OF_CLASS = 5  # samples on average, else its purity says little
-_FEW = 50  # samples, of which a share says more than they know
 _OF_TASK = {
     "classifier": (
         "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "topographic_error",
@@ -90,15 +88,6 @@ def parts_of(measures: Mapping[str, float]) -> dict[str, str]:
             if name != full:
                 parts[name] = part
     return parts
-
-
-def count_text(share: float, samples: int | None) -> str:
-    """Return a share of few samples as a count: 5 of 8; empty where it is none."""
-    if samples is None or samples >= _FEW or not math.isfinite(share):
-        return ""
-    count = round(share * samples)
-    is_count = math.isclose(count, share * samples, abs_tol=1e-6)
-    return f"{count} of {samples}" if is_count else ""
 
 
 def _text(value: float | None) -> str:

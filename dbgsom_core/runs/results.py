@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +23,20 @@ from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.measuring import MeasureTable, measured
+from dbgsom_core.experiments.measuring import measured
 from dbgsom_core.experiments.models import names_after
+from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data import Fold, Part, Rows
+from dbgsom_core.runs.data import Fold, Part, Rows, n_classes
 from dbgsom_core.runs.held_out import PART as HELD_OUT
+from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_params
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
+from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import numbered
 
 log = logging.getLogger("dbgsom")
@@ -40,6 +45,7 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
+_SCORES = {"classifier": "accuracy", "regressor": "r2"}
 _SMALLEST = 1e-200  # its digits have powers of 10 that float64 holds
 
 
@@ -286,18 +292,69 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any]:
     return undo(prototypes)
 
 
-def evaluate_model(
-    model: Any, X: Any, y: Any, measures: Any, figures: Sequence[str]
-) -> tuple[MeasureTable, dict[str, Any]]:
-    """Return measures of a fitted model on raw samples, and figures, by name."""
-    estimator, evaluation, found = measured(model, X, y, measures)
-    names = model.names_prepared() if isinstance(model, FittedModel) else None
-    if names is None:
-        names = getattr(estimator, "feature_names_in_", [])
-    title = type(estimator).__name__
-    view = view_of(estimator, evaluation, feature_names=list(map(str, names)), title=title)
-    drawn: dict[str, Any] = {}
-    for name in figures:
-        figure = guarded(get_registry().build("figure", name))
-        drawn |= images_of(name, figure.draw(view))
-    return found, drawn
+# ---------------------------------------------------------------------------- fits of programs
+
+
+def run_of_fit(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    folder: Path,
+    measures: Sequence[str] | None = None,
+    figures: Sequence[str] = (),
+) -> tuple[Run, RunResult]:
+    """Return a fit of a Python program and its result, with the names that a run has.
+
+    ``folder`` is where trackers may write it. ``measures``, None: the usual ones, are of the
+    training samples, and so are the ``figures``.
+    """
+    kind = estimator._kind
+    if measures is None:
+        score = _SCORES.get(kind)
+        measures = ["quantization_error", "topographic_error"]
+        measures += [score] if score and y is not None else []
+    _, evaluation, found = measured(estimator, X, y, measures)
+    features = list(map(str, getattr(estimator, "feature_names_in_", ())))
+    title, notes = type(estimator).__name__, list[str]()
+    view = view_of(estimator, evaluation, feature_names=features, title=title)
+    registry = get_registry()
+    drawn = draw_figures([(name, registry.build("figure", name)) for name in figures], view, notes)
+
+    data = _facts_of_arrays(estimator, X, y)
+    params = estimator_params(estimator, data["name"])
+    run = Run(
+        id=folder.name,
+        name=name_of_params({**params, "dataset": f"{title} on {data['name']}"}),
+        experiment="",
+        kind="run",
+        folder=folder,
+        config={"model": {"estimator": kind}},
+        params=params,
+        environment={},
+        data={**data, "feature_names": features or None},
+    )
+    values = {f"train/{name}": value for name, value in found.items()}
+    return run, RunResult(values, history=estimator.history_, figures=drawn, notes=notes)
+
+
+def _facts_of_arrays(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
+    file = getattr(X, "filename", None)  # of a memory-mapped array
+    sizes = "x".join(str(size) if isinstance(size, int) else "?" for size in np.shape(X))
+    kind = "table" if hasattr(X, "columns") else "array"
+    target = None if y is None else np.asarray(y)
+    if hasattr(X, "__dask_graph__"):  # which may be larger than memory
+        from dask.base import tokenize
+
+        which = str(tokenize(X, y))
+    else:
+        which = digest(X.toarray() if hasattr(X, "toarray") else np.asarray(X), target)
+    classes = None
+    if target is not None and estimator._kind != "regressor":
+        classes = n_classes(target)
+    return {
+        "name": data_title({"path": os.fspath(file)} if file else None, f"{kind}-{sizes}"),
+        "samples": len(estimator.labels_),
+        "features": estimator.n_features_in_,
+        "classes": classes,
+        "digest": which,
+    }

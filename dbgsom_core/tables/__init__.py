@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         parquet_file,
         write_table,
     )
+    from dbgsom_core.tables.frames import FRAME, FrameReader, arrow_table
     from dbgsom_core.tables.reader import (
         CsvDialect,
         TableFormat,
@@ -56,14 +57,17 @@ if TYPE_CHECKING:
     from dbgsom_core.tables.safe_files import reading
 
 __all__ = [
+    "FRAME",
     "ISO_DATES",
     "NA_VALUES",
     "PARTS",
     "Columns",
     "CsvDialect",
     "Faults",
+    "FrameReader",
     "TableFormat",
     "TableReader",
+    "arrow_table",
     "as_array",
     "as_texts",
     "check_target",
@@ -86,7 +90,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    modules = ("cells", "columns", "reader", "formats", "safe_files")
+    modules = ("cells", "columns", "reader", "formats", "frames", "safe_files")
     for module in modules if name[0] != "_" else ():
         found = import_module(f"{__name__}.{module}")
         if hasattr(found, name):

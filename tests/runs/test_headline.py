@@ -1,10 +1,8 @@
 """The headline of a run: which measures, in which order, beside what."""
 
-import math
-
 import pytest
 
-from dbgsom_core.runs.headline import count_text, headline
+from dbgsom_core.runs.headline import headline
 
 DEFAULT = [
     "accuracy", "balanced_accuracy", "c_measure", "continuity", "dead_neurons", "log_loss", "mae",
@@ -64,14 +62,6 @@ def test_a_value_of_the_test_part_stands_beside_training_and_baseline():
     assert (accuracy.training, accuracy.baseline) == ("0.9", "0.6")
     assert (log_loss.part, log_loss.text, log_loss.training) == ("train", "0.3", "")
     assert log_loss.baseline == ""
-
-
-@pytest.mark.parametrize(
-    ("share", "samples", "text"),
-    [(0.5, 50, ""), (0.5, 48, "24 of 48"), (0.51, 8, ""), (math.nan, 8, ""), (0.5, None, "")],
-)
-def test_a_share_is_a_count_where_it_can_be_one(share, samples, text):
-    assert count_text(share, samples) == text
 
 
 @pytest.mark.parametrize("config", [{}, {"model": "map", "measures": None}])

@@ -18,12 +18,14 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 from dbgsom_core.api import Data, DataError, DatasetComponent, available_memory
 from dbgsom_core.errors import callers_level, did_you_mean
 from dbgsom_core.tables import (
+    FRAME,
     ISO_DATES,
     NA_VALUES,
     PARTS,
     Columns,
     CsvDialect,
     Faults,
+    FrameReader,
     TableReader,
     date_forms,
     is_moment,
@@ -35,7 +37,6 @@ from dbgsom_core.tables import (
     parse_numbers,
     write_table,
 )
-from dbgsom_core.tables.frames import FRAME, FrameReader
 from dbgsom_plugins.datasets._arrays import (
     CURE,
     IMAGE_SHAPE,

@@ -11,10 +11,9 @@ import pytest
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.experiments.trackers import FoldMeasures, Ranking, RunResult, Variant
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
+from dbgsom_core.runs.folder import RunFiles, read_run, run_lock
 from dbgsom_core.runs.pipeline import summary
 from dbgsom_core.training.callbacks import call
-from dbgsom_plugins.trackers.mlflow.pages import description, short_name
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -55,9 +54,8 @@ def test_folds_are_steps_of_a_metric_and_sent_once(uri, client, make_run):
     assert found.data.metrics["test_std/accuracy"] == 0.25
     assert "measures.json" in {one.path for one in client.list_artifacts(found.info.run_id)}
     report = (run.folder / "report.md").read_text(encoding="utf-8")
-    assert "| `accuracy` | 0.50 ± 0.25 |" in report
-    assert "| measure | fold 1 | fold 2 | fold 3 |" in report
-    assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
+    assert "| measure | test | fold 1 | fold 2 | fold 3 |" in report
+    assert "| accuracy | 0.5 ± 0.25 | 0.25 | 0.5 | 0.75 |" in report
 
 
 def test_mirroring_again_changes_nothing(uri, client, make_run, play):
@@ -232,16 +230,16 @@ def test_each_epoch_has_one_with_its_step_and_what_was_measured_then(uri, client
 def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(uri, client, kept):
     with quiet():
         from dbgsom_plugins.trackers.mlflow import upload
-    write, calls = upload._write_model_folder, []
+    write, calls = upload.write_model, []
 
-    def broken(*args):
+    def broken(*args, **options):
         calls.append(args)
         if len(calls) == 2:
             raise OSError("the store is gone")
-        write(*args)
+        write(*args, **options)
 
     tracker = MLflow(uri=uri)
-    with mock.patch.object(upload, "_write_model_folder", broken), pytest.raises(DbgsomError):
+    with mock.patch.object(upload, "write_model", broken), pytest.raises(DbgsomError):
         tracker.mirror(kept)
     assert not tracker.mirrored(kept)
     tracker.mirror(kept)
@@ -249,46 +247,11 @@ def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(uri, client, 
     assert tracker.mirrored(kept)
 
 
-def called(name, varies):
-    files = RunFiles(Path("none"))
-    return short_name(StoredRun(files=files, id="id", name=name, varies=varies))
-
-
-@pytest.mark.parametrize(
-    ("name", "varies", "short"),
-    [
-        (
-            "dataset=wine, kernel=bubble, metric=cosine",
-            {"dataset": "wine", "model.metric": "cosine", "model.kernel.name": "bubble"},
-            "bubble · cosine · wine",
-        ),
-        (
-            "seed=3, spreading_factor=0.3, kernel=gaussian",
-            {"model.spreading_factor": 0.3, "model.kernel": "gaussian", "seed": 3},
-            "SF 0.3 · gaussian · seed 3",
-        ),
-        (
-            "growth.base=gsom, growth=hierarchical, tau_2=0.1, calibration=null",
-            {
-                "model.growth": {"name": "hierarchical", "base": "gsom", "tau_2": 0.1},
-                "model.calibration": None,
-            },
-            "gsom · hierarchical · tau_2 0.1 · calibration null",
-        ),
-        ("metric=cosine : 2", {"model.metric": "cosine"}, "cosine : 2"),
-        ("as it is", {"seed": 1}, "as it is"),
-        ("with p=2, or so", {"model.metric": "cosine"}, "with p=2, or so"),
-        ("iris: directed SF 0.5, gaussian", {}, "iris: directed SF 0.5, gaussian"),
-    ],
-)
-def test_a_name_begins_with_what_differs(name, varies, short):
-    assert called(name, varies) == short
-
-
-def test_a_description_shows_names_as_text(tmp_path):
+def test_a_description_shows_names_as_text(uri, client, make_run, play):
     evil = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"
-    data = {"name": evil, "samples": 3, "features": 2}
-    stored = StoredRun(files=RunFiles(tmp_path), id="1", name="1", data=data, error=evil)
-    note = description(stored, "1")
+    run = make_run(data={"name": evil, "samples": 3, "features": 2})
+    play(run, RunFolder().observer(), error=ValueError(evil))
+    MLflow(uri=uri).mirror(run.folder)
+    note = client.only_run().data.tags["mlflow.note.content"]
     assert "3 samples" in note
     assert not [sign for sign in ("<script", "\x1b", "\n# c") if sign in note]

@@ -97,12 +97,6 @@ def _answers(stored, rows, *columns):
 def test_columns_are_known_by_name_in_any_order(stored, rows):
     signature = stored.model.metadata.signature
     assert signature.inputs.input_names() == ["size", "colour", "day", "code"]
-    assert stored.model.metadata.metadata["columns"] == {
-        "size": "number in cm",
-        "colour": "one of blue, red",
-        "day": "date, ISO8601",
-        "code": "one of 0, 1, 2",
-    }
     wanted = stored.found.model.predict(rows)
     assert set(wanted) <= {"a", "b"}
     for order in (rows, rows[rows.columns[::-1]], rows.sample(frac=1, axis=1, random_state=0)):
@@ -282,14 +276,12 @@ def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(small_mode
     assert f"code/{wheel.name}" in lines
     assert not any(line.startswith("dbgsom") for line in lines)
     wrong = {
-        tmp_path / "none.whl": "no wheel .*: 'pip wheel",
-        wheel.rename(tmp_path / "dbgsom_core-0.0.0-py3-none-any.whl"): "of another version than",
-        Path(shutil.copy(tmp_path / "model" / "MLmodel", tmp_path / "x-1-py3-none-any.whl")): (
-            "of nothing that the model needs"
-        ),
+        tmp_path / "none.whl",
+        wheel.rename(tmp_path / "dbgsom_core-0.0.0-py3-none-any.whl"),
+        Path(shutil.copy(tmp_path / "model" / "MLmodel", tmp_path / "x-1-py3-none-any.whl")),
     }
-    for path, told in wrong.items():
-        with quiet(), pytest.raises(DbgsomError, match=told):
+    for path in wrong:
+        with quiet(), pytest.raises(DbgsomError, match=f"{path} is no wheel of what the model"):
             models.save_model(small_model, str(tmp_path / "other"), wheels=[path])
     assert not (tmp_path / "other").exists()
 

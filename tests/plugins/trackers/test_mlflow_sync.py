@@ -81,7 +81,7 @@ def test_a_password_that_no_folder_holds_is_asked_for(make_run, play, monkeypatc
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     masked = "https://***@host/mlflow?token=***&a=1"
-    with pytest.raises(DbgsomError, match=r"set MLFLOW_TRACKING_USERNAME .*\$\{env:NAME\}"):
+    with pytest.raises(DbgsomError, match="set MLFLOW_TRACKING_USERNAME"):
         MLflow(uri=masked).mirror(run.folder)
     assert not MLflow(uri=masked).mirrored(run.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")

@@ -1,4 +1,4 @@
-"""Maps as MLflow models without pickle: written, logged with their run, registered, fetched.
+"""Maps as MLflow models without pickle: their folders, and fetching them by address.
 
 Importing this module imports MLflow; callers do it inside `store.quiet`.
 """
@@ -14,7 +14,6 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
 
 import mlflow
 import numpy as np
@@ -26,15 +25,16 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
 from dbgsom_core.api import Columns, DataError, DbgsomError, masked
-from dbgsom_core.persistence import answer_table, distributions
+from dbgsom_core.persistence import distributions, load
 from dbgsom_plugins.trackers.mlflow.store import absolute_uri, open_client
+from dbgsom_plugins.trackers.run_folder import array_of
 
 FLAVOR = "dbgsom"
 FILE = "model.npz"
-_one_at_a_time = threading.Lock()
 NAME = "som"  # which an address may call the model of a run, whatever its name
 EPOCH_TAG = "dbgsom.epoch"  # tag of a model of the map as it was then
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of runs, models and aliases
+_lock = threading.Lock()
 
 
 # -------------------------------------------------------------------------- the folder of a model
@@ -44,72 +44,80 @@ def write_model(
     target: Path,
     file: Path,
     into: Model,
-    needs: Mapping[str, str],
-    *,
-    columns: Columns | None = None,
+    facts: Mapping[str, Any],
     names: Sequence[str] | None = None,
-    example: Any = None,
-    labels: Any = None,
-    wheels: Sequence[str | PathLike[str]] = (),
+    wheels: Iterable[str | PathLike[str]] = (),
     signature: Any = "any",
 ) -> None:
     """Write the folder of an MLflow model, ``target``, of a model file.
 
-    ``into`` is what MLflow knows of the model so far, ``needs`` are distributions and versions,
-    ``names`` those of features where the model knows no ``columns``, ``labels`` its answers to an
-    ``example`` of raw samples (m, D). ``wheels`` are kept with the model; one that is missing, or
-    of nothing that the model needs, is a `DbgsomError`.
+    ``into`` is what MLflow knows of the model so far, ``facts`` are its `model_facts`, ``names``
+    those of features where the model knows no columns. ``wheels`` are kept with the model.
 
     MLflow refuses int64 in columns of ``double``, so columns are of the type ``any`` (all of them:
     MLflow 3.10 misplaces rows where types are mixed), and the model itself checks its cells. A
     ``signature`` of ``"typed"`` says ``double`` for numbers and ``string`` for categories and
     dates, which MLflow checks much faster. Samples without names have no input schema.
     """
-    if columns is not None:
-        into.metadata = {**(into.metadata or {}), "columns": _contents(columns)}
+    columns, example = None, None
+    if facts.get("columns"):
+        columns = Columns(**_as_tuples(facts["columns"]))
         names = columns.names
+    if facts.get("example"):
+        rows = array_of(facts["example"])
+        if columns is not None:
+            example = _table(columns, rows)
+        elif names is not None and len(names) == rows.shape[1]:
+            example = pd.DataFrame(rows, columns=list(names))
+        else:
+            example, names = rows, None
+    needs = facts.get("needs") or distributions(load(file))
     into.add_flavor(FLAVOR, model=f"artifacts/{FILE}", dbgsom_version=needs["dbgsom-core"])
-    params = ParamSchema([ParamSpec("columns", DataType.string, ["label"], (-1,))])
-    if isinstance(signature, ModelSignature):
-        signed = ModelSignature(signature.inputs, signature.outputs, signature.params or params)
-    else:
-        inputs, outputs = None, None
-        if names is not None:
-            texts = () if columns is None else {*columns.categories, *columns.dates}
-            typed = [DataType.string if name in texts else DataType.double for name in names]
-            kinds = typed if signature == "typed" else [AnyType()] * len(names)
-            inputs = Schema([ColSpec(*pair) for pair in zip(kinds, map(str, names), strict=True)])
-        if labels is not None and len(labels):
-            outputs = infer_signature(np.zeros((1, 1)), labels).outputs
-        signed = ModelSignature(inputs=inputs, outputs=outputs, params=params)
     # MLflow writes down where the file was, and runs the script as a module that threads share.
-    with TemporaryDirectory() as folder, _one_at_a_time:
+    with TemporaryDirectory() as folder, _lock:
         pyfunc.save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(shutil.copyfile(file, Path(folder) / FILE))},
             mlflow_model=into,
-            signature=signed,
-            input_example=None if example is None else _table(columns, names, np.asarray(example)),
+            signature=_signature(signature, columns, names, facts.get("answers")),
+            input_example=example,
             pip_requirements=_requirements({**needs, "mlflow": mlflow.__version__}, wheels),
-            code_paths=list(map(str, wheels)) or None,
+            code_paths=[str(wheel) for wheel in wheels] or None,
         )
+
+
+def _signature(
+    given: Any, columns: Columns | None, names: Sequence[str] | None, answers: Any
+) -> ModelSignature:
+    params = ParamSchema([ParamSpec("columns", DataType.string, ["label"], (-1,))])
+    if isinstance(given, ModelSignature):
+        return ModelSignature(given.inputs, given.outputs, given.params or params)
+    inputs, outputs, texts = None, None, set()
+    if columns is not None:
+        texts = {*columns.categories, *columns.dates}
+    if names is not None:
+        specs = []
+        for name in names:
+            kind = DataType.string if name in texts else DataType.double
+            specs.append(ColSpec(kind if given == "typed" else AnyType(), name))
+        inputs = Schema(specs)
+    if answers:
+        outputs = infer_signature(np.zeros((1, 1)), array_of(answers)).outputs
+    return ModelSignature(inputs, outputs, params)
 
 
 def _requirements(needs: Mapping[str, str], wheels: Iterable[str | PathLike[str]]) -> list[str]:
     """Return requirements as pip reads them in the folder of the model."""
     lines = {_normal(name): f"{name}=={version}" for name, version in needs.items()}
     for wheel in map(Path, wheels):
-        if not wheel.is_file() or wheel.suffix != ".whl":
-            raise DbgsomError(
-                f"there is no wheel {wheel}: 'pip wheel --no-deps -w FOLDER SOURCE' makes one"
-            )
         name, version = (*wheel.stem.split("-"), "")[:2]
-        line = lines.get(_normal(name))
-        if line is None:
-            raise DbgsomError(f"{wheel} is of nothing that the model needs: {', '.join(needs)}")
-        if not line.endswith(f"=={version}"):
-            raise DbgsomError(f"{wheel} is of another version than the model's {line}")
+        line = lines.get(_normal(name), "")
+        if not wheel.is_file() or not line.endswith(f"=={version}"):
+            raise DbgsomError(
+                f"{wheel} is no wheel of what the model needs, {', '.join(lines.values())}: "
+                "'pip wheel --no-deps -w FOLDER SOURCE' makes one"
+            )
         lines[_normal(name)] = f"code/{wheel.name}"
     return list(lines.values())
 
@@ -118,34 +126,20 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _contents(columns: Columns) -> dict[str, str]:
-    """Return in words what each column holds."""
-    contents = {}
-    for name in columns.names:
-        unit = columns.unit(name)
-        contents[name] = f"number in {unit}" if unit else "number"
-        if name in columns.categories:
-            contents[name] = "one of " + ", ".join(columns.categories[name][:50])
-        elif name in columns.dates:
-            contents[name] = f"date, {columns.dates[name][0]}"
-    return contents
-
-
-def _table(columns: Columns | None, names: Sequence[str] | None, X: Any) -> Any:
-    """Return samples as the model is to be asked: a table where it knows names.
+def _table(columns: Columns, X: Any) -> pd.DataFrame:
+    """Return samples (m, D) as the model is asked for them: a table of its columns.
 
     Features do not hold all of a date: each row has the same.
     """
-    if columns is None:
-        return X if names is None else pd.DataFrame(X, columns=list(map(str, names)))
     table: dict[str, Any] = {}
     at = 0
     for name in columns.names:
         width = len(columns.features_of(name))
         part, at = X[:, at : at + width], at + width
         if name in columns.categories:
-            values = columns.categories[name]
-            table[name] = [values[int(row.argmax())] if row.max() == 1 else None for row in part]
+            values = np.array([*columns.categories[name], None], dtype=object)
+            known = part.max(axis=1) == 1
+            table[name] = values[np.where(known, part.argmax(axis=1), -1)]
         elif name in columns.dates:
             form = columns.dates[name][0].replace("ISO8601", "%Y-%m-%d")
             table[name] = [datetime(2024, 1, 2).strftime(form)] * len(X)
@@ -154,19 +148,10 @@ def _table(columns: Columns | None, names: Sequence[str] | None, X: Any) -> Any:
     return pd.DataFrame(table)
 
 
-def facts_of(model: Any, example: Any) -> tuple[dict[str, str], Columns | None, Any]:
-    """Return what a fitted model needs, its columns, and its labels of raw samples (m, D)."""
-    labels = None
-    if example is not None:
-        answers = answer_table(model, example, ["label"])  # of several targets: by their names
-        labels = answers["label"] if "label" in answers else pd.DataFrame(answers)
-    return distributions(model), getattr(model, "columns", None), labels
-
-
-def as_tuples(value: Any) -> Any:
+def _as_tuples(value: Any) -> Any:
     """Return what a JSON file holds with tuples in place of lists."""
     if isinstance(value, Mapping):
-        return {name: as_tuples(item) for name, item in value.items()}
+        return {name: _as_tuples(item) for name, item in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -178,25 +163,27 @@ def fetch_model(uri: str, address: str, folder: Path) -> Path:
 
     An address that means no model of ours is a `DataError`.
     """
+    uri = absolute_uri(uri)
     try:
-        location = _location(open_client(absolute_uri(uri)), address)
+        client, location = open_client(uri), address
+        if address.startswith("runs:/"):
+            location = _location(client, address)
+        return download(location, address, folder, tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
         if error.error_code not in _UNKNOWN:
             raise
         why = str(error).partition("\n")[0]
         raise DataError(f"{address} is no model in MLflow at {masked(uri)}: {why}") from error
-    return download(location, address, folder, tracking_uri=absolute_uri(uri))
 
 
 def download(location: str, address: str, folder: Path, **options: Any) -> Path:
     """Put the model file among artefacts at a location into ``folder``, and return its path."""
-    fetch = mlflow.artifacts.download_artifacts
     with TemporaryDirectory() as place:
-        whole = fetch(artifact_uri=location, dst_path=place, **options)
-        found = sorted(Path(whole).rglob(FILE))
-        if not found:
+        whole = mlflow.artifacts.download_artifacts(location, dst_path=place, **options)
+        files = sorted(Path(whole).rglob(FILE))
+        if not files:
             raise DataError(f"{address} holds no {FILE}: it is no model of dbgsom")
-        return Path(shutil.copyfile(found[0], folder / FILE))
+        return Path(shutil.copyfile(files[0], folder / FILE))
 
 
 def logged_models(client: MlflowClient, run: Any) -> list[Any]:
@@ -206,22 +193,9 @@ def logged_models(client: MlflowClient, run: Any) -> list[Any]:
 
 
 def _location(client: MlflowClient, address: str) -> str:
-    """Return where the files of a model lie."""
-    kind, _, rest = address.partition(":/")
-    rest = rest.strip("/")
-    if kind == "runs":
-        run_id, _, name = rest.partition("/")
-        for model in logged_models(client, client.get_run(run_id)):
-            if name == model.name or (name in ("", NAME) and EPOCH_TAG not in model.tags):
-                return str(model.artifact_location)
-        raise DataError(f"{address}: this run has no model {f'{name!r} ' if name else ''}stored")
-    if rest.startswith("m-") and "/" not in rest and "@" not in rest:
-        return str(client.get_logged_model(rest).artifact_location)
-    if "@" in rest:
-        version = client.get_model_version_by_alias(*rest.rsplit("@", 1))
-    elif "/" in rest:
-        version = client.get_model_version(*rest.rsplit("/", 1))
-    else:
-        versions = f"models:/{quote(rest)}/1 or models:/{quote(rest)}@ALIAS"
-        raise DataError(f"{address} names no version: write {versions}")
-    return str(client.get_model_version_download_uri(version.name, version.version))
+    """Return where the files of the model of a run lie."""
+    run_id, _, name = address.removeprefix("runs:/").partition("/")
+    for model in logged_models(client, client.get_run(run_id)):
+        if name == model.name or (name in ("", NAME) and EPOCH_TAG not in model.tags):
+            return str(model.artifact_location)
+    raise DataError(f"{address}: this run has no model {name or NAME!r}")

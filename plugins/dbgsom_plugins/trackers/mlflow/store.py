@@ -1,4 +1,4 @@
-"""An MLflow store: its address, quiet calls with a time limit, and what is wrong in words.
+"""An MLflow store: its address, quiet calls with a time limit, and writing in batches.
 
 Only functions import MLflow, which takes more than a second.
 """
@@ -7,35 +7,37 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import importlib
+import json
 import logging
 import os
 import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from filelock import FileLock
 
-from dbgsom_core.api import DbgsomError, masked, open_regular, write_atomically
-from dbgsom_core.runs.folder import JournalLine, read_json, read_run, write_json
+from dbgsom_core.api import DbgsomError, StoredRun, masked, open_regular, write_atomically
 
 LONGEST_TAG = 5000  # characters
+MODE = "workflowType=machine_learning"  # what pages of MLflow are about; else they ask
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
-_RECORDS = "mlflow.json"  # of a run folder: {store key: {"run", "experiment", "views", "sent"}}
-_CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
-# A dead server would otherwise block one call for four minutes.
-_SETTINGS = {
+_RECORDS = "mlflow.json"  # of a run folder: {store key: {"run", "experiment", "sent"}}
+_SETTINGS = {  # a dead server would otherwise block one call for four minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _LEVELS = {"mlflow": logging.ERROR, "alembic": logging.WARNING, "urllib3": logging.ERROR}
+
+
+# -------------------------------------------------------------------------------------- addresses
 
 
 def active_run_id() -> str | None:
@@ -77,26 +79,30 @@ def resolve_uri(uri: str, folder: Path) -> str:
 
     A relative SQLite path starts where the run was started, if that folder is still there. Run
     folders hold no literal passwords: variables of MLflow replace them.
-
-    Raises
-    ------
-    DbgsomError
-        Neither a password nor such variables are there.
     """
     if "***" not in uri:
-        started = Path(str(read_run(folder).environment.get("directory") or ""))
+        started = Path(str(StoredRun.read(folder).environment.get("directory") or ""))
         return absolute_uri(uri, started if started.is_absolute() and started.is_dir() else None)
     chosen = configured_uri()
     if chosen is not None and masked(chosen) == uri:
         return chosen
-    if not any(os.environ.get(name) for name in _CREDENTIALS):
+    if not os.environ.keys() & {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"}:
         raise DbgsomError(
-            f"the password of the MLflow store {masked(uri)} was written out, so the run "
-            "folder does not hold it: set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) and sync again; a reference "
-            "as in 'uri: https://${env:NAME}@HOST' would have been kept"
+            f"run folders do not hold the password of {uri}: set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
     return re.sub(r"(?<=//)[^/@]*@|(?<=[?&])[^=&]*=\*\*\*&?", "", uri)
+
+
+def check_server(uri: str) -> None:
+    """Raise `DbgsomError` for a server that does not answer."""
+    if is_server(uri):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=5, stream=True).close()
+        except requests.RequestException:
+            raise DbgsomError(f"the MLflow server at {masked(uri)} does not answer") from None
 
 
 # ----------------------------------------------------------------------- what was sent of a folder
@@ -107,17 +113,27 @@ def store_key(uri: str, experiment: str | None) -> str:
     return f"{masked(uri).replace('***@', '')} {experiment or ''}".rstrip()
 
 
+def _read_records(folder: Path) -> dict[str, Any]:
+    try:
+        records = json.loads((folder / _RECORDS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return records if isinstance(records, dict) else {}
+
+
 def read_record(folder: Path, key: str) -> Mapping[str, Any]:
-    """Return the record of what a run folder has in a store: ids, views, what was sent."""
-    note = read_json(folder / _RECORDS).get(key)
-    return note if isinstance(note, dict) else {}
+    """Return the record of what a run folder has in a store: ids, and what was sent."""
+    record = _read_records(folder).get(key)
+    return record if isinstance(record, dict) else {}
 
 
-def write_record(folder: Path, key: str, **note: Any) -> None:
+def write_record(folder: Path, key: str, **facts: Any) -> None:
     """Add to the record of a store; a folder that cannot be written stays as it is."""
-    notes = read_json(folder / _RECORDS)
+    records = _read_records(folder)
+    records[key] = {**read_record(folder, key), **facts}
+    text = json.dumps(records, indent=2) + "\n"
     with suppress(OSError):
-        write_json(folder / _RECORDS, {**notes, key: {**read_record(folder, key), **note}})
+        write_atomically(folder / _RECORDS, lambda temporary: temporary.write_text(text))
 
 
 def fingerprint(folder: Path) -> str:
@@ -125,69 +141,66 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("[!.]*")):
         if path.is_file() and path.name != _RECORDS:
-            found = path.stat()
-            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+            facts = path.stat()
+            digest.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------ quiet calls
 
-_lock, _import_lock = threading.Lock(), threading.RLock()
+_lock = threading.RLock()  # also of the import: another thread would see a half-loaded module
 _n_quiet = 0
-_set_variables: list[str] = []
-_old_levels: dict[str, int] = {}
-
-
-def import_store(uri: str) -> None:
-    """Import what MLflow imports when a store is first used."""
-    if is_server(uri):
-        importlib.import_module("mlflow.store.tracking.rest_store")
-    else:
-        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
-        importlib.import_module("mlflow.store.model_registry.sqlalchemy_store")
+_settings = ExitStack()
 
 
 @contextmanager
-def quiet(seconds: int = 60) -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Import MLflow, and let it neither log, nor send telemetry, nor wait for minutes meanwhile.
 
-    A server has ``seconds`` for each answer. What the user has set stays. Threads share it: the
-    first that comes sets variables and levels of loggers, the last that leaves puts them back.
+    What the user has set stays. Threads share it: the first that comes makes the settings, the
+    last that leaves takes them back.
     """
     global _n_quiet
     with _lock:
+        if not _n_quiet:
+            _settings.enter_context(_quiet_settings())
         _n_quiet += 1
-        if _n_quiet == 1:
-            settings = {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
-            _set_variables[:] = [name for name in settings if name not in os.environ]
-            os.environ.update({name: settings[name] for name in _set_variables})
     try:
-        with _import_lock:  # a concurrent import may see a half-loaded module
-            importlib.import_module("mlflow")  # which sets the level of its logger
-            importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
-        with _lock:
-            for name, level in _LEVELS.items():
-                logger = logging.getLogger(name)
-                if logger.level < level:
-                    _old_levels.setdefault(name, logger.level)
-                    logger.setLevel(level)
         yield
     finally:
         with _lock:
             _n_quiet -= 1
             if not _n_quiet:
-                for name in _set_variables:
-                    os.environ.pop(name, None)
-                for name, level in _old_levels.items():
-                    logging.getLogger(name).setLevel(level)
-                _old_levels.clear()
+                _settings.close()
 
 
 @contextmanager
-def store_errors(uri: str) -> Iterator[None]:
-    """Raise what MLflow raises as a `DbgsomError` that names the store."""
+def _quiet_settings() -> Iterator[None]:
+    names = _SETTINGS.keys() - os.environ.keys()
+    os.environ.update({name: _SETTINGS[name] for name in names})
+    levels = {}
     try:
+        import mlflow  # noqa: F401 # sets the level of its logger
+
+        for name, level in _LEVELS.items():
+            logger = logging.getLogger(name)
+            if logger.level < level:
+                levels[logger] = logger.level
+                logger.setLevel(level)
         yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+@contextmanager
+def calling(uri: str) -> Iterator[None]:
+    """Call MLflow quietly; what it raises is a `DbgsomError` that names the store."""
+    try:
+        with quiet():
+            yield
     except DbgsomError:
         raise
     except Exception as error:
@@ -195,18 +208,7 @@ def store_errors(uri: str) -> Iterator[None]:
         raise DbgsomError(f"MLflow at {masked(uri)}: {what}") from error
 
 
-def check_server(uri: str, seconds: float = 2.5) -> None:
-    """Raise `DbgsomError` for a server that answers nothing in so many seconds."""
-    if is_server(uri):
-        import requests
-
-        try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
-        except requests.RequestException:
-            raise DbgsomError(f"the MLflow server at {masked(uri)} does not answer") from None
-
-
-# --------------------------------------------------------------------------------------- opening
+# --------------------------------------------------------------------------------------- the store
 
 
 def open_client(uri: str) -> Any:
@@ -217,26 +219,20 @@ def open_client(uri: str) -> Any:
         MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments(max_results=1)
 
     database = sqlite_file(uri)
-    if database is not None and not is_sqlite(database):
+    if database is not None and not _is_sqlite(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         # Processes that meet a fresh file at once would all make its tables and destroy it, and
         # MLflow cannot continue where one was killed meanwhile.
         with FileLock(database.with_name(f".{database.name}.lock"), timeout=120):
             for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
                 left.unlink(missing_ok=True)
-            if not is_sqlite(database):
+            if not _is_sqlite(database):
                 write_atomically(database, make)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def is_sqlite(database: Path) -> bool:
-    """Return whether a SQLite file is there and holds anything.
-
-    Raises
-    ------
-    DbgsomError
-        It is another file, which MLflow would try to open for minutes.
-    """
+def _is_sqlite(database: Path) -> bool:
+    """Return whether a file is there and holds anything; MLflow would try others for minutes."""
     if not database.exists():
         return False
     try:
@@ -247,14 +243,6 @@ def is_sqlite(database: Path) -> bool:
     if begin not in (b"SQLite format 3\0", b""):
         raise DbgsomError(f"{database} is no SQLite file: move it away, or name another store")
     return bool(begin)
-
-
-# --------------------------------------------------------------------------------------- writing
-
-
-def key_of(name: str) -> str:
-    """Return the name with what MLflow refuses in names replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 
 class Store:
@@ -271,7 +259,6 @@ class Store:
     def log(
         self,
         run_id: str,
-        *,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         metrics: Iterable[Any] = (),
@@ -284,30 +271,17 @@ class Store:
             "tags": [RunTag(k, v) for k, v in as_tags(tags or {}).items()],
             "metrics": list(metrics),
         }
-        for kind, found in entities.items():
-            for start in range(0, len(found), _BATCH[kind]):
-                self.write("log_batch", run_id, **{kind: found[start : start + _BATCH[kind]]})
-
-    def log_inputs(self, run_id: str, inputs: list[Any]) -> None:
-        """Log data sets; retried once, as two runs may create the same one."""
-        try:
-            self.write("log_inputs", run_id, inputs)
-        except Exception:
-            self.write("log_inputs", run_id, inputs)
+        for kind, values in entities.items():
+            for start in range(0, len(values), _BATCH[kind]):
+                self.write("log_batch", run_id, **{kind: values[start : start + _BATCH[kind]]})
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is created when the store lacks it.
-
-        Raises
-        ------
-        DbgsomError
-            It was deleted in MLflow.
-        """
+        """Return the id of an experiment, which is created when the store lacks it."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             database = sqlite_file(self.uri)  # else it depends on the working directory
             location = None if database is None else (database.parent / "mlruns").as_uri()
-            kind = {"mlflow.experimentKind": "custom_model_development"}
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the page asks
             try:
                 return str(self.write("create_experiment", name, location, tags=kind))
             except Exception:  # another process may have been faster
@@ -316,25 +290,18 @@ class Store:
                     raise
         if found.lifecycle_stage != "active":
             raise DbgsomError(
-                f"the MLflow experiment '{name}' was deleted; restore it (mlflow experiments "
-                f"restore --experiment-id {found.experiment_id}) or choose another name with "
-                "'tracking: {name: mlflow, experiment: …}'"
+                f"the MLflow experiment '{name}' was deleted: restore it (mlflow experiments "
+                f"restore --experiment-id {found.experiment_id})"
             )
         return str(found.experiment_id)
+
+
+def key_of(name: str) -> str:
+    """Return the name with what MLflow refuses in names replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 
 def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return tags as MLflow takes them, without those that are None."""
     known = {key_of(name): str(value) for name, value in tags.items() if value is not None}
     return {name: value[:LONGEST_TAG] for name, value in known.items()}
-
-
-def metrics_of(lines: Iterable[JournalLine]) -> list[Any]:
-    """Return the metrics of lines of a journal, as MLflow takes them."""
-    from mlflow.entities import Metric
-
-    return [
-        Metric(key_of(name), value, line.time, line.epoch)
-        for line in lines
-        for name, value in line.metrics.items()
-    ]

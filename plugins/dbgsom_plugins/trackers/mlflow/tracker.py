@@ -5,6 +5,7 @@ Only functions import MLflow, which takes more than a second.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import queue
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -30,17 +31,13 @@ from dbgsom_core.api import (
     TrackerComponent,
     masked,
 )
-from dbgsom_plugins.trackers.mlflow import pages, store
+from dbgsom_plugins.trackers.mlflow import store
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.folder import State
     from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
-_SECONDS_TO_WAIT = 30.0  # at the end of a run for a server, since it took the last run
-_SECONDS_FOR_A_FILE = 100.0  # it is only slow where the machine is
-_SECONDS_WHEN_KILLED = 10.0
-_SECONDS_A_CALL = 10  # of a server during a run; MLflow takes whole ones
-_SECONDS_TO_LOOK = 10.0  # for `dbgsom sync`: some servers need seconds
+# Seconds in which nothing is sent, after which a run ends without MLflow.
+_PATIENCE = {"server": 10.0, "file": 100.0, "killed": 10.0}  # a file is slow where the machine is
 _log = logging.getLogger("dbgsom.mlflow")
 
 
@@ -118,22 +115,29 @@ class MLflow(TrackerComponent):
         return MLflowObserver(self)
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
-        uri = self.uri if folder is None else store.resolve_uri(self.uri, folder)
+        uri = self.uri
+        record: Mapping[str, Any] = {}
+        if folder is not None:
+            uri = store.resolve_uri(uri, folder)
+            record = store.read_record(folder, self.store_key(folder))
         database = store.sqlite_file(uri)
         if database is not None and not database.exists():
             raise DbgsomError(
                 f"there is no MLflow store {database} yet: 'dbgsom run' makes it, 'dbgsom sync' "
                 "fills it from the run folders"
             )
-        with _called(uri):
-            from mlflow import MlflowClient
+        name, known = self.experiment or experiment, None
+        if name:
+            with _command(uri):
+                from mlflow import MlflowClient
 
-            name = self.experiment or experiment
-            known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
-        note = {} if folder is None else store.read_record(folder, self.store_key(folder))
-        route = pages.EXPERIMENTS
+                known = MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
+        route = "#/experiments"
         if known:
-            route = pages.run_route(known.experiment_id, note.get("run"))
+            route = f"{route}/{known.experiment_id}/runs"
+            if record:
+                route = f"{route}/{record['run']}"
+        route = f"{route}?{store.MODE}"
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
@@ -145,7 +149,7 @@ class MLflow(TrackerComponent):
         return Page(f"http://127.0.0.1:{port}/{route}", [*words, "--workers", "1"], settings)
 
     def fetch_model(self, address: str, folder: Path) -> Path:
-        with _called(self.uri):
+        with _command(self.uri):
             from dbgsom_plugins.trackers.mlflow.model import fetch_model
 
             return fetch_model(self.uri, address, folder)
@@ -160,18 +164,18 @@ class MLflow(TrackerComponent):
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         self.mirror(folder)
         uri = store.resolve_uri(self.uri, folder)
-        with _called(uri):
+        with _command(uri):
             return self.uploader(uri).register(folder, name, alias)
 
     def mirror(self, folder: Path) -> bool:
         uri = store.resolve_uri(self.uri, folder)
-        with _called(uri):
-            store.check_server(uri, _SECONDS_TO_LOOK)
+        with _command(uri):
+            store.check_server(uri)
             return self.uploader(uri).upload(folder)
 
     def mirrored(self, folder: Path) -> bool:
-        note = store.read_record(folder, self.store_key(folder))
-        return bool(note) and note.get("sent") == store.fingerprint(folder)
+        record = store.read_record(folder, self.store_key(folder))
+        return bool(record) and record.get("sent") == store.fingerprint(folder)
 
     def store_key(self, folder: Path) -> str:
         """Return the key of this store in a folder's ``mlflow.json``."""
@@ -183,9 +187,17 @@ class MLflow(TrackerComponent):
         from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
         ambient_uri, run, parent = self._ambient
-        is_ambient = store.absolute_uri(ambient_uri or "") == uri
-        names = self.experiment, self.registered_model
-        return Uploader(uri, *names, *((run, parent) if is_ambient else ()))
+        if store.absolute_uri(ambient_uri or "") != uri:
+            run, parent = None, None
+        return Uploader(
+            store.Store(uri),
+            experiment=self.experiment,
+            registered_model=self.registered_model,
+            wheels=self.wheels,
+            signature=self.signature,
+            run_id=run,
+            parent_id=parent,
+        )
 
 
 class MLflowObserver:
@@ -199,11 +211,11 @@ class MLflowObserver:
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._uploader: Uploader | None = None
-        self._why = ""  # the store did not take the last that it was sent
+        self._error = ""  # why the store did not take the last that it was sent
+        self._errors: dict[str, None] = {}  # of runs that have ended, each once
         self._top: Path | None = None  # the folder of the first run
-        self._following: Future[None] | None = None
+        self._last: Future[None] = Future()  # done when all is sent that was given to the thread
         self._due = 0.0
-        self._ended: list[Future[None]] = []
 
     def prepare(self) -> None:
         """Import MLflow and start the thread.
@@ -212,12 +224,15 @@ class MLflowObserver:
         looking for the libraries of BLAS holds a lock of the C library that the import of an
         extension needs, and needs the lock of Python that the import holds.
         """
+        modules = ["rest_store"] if store.is_server(self._settings.uri) else ["sqlalchemy_store"]
         try:
             with warnings.catch_warnings(), store.quiet():
                 warnings.simplefilter("ignore")
-                store.import_store(self._settings.uri)
-        except Exception as error:  # told when there is a run
-            logging.getLogger(__name__).debug("MLflow cannot be imported: %s", error)
+                importlib.import_module(f"mlflow.store.tracking.{modules[0]}")
+                importlib.import_module(f"mlflow.store.model_registry.{modules[0]}")
+                importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
+        except Exception as error:  # the thread says it when there is a run
+            _log.debug("MLflow cannot be imported: %s", error)
         context = copy_context()  # with the registry of the run
         self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
         self._thread.start()
@@ -229,17 +244,14 @@ class MLflowObserver:
 
     def dbgsom_run_started(self, run: Run) -> None:
         self._top = self._top or run.folder
-        self._following = self._submit(run.folder, "running")
+        self._give(run.folder, "running")
 
     def dbgsom_epoch_finished(self, run: Run | None, epoch: EpochRecord) -> None:
         if run is None:
-            raise DbgsomError(
-                "this observer sends the folders of runs, and a fit has none: use "
-                "dbgsom_core.run(…) with 'tracking', or dbgsom_core.mlflow.autolog()"
-            )
-        if time.monotonic() >= self._due and (not self._following or self._following.done()):
+            raise DbgsomError("a fit has no run folder: use dbgsom_core.mlflow.autolog()")
+        if time.monotonic() >= self._due and self._last.done():
             self._due = time.monotonic() + self._settings.flush_seconds
-            self._following = self._submit(run.folder, "running")
+            self._give(run.folder, "running")
 
     def dbgsom_run_finished(self, run: Run) -> None:
         self._end(run, "finished")
@@ -247,77 +259,69 @@ class MLflowObserver:
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         self._end(run, "failed" if isinstance(error, Exception) else "killed")
 
-    def _end(self, run: Run, status: State) -> None:
-        self._ended.append(self._submit(run.folder, status))
-        if run.folder == self._top:
-            ended, self._top, self._ended = self._ended, None, []
-            is_server = store.is_server(self._settings.uri)
-            seconds = _SECONDS_TO_WAIT if is_server else _SECONDS_FOR_A_FILE
-            for why in self._wait(ended, _SECONDS_WHEN_KILLED if status == "killed" else seconds):
-                _log.error("%s", _with_cure(why))
-
-    def _wait(self, ended: Sequence[Future[None]], seconds: float) -> list[str]:
-        """Wait until all is sent, or nothing was for so many seconds; return what went wrong."""
-        begun = time.monotonic()
-        until, spoken, reasons = begun + seconds, False, []
-        for future in ended:
-            while not future.done() and time.monotonic() < until:
-                wait([future], timeout=0.5)  # longer, and Windows would not hear of Ctrl-C
-                if not spoken and time.monotonic() > begun + 4:
-                    spoken = True
-                    level = logging.WARNING if store.is_server(self._settings.uri) else logging.INFO
-                    _log.log(level, "waiting for MLflow, %.0f s at most", until - time.monotonic())
-            if future.cancel() or not future.done():
-                reasons.append("MLflow did not take all of it in time")
-            elif error := future.exception():
-                reasons.append(str(error))
-            else:
-                until = time.monotonic() + seconds
-        return list(dict.fromkeys(reasons))
-
-    def _submit(self, folder: Path, status: State) -> Future[None]:
-        """Let the thread send a folder."""
+    def _give(self, folder: Path, status: str) -> None:
         if self._thread is None:
             self.prepare()
-        done: Future[None] = Future()
-        self._tasks.put((folder, status, done))
-        return done
+        self._last = Future()
+        self._tasks.put((folder, status, self._last))
+
+    def _end(self, run: Run, status: str) -> None:
+        self._give(run.folder, status)
+        if run.folder != self._top:
+            return
+        self._top = None
+        kind = "server" if store.is_server(self._settings.uri) else "file"
+        self._wait(_PATIENCE["killed" if status == "killed" else kind])
+        for error in self._errors:
+            _log.error("%s", _with_cure(error))
+        self._errors.clear()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until all is sent, or nothing was for so many seconds."""
+        writes, until = -1, 0.0
+        while not self._last.done():
+            now = self._uploader.store.writes if self._uploader else 0
+            if now != writes:
+                writes, until = now, time.monotonic() + seconds
+            if time.monotonic() > until:
+                self._errors["MLflow did not take all of it in time"] = None
+                return
+            wait([self._last], timeout=0.5)  # longer, and Windows would not hear of Ctrl-C
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             folder, status, done = task
-            if not done.set_running_or_notify_cancel():
-                continue
+            error = ""
             try:
                 self._send(folder, status)
-                self._why = ""
-                done.set_result(None)
-            except BaseException as error:
-                if status == "running" and not self._why:
-                    _log.warning("%s", _with_cure(str(error)))
-                self._why = str(error)
-                done.set_exception(error)
+            except BaseException as reason:
+                error = str(reason)
+                if status != "running":
+                    self._errors[error] = None
+                elif not self._error:
+                    _log.warning("%s", _with_cure(error))
+            self._error = error
+            done.set_result(None)
 
-    def _send(self, folder: Path, status: State) -> None:
+    def _send(self, folder: Path, status: str) -> None:
         uri = store.resolve_uri(self._settings.uri, folder)
-        if self._why:
-            store.check_server(uri)
-        with store.store_errors(uri), store.quiet(_SECONDS_A_CALL):
+        store.check_server(uri)
+        with store.calling(uri):
             if self._uploader is None or self._uploader.store.uri != uri:
                 self._uploader = self._settings.uploader(uri)
             if status == "running":
-                self._uploader.upload_new(folder)
+                self._uploader.follow(folder)
             else:
                 self._uploader.upload(folder, status)
 
 
 @contextmanager
-def _called(uri: str) -> Iterator[None]:
+def _command(uri: str) -> Iterator[None]:
     """Let MLflow be called by a command, which shows none of its warnings."""
-    with warnings.catch_warnings(), store.store_errors(uri), store.quiet():
+    with warnings.catch_warnings(), store.calling(uri):
         warnings.simplefilter("ignore")
         yield
 
 
-def _with_cure(why: str) -> str:
-    return f"{why}: run folders are complete, and 'dbgsom sync' sends to MLflow what it misses"
+def _with_cure(error: str) -> str:
+    return f"{error}: run folders are complete, and 'dbgsom sync' sends to MLflow what it misses"

@@ -11,15 +11,15 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -32,84 +32,62 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from dbgsom_core.api import Columns, DbgsomError, masked
-from dbgsom_core.persistence import load
-from dbgsom_core.runs.folder import (
-    JournalLine,
-    RunFiles,
-    State,
-    StoredRun,
-    array_of,
-    read_journal,
-    read_run,
-)
-from dbgsom_core.runs.manifest import data_title
-from dbgsom_plugins.trackers.mlflow import pages
-from dbgsom_plugins.trackers.mlflow import store as stores
-from dbgsom_plugins.trackers.mlflow.model import (
-    EPOCH_TAG,
-    NAME,
-    as_tuples,
-    facts_of,
-    logged_models,
-    write_model,
-)
+from dbgsom_core.api import DbgsomError, RunFiles, StoredRun, as_markdown, data_title, masked
+from dbgsom_plugins.trackers.mlflow.model import EPOCH_TAG, NAME, logged_models, write_model
 from dbgsom_plugins.trackers.mlflow.store import (
+    MODE,
     Store,
     as_tags,
     fingerprint,
     key_of,
-    metrics_of,
     read_record,
+    store_key,
     write_record,
 )
 
 _log = logging.getLogger("dbgsom")
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
+_NOTE = "mlflow.note.content"
 _MAX_FILE_BYTES = 1 << 26  # bytes of a table, or an artefact, that is sent along
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-_CONTEXTS = {"train": "training", "test": "testing", "fold": "validation"}
 
 
+@dataclass
 class Uploader:
     """Brings a store up to date with run folders; doing so twice changes nothing.
 
-    Runs go to an ``experiment``, None: their own, and maps become versions of the registered model
-    ``register``. ``run`` is the MLflow run to log into, ``parent`` one that others are children of.
+    Runs go to an ``experiment``, None: their own, and maps become versions of the model
+    ``registered_model``; ``wheels`` and ``signature`` are of the models. ``run_id`` is that of the
+    MLflow run to log into, ``parent_id`` of one that others are children of.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        experiment: str | None = None,
-        register: str | None = None,
-        run: str | None = None,
-        parent: str | None = None,
-    ) -> None:
-        self.store = Store(uri)
-        self._experiment, self._register = experiment, register
-        self._run_id, self._parent_id = run, parent or run
-        self._store_key = stores.store_key(uri, experiment)
-        # Of folders whose run goes on: their runs, and the bytes of their journals that were sent.
-        self._begun: dict[Path, tuple[Run, int]] = {}
+    store: Store
+    experiment: str | None = None
+    registered_model: str | None = None
+    wheels: Sequence[str] = ()
+    signature: str = "any"
+    run_id: str | None = None
+    parent_id: str | None = None
+    # Of folders whose run goes on: their runs, and the bytes of their journals that were sent.
+    _running: dict[Path, tuple[Run, int]] = field(default_factory=dict)
 
-    def upload_new(self, folder: Path) -> None:
+    def follow(self, folder: Path) -> None:
         """Send what a running run has written since the last call."""
-        run, offset = self._begun.pop(folder, (None, 0))  # kept once all of this has arrived
+        run, offset = self._running.pop(folder, (None, 0))  # kept once all of this has arrived
         if run is None:
-            stored = read_run(folder)
+            stored = StoredRun.read(folder)
             with _folder_lock(folder):
                 run = self._find_or_create(stored)
             if run.info.status != "RUNNING":
                 self.store.client.update_run(run.info.run_id, status="RUNNING")
             self._send_start(run, stored)
-        known = run.data.metrics if offset == 0 else {}  # of a process before
-        lines, end = read_journal(RunFiles(folder).journal, offset)
-        self._send_points(run, lines, known)
-        self._begun[folder] = run, end
+        lines, end = RunFiles(folder).lines(offset)
+        names = run.data.metrics if offset == 0 else ()  # sent by a process before
+        self._send_points(run, _points_of(lines), names)
+        self._running[folder] = run, end
 
-    def upload(self, folder: Path, status: State = "running") -> bool:
+    def upload(self, folder: Path, status: str = "running") -> bool:
         """Send what MLflow lacks of a run that has ended; return whether it lacked anything.
 
         ``status`` is how it ended where its folder cannot say, on a full disk. A run whose process
@@ -117,20 +95,36 @@ class Uploader:
         """
         folder, before = folder.absolute(), self.store.writes
         with _folder_lock(folder):
-            stored = read_run(folder)
+            stored = StoredRun.read(folder)
             state = _STATES.get(status if stored.status == "running" else stored.status)
             if state is None:
                 return False
-            self._begun.pop(folder, None)
+            self._running.pop(folder, None)
             run = self.store.client.get_run(self._find_or_create(stored).info.run_id)
+            is_known = read_record(folder, self._key).get("sent") == fingerprint(folder)
             try:
-                self._send_all(run, stored)
+                self.send(run, stored, is_known)
             finally:  # a run whose files MLflow refuses has ended, too
                 ended = _milliseconds(stored.ended)
                 if run.info.status != state or (ended is not None and run.info.end_time != ended):
                     self.store.write("set_terminated", run.info.run_id, state, ended)
-            write_record(folder, self._store_key, sent=fingerprint(folder))
+            write_record(folder, self._key, sent=fingerprint(folder))
         return self.store.writes > before
+
+    def send(self, run: Run, stored: StoredRun, is_known: bool = False) -> None:
+        """Send all of a run that has ended, its files, points and model, into an MLflow run.
+
+        ``is_known``: it was sent as it is, and what MLflow may have lost since are files, the model
+        and its version.
+        """
+        if not is_known:
+            self._send_start(run, stored)
+            self._send_points(run, _points_of_run(stored), run.data.metrics)
+        self._send_files(run, stored.files, is_known)
+        model = self._send_models(run.info.run_id, stored)
+        if model is not None and self.registered_model is not None:
+            self._register(self.registered_model, run.info.run_id, model)
+        self._send_description(run, stored, model)
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make the model of a run that was sent a version of a registered one; return its address.
@@ -140,39 +134,45 @@ class Uploader:
         DbgsomError
             MLflow holds no model of this run.
         """
-        run = str(read_record(folder, self._store_key).get("run", ""))
-        model = models_of(self.store, run).get("") if run else None
-        if model is None:
-            where = masked(self.store.uri)
-            raise DbgsomError(f"MLflow at {where} holds no model of run {folder.name}")
-        version = register_model(self.store, name, run, model)
-        if alias is None:
-            return f"models:/{name}/{version}"
-        self.store.write("set_registered_model_alias", name, alias, version)
-        return f"models:/{name}@{alias}"
+        run = self._find_or_create(StoredRun.read(folder))
+        for model in logged_models(self.store.client, run):
+            if EPOCH_TAG not in model.tags and model.status == LoggedModelStatus.READY:
+                version = self._register(name, run.info.run_id, model.model_id)
+                if alias is None:
+                    return f"models:/{name}/{version}"
+                self.store.write("set_registered_model_alias", name, alias, version)
+                return f"models:/{name}@{alias}"
+        where = masked(self.store.uri)
+        raise DbgsomError(f"MLflow at {where} holds no model of run {folder.name}")
+
+    # ------------------------------------------------------------------------ the run in MLflow
+
+    @property
+    def _key(self) -> str:
+        return store_key(self.store.uri, self.experiment)
 
     def _find_or_create(self, stored: StoredRun) -> Run:
         """Return the MLflow run of a folder, which is created where there is none."""
-        folder, into = stored.files.folder, None if stored.parent else self._find(self._run_id)
-        noted = self._find(read_record(folder, self._store_key).get("run"))
-        for known in (noted, into):
+        folder, into = stored.files.folder, None if stored.parent else self._find(self.run_id)
+        recorded = self._find(read_record(folder, self._key).get("run"))
+        for known in (recorded, into):
             if known is not None and known.data.tags.get(_ID) == stored.id:
                 return known
-        experiment, around = self._experiment_and_parent(stored)
-        wanted, name = f"tags.`{_ID}` = '{stored.id}'", pages.short_name(stored)
-        same_id = self.store.client.search_runs([experiment], wanted, max_results=1)
-        if same_id:
-            run = same_id[0]
+        experiment, parent = self._experiment_and_parent(stored)
+        same_id = f"tags.`{_ID}` = '{stored.id}'"
+        if runs := self.store.client.search_runs([experiment], same_id, max_results=1):
+            run = runs[0]
         elif into is not None and _ID not in into.data.tags:
-            self.store.log(into.info.run_id, tags={**_tags(stored), "mlflow.runName": name})
             run = into
+            self.store.log(run.info.run_id, tags={**_tags(stored), "mlflow.runName": stored.name})
         else:
-            tags = as_tags({**_tags(stored), _PARENT: around})
-            run = self.store.write(
-                "create_run", experiment, _milliseconds(stored.started), tags, name
+            tags, started = (
+                as_tags({**_tags(stored), _PARENT: parent}),
+                _milliseconds(stored.started),
             )
+            run = self.store.write("create_run", experiment, started, tags, stored.name)
         ids = {"run": run.info.run_id, "experiment": run.info.experiment_id}
-        write_record(folder, self._store_key, **ids, sent=None)
+        write_record(folder, self._key, **ids, sent=None)
         return run
 
     def _find(self, run_id: str | None) -> Run | None:
@@ -180,194 +180,196 @@ class Uploader:
         try:
             run = None if run_id is None else self.store.client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self._run_id:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self.run_id:
                 raise
             return None
         return run if run is not None and run.info.lifecycle_stage == "active" else None
 
     def _experiment_and_parent(self, stored: StoredRun) -> tuple[str, str | None]:
         """Return the experiment that a run belongs to, and the id of the MLflow run around it."""
-        around = self._parent_id
+        parent = self.parent_id or self.run_id
         if stored.parent is not None:  # its sweep is sent first where MLflow lacks it
-            folder, around = stored.files.folder.parent / stored.parent, None
-            sweep = read_run(folder)
+            folder, parent = stored.files.folder.parent / stored.parent, None
+            sweep = StoredRun.read(folder)
             if sweep.files.run.exists():
-                around = read_record(folder, self._store_key).get("run")
-                if self._find(around) is None:
+                parent = read_record(folder, self._key).get("run")
+                if self._find(parent) is None:
                     with _folder_lock(folder):
-                        around = self._find_or_create(sweep).info.run_id
+                        parent = self._find_or_create(sweep).info.run_id
                     self.upload(folder)
-        if around is None or self._experiment is not None:
-            return self.store.experiment(self._experiment or stored.experiment), around
-        return self.store.client.get_run(around).info.experiment_id, around
+        if parent is None or self.experiment is not None:
+            return self.store.experiment(self.experiment or stored.experiment), parent
+        return self.store.client.get_run(parent).info.experiment_id, parent
+
+    # ------------------------------------------------------------------------------ what is sent
 
     def _send_start(self, run: Run, stored: StoredRun) -> None:
-        params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
+        known = run.data.params  # what others logged under the same name stays
+        params = {name: v for name, v in stored.params.items() if key_of(name) not in known}
         self.store.log(run.info.run_id, params=params)
-        self._send_inputs(run, inputs_of(stored))
+        self._send_inputs(run, stored)
 
-    def _send_inputs(self, run: Run, inputs: Mapping[str, DatasetInput]) -> None:
+    def _send_inputs(self, run: Run, stored: StoredRun) -> None:
         known = {item.dataset.digest for item in run.inputs.dataset_inputs}
-        lacking = [item for item in inputs.values() if item.dataset.digest not in known]
-        if lacking:
-            self.store.log_inputs(run.info.run_id, lacking)
+        inputs = [item for item in inputs_of(stored).values() if item.dataset.digest not in known]
+        if not inputs:
+            return
+        try:
+            self.store.write("log_inputs", run.info.run_id, inputs)
+        except Exception:  # two runs may have created the same one
+            self.store.write("log_inputs", run.info.run_id, inputs)
 
-    def _send_points(
-        self, run: Run, lines: Sequence[JournalLine], known: Mapping[str, float]
-    ) -> None:
-        """Send points that a run with ``known`` metrics lacks; servers refuse some sent twice."""
-        points = metrics_of(lines)
-        has = set()
-        for name in known.keys() & {point.key for point in points}:
+    def _send_points(self, run: Run, points: Sequence[Metric], names: Iterable[str]) -> None:
+        """Send points that a run with metrics of these names lacks; some servers refuse others."""
+        known = set()
+        for name in {point.key for point in points}.intersection(names):
             for point in self.store.client.get_metric_history(run.info.run_id, name):
-                has.add((name, int(point.step)))
-        lacking = [point for point in points if (point.key, point.step) not in has]
+                known.add((name, int(point.step)))
+        lacking = [point for point in points if (point.key, point.step) not in known]
         self.store.log(run.info.run_id, metrics=lacking)
 
-    def _send_all(self, run: Run, stored: StoredRun) -> None:
-        note, ended = read_record(stored.files.folder, self._store_key), _milliseconds(stored.ended)
-        was_complete = note.get("sent") == fingerprint(stored.files.folder)
-        measures = JournalLine(model_epoch(stored), ended or 0, dict(stored.measures))
-        if not was_complete:
-            lines = [*read_journal(stored.files.journal)[0], measures]
-            for fold in stored.folds:
-                named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
-                lines.append(JournalLine(fold.fold, ended or 0, named))
-            self._send_start(run, stored)
-            self._send_points(run, lines, run.data.metrics)
-        self._send_files(run, stored.files, was_complete)
-        run_id, inputs = run.info.run_id, inputs_of(stored)
-        model = send_models(self.store, run_id, stored, metrics_of([measures]), inputs)
-        if model is not None and self._register is not None:
-            register_model(self.store, self._register, run_id, model)
-        self._send_description(run, stored, model)
-
-    def _send_files(self, run: Run, files: RunFiles, was_complete: bool) -> None:
+    def _send_files(self, run: Run, files: RunFiles, is_known: bool) -> None:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
-        client, run_id = self.store.client, run.info.run_id
+        run_id, known = run.info.run_id, set()
+        if is_known:
+            folders = [None, *{_folder_in(files, path) for path in files.artifacts()}, "figures"]
+            for folder in folders:
+                known |= {item.path for item in self.store.client.list_artifacts(run_id, folder)}
         paths = [files.config, files.run, files.measures, files.report, files.page]
         paths += [*files.folder.glob("*.csv"), *files.artifacts(), *files.figures()]
-        known: dict[str | None, list[Any]] = {}  # artefacts by their folder
         for path in paths:
-            if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
-                continue
-            name = path.relative_to(files.folder).as_posix()
-            inside = name.rpartition("/")[0] or None
-            if was_complete and inside not in known:
-                known[inside] = client.list_artifacts(run_id, inside)
-            if not any(one.path == name for one in known.get(inside, ())):
-                self.store.write("log_artifact", run_id, str(path), inside)
+            is_lacking = path.relative_to(files.folder).as_posix() not in known
+            if is_lacking and path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
+                self.store.write("log_artifact", run_id, str(path), _folder_in(files, path))
+
+    def _send_models(self, run_id: str, stored: StoredRun) -> str | None:
+        """Store the final model of a run and those of epochs, each with its measures, once.
+
+        Returns the id of the final one; None: the run has none.
+        """
+        files, client = stored.files, self.store.client
+        if not files.model.exists():
+            return None
+        if steps := stored.model.get("own_steps"):
+            text = "MLflow gets run %s without its model, whose prepare step %s is of no package"
+            _log.warning(text, stored.id, ", ".join(steps))
+            return None
+        run = client.get_run(run_id)
+        known = {model.tags.get(EPOCH_TAG, ""): model for model in logged_models(client, run)}
+        outputs = {output.model_id for output in run.outputs.model_outputs}
+        lines = {line.epoch: line for line in stored.epochs()}
+        models = []
+        for epoch, file in files.epoch_models().items():
+            models.append((str(epoch), file, epoch, _points_of([lines[epoch]])))
+        models.append(("", files.model, _epoch_of_model(stored), _measures_of(stored)))
+        for tag, file, step, points in models:
+            model = known.get(tag) or self._create_model(run, stored, tag)
+            if model.model_id not in outputs:
+                output = LoggedModelOutput(model.model_id, step=step)
+                self.store.write("log_outputs", run_id, [output])
+            if model.status != LoggedModelStatus.READY:
+                self._send_model(run_id, stored, file, model)
+            self._link(run_id, model.model_id, points, inputs_of(stored))
+        return str(model.model_id)
+
+    def _create_model(self, run: Run, stored: StoredRun, tag: str) -> Any:
+        # MLflow refuses some characters.
+        name = re.sub(r"[^\w\-,]+", " ", stored.name.replace(".", "_")).strip()[:200] or NAME
+        return self.store.write(
+            "create_logged_model",
+            run.info.experiment_id,
+            name=f"epoch {tag} {name}" if tag else name,
+            source_run_id=run.info.run_id,
+            tags={EPOCH_TAG: tag} if tag else None,
+            model_type=str(stored.config.get("model", {}).get("estimator")),
+            params=run.data.params,
+        )
+
+    def _send_model(self, run_id: str, stored: StoredRun, file: Path, model: Any) -> None:
+        start, model_id = Path(stored.environment.get("directory") or ""), model.model_id
+        into = Model(
+            artifact_path=model.artifact_location,
+            model_uuid=model_id,
+            run_id=run_id,
+            model_id=model_id,
+        )
+        with TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            with _tracking_uri(self.store.uri):
+                write_model(
+                    folder,
+                    file,
+                    into,
+                    stored.model,
+                    names=stored.data.get("feature_names"),
+                    wheels=[start / wheel for wheel in self.wheels],
+                    signature=self.signature,
+                )
+            self.store.write("log_model_artifacts", model_id, str(folder))
+        self.store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
+
+    def _link(
+        self,
+        run_id: str,
+        model_id: str,
+        points: Iterable[Metric],
+        inputs: Mapping[str, DatasetInput],
+    ) -> None:
+        """Show measures of a run on its model, each with the data that it is of, once."""
+        known = {point.key for point in self.store.client.get_logged_model(model_id).metrics or []}
+        linked = []
+        for point in points:
+            part = point.key.partition("/")[0].removesuffix("_std").replace("epoch", "train")
+            data = {}
+            if part in inputs:
+                dataset = inputs[part].dataset
+                data = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+            if point.key not in known and math.isfinite(point.value):
+                values = (point.key, point.value, point.timestamp, point.step)
+                linked.append(Metric(*values, model_id=model_id, run_id=run_id, **data))
+        self.store.log(run_id, metrics=linked)
+
+    def _register(self, name: str, run_id: str, model_id: str) -> str:
+        """Make a model a version of the registered model ``name``, once; return the version."""
+        client = self.store.client
+        versions = client.search_model_versions(f"name='{name}'")
+        for version in versions:
+            if version.run_id == run_id:
+                return str(version.version)
+        if not versions:
+            with suppress(MlflowException):  # it exists; if not, the next call says what is wrong
+                self.store.write("create_registered_model", name)
+        source, ids = client.get_logged_model(model_id).artifact_location, (run_id, model_id)
+        made = self.store.write(
+            "create_model_version", name, source, run_id=ids[0], model_id=ids[1]
+        )
+        return str(made.version)
 
     def _send_description(self, run: Run, stored: StoredRun, model: str | None) -> None:
-        """Send the description, and of a sweep the data of the runs that won."""
-        winners = {}
+        """Send the description, links first, and of a sweep the data of the runs that won."""
+        files, tags, run_id = stored.files, run.data.tags, run.info.run_id
+        if _NOTE in tags and tags.get(_ID) != stored.id:  # the user's own
+            return
+        links = {}
+        for name, path in (("Report", files.page), ("Explorer", files.figure("explorer", "html"))):
+            if path.exists():
+                artifact = path.relative_to(files.folder).as_posix()
+                links[name] = f"runs/{run_id}/artifacts/{artifact}"
+        if model is not None:
+            links["Model"] = f"models/{model}"
+        if _PARENT in tags:
+            links["Sweep"] = f"runs/{tags[_PARENT]}"
+        lines = _sentences_of(stored)
         for ranking in stored.rankings:
-            best = stored.files.folder.parent / ranking.best.runs[0]
-            if not read_record(best, self._store_key).get("run"):
-                self.upload(best)
-            if winner := read_record(best, self._store_key).get("run"):
-                winners[ranking.data] = winner
-            self._send_inputs(run, inputs_of(read_run(best)))
-        note = pages.description(
-            stored,
-            run.info.experiment_id,
-            run.info.run_id,
-            model=model,
-            parent=run.data.tags.get(_PARENT),
-            winners=winners,
-        )
-        names = "; ".join(ranking.best.name for ranking in stored.rankings)
-        tags = as_tags({"mlflow.note.content": note, "dbgsom.best": names or None})
-        self.store.log(run.info.run_id, tags=dict(tags.items() - run.data.tags.items()))
-
-
-# ------------------------------------------------------------------------------ models of a run
-
-
-def send_models(
-    store: Store,
-    run_id: str,
-    stored: StoredRun,
-    measures: Sequence[Metric],
-    inputs: Mapping[str, DatasetInput],
-) -> str | None:
-    """Store the final model of a run and those of epochs, each with its measures, once.
-
-    Returns the id of the final one; None: the run has none.
-    """
-    files, final = stored.files, None
-    if not files.model.exists():
-        return None
-    if stored.model.get("own_steps"):
-        steps = ", ".join(map(str, stored.model["own_steps"]))
-        text = "MLflow gets run %s without its model, whose prepare step %s is of no package"
-        _log.warning(text, stored.id, steps)
-        return None
-    known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
-    name = model_name(pages.short_name(stored))
-    lines = {line.epoch: line for line in stored.epochs()}
-    for epoch, file in [*files.epoch_models().items(), (None, files.model)]:
-        epoch_tag = "" if epoch is None else str(epoch)
-        final = known.get(epoch_tag) or upload_model(
-            store,
-            run_id,
-            name if epoch is None else f"epoch {epoch} {name}",
-            partial(_write_model_folder, stored, file),
-            step=model_epoch(stored) if epoch is None else epoch,
-            kind=kind,
-            epoch_tag=epoch_tag,
-        )
-        points = measures if epoch is None else metrics_of([lines[epoch]])
-        link_measures(store, run_id, final, points, inputs)
-    return final
-
-
-def model_epoch(stored: StoredRun) -> int:
-    """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
-    epoch = stored.model.get("epoch")
-    last = max((line.epoch for line in stored.epochs()), default=0)
-    return epoch if isinstance(epoch, int) else last
-
-
-def upload_model(
-    store: Store,
-    run_id: str,
-    name: str,
-    write: Callable[[Path, Model], None],
-    *,
-    step: int,
-    kind: str,
-    epoch_tag: str = "",
-) -> str:
-    """Store a model of a run, or complete one that was begun; return its id.
-
-    ``write`` writes the folder of the model, given its path and what MLflow knows of the model,
-    ``step`` is the epoch whose map it is, ``kind`` the estimator, and ``epoch_tag`` the epoch again
-    or "" of the final one.
-    """
-    run = store.client.get_run(run_id)
-    begun = (
-        one for one in logged_models(store.client, run) if one.tags.get(EPOCH_TAG, "") == epoch_tag
-    )
-    model = next(begun, None) or store.write(
-        "create_logged_model",
-        run.info.experiment_id,
-        name=name,
-        source_run_id=run_id,
-        tags={EPOCH_TAG: epoch_tag} if epoch_tag else None,
-        model_type=kind,
-        params=run.data.params,
-    )
-    model_id, where = str(model.model_id), model.artifact_location
-    if model_id not in [output.model_id for output in run.outputs.model_outputs]:
-        store.write("log_outputs", run_id, [LoggedModelOutput(model_id, step=step)])
-    own = Model(artifact_path=where, model_uuid=model_id, run_id=run_id, model_id=model_id)
-    with TemporaryDirectory() as folder:
-        with _tracking_uri(store.uri):
-            write(Path(folder) / "model", own)
-        store.write("log_model_artifacts", model_id, str(Path(folder) / "model"))
-    store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
-    return model_id
+            folder, data = files.folder.parent / ranking.best.runs[0], as_markdown(ranking.data)
+            self.upload(folder)
+            self._send_inputs(run, StoredRun.read(folder))
+            links[f"Best on {data}"] = f"runs/{read_record(folder, self._key).get('run')}"
+        pages = f"#/experiments/{run.info.experiment_id}"
+        line = " · ".join(f"[{name}]({pages}/{way}?{MODE})" for name, way in links.items())
+        best = "; ".join(ranking.best.name for ranking in stored.rankings)
+        sent = as_tags({_NOTE: "\n\n".join([line, *lines]), "dbgsom.best": best or None})
+        self.store.log(run_id, tags=dict(sent.items() - tags.items()))
 
 
 @contextmanager
@@ -383,169 +385,110 @@ def _tracking_uri(uri: str) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def model_name(run: str) -> str:
-    """Return what a run's model is called in MLflow, which refuses some characters."""
-    return re.sub(r"[^\w\-,]+", " ", run.replace(".", "_")).strip()[:200] or NAME
+def _folder_lock(folder: Path) -> Any:
+    """Let no other process of this machine make or end the MLflow run of a folder meanwhile."""
+    if not os.access(folder, os.W_OK):
+        return nullcontext()
+    return FileLock(folder / ".mlflow.lock", timeout=60)
 
 
-def models_of(store: Store, run_id: str) -> dict[str, str]:
-    """Return the ids of a run's whole models by epoch; "" is the final one.
-
-    One that became READY while the answer was lost may not be among the run's outputs.
-    """
-    run = store.client.get_run(run_id)
-    outputs = [output.model_id for output in run.outputs.model_outputs]
-    return {
-        model.tags.get(EPOCH_TAG, ""): str(model.model_id)
-        for model in logged_models(store.client, run)
-        if model.status == LoggedModelStatus.READY and model.model_id in outputs
-    }
+def _folder_in(files: RunFiles, path: Path) -> str | None:
+    """Return the folder of a file within the run folder."""
+    folder = path.parent.relative_to(files.folder).as_posix()
+    return None if folder == "." else folder
 
 
-def link_measures(
-    store: Store,
-    run_id: str,
-    model_id: str,
-    metrics: Sequence[Metric],
-    inputs: Mapping[str, DatasetInput],
-) -> None:
-    """Show measures of a run on its model, each with the data that it is of, once."""
-    known = {metric.key for metric in store.client.get_logged_model(model_id).metrics or []}
-    linked = []
-    for one in metrics:
-        part = one.key.partition("/")[0].removesuffix("_std").replace("epoch", "train")
-        found = inputs.get(part) or (inputs.get("fold") if part == "test" else None)
-        on = {} if found is None else {"dataset_name": found.dataset.name}
-        on |= {} if found is None else {"dataset_digest": found.dataset.digest}
-        if one.key not in known and math.isfinite(one.value):
-            point = (one.key, one.value, one.timestamp, one.step)
-            linked.append(Metric(*point, model_id=model_id, run_id=run_id, **on))
-    store.log(run_id, metrics=linked)
+# ------------------------------------------------------------------------- what a run folder says
 
 
-def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
-    """Make the model a version of the registered model ``name``, once; return the version."""
-    known = store.client.search_model_versions(f"name='{name}'")
-    for version in known:
-        if version.run_id == run_id:
-            return str(version.version)
-    if not known:
-        with suppress(MlflowException):  # it exists; if not, the next call says what is wrong
-            store.write("create_registered_model", name)
-    model = store.client.get_logged_model(model_id)
-    where, ids = model.artifact_location, {"run_id": run_id, "model_id": model_id}
-    made = store.write("create_model_version", name, where, **ids)
-    versions = json.loads(model.tags.get(pages.MODEL_VERSIONS, "[]"))
-    versions.append({"name": name, "version": made.version})
-    store.write("set_logged_model_tags", model_id, {pages.MODEL_VERSIONS: json.dumps(versions)})
-    return str(made.version)
+def _points_of(lines: Iterable[Any]) -> list[Metric]:
+    """Return the points in lines of a journal."""
+    points = []
+    for line in lines:
+        for name, value in line.metrics.items():
+            points.append(Metric(key_of(name), value, line.time, line.epoch))
+    return points
 
 
-def _write_model_folder(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
-    """Write the folder of a model of a run, with the versions and settings that the run had."""
-    files, names = stored.files, stored.data.get("feature_names")
-    facts = stored.model
-    example, labels = (
-        array_of(facts[name]) if facts.get(name) else None for name in ("example", "answers")
-    )
-    if example is None or not isinstance(names, list) or len(names) != example.shape[1]:
-        names = None
-    needs, columns = facts.get("needs"), facts.get("columns")
-    if not isinstance(needs, Mapping):  # the answers are objects
-        needs, columns, labels = facts_of(load(files.model), example)
-    elif columns is not None:
-        columns = Columns(**as_tuples(columns))
-    versions = {**plugin_versions(stored.environment), **(stored.environment.get("versions") or {})}
-    tracking = [one for one in stored.config.get("tracking") or () if isinstance(one, Mapping)]
-    settings = next((one for one in tracking if one.get("name") == "mlflow"), {})
-    start = Path(stored.environment.get("directory") or "")
-    write_model(
-        target,
-        file,
-        own,
-        {name: str(versions.get(name, version)) for name, version in needs.items()},
-        columns=columns,
-        names=names,
-        example=example,
-        labels=None if labels is None or labels.ndim > 1 else labels,
-        wheels=[start / str(path) for path in settings.get("wheels") or ()],
-        signature=settings.get("signature", "any"),
-    )
+def _measures_of(stored: StoredRun) -> list[Metric]:
+    """Return the final measures as points of the epoch whose map was kept."""
+    epoch, end = _epoch_of_model(stored), _milliseconds(stored.ended) or 0
+    return [Metric(key_of(name), value, end, epoch) for name, value in stored.measures.items()]
 
 
-# -------------------------------------------------------------------------- data, figures, tags
+def _points_of_run(stored: StoredRun) -> list[Metric]:
+    points = [*_points_of(stored.files.lines()[0]), *_measures_of(stored)]
+    for fold in stored.folds:
+        for name, value in fold.measures.items():
+            key, end = key_of(f"fold/{name.removeprefix('test/')}"), _milliseconds(stored.ended)
+            points.append(Metric(key, value, end or 0, fold.fold))
+    return points
 
 
-def log_figures(client: Any, run_id: str, figures: Mapping[str, Any]) -> dict[str, str]:
-    """Log figures of matplotlib and pages; return where each lies among the artefacts."""
-    paths = {}
-    for name, figure in figures.items():
-        is_page = not hasattr(figure, "savefig")
-        paths[name] = f"figures/{name}.{'html' if is_page else 'png'}"
-        if is_page:
-            client.log_text(run_id, figure.text, paths[name])
-        else:
-            client.log_figure(run_id, figure, paths[name], save_kwargs={"dpi": 150})
-    return paths
+def _epoch_of_model(stored: StoredRun) -> int:
+    """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
+    epoch = stored.model.get("epoch")
+    last = max((line.epoch for line in stored.epochs()), default=0)
+    return epoch if isinstance(epoch, int) else last
+
+
+def _sentences_of(stored: StoredRun) -> list[str]:
+    """Return what a description says: the data, how far a run came, which variants won."""
+    data, epochs, lines = stored.data, stored.epochs(), []
+    if "samples" in data:
+        size = f"{data['samples']} samples × {data.get('features')} features"
+        lines.append(f"{as_markdown(data.get('name'))}: {size}")
+    if epochs:
+        neurons = epochs[-1].metrics.get("epoch/neurons", 0)
+        lines.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
+    if stored.error:
+        lines.append(f"Ended early: {as_markdown(stored.error)}")
+    for ranking in stored.rankings:
+        best, measure = ranking.best, ranking.measures[0]
+        value = f"`{measure}` {best.measures.get(measure, math.nan):.4g}"
+        text = f"Best on {as_markdown(ranking.data)}: **{as_markdown(best.name)}**, with {value}."
+        lines.append(f"{text} {as_markdown(ranking.verdict)}".strip())
+    return lines
 
 
 def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
-    """Return the data that a run used: ``train``, and ``test`` or ``fold`` where it kept some."""
+    """Return the data that a run used: ``train``, and ``test`` where it kept some."""
     data, split = stored.data, stored.config.get("split") or {}
     if stored.kind == "sweep" or not data.get("digest"):
         return {}
-    section = stored.config.get("dataset", data.get("name"))
-    whole = {**data, "name": data_title(section, str(data.get("name")))}
-    parts, own = {"train": (whole, section)}, data.get("test")
-    if isinstance(own, Mapping) and own.get("digest"):
-        test = {**whole, **own, "name": f"{whole['name']} (test)"}
-        parts["test"] = test, split.get("test", section)
-    elif split:
-        # A part of the data: the whole of it, and how it was divided, say which.
+    section, test = stored.config.get("dataset", data.get("name")), data.get("test")
+    inputs = {"train": _input(stored, data["digest"], section, "training")}
+    if test:
+        inputs["test"] = _input(stored, test["digest"], split.get("test", section), "testing")
+    elif split:  # a part of the data: the whole of it, and how it was divided, say which
         which = json.dumps([data["digest"], split, stored.config.get("seed")], sort_keys=True)
         digest = hashlib.sha256(which.encode()).hexdigest()
-        part = {**whole, "digest": digest, "split": split, "samples": None}
-        parts["fold" if split.get("folds") else "test"] = part, section
-    source = {"tags": {"mlflow.source.name": stored.environment.get("command", "dbgsom")}}
-    return {
-        part: dataset_input(facts, {**source, "dataset": section}, _CONTEXTS[part])
-        for part, (facts, section) in parts.items()
-    }
+        context = "validation" if split.get("folds") else "testing"
+        inputs["test"] = _input(stored, digest, section, context)
+    return inputs
 
 
-def dataset_input(
-    facts: Mapping[str, Any], source: Mapping[str, Any], context: str
-) -> DatasetInput:
-    """Return what a run says of its data as an input of an MLflow run."""
-    shape = [facts.get("samples"), facts.get("features")]
-    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
-    schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
-    separate = ("name", "digest", "feature_names", "test")
-    profile = {key: value for key, value in facts.items() if key not in separate}
+def _input(stored: StoredRun, digest: str, section: Any, context: str) -> DatasetInput:
+    """Return a data set as an input of an MLflow run; ``section`` is how it is configured."""
+    facts = {name: stored.data.get(name) for name in ("samples", "features", "classes", "baseline")}
+    source = {"mlflow.source.name": stored.environment.get("command", "dbgsom")}
     dataset = Dataset(
-        name=str(facts.get("name", "data"))[:500],
-        digest=str(facts["digest"])[:12],
+        name=data_title(section, str(stored.data.get("name")))[:500],
+        digest=digest[:12],
         source_type="code",
-        source=json.dumps(source),
-        schema=json.dumps(schema),
-        profile=json.dumps({"features_shape": shape, **profile}),
+        source=json.dumps({"tags": source, "dataset": section}),
+        profile=json.dumps({**facts, "split": stored.config.get("split")}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
-
-
-def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Return the version of each distribution whose plugins worked in a run."""
-    return {
-        record["distribution"]: record["version"]
-        for record in environment.get("plugins") or []
-        if record["status"] == "ok" and record["distribution"] not in ("unknown", "unregistered")
-    }
 
 
 def _tags(stored: StoredRun) -> dict[str, Any]:
     """Return the tags that a run is created with."""
     git = stored.environment.get("git") or {}
-    plugins = plugin_versions(stored.environment).items()
+    plugins = {}
+    for record in stored.environment.get("plugins") or ():
+        if record["status"] == "ok" and record["distribution"] not in ("unknown", "unregistered"):
+            plugins[f"{record['distribution']} {record['version']}"] = record
     return {
         **stored.tags,
         _ID: stored.id,
@@ -553,26 +496,10 @@ def _tags(stored: StoredRun) -> dict[str, Any]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git.get("commit"),
         "dbgsom.git.dirty": str(bool(git.get("dirty"))).lower() if git.get("commit") else None,
-        "dbgsom.plugins": ", ".join(f"{name} {version}" for name, version in plugins),
+        "dbgsom.plugins": ", ".join(plugins),
         "dbgsom.sweep": stored.id if stored.kind == "sweep" else stored.parent,
         "dbgsom.variant": stored.name if stored.parent else None,
     }
-
-
-@contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Let no other process of this machine make or end the MLflow run of a folder meanwhile."""
-    lock = FileLock(folder / ".mlflow.lock")
-    try:
-        lock.acquire(timeout=60)
-    except Timeout:
-        raise DbgsomError(f"another process is sending run {folder.name} to MLflow") from None
-    except (OSError, NotImplementedError):  # a folder that cannot be written can still be sent
-        pass
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
