@@ -39,7 +39,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from dataclasses import fields as fields_of
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypeVar
 
@@ -97,15 +96,19 @@ class RunFiles:
         self.lock = folder / ".lock"
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
+        """Return the file of a figure."""
         return self.folder / "figures" / f"{name}.{ending}"
 
     def table(self, name: str) -> Path:
+        """Return the file of a table."""
         return self.folder / f"{name}.csv"
 
     def epoch_model(self, epoch: int) -> Path:
+        """Return the file of the map after an epoch."""
         return self.folder / "models" / f"epoch-{epoch}.npz"
 
     def epoch_models(self) -> dict[int, Path]:
+        """Return the files of maps of past epochs that are there, by epoch."""
         models = {}
         for path in (self.folder / "models").glob("epoch-*.npz"):
             if match := _EPOCH_MODEL.fullmatch(path.name):
@@ -113,6 +116,7 @@ class RunFiles:
         return dict(sorted(models.items()))
 
     def figures(self) -> list[Path]:
+        """Return the figures that are there, by name."""
         found = (self.folder / "figures").glob("[!.]*")
         return sorted(p for p in found if p.suffix in (".png", ".html") and p.is_file())
 
@@ -122,6 +126,7 @@ class RunFiles:
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
     def remove_temporary(self) -> None:
+        """Remove what writers that were killed left behind."""
         for folder in (self.folder, *self.folder.rglob("*/")):
             sweep(folder)
 
@@ -138,12 +143,15 @@ class RunFiles:
         return trim_journal(self.journal)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration that makes the run anew."""
         write_yaml(self.config, config)
 
     def write_measures(
         self, measures: Mapping[str, float], folds: Sequence[FoldMeasures] = ()
     ) -> None:
-        write_measures(self, measures, folds)
+        """Write the measures of the run and of its folds, by their whole names."""
+        by_fold = {"folds": [asdict(fold) for fold in folds]} if folds else {}
+        write_json(self.measures, {**measures, **by_fold})
 
 
 class StoredChild(TypedDict):
@@ -218,6 +226,7 @@ class StoredRun(BaseModel):
         return cls(**known | {"parent": parent, "files": RunFiles(run.folder)})
 
     def as_run(self, parent: Run | None = None) -> Run:
+        """Return what observers are given of this run; ``parent`` is its sweep."""
         names = {field.name for field in fields_of(Run)}
         known = {key: value for key, value in self if key in names}
         return Run(**known | {"parent": parent, "folder": self.files.folder})
@@ -233,6 +242,7 @@ class StoredRun(BaseModel):
         return None
 
     def epochs(self) -> list[JournalLine]:
+        """Return what the journal says of each epoch."""
         return [line for line in self._journal() if line.is_epoch]
 
     def scalars(self) -> list[JournalLine]:
@@ -268,17 +278,6 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_run(stored: StoredRun) -> None:
     write_json(stored.files.run, stored.model_dump())
-
-
-def write_measures(
-    files: RunFiles, measures: Mapping[str, float], folds: Sequence[FoldMeasures]
-) -> None:
-    by_fold = {"folds": [asdict(fold) for fold in folds]} if folds else {}
-    write_json(files.measures, {**measures, **by_fold})
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 # ------------------------------------------------------------------------------------- reading

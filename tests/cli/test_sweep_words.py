@@ -34,7 +34,7 @@ def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, t
     (sure,) = [line for line in compared.splitlines() if "the test does not tell" in line]
     assert called[0] in sure
     reports = [one.read_text() for one in (tmp_path / "runs").glob("words/*/report.md")]
-    (report,) = [one.replace("\\", "") for one in reports if "\nSweep `" in one]
+    (report,) = [one.replace("\\", "") for one in reports if "\nSweep " in one]
     for told in (answer.out, dbgsom("show", "words").out, report):
         assert sure in told
     assert "how sure that is: dbgsom compare" not in answer.out

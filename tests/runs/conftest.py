@@ -8,7 +8,7 @@ import pytest
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare_runs
-from dbgsom_core.runs.folder import RunFiles, StoredRun, write_measures, write_run, write_yaml
+from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run, write_yaml
 from dbgsom_core.runs.manifest import flat_params
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
@@ -70,7 +70,7 @@ def _store(
         FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})
         for i, (rows, value) in enumerate(named)
     ]
-    write_measures(files, measures, several)
+    files.write_measures(measures, several)
     return files
 
 

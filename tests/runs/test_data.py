@@ -18,7 +18,7 @@ from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
-from dbgsom_core.runs.folder import RunFiles, read_run, write_measures
+from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.pipeline import prepare, run_experiment, summary
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
@@ -307,7 +307,7 @@ def test_folds_survive_being_written(tmp_path):
         FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
         FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
     ]
-    write_measures(RunFiles(tmp_path), {"train/c": float("inf")}, folds)
+    RunFiles(tmp_path).write_measures({"train/c": float("inf")}, folds)
     stored = read_run(tmp_path)
     again = stored.folds
     assert stored.measures == {"train/c": float("inf")}

