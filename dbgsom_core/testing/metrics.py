@@ -103,17 +103,12 @@ def check_levels_agree(component: Any) -> None:
 def check_claims(component: Any) -> None:
     """Between samples what it ``claims`` is true: identity, symmetry, the triangle inequality."""
     metric, X, _ = _given_to(component)
-    for level, distances in _levels_of(metric).items():
-        d = distances(X, X.astype(np.float64))
-        detours = d[:, :, None] + d[None, :, :]
-        excess = {
-            "identity": np.diagonal(d),
-            "symmetry": d - d.T,
-            "triangle": d - detours.min(axis=1),
-        }
-        for claim in metric.claims:
-            off = float(excess[claim].max())
-            assert off <= 1e-6 * max(1.0, float(d.max())), f"{level}: no {claim}, by {off:g}"
+    fastest = next(iter(_levels_of(metric).values()))  # others agree with it
+    d = fastest(X, X.astype(np.float64))
+    detours = d[:, :, None] + d[None, :, :]
+    excess = {"identity": np.diagonal(d), "symmetry": d - d.T, "triangle": d - detours.min(axis=1)}
+    for claim in metric.claims:
+        _assert_close(np.maximum(excess[claim], 0.0), 0.0, 1e-6 * max(1.0, d.max()), f"no {claim}")
 
 
 @check("metric")
@@ -136,20 +131,13 @@ def check_rows_independent(component: Any) -> None:
 
 def _prepares(component: Any) -> bool:
     metric = Guarded(component)
-    return any(step is not None for step in (metric.fit, metric.prepare, metric.centre))
+    return metric.prepare is not None or metric.centre is not None
 
 
 @check("metric", _prepares)
 def check_prepare(component: Any) -> None:
-    """Fitting gives the same arrays again, preparing treats each row alone and keeps float32, and
-    centring leaves a sample near itself.
-    """
-    samples, fit = fixtures.samples_for(component), Guarded(component).fit
-    if fit is not None:
-        first, second = fit(samples), fit(samples)
-        same = all(np.array_equal(first[name], second[name]) for name in first)
-        assert same, "fit gives other arrays from call to call"
-    metric, X, _ = _given_to(component)
+    """Preparing treats each row alone and keeps float32, centring leaves a sample near itself."""
+    samples, (metric, X, _) = fixtures.samples_for(component), _given_to(component)
     for given in (samples, samples.astype(np.float32)):
         prepared = metric.prepared(given)
         assert prepared.dtype == given.dtype, f"prepare turns {given.dtype} into {prepared.dtype}"
