@@ -19,7 +19,7 @@ from dbgsom_core.engine import partitions
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_plugins.engines.dask import DaskPartitions, NpyRows, array_of_stored
+from dbgsom_plugins.engines.dask_partitions import DaskPartitions, NpyRows, array_of_stored
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays

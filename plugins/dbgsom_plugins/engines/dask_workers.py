@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError
-from dbgsom_plugins.engines.dask import DaskPartitions, ask_block
+from dbgsom_plugins.engines.dask_partitions import DaskPartitions, ask_block
 
 _SECONDS = 8  # to reach a scheduler
 _POLL = 1.0  # seconds between two looks for workers

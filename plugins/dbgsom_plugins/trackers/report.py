@@ -6,8 +6,9 @@ import math
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files as resources
+from pathlib import Path
 from typing import Any
 
 from dbgsom_core.api import (
@@ -20,8 +21,8 @@ from dbgsom_core.api import (
     as_markdown,
     headline,
     read_clusters,
+    write_atomically,
 )
-from dbgsom_plugins.trackers.run_folder import write_bytes
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]  # header, rows
 
@@ -57,7 +58,8 @@ def write_report(
     content = report_content(run, result, figures, artifacts)
     config = files.config.read_text(encoding="utf-8")
     for path, is_page in ((files.report, False), (files.page, True)):
-        write_bytes(path, render(is_page, config=config, **content).encode())
+        text = render(is_page, config=config, **content)
+        write_atomically(path, partial(Path.write_bytes, data=text.encode()))
 
 
 def report_content(

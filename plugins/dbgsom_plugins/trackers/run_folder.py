@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,14 +224,9 @@ def write_figures(
             notes.append(f"figure {name} cannot be written ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
             continue
-        write_bytes(path, content)
+        write_atomically(path, partial(Path.write_bytes, data=content))
         contents[path.name] = content
     return contents
-
-
-def write_bytes(path: Any, content: bytes) -> None:
-    """Write a file whole, or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def model_facts(model: Any, example: Any = None) -> dict[str, Any]:
