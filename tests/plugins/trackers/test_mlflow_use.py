@@ -39,7 +39,10 @@ def flowers(uri, client, tmp_path, monkeypatch):
     )
 
 
-def test_models_are_fetched_and_nothing_that_is_stored_is_run(flowers, uri, tmp_path, iris):
+def test_models_are_fetched_and_nothing_that_is_stored_is_run(
+    flowers, uri, tmp_path, iris, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     scripts = list((tmp_path / "mlruns").rglob("served_model.py"))
     assert scripts
     for script in scripts:

@@ -21,6 +21,7 @@ import pandas as pd
 from mlflow import MlflowClient, pyfunc
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
@@ -165,15 +166,13 @@ def fetch_model(uri: str, address: str, folder: Path) -> Path:
     """
     uri = absolute_uri(uri)
     try:
-        client, location = open_client(uri), address
-        if address.startswith("runs:/"):
-            location = _location(client, address)
-        return download(location, address, folder, tracking_uri=uri, registry_uri=uri)
+        location = _location(open_client(uri), address)
     except MlflowException as error:
         if error.error_code not in _UNKNOWN:
             raise
         why = str(error).partition("\n")[0]
         raise DataError(f"{address} is no model in MLflow at {masked(uri)}: {why}") from error
+    return download(location, address, folder, tracking_uri=uri)
 
 
 def download(location: str, address: str, folder: Path, **options: Any) -> Path:
@@ -193,7 +192,12 @@ def logged_models(client: MlflowClient, run: Any) -> list[Any]:
 
 
 def _location(client: MlflowClient, address: str) -> str:
-    """Return where the files of the model of a run lie."""
+    """Return where the files of a model lie, which MLflow itself seeks in the default registry."""
+    if address.startswith("models:/"):
+        names = get_model_name_and_version(client, address)
+        if len(names) == 1:  # the id of a logged model
+            return str(client.get_logged_model(*names).artifact_location)
+        return str(client.get_model_version_download_uri(*names))
     run_id, _, name = address.removeprefix("runs:/").partition("/")
     for model in logged_models(client, client.get_run(run_id)):
         if name == model.name or (name in ("", NAME) and EPOCH_TAG not in model.tags):
