@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ class PlaneGaussian(KernelComponent):
     Rings around a neuron are round, while those of hops are diamonds on squares.
     """
 
-    reads: ClassVar[Literal["hops", "plane", "offsets"]] = "plane"
+    reads = "plane"
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         return np.asarray(np.exp(np.square(hops) / (-2.0 * width**2)))
@@ -116,8 +116,8 @@ class MexicanHat(KernelComponent):
     the difference of Gaussians of Marr & Hildreth 1980).
     """
 
-    reads: ClassVar[Literal["hops", "plane", "offsets"]] = "plane"
-    inhibits: ClassVar[bool] = True
+    reads = "plane"
+    inhibits = True
 
     inhibition: float = Field(
         default=0.05, ge=0, lt=1, description="weight of the wider one; 0: none"

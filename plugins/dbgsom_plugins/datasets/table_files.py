@@ -449,7 +449,7 @@ class Csv(Table):
     gzip, bzip2, xz or zstd has packed is unpacked.
     """
 
-    format: ClassVar[str] = "csv"
+    format = "csv"
 
     delimiter: str = Field(
         default=",",
@@ -511,7 +511,7 @@ class Parquet(Table):
     part.10, are one table.
     """
 
-    format: ClassVar[str] = "parquet"
+    format = "parquet"
     _table: pa.Table | None = PrivateAttr(default=None)
 
     def with_table(self, table: pa.Table) -> Self:
@@ -562,4 +562,4 @@ class Feather(Table):
     Its columns are read as those of Parquet files are; a folder of files is one table.
     """
 
-    format: ClassVar[str] = "feather"
+    format = "feather"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -50,8 +50,8 @@ class DaskEngine(EngineComponent):
     go to them once a pass, and sums come back. The map is that of the engine ``local``, to the bit.
     """
 
-    of_this_machine: ClassVar[tuple[str, ...]] = ("address",)
-    out_of_memory: ClassVar[bool] = True
+    of_this_machine = ("address",)
+    out_of_memory = True
 
     address: str | None = Field(
         default=None, min_length=1, description="the scheduler's, as tcp://host:8786"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class ConfusionMatrix(FigureComponent):
     and caption say which.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    estimators = ("classifier",)
 
     def draw(self, view: MapView) -> Figure:
         evaluation, rows = _scored(self, view)
@@ -102,7 +102,7 @@ class RocCurve(FigureComponent):
     confusion matrix.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    estimators = ("classifier",)
 
     def draw(self, view: MapView) -> Figure:
         from sklearn.metrics import roc_curve
@@ -158,7 +158,7 @@ class PredictedActual(FigureComponent):
     rows, else of training rows; title and caption say which.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    estimators = ("regressor",)
 
     def draw(self, view: MapView) -> Figure:
         from matplotlib.colors import PowerNorm
@@ -199,7 +199,7 @@ class GroupShares(FigureComponent):
     Groups are in order of their names, with their numbers of rows.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+    estimators = ("vq", "classifier")
 
     def draw(self, view: MapView) -> Figure | dict[str, Figure]:
         if not view.groups:

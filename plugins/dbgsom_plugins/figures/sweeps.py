@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -37,7 +37,7 @@ class SweepHeatmap(FigureComponent):
     cell the best one counts.
     """
 
-    of_sweeps: ClassVar[bool] = True
+    of_sweeps = True
 
     x: str | None = Field(
         default=None, description="key on the x axis; null: that with most values"

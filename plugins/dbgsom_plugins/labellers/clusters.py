@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Clusters(LabellerComponent):
     an approximation.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("vq",)
+    estimators = ("vq",)
 
     method: Literal["agglomerative", "k_means"] = Field(
         default="agglomerative",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Index(LabellerComponent):
     """Each neuron that won a sample is a cluster of its own: 0, 1, … in order of birth."""
 
-    estimators: ClassVar[tuple[str, ...]] = ("vq",)
+    estimators = ("vq",)
 
     def label(self, evidence: LabelEvidence) -> NDArray[np.int64]:
         return np.cumsum(evidence.hits > 0) - 1
@@ -28,7 +28,7 @@ class Majority(LabellerComponent):
     Equal counts go to the class that sorts first.
     """
 
-    needs_target: ClassVar[bool] = True
+    needs_target = True
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
@@ -45,8 +45,8 @@ class Majority(LabellerComponent):
 class Mean(LabellerComponent):
     """Each neuron answers with the mean target of the samples that it won, by sample weight."""
 
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    needs_target = True
+    estimators = ("regressor",)
 
     def label(self, evidence: LabelEvidence) -> NDArray[np.float64]:
         y, weights = np.asarray(evidence.y, dtype=np.float64), evidence.weights
@@ -79,7 +79,7 @@ class KernelVote(Majority):
     prototype.
     """
 
-    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    estimators = ("classifier",)
 
     def learn(
         self,
@@ -153,8 +153,8 @@ class LinearVote(KernelVote):
     more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
     """
 
-    reads_samples: ClassVar[bool] = True
-    sparse_columns: ClassVar[int] = _MOST_COLUMNS
+    reads_samples = True
+    sparse_columns = _MOST_COLUMNS
 
     def learn(
         self, around: Surroundings, y: NDArray[np.int64], weights: Array | None, som_map: SomMap
@@ -320,7 +320,7 @@ class LocalLinear(Mean):
     """
 
     neighbours: ClassVar[int] = 4
-    reads_samples: ClassVar[bool] = True
+    reads_samples = True
 
     def learn(
         self, around: Surroundings, y: Array, weights: Array | None, som_map: SomMap

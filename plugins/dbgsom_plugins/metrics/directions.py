@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ class Cosine(FeatureMetric):
     distance to everything is 1. Sparse samples stay sparse.
     """
 
-    loop: ClassVar[str] = "cosine"
-    handles: ClassVar[tuple[str, ...]] = ("sparse",)
+    loop = "cosine"
+    handles = ("sparse",)
 
     def prepare(self, X: Any) -> Any:
         if isinstance(X, np.ndarray):
@@ -57,7 +57,7 @@ class Correlation(FeatureMetric):
     everything is 1.
     """
 
-    loop: ClassVar[str] = "cosine"
+    loop = "cosine"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
         if X.shape[1] < 2:
@@ -95,7 +95,7 @@ class JensenShannon(FeatureMetric):
     entropy from the samples (Banerjee et al. 2005) and come near to what minimises this distance.
     """
 
-    loop: ClassVar[str] = "jensen_shannon"
+    loop = "jensen_shannon"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
         wrong = np.flatnonzero((X < 0).any(axis=1) | ~(X > 0).any(axis=1))
@@ -137,8 +137,8 @@ class Hamming(FeatureMetric):
     rounded to codes. Features that are missing are left out: the share is of those observed.
     """
 
-    loop: ClassVar[str] = "hamming"
-    handles: ClassVar[tuple[str, ...]] = ("missing",)
+    loop = "hamming"
+    handles = ("missing",)
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
         wrong = (np.rint(X) != X) & ~np.isnan(X)

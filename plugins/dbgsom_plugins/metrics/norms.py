@@ -103,7 +103,7 @@ class MedianMetric(FeatureMetric):
     alike, and what is alike never parts again.
     """
 
-    forms_below: ClassVar[float] = 0.25
+    forms_below = 0.25
     prototype: Literal["median", "mean"] = Field(
         default="median", description="what a prototype is of the samples, weighted by the kernel"
     )
@@ -161,9 +161,9 @@ class Euclidean(FeatureMetric):
     samples stay sparse.
     """
 
-    loop: ClassVar[str] = "euclidean"
+    loop = "euclidean"
     geometry: ClassVar[str] = "euclidean"
-    handles: ClassVar[tuple[str, ...]] = ("missing", "sparse")
+    handles = ("missing", "sparse")
 
     def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D).
@@ -201,8 +201,8 @@ class Manhattan(MedianMetric):
     that are missing are left out and the sum is scaled by features/observed.
     """
 
-    loop: ClassVar[str] = "manhattan"
-    handles: ClassVar[tuple[str, ...]] = ("missing",)
+    loop = "manhattan"
+    handles = ("missing",)
 
 
 class Chebyshev(FeatureMetric):
@@ -213,8 +213,8 @@ class Chebyshev(FeatureMetric):
     value is left out: the distance is the largest difference of what is observed.
     """
 
-    loop: ClassVar[str] = "chebyshev"
-    handles: ClassVar[tuple[str, ...]] = ("missing",)
+    loop = "chebyshev"
+    handles = ("missing",)
 
 
 class Minkowski(FeatureMetric):
@@ -226,7 +226,7 @@ class Minkowski(FeatureMetric):
     that are missing are left out and the sum is scaled by features/observed.
     """
 
-    handles: ClassVar[tuple[str, ...]] = ("missing",)
+    handles = ("missing",)
 
     p: float = Field(
         default=3.0,
@@ -254,8 +254,8 @@ class Canberra(MedianMetric):
     are left out and the sum is scaled by features/observed.
     """
 
-    loop: ClassVar[str] = "canberra"
-    handles: ClassVar[tuple[str, ...]] = ("missing",)
+    loop = "canberra"
+    handles = ("missing",)
 
 
 _MAPPED_ROWS = 4096  # that are added up at a time, so results do not depend on the threads
@@ -273,8 +273,8 @@ class Mahalanobis(FeatureMetric):
     data does not vary count nothing. A sample weight of 2 is the sample twice.
     """
 
-    learns_weighted: ClassVar[bool] = True
-    loop: ClassVar[str] = "euclidean"
+    learns_weighted = True
+    loop = "euclidean"
     geometry: ClassVar[str] = "euclidean"
 
     shrinkage: Annotated[float, Field(ge=0, le=1)] | Literal["ledoit_wolf"] = Field(

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -48,9 +48,9 @@ class MLflow(TrackerComponent):
     nothing. What a store misses ``dbgsom sync`` sends later.
     """
 
-    is_default: ClassVar[bool] = True
-    addresses: ClassVar[tuple[str, ...]] = ("runs:/", "models:/")
-    store_field: ClassVar[str] = "uri"
+    is_default = True
+    addresses = ("runs:/", "models:/")
+    store_field = "uri"
 
     uri: str = Field(
         default="sqlite:///mlflow.db",
