@@ -71,8 +71,15 @@ def test_a_dry_run_lists_and_touches_nothing(stored, dbgsom, client):
     assert dbgsom("sync")[0] == 0
     none = "0 run(s) to be brought up to date; 1 were already\n"
     assert dbgsom("sync", "--dry-run")[1] == none
-    write_run(read_run(stored).model_copy(update={"status": "running"}))
+
+
+def test_a_killed_run_ends_with_its_last_epoch(stored, dbgsom, client):
+    write_run(read_run(stored).model_copy(update={"status": "running", "ended": None}))
     assert "killed, not in mlflow as it is" in dbgsom("sync", "--dry-run")[1]
+    dbgsom("sync")
+    run = client.only_run("iris")
+    assert run.info.status == "KILLED"
+    assert run.info.end_time == read_run(stored).epochs()[-1].time
 
 
 def test_a_password_that_no_folder_holds_is_asked_for(make_run, play, monkeypatch):

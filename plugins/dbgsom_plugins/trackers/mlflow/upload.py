@@ -105,8 +105,8 @@ class Uploader:
             try:
                 self.send(run, stored, is_known)
             finally:  # a run whose files MLflow refuses has ended, too
-                ended = _milliseconds(stored.ended)
-                if run.info.status != state or (ended is not None and run.info.end_time != ended):
+                ended = _end_of(stored)
+                if run.info.status != state or run.info.end_time != ended:
                     self.store.write("set_terminated", run.info.run_id, state, ended)
             write_record(folder, self._key, sent=fingerprint(folder))
         return self.store.writes > before
@@ -500,6 +500,12 @@ def _tags(stored: StoredRun) -> dict[str, Any]:
         "dbgsom.sweep": stored.id if stored.kind == "sweep" else stored.parent,
         "dbgsom.variant": stored.name if stored.parent else None,
     }
+
+
+def _end_of(stored: StoredRun) -> int | None:
+    """Return when a run ended; its last epoch where its process died without a word."""
+    lines = stored.epochs() if stored.ended is None else []
+    return lines[-1].time if lines else _milliseconds(stored.ended or stored.started)
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
