@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.engine.samples import Samples
     from dbgsom_core.errors import DataError, DbgsomError
-    from dbgsom_core.experiments.addresses import masked
     from dbgsom_core.experiments.datasets import Data, DatasetComponent, Table
+    from dbgsom_core.experiments.messages import masked
     from dbgsom_core.experiments.trackers import (
         Page,
         Ranking,
@@ -180,7 +180,7 @@ _NAMES = {  # by module
     "interfaces.labellers": "LabelEvidence LabellerComponent Surroundings",
     "interfaces.measures": "Evaluation MeasureComponent NotedValue Stability measured",
     "interfaces.metrics": "MetricComponent",
-    "experiments.addresses": "masked",
+    "experiments.messages": "masked",
     "interfaces.stopping": "STOP StoppingComponent StopState",
     "interfaces.stored_types": "StoredType",
     "runs.folder": "RunFiles StoredRun",

@@ -15,8 +15,7 @@ from typing import Any
 import click
 
 from dbgsom_core.errors import DataError, PluginError, as_text
-from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.experiments.offers import unknown_plugins
+from dbgsom_core.experiments.messages import masked
 from dbgsom_core.plugins.registry import (
     PluginRecord,
     Registry,
@@ -204,7 +203,7 @@ def open_registry(*, warn: bool = False) -> Registry:
     """Return the registry of installed plugins; what is broken or unknown is a warning."""
     registry = get_registry()
     if warn:
-        texts = unknown_plugins(registry, disabled_plugins())
+        texts = registry.unknown(disabled_plugins())
         texts += [_broken_text(record) for record in registry.broken]
         for text in texts:
             logging.getLogger("dbgsom").warning("%s", text)

@@ -24,7 +24,6 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status", "sentence")
@@ -66,7 +65,7 @@ def list_plugins(as_json: bool) -> int:
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     """Return facts of every component, which is imported for its docstring."""
-    offers = all_components(registry)
+    offers = registry.components()
     distributions: dict[tuple[str, str], list[str]] = {}
     for offered in offers:
         distributions.setdefault((offered.kind, offered.name), []).append(offered.distribution)
@@ -131,7 +130,7 @@ def show_component(name: str, as_json: bool) -> None:
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
     offers: dict[str, list[PluginEntry]] = {}
-    for offered in all_components(registry):
+    for offered in registry.components():
         for known in (offered.name, f"{offered.distribution}:{offered.name}"):
             offers.setdefault(known, []).append(offered)
     if name not in offers:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.experiments.messages import cut_message
+from dbgsom_core.experiments.messages import cut_message, masked
 
 DEEPEST = 50  # levels of sections and lists
 _LONGEST_POSITION = 9  # digits; Python refuses to read thousands of them

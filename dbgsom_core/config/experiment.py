@@ -30,8 +30,7 @@ from dbgsom_core.config.schema import (
     StabilitySettings,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.experiments.addresses import masked
-from dbgsom_core.experiments.offers import unknown_plugins, without_plugins
+from dbgsom_core.experiments.messages import masked
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.current import use_registry
@@ -161,7 +160,7 @@ def build_experiment(
     disabled: list[str] = []
     with suppress(KeyError, TypeError):  # what is wrong there is found with the rest
         disabled = list(map(str, document.values["plugins"]["disable"]))
-    registry = without_plugins(registry, disabled)
+    registry = registry.without(disabled)
     with use_registry(registry):
         full = _with_defaults(document, registry)
         settings = check_section(ExperimentSettings, full, problems)
@@ -319,7 +318,7 @@ def _experiment(
         report_by=settings.report.columns if settings.report else (),
         notes=(
             *_idle_measures(settings),
-            *unknown_plugins(registry, disabled),
+            *registry.unknown(disabled),
         ),
         resolved=resolved,
         folder=document.folder,

@@ -121,6 +121,14 @@ class Samples:
         found = self._nearest_packed(prototypes, k) if k <= 2 else None
         return self.nearest_plainly(prototypes, k) if found is None else (found, None)
 
+    def nearest(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
+        """Return the ``k`` nearest prototypes, all where there are fewer, and their distances."""
+        rows, distances = self.nearest_units(prototypes, min(k, len(prototypes)))
+        if distances is None:
+            columns = [self.distances_to(prototypes, rows[:, j]) for j in range(rows.shape[1])]
+            distances = np.column_stack(columns)
+        return rows, distances
+
     def quantised_sums(self, units: Integers, n_units: int) -> Floats:
         """Return the sums (K, D) of the `quantised` samples by their ``units`` (n,).
 

@@ -119,9 +119,9 @@ class Checkpoints:
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def of(cls, given: Any) -> Checkpoints | None:
+    def of(cls, given: Any) -> Checkpoints:
         """Return the checkpoints of an estimator's parameter ``checkpoint``."""
-        if given is None or isinstance(given, Checkpoints):
+        if isinstance(given, Checkpoints):
             return given
         if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
             raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")

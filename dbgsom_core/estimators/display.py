@@ -1,13 +1,11 @@
-"""Display of fitted maps: figures, the explorer, and progress of a fit."""
+"""Display of fitted maps: figures and the explorer."""
 
 from __future__ import annotations
 
 import io
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -18,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.estimators.components import build
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
-from dbgsom_core.training.callbacks import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -277,72 +272,3 @@ def training_evaluation(model: Any) -> Evaluation:
         distance=np.full(prototypes.n, float(model.quantization_error_)),
     )
     return evaluation
-
-
-# ------------------------------------------------------------------------ the epochs of a fit
-
-_CELLS = 8  # of the bar: a terminal of 80 columns holds it and a line
-_SECONDS_BETWEEN_BARS = 0.1
-_LINES = 10  # of the epochs, evenly; a slow fit also prints every few seconds
-_SECONDS_BETWEEN_LINES = 5.0
-
-
-@contextmanager
-def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
-    """Yield a function that prints the progress after an epoch, or None for ``verbose`` 0.
-
-    ``verbose`` 1: a progress bar in a terminal or a notebook; elsewhere a line each tenth of the
-    epochs, and every five seconds. 2: a line for each epoch.
-    """
-    if not verbose:
-        with compile_clock():
-            yield None
-    elif verbose == 1:
-        progress = _Progress()
-        with compile_clock(progress.print_line):
-            try:
-                yield progress
-            finally:
-                progress.end()
-    else:
-        with compile_clock(print):
-            yield lambda epoch: print(line(epoch))
-
-
-class _Progress:
-    def __init__(self) -> None:
-        stream = sys.stdout
-        self._in_place = stream.isatty() or type(stream).__module__.startswith("ipykernel")
-        self._last: EpochRecord | None = None
-        self._shown_at = 0.0
-        self._tenth = -1
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        self._last = epoch
-        since = time.monotonic() - self._shown_at
-        tenth = _LINES * epoch.epoch // epoch.epochs
-        if self._in_place:
-            is_due = since >= _SECONDS_BETWEEN_BARS
-        else:
-            is_due = tenth > self._tenth or since >= _SECONDS_BETWEEN_LINES
-        if is_due and epoch.epoch < epoch.epochs:
-            self._shown_at, self._tenth = time.monotonic(), tenth
-            self._show(epoch, "")
-
-    def end(self) -> None:
-        if self._last is not None:
-            self._show(self._last, f"  {self._last.seconds:.2f} s")
-            if self._in_place:
-                print()
-
-    def print_line(self, text: str) -> None:
-        print(f"\r{text}" if self._in_place else text)
-
-    def _show(self, epoch: EpochRecord, rest: str) -> None:
-        text = f"{line(epoch)}{rest}"
-        if not self._in_place:
-            print(text)
-            return
-        cells = round(epoch.epoch / epoch.epochs * _CELLS)
-        # Spaces overwrite what is left of a longer line.
-        print(f"\r[{'#' * cells:-<{_CELLS}}] {text:<66}", end="", flush=True)

@@ -31,7 +31,6 @@ from dbgsom_core.estimators.components import (
     fields_of,
     with_field,
 )
-from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.samples import (
@@ -46,7 +45,7 @@ from dbgsom_core.estimators.samples import (
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.interfaces.guard import guarded, own_error_names
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.callbacks import callback_notifier
+from dbgsom_core.training.callbacks import callback_notifier, progress_shown
 from dbgsom_core.training.fit import check_continues, fit_map
 from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
@@ -170,7 +169,8 @@ class GrowingMap(FittedMap, BaseEstimator):
     def check_parts(self, y: Any, X: Any = None) -> Parts:
         """Return the built components after checking every parameter, without X."""
         self._validate_params()
-        Checkpoints.of(self.checkpoint)
+        if self.checkpoint is not None:
+            Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_compatible(parts, self._kind)
         reader = find_target_reader(parts)
@@ -279,9 +279,9 @@ class GrowingMap(FittedMap, BaseEstimator):
             self._metric = fit_metric(parts.metric, trained.X, trained.weights)
         task = self._task(parts, trained, start, rows.observed(validation), continues)
         self._check_memory(task.samples)
-        checkpoints = Checkpoints.of(self.checkpoint)
-        checkpointer = None
-        if checkpoints is not None:
+        checkpoints, checkpointer = None, None
+        if self.checkpoint is not None:
+            checkpoints = Checkpoints.of(self.checkpoint)
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)

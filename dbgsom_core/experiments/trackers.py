@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.errors import PluginError
-from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.journal import JOURNAL, JournalLine, append_line, trim_journal
+from dbgsom_core.experiments.messages import masked
 from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.checks import CHECKS, refuse, returns
 from dbgsom_core.interfaces.component import Component

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -221,7 +222,7 @@ class Registry:
 
     @property
     def registered(self) -> list[str]:
-        """All plugins as ``distribution:name``, also those left out by `without_plugins`."""
+        """All plugins as ``distribution:name``, also those left out by `without`."""
         return [name for name, _ in self._manager.list_name_plugin()]
 
     @property
@@ -245,6 +246,45 @@ class Registry:
         """Return all entries of a kind, by name and distribution."""
         found = [one for one in self.entries if one.kind == kind]
         return sorted(found, key=attrgetter("name", "distribution"))
+
+    def components(self) -> list[PluginEntry]:
+        """Return the entries of all components, by kind, and of prepare steps."""
+        entries = []
+        for kind in (*KINDS, STEP):
+            entries += self.offered(kind)
+        return entries
+
+    def without(self, names: Iterable[str]) -> Registry:
+        """Return a registry that leaves out plugins by entry point or distribution.
+
+        Unlike `discover` with ``disabled`` it does not prevent their import; their components and
+        observers are removed all the same.
+        """
+        off = set(names)
+        rest = copy(self)
+        rest.records, rest.entries = [], []
+        for record in self.records:
+            if off & {record.name, record.distribution}:
+                record = replace(record, status="disabled")
+            rest.records.append(record)
+        for entry in self.entries:
+            if not off & {entry.plugin, entry.distribution}:
+                rest.entries.append(entry)
+        return rest
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Return a sentence for each name of a plugin to disable that no plugin has."""
+        known: set[str] = set()
+        for record in self.records:
+            known |= {record.name, record.distribution}
+        for registered in self.registered:  # also without an entry point
+            known.update(registered.split(":"))
+        sentences = []
+        for name in names:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                sentences.append(f"no plugin is called '{name}', so none was disabled{hint}")
+        return sentences
 
     def lookup(self, kind: str, name: str) -> PluginEntry:
         """Return the entry that a bare name or ``distribution:name`` means.

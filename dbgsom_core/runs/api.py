@@ -25,7 +25,6 @@ from dbgsom_core.config.document import Problems
 from dbgsom_core.config.load import read_config
 from dbgsom_core.errors import ConfigError, as_text, described
 from dbgsom_core.estimators.components import build_parts
-from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -147,7 +146,7 @@ def execute(
 ) -> Any:
     """Run an experiment, or a sweep as `run_sweep` does; or resume a ``stored`` run of it."""
     first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
-    registry = without_plugins(registry, first.disabled)
+    registry = registry.without(first.disabled)
     with session(first, registry, extra) as callbacks:
         if isinstance(loaded, Sweep):
             from dbgsom_core.runs.sweep import run_sweep
@@ -210,7 +209,7 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
+    from dbgsom_core.training.callbacks import progress_shown  # imports numba
 
     source = _read_source(config, overrides, data, target, task, experiment)
     with progress_shown(verbose) as show:

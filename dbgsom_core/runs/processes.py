@@ -20,7 +20,6 @@ from typing import Any
 from dbgsom_core.config import Experiment
 from dbgsom_core.engine.runtime import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.pipeline import DataCache, run_experiment
@@ -153,7 +152,7 @@ def _run(content: bytes) -> tuple[Path, Sequence[str]]:
 
 
 def _run_child(experiment: Experiment, **task: Any) -> tuple[Path, Sequence[str]]:
-    registry = without_plugins(get_registry(), experiment.disabled)
+    registry = get_registry().without(experiment.disabled)
     callbacks = make_callbacks(experiment.tracking, registry)
     with callbacks.prepared():
         result = run_experiment(experiment, callbacks, registry, cache=_cache, **task)

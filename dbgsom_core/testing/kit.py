@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.interfaces.component import Component, parse
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
 from dbgsom_core.plugins.registry import (
@@ -55,6 +54,9 @@ class Check:
             self.function(component)
         after = pickle.dumps(np.random.get_state())
         assert before == after, "it draws from numpy's global generator, or seeds it"
+
+    def __repr__(self) -> str:  # what pytest calls a case
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def check_plugins(registry: Registry, distribution: str | None) -> dict[str, lis
         if record.distribution in wanted
     ]
     with stdout_to_stderr():  # of what components print
-        entries = [entry for entry in all_components(registry) if entry.distribution in wanted]
+        entries = [entry for entry in registry.components() if entry.distribution in wanted]
         return {"broken": broken, "components": [check_offer(entry) for entry in entries]}
 
 

@@ -26,7 +26,6 @@ _MAX_BISECTED, _MOST_NUMBERS = 10_000, 1 << 22  # samples and numbers up to whic
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-9  # share of a group's weight below which the remainder is 0
 
-Nearest = tuple[Integers, Floats]  # groups (n, k) and their distances
 Members = Callable[[Integers], Integers]  # the group of each of some rows
 
 
@@ -207,15 +206,6 @@ def append_clusters(target: Target, clusters: MicroClusters) -> Target:
     return Target(merged.classes[codes], merged.classes, codes)
 
 
-def nearest_groups(data: Samples, centres: Floats, k: int) -> Nearest:
-    """Return the ``k`` nearest of the centres (M, D), or all where there are fewer."""
-    rows, distances = data.nearest_units(centres, min(k, len(centres)))
-    if distances is None:
-        columns = [data.distances_to(centres, rows[:, j]) for j in range(rows.shape[1])]
-        distances = np.column_stack(columns)
-    return rows, distances
-
-
 def leave_one_out(
     distances: FloatArray,
     weights: FloatArray,
@@ -292,7 +282,7 @@ class Density:
         all_groups = Groups.of(self.weights, self.spreads, SOFT_MASS)
 
         def score(rows: slice, part: Samples) -> None:
-            groups, distances = nearest_groups(part, self.centres, self.neighbours)
+            groups, distances = part.nearest(self.centres, self.neighbours)
             if own is None:
                 groups_of = all_groups
             else:

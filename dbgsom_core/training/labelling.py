@@ -31,10 +31,8 @@ from dbgsom_core.training.groups import (
     BLOCK,
     Members,
     MicroClusters,
-    Nearest,
     group_samples,
     leave_one_out,
-    nearest_groups,
 )
 from dbgsom_core.training.targets import Target
 
@@ -192,7 +190,7 @@ class FittedLabeller:
             limits=clusters.limits,
         )
 
-    def surroundings(self, data: Samples, near: Nearest) -> Surroundings:
+    def surroundings(self, data: Samples, near: tuple[NDArray[Any], NDArray[Any]]) -> Surroundings:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
@@ -208,7 +206,7 @@ class FittedLabeller:
         parts: dict[int, Floats] = {}
 
         def answer(rows: slice, part: Samples) -> None:
-            near = nearest_groups(part, self.centres, self.labeller.neighbours)
+            near = part.nearest(self.centres, self.labeller.neighbours)
             with one_blas_thread():
                 answers = self.labeller.answer(self.surroundings(part, near), self.state)
             parts[rows.start] = np.asarray(answers, dtype=np.float64)
@@ -241,7 +239,7 @@ def fit_labeller(
     own = members(rows)
     if clusters.labelled is not None:  # the labeller has no groups without a target
         own = (np.cumsum(clusters.labelled) - 1)[own]
-    near = nearest_groups(part, fresh.centres, calls.neighbours)
+    near = part.nearest(fresh.centres, calls.neighbours)
     is_own = near[0] == own[:, None]
     y: NDArray[Any]
     if target.codes is not None:

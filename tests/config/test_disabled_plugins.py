@@ -7,7 +7,6 @@ import pytest
 from dbgsom_core.api import KernelComponent, hookimpl
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.experiments.offers import without_plugins
 from dbgsom_core.plugins.registry import Registry
 
 RUN = {"experiment": "x", "dataset": "iris", "tracking": None}
@@ -43,7 +42,7 @@ def test_a_disabled_plugins_components_are_unknown(name, registry):
 def test_a_disabled_plugins_observers_stay_away(registry):
     assert len(registry.observers) == 1
     experiment = parse_experiment({**RUN, "plugins": {"disable": ["flat"]}}, registry)
-    assert without_plugins(registry, experiment.disabled).observers == []
+    assert registry.without(experiment.disabled).observers == []
     assert experiment.notes == ()
     assert len(registry.observers) == 1
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dbgsom_core.experiments.addresses import masked
 from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.experiments.messages import masked
 
 
 class Failing:

@@ -14,7 +14,6 @@ from dbgsom_core.api import SQUARE, Grid, GridComponent, hookimpl
 from dbgsom_core.cli.plugins import describe, find_components, list_components
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError, PluginError
-from dbgsom_core.experiments.offers import all_components
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import run
 from dbgsom_core.testing.kit import check_offer
@@ -78,7 +77,7 @@ def ran(**changed):
 
 
 def test_all_of_it_passes_the_kit(installed, tmp_path):
-    offers = [one for one in all_components(get_registry()) if one.distribution == "dbgsom-party"]
+    offers = [one for one in get_registry().components() if one.distribution == "dbgsom-party"]
     assert len(offers) == 13
     for one in offers:
         checked = check_offer(one)
