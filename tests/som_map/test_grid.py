@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.neuron_values import u_matrix
@@ -105,28 +104,3 @@ def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):
     np.testing.assert_allclose(matrix.values, 1.0)
     apart = np.linalg.norm(matrix.centres[:, None] - matrix.centres, axis=2)
     assert apart[apart > 0].min() == pytest.approx(0.5)
-
-
-class Ring(Grid):
-    """Square cells in rows that are closed to rings of three."""
-
-    def beside(self, cell):
-        return [(x % 3, y) for x, y in super().beside(cell)]
-
-    def steps(self, cells, others, *, over_corners=False):
-        x, y = np.abs(np.moveaxis(cells - others, -1, 0))
-        return np.minimum(x, 3 - x) + y
-
-
-def test_a_grid_alone_says_what_is_linked():
-    ring = Ring(SQUARE.offsets, SQUARE.diagonals, SQUARE.axes, SQUARE.corners)
-    som_map = SomMap.rectangle(2, 3, np.zeros((6, 1)), ring)
-    assert [som_map.neighbours(row) for row in range(3)] == [[1, 2, 3], [0, 2, 4], [0, 1, 5]]
-    np.testing.assert_array_equal(som_map.hops[0], [0, 1, 1, 1, 2, 2])
-    som_map.add([((2, 2), [0.0], 5)], epoch=1)
-    som_map.add([((0, 2), [0.0], 3)], epoch=2)
-    assert som_map.neighbours(7) == [3, 6]
-    again = SomMap.restored(
-        som_map.positions, som_map.prototypes, som_map.parents, som_map.birth_epochs, som_map.grid
-    )
-    np.testing.assert_array_equal(again.links, som_map.links)

@@ -1,10 +1,8 @@
 """Tables in files: every way of writing one is read as the same, and written as it was read."""
 
-import bz2
 import csv
 import gzip
 import io
-import lzma
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +15,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pyarrow import feather, parquet
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables import (
@@ -62,30 +59,20 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
     [
         SHEET,
         SHEET.replace("\n", "\r\n").replace("two\r\n", "two\n"),
-        SHEET.rstrip("\n"),
         "sep=;\n" + SHEET,
-        b"\xef\xbb\xbf" + SHEET.encode(),
         b"\xef\xbb\xbfsep=;\r\n" + SHEET.encode(),
         SHEET.encode("utf-16"),
-        SHEET.encode("utf-32"),
         "\n\n" + SHEET.replace("Ann", "\n  \nAnn"),
         gzip.compress(SHEET.encode()),
-        bz2.compress(SHEET.encode()),
-        lzma.compress(SHEET.encode()),
     ],
     ids=[
         "plain",
         "CRLF",
-        "no-last-newline",
         "sep",
-        "BOM",
         "both",
         "utf-16",
-        "utf-32",
         "blank",
         "gz",
-        "bz2",
-        "xz",
     ],
 )
 def test_every_way_of_writing_a_table_is_read(content, read):
@@ -94,12 +81,12 @@ def test_every_way_of_writing_a_table_is_read(content, read):
     assert columns == [*ROWS.values()]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "mac-roman"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 def test_other_encodings_are_read_where_they_are_said(encoding, read):
     content = "größe,ort\n1,Köln\n".encode(encoding)
     reader, columns = read(content, dialect=CsvDialect(encoding=encoding))
     assert (reader.names, columns) == (["größe", "ort"], [["1"], ["Köln"]])
-    if encoding in ("cp1252", "latin-1"):
+    if encoding == "cp1252":
         with pytest.raises(DataError, match="no text of the encoding UTF-8: give encoding as that"):
             read(content)
         late = b"a,b\n" + b"1,2\n" * 300_000 + "3,ö\n".encode(encoding)
@@ -112,10 +99,8 @@ def test_other_encodings_are_read_where_they_are_said(encoding, read):
     [
         ("a;b\n1,5;2,5\n3;4\n", ";", True),
         ("a\tb c\n1\t2\n", "\t", True),
-        ("a|b\n1|2\n", "|", True),
         ("1,2\n3,4\n", ",", False),
         ("a\n1\n2\n", ",", True),
-        ("1\n2\n", ",", False),
         ('"x,y",b\n"1,5",2\n', ",", True),
     ],
 )
@@ -143,14 +128,6 @@ def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
     assert str(caught.value) == f"{reader.path}, line 8, column 'x': 'many' is no number"
 
 
-def test_a_bad_cell_below_a_field_that_the_module_csv_refuses_is_told_by_its_row(read):
-    reader, _ = read(f"note,x\n{'n' * 200_000},1\nplain,many\n")
-    (batch,) = reader.batches([1])
-    Columns(("x",)).features(batch.columns, {}, faults := Faults())
-    with pytest.raises(DataError, match=r"t\.csv, row 1, column 'x': 'many' is no number"):
-        faults.check(reader)
-
-
 def test_a_line_of_another_number_of_fields_is_told(read):
     for line in ("1", "1,2,3"):
         with pytest.raises(DataError, match=rf"t\.csv .* Expected 2 columns, got . *: {line}\)"):
@@ -161,10 +138,8 @@ def test_a_line_of_another_number_of_fields_is_told(read):
     ("content", "told"),
     [
         ("", "is empty"),
-        ("\n \n", "is empty"),
         ("a;b\n", "a;b"),
         ('a,b\n1,"x\n2,y\n', r"line 2: no CSV \(unexpected end of data\)"),
-        ('a,b\r1,"x\r2,y\r', r"line 2: no CSV \(unexpected end of data\)"),
         ('a,b\nx,5"\n7,"z\n8,w\n', r"line 3: no CSV \(unexpected end of data\)"),
         ("a,b\n1,2\n3,\0\n", "holds zero bytes: it is no text, or in another encoding"),
     ],
@@ -200,7 +175,7 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.pq", "t.feather", "t.arrow"])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather"])
 def test_a_table_reads_back_as_it_was_written(name, tmp_path):
     path, seen = str(tmp_path / name), []
     assert write_table(path, [TABLE, TABLE], progress=seen.append) == 8
@@ -242,30 +217,6 @@ def test_floats_are_written_to_the_bit(tmp_path):
     write_table(tmp_path / "t.csv", [{"x": values}])
     read = [float(line) for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
     assert np.array(read).tobytes() == values.tobytes()
-
-
-def test_arrays_of_one_column_and_of_records(tmp_path):
-    write_table(tmp_path / "one.npy", [{"x": np.arange(3.0)}, {"x": np.arange(2.0)}])
-    assert np.load(tmp_path / "one.npy").tolist() == [0, 1, 2, 0, 1]
-    write_table(tmp_path / "t.npy", [TABLE, TABLE | {"kind": np.array(["long", "", "", "ö"])}])
-    found = np.load(tmp_path / "t.npy")
-    assert found.dtype.names == (*TABLE,)
-    assert found["n"].tolist() == [1, -1, 3, 2**62] * 2
-    assert found["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
-    np.testing.assert_array_equal(found["x"], [*TABLE["x"]] * 2)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
-
-
-def test_names_that_stand_twice_are_read_by_their_places_or_refused(tmp_path, read):
-    reader, columns = read("a,b,a\n1,u,3.5\n2,v,4.5\n")
-    (batch,) = reader.batches([2, 0])
-    assert [column.to_pylist() for column in batch.columns] == [columns[2], columns[0]]
-    table = pa.table([pa.array([1, 2]), pa.array([3.5, 4.5])], names=["a", "a"])
-    parquet.write_table(table, tmp_path / "t.parquet")
-    feather.write_feather(table, str(tmp_path / "t.feather"))
-    for suffix in ("parquet", "feather"):
-        with pytest.raises(DataError, match="several columns of one name: rename all but one"):
-            open_table(str(tmp_path / f"t.{suffix}"))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
@@ -338,12 +289,6 @@ LINES = TableFormat(
 )
 
 
-def test_a_format_that_nobody_has_is_refused(tmp_path):
-    (tmp_path / "t.orc").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="tables are read from csv, parquet"):
-        open_table(str(tmp_path / "t.orc"), format="orc")
-
-
 def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     group, loaded = "dbgsom.table_formats", {"value": LINES}
 
@@ -389,30 +334,6 @@ def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path,
     with pytest.raises(DataError, match=r"is a folder: write all .*file by file to \.lines"):
         write_table(tmp_path / "all.lines", [{"a": [1]}], beside=str(tmp_path))
     assert not (tmp_path / "all.lines").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "delimiter", "columns"),
-    [
-        ("a b\n1 2\n3 4\n", " ", [["1", "3"], ["2", "4"]]),
-        ("a\tb\tc\n1\t2\t3\n4\t\n", "\t", "Expected 3 columns, got 2: 4"),
-        ("a b c\n1  2\n1 2\n", " ", "Expected 3 columns, got 2: 1 2"),
-    ],
-)
-def test_delimiters_that_are_blanks(text, delimiter, columns, read):
-    dialect = CsvDialect(delimiter)
-    if isinstance(columns, str):
-        with pytest.raises(DataError, match=columns):
-            read(text, dialect=dialect)
-    else:
-        assert read(text, dialect=dialect)[1] == columns
-
-
-def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    columns = [pa.chunked_array([["x"]]), pa.chunked_array([["y"]])]
-    assert write_table("~/t.csv", [pa.table(columns, names=["a", "a"])]) == 1
-    assert (tmp_path / "t.csv").read_text() == "a,a\nx,y\n"
 
 
 @given(st.text('ab,"\n\r', max_size=40))

@@ -7,7 +7,6 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core.engine.results import (
-    count_classes,
     linked_runners_up,
     majority_classes,
     winners_of_own_class,
@@ -43,19 +42,6 @@ def searched(data, som_map):
     return data.found(som_map.prototypes, data.assign(som_map.prototypes))
 
 
-def leads_of(bmu, codes, n_neurons):
-    return majority_classes(count_classes(bmu, codes, n_neurons, int(codes.max()) + 1))
-
-
-def test_the_runner_up_is_the_nearest_linked_neighbour(small):
-    data, som_map = small
-    bmu = data.assign(som_map.prototypes).bmu
-    distances = data.pairwise(data.X, som_map.prototypes)
-    expected = np.where(som_map.hops[bmu] == 1, distances, np.inf).argmin(axis=1)
-    found = linked_runners_up(data, bmu, som_map.prototypes, som_map.links)
-    np.testing.assert_array_equal(found, expected)
-
-
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
     found = searched(data, som_map)
@@ -79,22 +65,6 @@ def test_a_sample_trains_the_nearest_neuron_of_its_class():
     # The fifth moves to the neuron of its class; class 2 leads nowhere; the last has no class.
     assert found.bmu.tolist() == [0, 0, 1, 1, 0, 1, 1]
     assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
-
-
-def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
-    data, som_map = small
-    codes = np.random.default_rng(1).integers(-1, 3, size=len(data.X))
-    bmu = data.assign(som_map.prototypes).bmu
-    majority = leads_of(bmu, codes, len(som_map))
-    distances = data.pairwise(data.X, som_map.prototypes)
-    expected = []
-    for i, code in enumerate(codes):
-        linked = som_map.neighbours(bmu[i])
-        own = [j for j in linked if code >= 0 and majority[j, code]]
-        expected.append(min(own or linked, key=lambda j, i=i: distances[i, j]))
-    labelled = replace(data, codes=codes)
-    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.links, majority)
-    assert found.tolist() == expected
 
 
 def test_width_and_pull_ease_to_their_final_values():

@@ -35,7 +35,7 @@ def test_whether_data_vary_does_not_depend_on_the_order_of_rows(seed, power, dty
                 samples.check_varies()
 
 
-@pytest.mark.parametrize("factor", [1e160, 1e200, 1e-155, 1e-200])
+@pytest.mark.parametrize("factor", [1e160, 1e-200])
 def test_data_whose_squares_leave_float64_are_refused_without_other_warnings(rng, factor):
     X = factor * rng.normal(size=(60, 3))
     with pytest.raises(ValueError, match=r"too (large|small) for float64|infinity or a value too"):

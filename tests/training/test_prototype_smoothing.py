@@ -8,7 +8,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import GrowthComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.update import smooth_over_links
-from dbgsom_plugins.growth.directed import Directed, Gsom
+from dbgsom_plugins.growth.directed import Gsom
 from dbgsom_plugins.training import Gaussian
 
 
@@ -58,9 +58,3 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
     np.testing.assert_allclose(
         second.errors, np.bincount(bmu, distances.min(axis=1), minlength=4), rtol=1e-9
     )
-
-
-def test_a_smoothed_map_of_directions_stays_on_the_sphere(digits):
-    growth = Directed(smooth_before_growth=True, max_neurons=30)
-    vq = SomVQ(metric="cosine", growth=growth).fit(digits[0])
-    np.testing.assert_allclose(np.linalg.norm(vq.weights_, axis=1), 1.0)
