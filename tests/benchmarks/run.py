@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from quality import measure
 
 # ---------------------------------------------------------------------------------- the data
 
@@ -163,22 +164,14 @@ def growing(options):
     for name, values in times.items():
         weights = np.asarray(found[name].weights_, dtype=float)
         cells = np.array([tuple(cell) for cell in found[name].neurons_])
-        error, topographic = errors(X[:5000].astype(float), weights, cells)
+        hops = np.abs(cells[:, None] - cells).sum(axis=2)
+        error, topographic = measure(X[:5000].astype(float), weights, hops)
         ratio = np.median(times["dbgsom-core, growing"] / values)
         told = (f"{error:.2f}", f"{topographic:.3f}", f"{values.min():.2f}")
         told += (f"{np.median(values):.2f}", f"{ratio:.2f}", targets.get(name, ""))
         rows.append((name, len(weights), *told))
     header = ("who", "neurons", "QE", "TE4", "least s", "median s", "ours / theirs", "target")
     return table("Growing on digits, 60k x 64", header, rows)
-
-
-def errors(X, weights, cells):
-    """Return (QE, TE4): TE4 counts samples whose two nearest neurons are not one step apart."""
-    squares = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", weights, weights)
-    nearest = np.argpartition(squares - 2 * X @ weights.T, 1, axis=1)[:, :2]
-    lengths = np.linalg.norm(X[:, None] - weights[nearest], axis=2)
-    steps = np.abs(cells[nearest[:, 0]] - cells[nearest[:, 1]]).sum(axis=1)
-    return lengths.min(axis=1).mean(), np.mean(steps != 1)
 
 
 PEAK = """

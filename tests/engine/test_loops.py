@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.loops import Groups, bisect_groups, soft_means
+from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.samples import smallest
 from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals
 from dbgsom_core.som_map.som_map import SomMap
@@ -70,30 +70,6 @@ def test_the_smallest_are_those_of_a_stable_sort(rng, k):
     smallest(block, columns, values)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
-
-
-@pytest.mark.parametrize("k", [1, 6, 9])
-def test_soft_means_are_those_of_the_formula(rng, k):
-    weights, spreads = rng.exponential(size=(2, 50))
-    weights = np.concatenate([20 * weights, np.zeros(5), [1e-9, 1e9]])
-    spreads = np.concatenate([spreads, rng.exponential(size=7)])
-    rows = rng.integers(0, len(weights), size=(400, 9))
-    rows[:5] = 50  # of nothing
-    distances = np.sort(rng.exponential(size=rows.shape), axis=1)
-    found, held = np.empty(400), np.empty(400)
-    soft_means(rows, distances, k, Groups.of(weights, spreads, 10.0), 60.0, found, held)
-    rows, distances = rows[:, :k], distances[:, :k]
-    up_to = np.cumsum(weights[rows], axis=1)
-    before = up_to - weights[rows]
-    counts = before < 60
-    squares = distances**2 + spreads[rows]
-    counted = np.exp(-before / 10) * -np.expm1(-weights[rows] / 10) * counts
-    some = counted.any(axis=1)
-    expected = np.average(squares[some], axis=1, weights=counted[some])
-    np.testing.assert_allclose(found[some], expected, rtol=1e-9)
-    assert not some[:5].any()
-    np.testing.assert_allclose(found[~some], squares[~some, 0])
-    np.testing.assert_allclose(held, np.where(counts, weights[rows], 0).sum(axis=1))
 
 
 def by_decomposition(X, weights):

@@ -152,13 +152,6 @@ def test_so_it_has_with_weights_targets_and_other_ways(mapped, engine, way, samp
     same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
 
 
-def test_so_has_a_map_that_goes_on(mapped, samples, same):
-    X, _ = samples()
-    mine, usual = both(SomVQ, reread())
-    for more in (X, X[:6900] + 1):
-        same(mine.partial_fit(mapped(more)), usual.partial_fit(more))
-
-
 class Stop:
     vital = True
 
@@ -194,22 +187,6 @@ def test_it_answers_for_tables_as_for_arrays(mapped, engine, samples):
 # ------------------------------------------------------------------------------------ memory
 
 
-def test_an_epoch_of_fine_tuning_reads_each_row_once(samples):
-    read, seen = [0], []
-
-    class Counted(Dataset):
-        def __getitem__(self, rows):
-            read[0] += rows.stop - rows.start
-            return super().__getitem__(rows)
-
-    vq = SomVQ(engine=reread(), growth=GROWING, epochs=20, random_state=0, tol=0)
-    hear = [lambda record: seen.append((record.phase, read[0]))]
-    vq.set_params(callbacks=hear).fit(Counted(samples()[0]))
-    fine = np.diff([rows for phase, rows in seen if phase == "fine"])
-    assert len(fine) > 1
-    assert set(fine) == {ROWS}
-
-
 class Repeated:
     """Many rows that take no memory: few, over and over."""
 
@@ -222,7 +199,7 @@ class Repeated:
 
 def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "_PIECE", 8192)
-    n, few = 1_200_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
+    n, few = 450_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
     growth = {"name": "fixed", "rows": 6, "columns": 6}
     vq = SomVQ(growth=growth, epochs=2, tol=0, engine=reread(0.5))
     vq.fit(Repeated(few, n // 3))  # libraries take memory, too
@@ -235,7 +212,7 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, mo
         finally:
             tracemalloc.stop()
 
-    peaks = [min(peak(rows) for _ in range(2)) for rows in (n // 3, n)]
+    peaks = [peak(rows) for rows in (n // 3, n)]
     assert peaks[1] - peaks[0] < 8 * (n - n // 3)
     last = Repeated(few, n)[slice(n - 1000, n)]
     np.testing.assert_array_equal(vq.labels_[-1000:], vq.predict(last))
@@ -250,7 +227,7 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, mo
 
 @pytest.mark.parametrize("dtype", ["float32", "int16", ">f4", "bool"])
 def test_anything_with_slices_is_a_table(mapped, dtype, samples, same):
-    X = (100 * samples()[0]).astype(dtype)
+    X = np.round(samples()[0]).astype(dtype)
     params = {"epochs": 3, "random_state": 0, "growth": GROWING}
     usual = SomVQ(**params).fit(X)
     for table in (mapped(X), Dataset(X)):
@@ -290,22 +267,13 @@ def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
         np.testing.assert_array_equal(table.followed_by(X[:7])[:], np.vstack([X, X[:7]]))
 
 
-@pytest.mark.parametrize("view", ["rows", "raw", "changed copy", "columns"])
-def test_maps_are_read_by_their_file_where_that_holds_what_they_show(view, tmp_path):
-    X, path = np.arange(60.0).reshape(20, 3), tmp_path / "x.npy"
-    np.save(path, X)
-    mapped = np.load(path, mmap_mode="r")
-    if view == "rows":
-        table = mapped[4:17][2:]
-    elif view == "raw":
-        table = np.memmap(path, np.float64, "r", offset=mapped.offset + 24, shape=(19, 3))
-    elif view == "columns":
-        table = mapped[:, ::2]
-    else:
-        table = np.load(path, mmap_mode="c")
-        table[0, 0] = -1.0
-    assert (NpyRows.of_map(table) is not None) == (view in ("rows", "raw"))
-    np.testing.assert_array_equal(DaskPartitions(array_of_stored(table), 1.0)[:], table)
+def test_a_map_that_was_changed_in_memory_is_not_read_by_its_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(60.0).reshape(20, 3))
+    table = np.load(tmp_path / "x.npy", mmap_mode="r")
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[0, 0] = -1.0
+    for view in (table[4:17][2:], table[:, ::2], changed):
+        np.testing.assert_array_equal(DaskPartitions(array_of_stored(view), 1.0)[:], view)
 
 
 # ----------------------------------------------------------------------------------- refusals
@@ -375,22 +343,12 @@ def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):
     SomVQ(epochs=1, tol=0, growth=GROWING).fit(mixed.persist())
 
 
-@pytest.mark.parametrize(
-    ("harm", "told"),
-    [
-        (
-            lambda path: os.truncate(path, 5000),
-            "table.npy changed while it was read, or is cut",
-        ),
-        (lambda path: os.utime(path, (1, 1)), "table.npy changed while it was read"),
-    ],
-)
-def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, harm, told, samples):
-    def harmed(record):
+def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, samples):
+    def truncate(record):
         if record.epoch == 2:
-            harm(tmp_path / "table.npy")
+            os.truncate(tmp_path / "table.npy", 5000)
 
-    vq = SomVQ(engine=reread(), callbacks=[harmed], growth=GROWING)
-    with pytest.raises(DataError, match=told):
+    vq = SomVQ(engine=reread(), callbacks=[truncate], growth=GROWING)
+    with pytest.raises(DataError, match="changed while it was read, or is cut"):
         vq.fit(mapped(samples()[0]))
     assert not hasattr(vq, "weights_")

@@ -1,14 +1,8 @@
 """What a fitted map says of samples at once, why it says so of one, and how it shows itself."""
 
-import math
-import warnings
-
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.datasets import load_wine
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
@@ -122,32 +116,9 @@ def test_a_fitted_map_says_how_good_it_is_below_the_diagram(clf):
     assert facts in clf._repr_html_()
 
 
-def test_verbose_prints_a_tenth_of_the_epochs(iris, capsys, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.estimators.display._SECONDS_BETWEEN_LINES", math.inf)
-    SomVQ(epochs=200, tol=0.0, verbose=1).fit(iris[0])
-    lines = capsys.readouterr().out.splitlines()[-11:]
-    epochs = [int(one.split()[1].partition("/")[0]) for one in lines]
-    assert epochs == [1, *range(20, 201, 20)]
+def test_verbose_prints_epochs(iris, capsys):
+    SomVQ(epochs=4, tol=0.0, verbose=2).fit(iris[0])
+    assert capsys.readouterr().out.count("epoch") == 4
 
 
 # ---------------------------------------------------------------------- as scikit-learn expects
-
-
-def test_tables_go_in_and_come_out(clf, wine):
-    again = SomClassifier(max_neurons=30).set_output(transform="pandas").fit(wine.data, wine.target)
-    table = again.transform(wine.data)
-    assert isinstance(table, pd.DataFrame)
-    assert list(table) == list(again.get_feature_names_out())
-    assert list(table.index) == list(wine.data.index)
-    with pytest.raises(ValueError, match="feature names"):
-        clf.predict(wine.data[list(wine.data)[::-1]])
-
-
-def test_a_warning_is_about_the_line_that_called_whatever_stands_between(iris):
-    model = SomVQ(epochs=10)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(iris[0])
-        make_pipeline(StandardScaler(), model).fit(iris[0])
-    assert [(one.category, one.filename) for one in caught] == [(ConvergenceWarning, __file__)] * 2
-    assert caught[1].lineno == caught[0].lineno + 1

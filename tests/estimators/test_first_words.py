@@ -1,6 +1,5 @@
 """What the estimators say to those who come from another library: errors, warnings, tables."""
 
-import logging
 import warnings
 
 import numpy as np
@@ -9,7 +8,6 @@ import pyarrow as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -64,14 +62,6 @@ def test_columns_of_very_different_scale_warn_with_the_cure(frame):
         make_pipeline(PCA(), SomVQ(**FEW)).fit(frame.to_numpy())  # steps are what was wanted
 
 
-def test_a_search_warns_of_scales_once_of_its_last_fit(frame, y):
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("default")
-        few = SomClassifier(epochs=2, tol=0)
-        GridSearchCV(few, {"spreading_factor": [0.3, 0.6]}, cv=2).fit(frame, y)
-    assert [one.category for one in found if one.category is ScaleWarning] == [ScaleWarning]
-
-
 def test_an_explanation_is_a_table_in_raw_units(frame, y):
     pipeline = make_pipeline("passthrough", StandardScaler(), SomClassifier(epochs=5, tol=0))
     pipeline.fit(frame, y)
@@ -113,16 +103,6 @@ def test_the_names_of_every_frame_are_checked_as_in_scikit_learn(frame, make):
     for other in (frame[frame.columns[::-1]], frame.assign(extra=1.0)):
         with pytest.raises(ValueError, match="feature names should match those that were passed"):
             vq.bmu(make(other))
-
-
-def test_a_fit_says_how_much_memory_it_takes_besides_the_data(caplog):
-    X = np.random.default_rng(0).normal(size=(40_000, 8))
-    for memory, size in ((None, 5), (0, 1)):  # MiB: a copy, bounds, 24 bytes a row; the last alone
-        engine = {"name": "local", "working_memory": memory}
-        with caplog.at_level(logging.INFO, logger="dbgsom"):
-            SomVQ(epochs=1, tol=0, engine=engine).fit(X)
-        text = f"training takes about {size} MiB of memory besides the data"
-        assert caplog.messages.pop() == text
 
 
 def test_a_fit_that_does_not_fit_in_memory_is_refused_before_it_begins(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from dbgsom_core import SomClassifier, SomVQ, persistence
+from dbgsom_core import SomClassifier, persistence
 from dbgsom_core.som_map.tree import Tree
 
 TORUS = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
@@ -35,10 +35,3 @@ def test_every_strategy_trains_and_its_maps_come_back_from_files(grid, growth, i
             np.testing.assert_array_equal(som_map.hops, other.hops)
         np.testing.assert_array_equal(som.predict_proba(X), again.predict_proba(X))
     assert clone(som).grid == grid
-
-
-def test_neurons_are_cells_and_lie_in_the_plane(iris):
-    som = SomVQ(grid="hexagonal", growth={"name": "fixed", "rows": 3, "columns": 2}).fit(iris[0])
-    assert som.neurons_ == [(0, 0), (1, 0), (0, 1), (1, 1), (-1, 2), (0, 2)]
-    height = 3**0.5 / 2
-    np.testing.assert_allclose(som.som_map_.plane_positions[2], (0.5, height), atol=1e-12)

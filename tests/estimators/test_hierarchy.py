@@ -122,20 +122,6 @@ def test_every_answer_is_about_the_leaves(digits):
     np.testing.assert_array_equal(clf.predict(X), clf.predict_proba(X).argmax(axis=1))
 
 
-def test_the_cap_of_a_child_map_is_kept_and_not_told(digits):
-    base = Directed(spreading_factor=0.999, when="every_epoch")
-    growth = Hierarchical(base=base, tau_2=0.01, min_samples=4)
-    with pytest.warns(UserWarning, match="max_neurons='auto', 36 neurons") as caught:
-        SomVQ(growth=growth).fit(digits[0][:50])
-    assert len(caught) == 1
-
-
-def test_the_base_is_any_growth_strategy(iris):
-    fixed = {"name": "hierarchical", "base": {"name": "fixed", "rows": 2, "columns": 2}}
-    vq = SomVQ(growth={**fixed, "tau_2": 0.01, "min_samples": 4}).fit(iris[0])
-    assert {len(child) for child in vq.som_map_.children.values()} == {4}
-
-
 def test_the_estimators_own_parameters_fill_the_base(digits):
     base = SomVQ(growth="hierarchical", spreading_factor=0.2, max_neurons=7).parts().growth.base
     assert (base.spreading_factor, base.max_neurons) == (0.2, 7)

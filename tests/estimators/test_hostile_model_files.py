@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_core import SomClassifier, SomRegressor, persistence
 from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
@@ -91,11 +91,11 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("params.init", obj(SCALER, with_mean=True), "not on the list"),
         ("params.epochs", -1, "must be an int in the range"),
         ("class", "Popen", "unknown estimator: 'Popen'"),
         ("fitted._novelty", obj(SCALER, n_features_in_=4), "_novelty must be Calib.*not Standard"),
         ("metric_state", {"$map": {"mean": 1}}, "is damaged.*'int' object"),
+        ("fitted.n_features_in_", 5, "prototypes of other columns"),
         ("parts.engine.params.threads", 10**9, "threads"),
         ("parts.kernel.name", "\x1b[31mred", r"kernel '.*31mred', which is not available"),
     ],
@@ -246,63 +246,37 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 # Compiled loops read and write beside an array that is too short.
 
 
+@pytest.fixture(scope="module")
+def fitted(iris):
+    X, y = iris
+    few = {"max_neurons": 6, "epochs": 3}
+    regressor = SomRegressor(metric="mahalanobis", **few).fit(X, X[:, 3])
+    return {"classifier": SomClassifier(**few).fit(X, y), "regressor": regressor}
+
+
 @pytest.mark.parametrize(
-    ("whose", "name", "change"),
+    ("kind", "name", "change"),
     [
-        ("metric_state", "whitening", lambda a: a[:2]),
-        ("metric_state", "mean", lambda a: a[:2]),
-        ("labeller_state", "slopes", lambda a: a[:-1]),
+        ("regressor", "whitening", lambda a: a[:2]),
+        ("regressor", "slopes", lambda a: a[:-1]),
+        ("classifier", "kernel", lambda a: a * np.nan),
+        ("classifier", "slopes", lambda a: a[:, :-1]),
+        ("classifier", "labels", lambda a: a + 7),
+        ("classifier", "classes_", lambda a: a[::-1]),
     ],
 )
-def test_a_state_of_another_shape_is_refused(whose, name, change, tmp_path, iris, rewrite):
-    som = SomRegressor(metric="mahalanobis", max_neurons=6, epochs=3)
-    som.fit(iris[0], iris[0][:, 3]).save(tmp_path / "m.npz")
-
-    def changed(header, arrays):
-        key = header["estimator"][whose]["$map"][name]["$array"]
-        arrays[key] = change(arrays[key])
-
-    rewrite(tmp_path / "m.npz", changed)
-    with pytest.raises(ModelFileError, match=r"not of samples of 4 columns|another map|damaged"):
-        persistence.load(tmp_path / "m.npz")
-
-
-@pytest.mark.parametrize("features", [5, 10**12])
-def test_samples_have_the_columns_of_the_prototypes(features, tmp_path, iris, rewrite):
-    SomVQ(metric="cosine", max_neurons=6, epochs=3).fit(iris[0]).save(tmp_path / "m.npz")
-
-    def change(header, arrays):
-        header["estimator"]["fitted"]["n_features_in_"] = features
-
-    rewrite(tmp_path / "m.npz", change)
-    with pytest.raises(ModelFileError, match=r"prototypes of other columns|must be size\[F\]"):
-        persistence.load(tmp_path / "m.npz")
-
-
-LEARNED = {
-    "no kernel": ("kernel", lambda a: a * np.nan),
-    "slopes of fewer classes": ("slopes", lambda a: a[:, :-1]),
-    "a class above all": ("labels", lambda a: a + 7),
-    "classes in another order": ("classes_", lambda a: a[::-1]),
-}
-
-
-@pytest.mark.parametrize(("name", "change"), LEARNED.values(), ids=LEARNED)
-def test_what_a_classifier_learned_is_of_its_classes(name, change, tmp_path, classifier, rewrite):
-    path = tmp_path / "m.npz"
-    classifier.save(path)
+def test_what_does_not_fit_the_map_or_its_classes_is_refused(
+    kind, name, change, tmp_path, fitted, rewrite
+):
+    fitted[kind].save(tmp_path / "m.npz")
 
     def changed(header, arrays):
         estimator = header["estimator"]
-        fitted, learned = estimator["fitted"], estimator["labeller_state"]["$map"]
-        key = {**fitted, **fitted["_memory"]["state"], **learned}[name]["$array"]
+        states = estimator["labeller_state"]["$map"] | estimator["fitted"]["_memory"]["state"]
+        states |= (estimator["metric_state"] or {"$map": {}})["$map"] | estimator["fitted"]
+        key = states[name]["$array"]
         arrays[key] = change(arrays[key])
 
-    rewrite(path, changed)
-    with pytest.raises(ModelFileError, match=r"another map|unknown classes|damaged"):
-        persistence.load(path)
-
-
-@pytest.fixture(scope="module")
-def classifier(iris):
-    return SomClassifier(max_neurons=6, epochs=3).fit(*iris)
+    rewrite(tmp_path / "m.npz", changed)
+    with pytest.raises(ModelFileError):
+        persistence.load(tmp_path / "m.npz")

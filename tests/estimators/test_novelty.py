@@ -95,11 +95,3 @@ def test_a_level_that_few_samples_cannot_tell_calls_nothing_an_outlier(iris):
     vq = SomVQ(contamination=0.01).fit(iris[0][::5])
     assert vq.offset_ == -np.inf
     assert (vq.decision_function(iris[0] + 100) > 0).all()
-
-
-def test_a_weight_of_two_is_the_sample_twice(rng):
-    X, weights = rng.normal(size=(60, 2)), rng.integers(1, 3, 60)
-    weighted = SomVQ(max_neurons=9).fit(X, sample_weight=weights)
-    repeated = SomVQ(max_neurons=9).fit(np.repeat(X, weights, axis=0))
-    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-6)
-    np.testing.assert_allclose(weighted.novelty_pvalue(X), repeated.novelty_pvalue(X), atol=0.02)

@@ -11,7 +11,6 @@ from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import archive
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
-from dbgsom_core.tables import Columns
 
 
 @pytest.fixture
@@ -43,9 +42,8 @@ def test_float32_and_array_starts_survive(tmp_path, iris):
     vq = SomVQ(init=X[:4]).fit(X)
     vq.save(tmp_path / "m.npz")
     again = SomVQ.load(tmp_path / "m.npz")
-    assert again.weights_.dtype == np.float32
+    np.testing.assert_array_equal(again.weights_, vq.weights_, strict=True)
     np.testing.assert_array_equal(again.init, X[:4])
-    np.testing.assert_array_equal(again.predict(X), vq.labels_)
 
 
 def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
@@ -59,12 +57,6 @@ def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
     parts = json.loads(text)["estimator"]["parts"]
     assert set(parts) == {"metric", "kernel", "growth", "labeller", "engine"}
     assert all(part["distribution"] == "dbgsom-core" and part["version"] for part in parts.values())
-
-
-def test_an_estimator_is_read_from_the_file_of_a_run_without_its_columns(saved, tmp_path):
-    FittedModel((), saved[0], Columns(("a", "b", "c", "d"))).save(tmp_path / "run.npz")
-    again = SomClassifier.load(tmp_path / "run.npz")
-    np.testing.assert_array_equal(again.weights_, saved[0].weights_)
 
 
 # ----------------------------------------------------------------------- what cannot be saved

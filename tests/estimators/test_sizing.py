@@ -77,11 +77,6 @@ def test_what_goes_on_keeps_its_factor(tmp_path):
     assert again.partial_fit(X[:30]).spreading_factor_ == vq.spreading_factor_
 
 
-def test_few_samples_keep_the_default():
-    vq = SomVQ(spreading_factor="auto", **FEW).fit(strip(19))
-    assert (vq.spreading_factor_, vq.sizes_tried_) == (0.5, ())
-
-
 @pytest.mark.parametrize(
     ("growth", "told"),
     [

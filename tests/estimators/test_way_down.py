@@ -20,14 +20,6 @@ def tree_by_hand():
     return root
 
 
-def test_leaves_are_numbered_depth_first():
-    tree = Tree.of(tree_by_hand())
-    assert tree.paths.tolist() == [
-        [0, -1, -1], [1, 0, 0], [1, 0, 1], [1, 1, -1], [1, 2, -1], [2, -1, -1],
-    ]  # fmt: skip
-    assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
-
-
 def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
     tree = Tree.of(tree_by_hand())
     # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.

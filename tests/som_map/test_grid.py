@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.figures._drawing import outline
-from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.metrics.norms import Euclidean
 
 FAR = np.iinfo(np.uint16).max
 # Written out once more, for the twins: what is linked, and what touches.
@@ -93,14 +91,3 @@ def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
     # No corner of a cell lies nearer to another cell than to its own.
     apart = np.linalg.norm(corners[:, None] - around, axis=2)
     np.testing.assert_allclose(apart[:, 0], apart.min(axis=1))
-
-
-def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):
-    som_map = SomMap.rectangle(3, 4, np.zeros((12, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
-    corners = 6 if grid.degree == 4 else 0  # a link runs through every corner between hexagons
-    assert len(matrix.centres) == 12 + len(som_map.edges()) + corners
-    np.testing.assert_allclose(matrix.values, 1.0)
-    apart = np.linalg.norm(matrix.centres[:, None] - matrix.centres, axis=2)
-    assert apart[apart > 0].min() == pytest.approx(0.5)

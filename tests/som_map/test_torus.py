@@ -6,13 +6,8 @@ from math import isclose, sqrt
 import numpy as np
 import pytest
 
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
-from dbgsom_plugins.metrics.norms import Euclidean
 
 SHAPES = {"square": [(3, 3), (3, 7)], "hexagonal": [(4, 3), (6, 4)]}
 TORI = [(grid, shape) for grid in (SQUARE, HEXAGONAL) for shape in SHAPES[grid.name]]
@@ -136,41 +131,3 @@ def test_nothing_is_born_on_a_torus_or_beyond_its_sides():
     np.testing.assert_array_equal(part.hops, [[0, 1, 2], [1, 0, 1], [2, 1, 0]])
     part.add([((0, 2), [0.0], 0)], epoch=1)
     assert part.neighbours(3) == [0, 2]
-
-
-@on_tori
-def test_a_perfect_torus_tears_nothing(grid, shape):
-    """A flat torus lies in four dimensions without a fold: no two nearest neurons are apart."""
-    at, around = places(grid, shape)
-
-    def laid(points):
-        angles = 2 * np.pi * points / around
-        return (np.concatenate([np.cos(angles), np.sin(angles)], axis=1) *
-                np.tile(around, 2) / (2 * np.pi))  # fmt: skip
-
-    som_map = torus(grid, shape, laid(at))
-    X = laid(np.random.default_rng(1).random((400, 2)) * around)
-    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
-    assert TopographicError8().compute(evaluation) == 0
-    flat = SomMap(som_map.positions, som_map.prototypes, grid)
-    torn = TopographicError().compute(Evaluation(flat, evaluation.data))
-    assert TopographicError().compute(evaluation) == 0
-    assert torn > TopographicError().compute(evaluation)
-
-
-@on_tori
-def test_the_u_matrix_of_a_torus_shows_links_across_its_sides_at_both(grid, shape):
-    som_map = torus(grid, shape, np.random.default_rng(0).normal(size=(shape[0] * shape[1], 2)))
-    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
-    _, around = places(grid, shape)
-    edges, n = som_map.edges(), len(som_map)
-    flat = SomMap(som_map.positions, som_map.prototypes, grid)
-    crossing = len(edges) - len(flat.edges())
-    rows, columns = shape
-    corners = (rows + 1) * (columns + 1) if grid is SQUARE else 0
-    assert len(matrix.centres) == n + len(edges) + crossing + corners
-    by_home = {}
-    for centre, value in zip(matrix.centres, matrix.values, strict=True):
-        home = tuple(np.rint(1e6 * np.mod(np.round(centre / around, 9), 1.0)).tolist())
-        assert by_home.setdefault(home, value) == pytest.approx(value)
-    assert len(by_home) == n + len(edges) + (n if grid is SQUARE else 0)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.tables.cells import (
@@ -63,14 +63,6 @@ def test_numbers_are_what_the_rules_say_of_each_cell(marks):
         expected
     )
     assert [number(cell, decimal, thousands) for cell in CELLS] == expected
-
-
-@given(st.lists(st.floats(allow_nan=False)), st.sampled_from(["{!r}", " {!r}", "{!r} "]))
-@example([5e-324, 1.7976931348623157e308, -0.0], "{!r}")
-def test_floats_are_read_to_the_bit(values, form):
-    read, bad = parse_numbers(pa.array([form.format(value) for value in values], pa.string()))
-    assert not bad.any()
-    assert read.tobytes() == np.array(values, dtype=np.float64).tobytes()
 
 
 def test_what_is_missing_is_no_fault_in_any_case_of_letters():

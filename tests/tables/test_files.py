@@ -1,5 +1,6 @@
 """Tables in files: every way of writing one is read as the same, and written as it was read."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -211,12 +212,12 @@ def test_lines_are_plain_where_they_may_be(capsys):
     assert capsys.readouterr().out == 'only\nx\n""\n""\n'
 
 
-def test_floats_are_written_to_the_bit(tmp_path):
-    bits = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
-    values = np.concatenate([bits[np.isfinite(bits)], [5e-324, 1.7976931348623157e308, -0.0]])
-    write_table(tmp_path / "t.csv", [{"x": values}])
-    read = [float(line) for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
-    assert np.array(read).tobytes() == values.tobytes()
+@given(st.lists(st.floats(allow_nan=False)))
+def test_floats_are_written_to_the_bit(values):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_table("-", [{"x": np.array(values, dtype=float)}])
+    read = [float(line) for line in out.getvalue().splitlines()[1:]]
+    assert np.array(read).tobytes() == np.array(values, dtype=float).tobytes()
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
@@ -248,21 +249,6 @@ def test_where_no_table_can_be_written_is_told_before(path, told, tmp_path, monk
     Path("folder.csv").mkdir()
     with pytest.raises(DataError, match=told):
         check_target(path)
-
-
-def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told(monkeypatch):
-    class Closed(io.StringIO):
-        error = BrokenPipeError(32, "Broken pipe")
-
-        def write(self, text):
-            raise self.error
-
-    monkeypatch.setattr(sys, "stdout", Closed())
-    with pytest.raises(BrokenPipeError):
-        write_table("-", [TABLE])
-    Closed.error = OSError(28, "No space left on device")
-    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
-        write_table("-", [TABLE])
 
 
 class Lines(TableReader):
@@ -343,21 +329,3 @@ def test_blocks_of_csv_end_where_the_module_csv_ends_a_record(text):
     ends = [0, *(records.line_num for _ in records)]
     whole = text.splitlines(keepends=True)[: ends[-2]]
     assert _end_of_records(text.encode(), ",") == len("".join(whole))
-
-
-@pytest.mark.parametrize("quote", ["", '"'])
-def test_a_row_refused_in_a_later_block_is_told(quote, read):
-    rows = f"1,{quote}2{quote}\n" * (1 << 22)  # of which pyarrow's reader of streams crashes
-    with pytest.raises(DataError, match="Expected 2 columns, got 1: 3"):
-        read(f"a,b\n{rows}3\n")
-
-
-def test_rows_of_empty_cells_are_rows_also_where_blocks_end(read, monkeypatch):
-    assert read(b"a\tb\n1\t2\n\t", "t.tsv")[1] == [["1", ""], ["2", ""]]
-    monkeypatch.setattr("dbgsom_core.tables.csv._BLOCK", 3)
-    assert read(b"a,b\n1,2\n  \n  \n,\n3,4\n  ")[1] == [["1", "", "3"], ["2", "", "4"]]
-
-
-def test_a_row_that_never_ends_is_refused(read):
-    with pytest.raises(DataError, match="row of more than"):
-        read('a,b\n1,"' + "2\n" * (1 << 24))

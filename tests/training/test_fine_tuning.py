@@ -1,15 +1,11 @@
 """Fine-tuning: the pull on linked neighbours, and neurons that keep to one side of a border."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core.engine.results import (
     linked_runners_up,
-    majority_classes,
-    winners_of_own_class,
 )
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
@@ -51,20 +47,6 @@ def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
     updated = batch_update(som_map, Gaussian(), data.metric, found, 0.6, 0.5)
     np.testing.assert_allclose(updated, expected, rtol=1e-12)
-
-
-def test_a_sample_trains_the_nearest_neuron_of_its_class():
-    X = np.array([[0.0], [0.1], [0.9], [1.0], [0.4], [2.0], [0.6]])
-    codes = np.array([0, 0, 1, 1, 1, 2, -1])
-    som_map = SomMap.rectangle(1, 2, np.array([[0.0], [1.0]]))
-    data = replace(LocalEngine().over(X, Euclidean()), codes=codes, n_classes=3)
-    found = searched(data, som_map)
-    majority = majority_classes(found.class_counts)
-    winners = winners_of_own_class(data, found.bmu, som_map.prototypes, majority)
-    np.testing.assert_array_equal(found.reassign_to_own_class(majority).bmu, winners)
-    # The fifth moves to the neuron of its class; class 2 leads nowhere; the last has no class.
-    assert found.bmu.tolist() == [0, 0, 1, 1, 0, 1, 1]
-    assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
 
 
 def test_width_and_pull_ease_to_their_final_values():

@@ -8,13 +8,7 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import MetricComponent
-from dbgsom_core.engine.results import linked_runners_up
-from dbgsom_core.engine.samples import Samples
-from dbgsom_core.engine.smoothing import Neighbourhood
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.metrics.norms import Manhattan
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}
@@ -101,20 +95,3 @@ def test_formed_means_train_the_map_of_the_ordinary_update(digits):
     )
     assert formed_.neurons_ == ordinary.neurons_
     np.testing.assert_allclose(formed_.weights_, ordinary.weights_, atol=1e-8)
-
-
-def test_pulled_samples_count_as_further_samples(rng):
-    """Medians with a pull are those of all samples twice, the second time in their runner-up."""
-    X, n_neurons = rng.normal(size=(200, 3)), 5
-    som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
-    so_far, links = som_map.prototypes, som_map.links_or_self
-    data = Samples(X, guarded(Manhattan()))
-    found = data.found(so_far, data.assign(so_far))
-    bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, links)
-    weights = np.exp(-np.arange(5.0))
-    influence = weights[som_map.hops]
-    made = found.fit_prototypes(Neighbourhood(weights, som_map.hops, links, 0.4))
-    both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
-    units = np.concatenate([bmu, n_neurons + second])
-    expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)
-    np.testing.assert_allclose(made, expected, atol=1e-12)

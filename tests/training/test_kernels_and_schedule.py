@@ -6,7 +6,7 @@ import pytest
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
-from dbgsom_plugins.growth.directed import Directed, Gsom
+from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
 
@@ -43,16 +43,6 @@ def test_fine_tuning_keeps_the_final_width_and_allows_no_growth():
     assert [schedule.phase(e) for e in (1, 30, 31, 40)] == ["growing", "growing", "fine", "fine"]
 
 
-def test_growth_in_waves_is_over_after_eighty_epochs_and_the_rest_fine_tunes():
-    for growth in (Directed(), Gsom()):
-        phases = [Schedule.from_parts(Gaussian(), fine(growth), n) for n in (50, 100, 101, 1000)]
-        assert [one.growing_epochs for one in phases] == [40, 80, 80, 80]
-    for growth in (Directed(when="settled"), Directed(when="every_epoch")):
-        assert Schedule.from_parts(Gaussian(), fine(growth), 1000).growing_epochs == 800
-    for growth in (Directed(fine_tuning=0), Fixed()):  # nothing would do anything with the rest
-        assert Schedule.from_parts(Gaussian(), fine(growth), 1000).growing_epochs == 1000
-
-
 @pytest.mark.parametrize(
     ("start", "end", "first", "last"),
     [(None, None, 2.0, DEFAULT_FINE_END), ("auto", 0.5, 3.0, 0.5)],
@@ -70,14 +60,6 @@ def test_fine_tuning_follows_at_once_when_the_map_is_full(start, end, first, las
     assert schedule.pull(50) == 0.7
     assert 0.8 * first < widths[0] < first
     np.testing.assert_allclose(widths[-1], last)
-
-
-@pytest.mark.parametrize(("start", "widths"), [(None, [1, 1, 2, 10]), ("auto", [1, 2, 3, 10])])
-def test_without_a_start_the_width_follows_the_maps_size(start, widths):
-    schedule = Schedule.from_parts(Gaussian(start=start), fine(Fixed()), 50)
-    sides = [(2, 2), (4, 4), (8, 8), (2, 40)]
-    maps = [SomMap.rectangle(*side, np.zeros((np.prod(side), 1))) for side in sides]
-    assert [schedule.width(1, som_map) for som_map in maps] == widths
 
 
 @pytest.mark.parametrize(

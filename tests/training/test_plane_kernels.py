@@ -1,14 +1,11 @@
 """Kernels that read the plane: what they are given, and what their updates are."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import KernelComponent
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.training import MexicanHat
 
@@ -25,25 +22,6 @@ class Offsets(KernelComponent):
         return np.exp(-(x**2 + y**2) / (2 * width**2)) * np.where(
             x > 0, 1.0, 0.25 * (x < 0) + (x == 0)
         )
-
-
-@pytest.mark.parametrize("grid", [SQUARE, HEXAGONAL, SQUARE.closed(4, 5), HEXAGONAL.closed(4, 5)])
-def test_tables_say_where_cells_lie(grid):
-    rows, columns = (4, 5) if grid.torus else (3, 6)
-    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
-    table, ways = som_map.table("offsets")
-    plane, distances = som_map.table("plane")
-    at, cells = som_map.plane_positions, [tuple(cell) for cell in som_map.positions.tolist()]
-    for i, j in itertools.product(range(len(som_map)), repeat=2):
-        way = ways[table[i, j]]
-        squared = grid.squared_distances(som_map.positions[i], som_map.positions[j])
-        assert way @ way == pytest.approx(squared)
-        assert distances[plane[i, j]] == np.sqrt(squared)
-        # whoever goes the way from j arrives at i
-        x, y = np.rint(np.linalg.solve(np.array(grid.axes).T, at[j] + way)).astype(int).tolist()
-        assert grid.home((x, y)) == cells[i]
-    assert (ways[0] == 0).all()
-    assert (np.diff(np.linalg.norm(ways, axis=1)) >= -1e-12).all()
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "chebyshev"])
