@@ -25,15 +25,12 @@ def test_every_row_meets_the_conditions_of_an_optimum(n_neurons, d, offset, rng)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e7])
-def test_a_row_is_the_same_wherever_it_stands_and_sorted(offset, rng):
-    for n_neurons in (25, 120):  # the second's mixtures are not the only optima
-        W, X = rng.normal(size=(n_neurons, 24)) + offset, rng.normal(size=(150, 24)) + offset
-        W[3], X[5] = W[1], 0.0
-        found = mixture_coefficients(X, W)
-        assert found.has_canonical_format
-        whole = found.toarray()
-        np.testing.assert_array_equal(mixture_coefficients(X, W, threads=3).toarray(), whole)
-        order = rng.permutation(len(X))
-        np.testing.assert_array_equal(mixture_coefficients(X[order], W).toarray(), whole[order])
-        for rows in (slice(0, 1), slice(61, 66), slice(149, 150)):
-            np.testing.assert_array_equal(mixture_coefficients(X[rows], W).toarray(), whole[rows])
+@pytest.mark.parametrize("n_neurons", [25, 120])  # the second's mixtures are not the only optima
+def test_a_row_is_the_same_wherever_it_stands(n_neurons, offset, rng):
+    W, X = rng.normal(size=(n_neurons, 24)) + offset, rng.normal(size=(150, 24)) + offset
+    W[3], X[5] = W[1], 0.0
+    whole = mixture_coefficients(X, W).toarray()
+    np.testing.assert_array_equal(mixture_coefficients(X, W, threads=3).toarray(), whole)
+    order = rng.permutation(len(X))
+    np.testing.assert_array_equal(mixture_coefficients(X[order], W).toarray(), whole[order])
+    np.testing.assert_array_equal(mixture_coefficients(X[61:66], W).toarray(), whole[61:66])

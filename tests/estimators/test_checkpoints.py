@@ -91,30 +91,27 @@ def tables(iris):
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(40, 16)) * 3
     many = centres[rng.integers(40, size=2100)] + rng.normal(size=(2100, 16))
+    many = many.astype(np.float32)
     # Beside one sample that is far away, float32 does not tell the others apart.
     far = np.vstack([1e-4 * rng.normal(size=(2100, 16)), np.full((1, 16), 1e3)])
-    gaps = np.where(rng.random(X.shape) < 0.1, np.nan, X)
-    gaps[np.isnan(gaps).all(axis=1)] = 0.0
-    labels = (many[:, 0] > 0).astype(int)
     return {
         "iris": (X,),
         "classes": (X, y),
         "many": (many,),
-        "many32": (many.astype(np.float32),),
-        "labelled": (many, labels),
+        "labelled": (many, (many[:, 0] > 0).astype(int)),
         "far": (far,),
-        "gaps": (gaps,),
+        "gaps": (np.where(rng.random(X.shape) < 0.03, np.nan, X),),
     }
 
 
 CASES = [
     (SomVQ, "iris", {"init": "random", "random_state": 1}),
-    (SomVQ, "many32", {"spreading_factor": 0.4, "tol": 0.0}),
+    (SomVQ, "many", {"spreading_factor": 0.4, "tol": 0.0}),
     (SomVQ, "far", {"max_neurons": 20}),
     (SomClassifier, "labelled", {"max_neurons": 30}),
     (SomVQ, "gaps", {}),
     (SomRegressor, "classes", {}),
-    (SomVQ, "many32", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
+    (SomVQ, "many", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
     (SomVQ, "iris", {"growth": {"name": "directed", "prune": 1, "may_disconnect": True}}),
 ]
 

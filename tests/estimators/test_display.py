@@ -86,7 +86,6 @@ def test_pages_are_saved_as_vectors(model, tmp_path):
     ("given", "message"),
     [
         ({"kind": "hit_mop"}, "did you mean 'hit_map'"),
-        ({"kind": "component_planes", "moist": 3}, "moist"),
         ({"kind": "trust_map", "X": X}, "nobody asked how sure"),
         ({"kind": "group_shares", "X": X}, "draws what 'report: "),
         ({"kind": "sweep_heatmap"}, "sweep_heatmap is a figure of sweeps"),
@@ -95,7 +94,6 @@ def test_pages_are_saved_as_vectors(model, tmp_path):
         ({"model": KMeans()}, "a fitted SomVQ, .* or the model of a run, not a KMeans"),
         ({"X": X, "y": Y[:3]}, "y has 3 values for 300 samples"),
         ({"X": X, "extra": {"age": [1, 2]}}, r"'age' has shape \(2,\), not \(300,\)"),
-        ({"X": X, "extra": {"age": ["x"] * 300}}, "could not convert"),
         ({"feature_names": ["a"]}, "1 names of features, and the map has 64 features"),
         ({"cmap": "x"}, "u_matrix.cmap unknown key"),
         ({"X": X, "annotations": {"day": [1]}}, r"'day' has shape \(1,\), not \(300,\)"),

@@ -1,4 +1,4 @@
-"""Hexagonal maps and tori through the estimators: parameters, files, going on."""
+"""Hexagonal maps, tori and lines through the estimators: parameters, files, going on."""
 
 import pickle
 
@@ -10,21 +10,29 @@ from dbgsom_core import SomClassifier, persistence
 from dbgsom_core.som_map.tree import Tree
 
 TORUS = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
-GROWTH = {
-    "directed": {"name": "directed", "spreading_factor": 0.3},
-    "gsom": {"name": "gsom", "max_neurons": 20},
-    "torus": TORUS,
-    "hierarchical": {"name": "hierarchical", "base": {**TORUS, "columns": 3}},
-}
 
 
-@pytest.mark.parametrize("growth", GROWTH.values(), ids=GROWTH)
-@pytest.mark.parametrize("grid", ["square", "hexagonal"])
-def test_every_strategy_trains_and_its_maps_come_back_from_files(grid, growth, iris, tmp_path):
+@pytest.mark.parametrize(
+    ("grid", "growth"),
+    [
+        ("square", "directed"),
+        ("square", TORUS),
+        ("hexagonal", "gsom"),
+        ("hexagonal", TORUS),
+        ("hexagonal", {"name": "hierarchical", "base": {**TORUS, "columns": 3}}),
+        ("line", "directed"),
+        ("line", "growing_grid"),
+        ("line", {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 4}}),
+    ],
+    ids=str,
+)
+def test_maps_of_every_grid_come_back_from_files_and_go_on(grid, growth, iris, tmp_path):
     X, y = iris
+    if grid == "line":
+        X = X[:, [2]]
     som = SomClassifier(grid=grid, growth=growth, epochs=8).fit(X, y)
     maps = Tree.of(som.som_map_).maps
-    assert (len(maps) > 1) == (growth["name"] == "hierarchical")
+    assert (len(maps) > 1) == ("hierarchical" in str(growth))
     assert {som_map.grid.name for som_map in maps} == {grid}
     assert som.score(X, y) > 0.85
     som.save(tmp_path / "m.npz")
@@ -34,4 +42,6 @@ def test_every_strategy_trains_and_its_maps_come_back_from_files(grid, growth, i
             np.testing.assert_array_equal(som_map.positions, other.positions)
             np.testing.assert_array_equal(som_map.hops, other.hops)
         np.testing.assert_array_equal(som.predict_proba(X), again.predict_proba(X))
+        again.partial_fit(X[:50], y[:50])
+        assert again.som_map_.grid == som.som_map_.grid
     assert clone(som).grid == grid

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, SomVQ, persistence
+from dbgsom_core import SomVQ
 from dbgsom_core.som_map.grid import LINE
 
 FIXED_ROW = {"name": "fixed", "rows": 1, "columns": 9}
-HIERARCHICAL = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 4}}
-GROWTH = ["directed", "growing_grid", HIERARCHICAL]
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +25,6 @@ def test_one_column_is_in_order_and_no_farther_than_from_a_chain(column):
     growth = {"name": "fixed", "rows": 1, "columns": len(grown.weights_)}
     chain = SomVQ(growth=growth, kernel={"name": "gaussian", "end": 0.3}).fit(column)
     assert grown.quantization_error_ < 1.1 * chain.quantization_error_
-
-
-@pytest.mark.parametrize("growth", GROWTH, ids=str)
-def test_every_strategy_that_grows_has_a_line_that_comes_back_from_files(growth, column, tmp_path):
-    y = column[:, 0] > 0
-    som = SomClassifier(growth=growth, epochs=12).fit(column, y)
-    maps = [som.som_map_, *som.som_map_.children.values()]
-    assert len(maps) > 1 or len(som.som_map_) > 4
-    assert all(som_map.grid is LINE for som_map in maps)
-    som.save(tmp_path / "line.npz")
-    again = persistence.load(tmp_path / "line.npz")
-    np.testing.assert_array_equal(som.predict_proba(column), again.predict_proba(column))
-    again.partial_fit(column[:50], y[:50])
-    assert again.som_map_.grid is LINE
 
 
 @pytest.mark.parametrize(

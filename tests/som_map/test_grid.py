@@ -1,12 +1,12 @@
 """A grid is links, cells in the plane and nothing else: maps work on one of any degree."""
 
-from collections import deque
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import shortest_path
 
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.figures._drawing import outline
@@ -21,19 +21,10 @@ TOUCHING = {4: [*LINKED[4], (1, 1), (1, -1), (-1, 1), (-1, -1)], 6: LINKED[6]}
 
 
 def walked(cells, offsets):
-    """Steps between cells (K, K) by breadth-first search."""
-    row = {cell: k for k, cell in enumerate(cells)}
-    steps = np.full((len(cells), len(cells)), FAR)
-    for start in cells:
-        steps[row[start], row[start]] = 0
-        queue = deque([start])
-        while queue:
-            x, y = queue.popleft()
-            for other in ((x + dx, y + dy) for dx, dy in offsets):
-                if other in row and steps[row[start], row[other]] == FAR:
-                    steps[row[start], row[other]] = steps[row[start], row[x, y]] + 1
-                    queue.append(other)
-    return steps
+    """Steps between cells (K, K)."""
+    ways = np.array(cells)[None] - np.array(cells)[:, None]
+    linked = (ways[:, :, None] == offsets).all(axis=3).any(axis=2)
+    return np.minimum(shortest_path(linked, unweighted=True), FAR)
 
 
 @st.composite

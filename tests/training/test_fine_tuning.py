@@ -9,10 +9,8 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.metrics.norms import Euclidean
 from dbgsom_plugins.training import Gaussian
@@ -47,23 +45,6 @@ def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
     updated = batch_update(som_map, Gaussian(), data.metric, found, 0.6, 0.5)
     np.testing.assert_allclose(updated, expected, rtol=1e-12)
-
-
-def test_width_and_pull_ease_to_their_final_values():
-    schedule = Schedule.from_parts(Gaussian(start=None, end=None), fine(Directed()), 100)
-    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
-    assert schedule.width(80, som_map) == 0.5
-    assert schedule.pull(80) == 0.0
-    pulls = [schedule.pull(epoch) for epoch in range(80, 101)]
-    widths = [schedule.width(epoch, som_map) for epoch in range(81, 102)]
-    assert 0.8 < widths[0] < 1.0  # from a quarter of the side again
-    widths = [schedule.width(80, som_map), *widths[:-1]]
-    assert pulls == sorted(pulls)
-    assert widths[1:] == sorted(widths[1:], reverse=True)
-    assert pulls[10:] == [0.7] * 11
-    np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
-    assert not schedule.is_final(89)
-    assert schedule.is_final(90)
 
 
 def test_a_pull_without_fine_tuning_is_refused():
