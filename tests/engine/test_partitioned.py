@@ -199,7 +199,7 @@ class Repeated:
 
 def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "_PIECE", 8192)
-    n, few = 450_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
+    n, few = 1_200_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
     growth = {"name": "fixed", "rows": 6, "columns": 6}
     vq = SomVQ(growth=growth, epochs=2, tol=0, engine=reread(0.5))
     vq.fit(Repeated(few, n // 3))  # libraries take memory, too
@@ -352,3 +352,15 @@ def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, s
     with pytest.raises(DataError, match="changed while it was read, or is cut"):
         vq.fit(mapped(samples()[0]))
     assert not hasattr(vq, "weights_")
+
+
+def test_masked_arrays_are_not_learnt(samples):
+    with pytest.raises(ValueError, match="masked values"):
+        SomVQ().fit(np.ma.masked_greater(samples()[0], 2.0))
+
+
+def test_so_has_a_map_that_goes_on(mapped, samples, same):
+    X, _ = samples()
+    mine, usual = both(SomVQ, reread())
+    for more in (X, X[:6900] + 1):
+        same(mine.partial_fit(mapped(more)), usual.partial_fit(more))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.errors import CheckpointError
@@ -100,6 +101,7 @@ def tables(iris):
         "many": (many,),
         "labelled": (many, (many[:, 0] > 0).astype(int)),
         "far": (far,),
+        "sparse": (csr_array(np.where(X > 1, X, 0)),),
         "gaps": (np.where(rng.random(X.shape) < 0.03, np.nan, X),),
     }
 
@@ -110,6 +112,7 @@ CASES = [
     (SomVQ, "far", {"max_neurons": 20}),
     (SomClassifier, "labelled", {"max_neurons": 30}),
     (SomVQ, "gaps", {}),
+    (SomVQ, "sparse", {}),
     (SomRegressor, "classes", {}),
     (SomVQ, "many", {"growth": {"name": "hierarchical", "base": SMALL}, "epochs": 12}),
     (SomVQ, "iris", {"growth": {"name": "directed", "prune": 1, "may_disconnect": True}}),
@@ -145,7 +148,7 @@ def test_weights_and_training_that_goes_on(tables, tmp_path):
 def test_callbacks_hear_the_epochs_that_are_left_and_time_goes_on(iris, tmp_path):
     path = interrupted(SomVQ(), tmp_path / "fit.npz", 7, iris[0])
     records = []
-    vq = SomVQ(checkpoint=path, callbacks=[records.append]).fit(iris[0])
+    vq = SomVQ(checkpoint=path, callbacks=records.append).fit(iris[0])
     assert tuple(records) == vq.history_[7:]
     assert [record.epoch for record in vq.history_] == [*range(1, vq.n_iter_ + 1)]
     seconds = [record.seconds for record in vq.history_]
@@ -219,3 +222,12 @@ def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch
     with pytest.warns(UserWarning, match="training goes on") as caught:
         SomVQ(checkpoint=Checkpoints(tmp_path / "fit.npz", seconds=0.0), tol=0).fit(iris[0])
     assert len(caught) == 1
+
+
+def test_a_generator_is_left_as_without_the_interruption(iris, tmp_path):
+    whole = np.random.RandomState(4)
+    SomVQ(init="random", random_state=whole).fit(iris[0])
+    first, again = np.random.RandomState(4), np.random.RandomState(4)
+    path = interrupted(SomVQ(init="random", random_state=first), tmp_path / "fit.npz", 5, iris[0])
+    SomVQ(init="random", random_state=again, checkpoint=path).fit(iris[0])
+    assert again.randint(10**9) == whole.randint(10**9)

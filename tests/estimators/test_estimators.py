@@ -59,6 +59,7 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
         ({"random_state": "seven"}, "random_state must be None"),
         ({"init": "pcs"}, "initialisation 'pcs'; did you mean 'pca'"),
         ({"init": np.zeros((3, 4))}, r"shape \(4, 4\)"),
+        ({"init": np.full((4, 4), np.nan)}, "finite"),
         ({"metric": "euclidian"}, "did you mean 'euclidean'"),
         ({"kernel": {"start": 1.0}}, "a mapping with a 'name'"),
         (
@@ -98,6 +99,8 @@ def test_bmu_lists_the_nearest_neurons_first(iris):
     np.testing.assert_array_equal(vq.bmu(X, 3), np.argsort(distances, axis=1, kind="stable")[:, :3])
     np.testing.assert_allclose(vq.transform(X, "distances"), distances)
     assert vq.score(X) == pytest.approx(-distances.min(axis=1).mean())
+    with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
+        vq.transform(X, "pca")
     with pytest.raises(ValueError, match="between 1 and"):
         vq.bmu(X, 10_000)
 

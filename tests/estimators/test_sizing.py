@@ -71,6 +71,7 @@ def test_classes_some_of_them_unknown_and_targets_with_gaps():
 def test_what_goes_on_keeps_its_factor(tmp_path):
     X = strip()
     vq = SomVQ(spreading_factor="auto", **FEW).fit(X)
+    assert np.all(vq.stability(X, n=2).sizes < 2 * len(vq.neurons_))
     vq.save(tmp_path / "map.npz")
     again = SomVQ.load(tmp_path / "map.npz")
     assert again.spreading_factor == "auto"
@@ -88,3 +89,8 @@ def test_what_goes_on_keeps_its_factor(tmp_path):
 def test_growth_without_a_free_factor_is_refused(growth, told):
     with pytest.raises(ValueError, match=told):
         SomVQ(spreading_factor="auto", growth=growth).fit(strip())
+
+
+def test_few_samples_keep_the_default():
+    vq = SomVQ(spreading_factor="auto", **FEW).fit(strip(19))
+    assert (vq.spreading_factor_, vq.sizes_tried_) == (0.5, ())

@@ -67,6 +67,12 @@ def test_a_listed_transformer_is_the_same_after_a_file(name, params, tmp_path, i
     ("name", "params", "change"),
     [
         ("preprocessing:OneHotEncoder", {}, {"_n_features_outs": [9, 9, 9, 9]}),
+        ("preprocessing:OneHotEncoder", {}, {"_infrequent_enabled": True}),
+        (
+            "preprocessing:OneHotEncoder",
+            {"categories": [[1.0, 2.0]] * 4, "handle_unknown": "ignore"},
+            {"categories_": [np.array([2.0, 1.0])] * 4},
+        ),
         ("preprocessing:PolynomialFeatures", {}, {"_n_out_full": 10**9}),
         ("decomposition:FactorAnalysis", {}, {"components_": np.zeros((10**5, 4))}),
         ("impute:MissingIndicator", {}, {"features_": np.array([0, 99])}),

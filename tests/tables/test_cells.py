@@ -97,6 +97,7 @@ def test_units_and_accounting_negatives(cells, unit, values):
         ("1,5", (".", "", ""), "'1,5' is no number: give decimal as ','"),
         ("1,234.5", (".", "", ""), "is no number: give decimal as '.' and thousands as ','"),
         ("5 kg", (".", "", ""), "'5 kg' is no number: set units, or write it without 'kg'"),
+        ("($5.00)", (".", "", ""), "'($5.00)' is no number: set units, or write it without '$'"),
         ("5 kg", (".", "", "g"), "'5 kg' is no number: convert it to 'g'"),
         ("a\nb" + "c" * 99, (".", "", ""), "'a b" + "c" * 36 + "…' is no number: look again"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.tables import Columns
+from dbgsom_core.tables import Columns, as_array
 
 COLUMNS = Columns(
     names=("age", "region", "day"),
@@ -151,3 +151,12 @@ def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
 def test_columns_that_do_not_fit_are_refused(model, columns, tmp_path):
     with pytest.raises(ModelFileError, match=r"[Cc]olumns"):
         FittedModel((), model[0].estimator, columns).save(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.int64()])
+def test_categories_of_any_type_stay_apart(kind):
+    values = pa.array([2**50, 2**50 + 10**6], kind)
+    columns = Columns(
+        ("k",), categories={"k": tuple(Columns(()).texts(as_array(values)).to_pylist())}
+    )
+    assert columns.samples(pa.table({"k": values})).tolist() == [[1, 0], [0, 1]]

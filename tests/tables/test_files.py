@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -326,3 +327,44 @@ def test_blocks_of_csv_end_where_the_module_csv_ends_a_record(text):
     ends = [0, *(records.line_num for _ in records)]
     whole = text.splitlines(keepends=True)[: ends[-2]]
     assert _end_of_records(text.encode(), ",") == len("".join(whole))
+
+
+def test_a_row_that_never_ends_is_refused(read):
+    with pytest.raises(DataError, match="row of more than"):
+        read('a,b\n1,"' + "2\n" * (1 << 24))
+
+
+def test_a_reader_that_is_gone_is_not_an_error_and_a_full_disk_is(monkeypatch):
+    class Broken(io.StringIO):
+        error = BrokenPipeError(32, "Broken pipe")
+
+        def write(self, text):
+            raise self.error
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    with pytest.raises(BrokenPipeError):
+        write_table("-", [TABLE])
+    Broken.error = OSError(28, "No space left on device")
+    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
+        write_table("-", [TABLE])
+
+
+def test_a_column_or_records_become_an_array(tmp_path):
+    write_table(tmp_path / "column.npy", [{"x": np.arange(3.0)}, pa.table({"x": [0.0, 1.0]})])
+    assert np.load(tmp_path / "column.npy").tolist() == [0, 1, 2, 0, 1]
+    write_table(
+        tmp_path / "records.npy", [TABLE, TABLE | {"kind": np.array(["long", "", "", "ö"])}]
+    )
+    records = np.load(tmp_path / "records.npy")
+    assert records.dtype.names == (*TABLE,)
+    assert records["n"].tolist() == [1, -1, 3, 2**62] * 2
+    assert records["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
+
+
+def test_tables_that_cannot_be_read_by_name_are_refused(tmp_path):
+    table = pa.table([pa.array([1, 2]), pa.array([3.5, 4.5])], names=["a", "a"])
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="several columns of one name: rename all but one"):
+        open_table(str(tmp_path / "t.parquet"))
+    with pytest.raises(DataError, match="tables are read from csv, parquet"):
+        open_table(str(tmp_path / "t.parquet"), format="orc")

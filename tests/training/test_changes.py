@@ -76,6 +76,7 @@ def test_a_column_comes_between_and_takes_the_means(grid):
     ("wanted", "told"),
     [
         ([Death(9)], "not among the 6 of the map"),
+        ([Death(1), Death(1)], "dies twice"),
         ([Death(row) for row in range(6)], "every neuron dies"),
         ([Insert(0, 5)], "not linked along one"),
         ([Insert(0, 1), Death(0)], "the only one"),

@@ -9,7 +9,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import STOP, StoppingComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_plugins.training import Cyclic
+from dbgsom_plugins.training import Constant, Cyclic
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 5}
 
@@ -22,6 +22,7 @@ def test_the_schedule_comes_before_the_kernels_decay(iris):
     schedule = Cyclic(cycles=2, damping=0.5)
     widths = [schedule.width(8.0, 0.5, remaining) for remaining in (1.0, 0.75, 0.5, 0.25, 0.0)]
     np.testing.assert_allclose(widths, [8.0, 2.0, 2.0, 1.0, 0.5])
+    assert Constant().width(3.0, 0.5, 0.1) == 3.0
 
 
 def test_a_rule_that_never_stops_changes_no_bit_and_limits_stop(iris):
