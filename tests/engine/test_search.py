@@ -288,12 +288,17 @@ def test_errors_are_the_same_bits_for_any_engine(fast, dtype, rng):
 
 
 @settings(deadline=None)
-@given(data_and_prototypes(), st.sampled_from([1, 3]), st.sampled_from([1.0, 1e6, 1e28]))
-def test_the_nearest_are_those_of_the_plain_loop(drawn, threads, far):
+@given(
+    data_and_prototypes(),
+    st.sampled_from([1, 3]),
+    st.sampled_from([1.0, 1e28]),
+    st.sampled_from([1.0, 1e6, 1e28]),
+)
+def test_the_nearest_are_those_of_the_plain_loop(drawn, threads, far_sample, far_prototype):
     """Also of samples and prototypes that are too far out to be packed."""
     X, W, _ = drawn
-    X[0] *= X.dtype.type(far)
-    W = np.vstack([W, far * W[:1]])
+    X[0] *= X.dtype.type(far_sample)
+    W = np.vstack([W, far_prototype * W[:1]])
     data = Samples(X, EUCLIDEAN, threads)
     expected, distances = data.nearest_plainly(W, 2)
     np.testing.assert_array_equal(nearest_units(data, W, 2), expected)

@@ -46,7 +46,7 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, stability, k
     options = {"kind": kind, "image_shape": (8, 8)}
     if kind == "trust_map":
         options["stability"] = stability
-    display = SomDisplay.from_estimator(model, X, y=Y, **options)
+    display = SomDisplay.from_estimator(model, X, y=Y, extra={"age": Y}, **options)
     if isinstance(display.figure_, Html):
         assert display._repr_html_().startswith("<iframe")
     else:

@@ -9,6 +9,8 @@ from scipy.sparse.csgraph import shortest_path
 
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.figures.neuron_values import u_matrix
+from dbgsom_plugins.metrics.norms import Euclidean
 
 SHAPES = {"square": [(3, 3), (3, 7)], "hexagonal": [(4, 3), (6, 4)]}
 TORI = [(grid, shape) for grid in (SQUARE, HEXAGONAL) for shape in SHAPES[grid.name]]
@@ -111,3 +113,16 @@ def test_nothing_is_born_on_a_torus_or_beyond_its_sides():
     np.testing.assert_array_equal(part.hops, [[0, 1, 2], [1, 0, 1], [2, 1, 0]])
     part.add([((0, 2), [0.0], 0)], epoch=1)
     assert part.neighbours(3) == [0, 2]
+
+
+@on_tori
+def test_the_u_matrix_of_a_torus_shows_links_across_its_sides_at_both(grid, shape, rng):
+    som_map = torus(grid, shape)
+    W = rng.normal(size=(len(som_map), 2))
+    matrix = u_matrix(som_map, Euclidean().pairwise(W, W))
+    values = {}
+    for turns, value in zip(matrix.centres / places(grid, shape)[1], matrix.values, strict=True):
+        home = tuple(np.rint(1e6 * np.mod(np.round(turns, 9), 1.0)).tolist())
+        assert values.setdefault(home, value) == pytest.approx(value)
+    corners = len(som_map) if grid is SQUARE else 0
+    assert len(values) == len(som_map) + len(som_map.edges()) + corners

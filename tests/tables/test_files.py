@@ -318,6 +318,8 @@ def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path,
     other.write_text("a\n1\n")
     write_table(new, [{"a": [1]}], beside=str(other))
     assert new.read_text() == "1\n"
+    with pytest.raises(DataError, match=r"is a folder: write all .*file by file to \.lines"):
+        write_table(tmp_path / "all.lines", [{"a": [1]}], beside=str(tmp_path))
 
 
 @given(st.text('ab,"\n\r', max_size=40))
