@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import dbgsom_core
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError, ScaleWarning
 from dbgsom_core.estimators import growing_map
 
@@ -31,15 +31,6 @@ def frame():
 @pytest.fixture
 def y(frame):
     return np.where(frame["age"] > 50, "old", "<i>young")
-
-
-def test_an_unknown_parameter_is_refused_as_python_and_scikit_learn_do():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'n_clusters'"):
-        SomVQ(n_clusters=3)
-    with pytest.raises(TypeError, match="positional argument"):
-        SomVQ(0.5)
-    with pytest.raises(ValueError, match="Invalid parameter 'epoch' for estimator SomRegressor"):
-        SomRegressor().set_params(epoch=3)
 
 
 def test_columns_of_very_different_scale_warn_with_the_cure(frame):

@@ -17,17 +17,6 @@ def shuffled(digits):
     return digits[0][order], digits[1][order]
 
 
-def test_batches_lead_to_about_the_map_of_all(shuffled):
-    X, _ = shuffled
-    vq, whole = SomVQ(max_neurons=80), SomVQ(max_neurons=80).fit(X)
-    sizes = [len(vq.partial_fit(X[rows]).neurons_) for rows in batches(X, 300)]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > sizes[0]
-    assert vq.calculate_quantization_error(X) < 1.06 * whole.quantization_error_
-    assert vq.hit_counts_.sum() == len(X)
-    assert vq.n_iter_ <= 20
-
-
 def test_what_was_seen_first_is_not_forgotten():
     """The second batch comes from elsewhere; samples of the first still have their neurons."""
     X, y = make_blobs([400, 400], centers=[[0, 0], [20, 0]], random_state=0)

@@ -39,22 +39,6 @@ def test_a_rule_that_never_stops_changes_no_bit_and_limits_stop(iris):
         assert SomVQ(stopping=[never, rule]).fit(iris[0]).n_iter_ == epochs
 
 
-class Noting(StoppingComponent):
-    """Stop after the third epoch."""
-
-    validation: float = 0.2
-
-    def stop(self, state):
-        assert (state.train.data.n, state.validation.data.n) == (108, 27)
-        return len(state.history) == 3
-
-
-def test_a_rule_measures_what_it_holds_out(iris):
-    fit = SomVQ(epochs=30, stopping=[Noting()], calibration=0.1).fit(iris[0])
-    assert (fit.n_iter_, len(fit.labels_), fit.hit_counts_.sum()) == (3, 150, 108)
-    assert fit.stopped_by_.endswith("Noting")
-
-
 def interrupted(estimator, epoch, *data):
     """Fit until an epoch has run and been written down."""
 
@@ -112,7 +96,8 @@ def test_rules_see_what_the_estimator_would_answer(iris):
     names = np.array(["a", "b", "c"])[y].astype(object)
     names[:40:2] = None  # without a class
     SEEN.clear()
-    fit = SomClassifier(epochs=20, stopping=Watch()).fit(X, names)
+    fit = SomClassifier(epochs=20, stopping=Watch(), calibration=0.1).fit(X, names)
+    assert (fit.n_iter_, len(fit.labels_), fit.hit_counts_.sum()) == (6, 150, 108)
     samples, truth, answers, probabilities = SEEN[-1]
     assert len(truth) == len(samples) < 30  # a fifth of them, some without a class
     assert set(truth) <= set("abc")
