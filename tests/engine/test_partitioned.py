@@ -1,11 +1,8 @@
 """A map does not depend on where its rows lie, how they are divided, nor which parts are lost."""
 
-import gc
 import os
 import pickle
 import tracemalloc
-import weakref
-from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -120,24 +117,18 @@ def both(estimator, how, **params):
     ("kind", "dtype"),
     [
         ("plain", np.float32),
-        ("plain", np.float64),
         ("ties", np.float32),
-        ("doubtful", np.float32),
         ("doubtful", np.float64),
     ],
 )
-@pytest.mark.parametrize("shard", [SMALL, 0.05])
-def test_a_map_has_the_same_bits_for_any_parts(mapped, engine, kind, dtype, shard, samples, same):
+def test_a_map_has_the_same_bits_for_any_parts(mapped, engine, kind, dtype, samples, same):
     X, _ = samples(kind, dtype)
-    mine, usual = both(SomVQ, engine(shard))
+    mine, usual = both(SomVQ, engine(SMALL))
     same(mine.fit(mapped(X)), usual.fit(X))
 
 
 WAYS = {
-    "weights": (SomVQ, {}),
-    "classes": (SomClassifier, {}),
-    "both": (SomClassifier, {}),
-    "numbers": (SomRegressor, {}),
+    "weights and classes": (SomClassifier, {}),
     "gaps in targets": (SomRegressor, {}),
     "majority": (SomClassifier, {"labeller": "majority"}),
     "random": (SomVQ, {"init": "random"}),
@@ -153,28 +144,12 @@ WAYS = {
 def test_so_it_has_with_weights_targets_and_other_ways(mapped, engine, way, samples, same):
     X, codes = samples()
     (estimator, params), more = WAYS[way], {}
-    if way in ("weights", "both"):
+    if way == "weights and classes":
         more = {"sample_weight": np.random.default_rng(3).integers(0, 4, ROWS).astype(float)}
-    targets = {SomVQ: [], SomClassifier: [codes], SomRegressor: [X[:, 0] * 2.0]}[estimator]
-    if way == "gaps in targets":
-        targets = [np.where(codes == 0, np.nan, X[:, 1])]
+    gaps = np.where(codes == 0, np.nan, X[:, 1])
+    targets = {SomVQ: [], SomClassifier: [codes], SomRegressor: [gaps]}[estimator]
     mine, usual = both(estimator, engine(SMALL), **params)
     same(mine.fit(mapped(X), *targets, **more), usual.fit(X, *targets, **more))
-
-
-def test_so_it_has_where_every_epoch_gives_births(mapped, engine, samples, same):
-    X, _ = samples(dtype=np.float64)
-    growth = {"name": "directed", "spreading_factor": 0.9, "max_neurons": None, "fine_tuning": 0.0}
-    mine, usual = both(SomVQ, engine(SMALL), growth=growth, epochs=8)
-    same(mine.fit(mapped(X)), usual.fit(X))
-    assert len(usual.growth_events_) > 50
-
-
-def test_so_has_a_map_that_goes_on(mapped, samples, same):
-    X, _ = samples()
-    mine, usual = both(SomVQ, reread())
-    for more in (X, X[:6900] + 1):
-        same(mine.partial_fit(mapped(more)), usual.partial_fit(more))
 
 
 class Stop:
@@ -198,43 +173,18 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(mapped, tmp_path, samp
 
 def test_it_answers_for_tables_as_for_arrays(mapped, engine, samples):
     X, codes = samples()
-    mine, usual = (one.fit(X, codes) for one in both(SomClassifier, engine(SMALL)))
-    asks = {
-        "predict": lambda one, new: one.predict(new),
-        "shares": lambda one, new: one.predict_proba(new),
-        "one unit": lambda one, new: one.bmu(new),
-        "three units": lambda one, new: one.bmu(new, 3),
-        "distances": lambda one, new: one.transform(new, "distances"),
-        "mixtures": lambda one, new: one.transform(new, "mixture"),
-        "sparse mixtures": lambda one, new: one.transform(new, "mixture", sparse=True).toarray(),
-        "novelty": lambda one, new: one.score_samples(new),
-        "error": lambda one, new: one.calculate_quantization_error(new),
-        "imputed": lambda one, new: one.impute(new),
-        "distance": lambda one, new: one.evaluate(new).distance,
-        "chunks": lambda one, new: np.vstack([part for _, part in one.evaluate(new).chunks()]),
-    }
+    mine, usual = (som.fit(X, codes) for som in both(SomClassifier, engine(SMALL)))
     table = mapped(X)
-    for name, ask in asks.items():
-        np.testing.assert_array_equal(ask(mine, table), ask(usual, X), name)
+    for name in ("predict_proba", "score_samples", "calculate_quantization_error", "impute"):
+        np.testing.assert_array_equal(getattr(mine, name)(table), getattr(usual, name)(X), name)
+    np.testing.assert_array_equal(mine.bmu(table, 3), usual.bmu(X, 3))
+    for algorithm in ("distances", "mixture"):
+        found = mine.transform(table, algorithm)
+        np.testing.assert_array_equal(found, usual.transform(X, algorithm))
+    np.testing.assert_array_equal(mine.evaluate(table).distance, usual.evaluate(X).distance)
 
 
 # ------------------------------------------------------------------------------------ memory
-
-
-def test_an_epoch_of_fine_tuning_reads_each_row_once(samples):
-    read, seen = [0], []
-
-    class Counted(Dataset):
-        def __getitem__(self, rows):
-            read[0] += rows.stop - rows.start
-            return super().__getitem__(rows)
-
-    vq = SomVQ(engine=reread(), growth=GROWING, epochs=20, random_state=0, tol=0)
-    hear = [lambda record: seen.append((record.phase, read[0]))]
-    vq.set_params(callbacks=hear).fit(Counted(samples()[0]))
-    fine = np.diff([rows for phase, rows in seen if phase == "fine"])
-    assert len(fine) > 1
-    assert set(fine) == {ROWS}
 
 
 class Repeated:
@@ -262,53 +212,27 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, mo
         finally:
             tracemalloc.stop()
 
-    peaks = [min(peak(rows) for _ in range(2)) for rows in (n // 3, n)]
+    peaks = [peak(rows) for rows in (n // 3, n)]
     assert peaks[1] - peaks[0] < 8 * (n - n // 3)
-    assert max(one.nbytes for one in vars(vq).values() if isinstance(one, np.ndarray)) == n
-    labels = vq.labels_
-    assert labels.dtype == np.int64
-    np.testing.assert_array_equal(labels[-1000:], vq.predict(Repeated(few, n)[slice(n - 1000, n)]))
+    last = Repeated(few, n)[slice(n - 1000, n)]
+    np.testing.assert_array_equal(vq.labels_[-1000:], vq.predict(last))
     vq.save(tmp_path / "map.npz")
     assert (tmp_path / "map.npz").stat().st_size < n / 4
-    loaded = SomVQ.load(tmp_path / "map.npz")
     with pytest.raises(AttributeError, match=r"whose labels are not saved; predict\(X\)"):
-        loaded.labels_  # noqa: B018
-    assert vq.fit(few).labels_.shape == (997,)
-    assert "labels_" in vars(vq)
-
-
-def test_what_partitions_hold_is_given_back_with_the_fit(samples):
-    X, held = samples()[0], []
-
-    class Watched(Holding):
-        def opened(self, X):
-            table = super().opened(X)
-            held.append(weakref.ref(table))
-            return table
-
-    gc.collect()
-    gc.disable()  # they may be as large as the data, on workers that this process knows nothing of
-    try:
-        fitted = SomVQ(engine=Watched(), growth=GROWING, epochs=4).fit(X)
-        assert held
-        assert not any(one() for one in held)
-    finally:
-        gc.enable()
-    assert len(fitted.labels_) == ROWS
+        SomVQ.load(tmp_path / "map.npz").labels_  # noqa: B018
 
 
 # ------------------------------------------------------------------------------------ tables
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", ">f4", "float16", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "int16", ">f4", "bool"])
 def test_anything_with_slices_is_a_table(mapped, dtype, samples, same):
-    X = samples()[0]
-    X = X > 0 if dtype == "bool" else (100 * X).astype(dtype)
-    usual = SomVQ(epochs=3, random_state=0, growth=GROWING).fit(X)
+    X = np.round(samples()[0]).astype(dtype)
+    params = {"epochs": 3, "random_state": 0, "growth": GROWING}
+    usual = SomVQ(**params).fit(X)
     for table in (mapped(X), Dataset(X)):
         assert isinstance(table, Table)
-        found = SomVQ(epochs=3, random_state=0, growth=GROWING, engine=reread()).fit(table)
-        same(found, usual)
+        same(SomVQ(**params, engine=reread()).fit(table), usual)
 
 
 def test_local_refuses_what_its_memory_does_not_hold(mapped, samples):
@@ -326,7 +250,7 @@ rows_of_a_table = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(rows=rows_of_a_table, then=st.slices(30))
 def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
     X = np.arange(120, dtype=np.float32).reshape(40, 3)
@@ -334,39 +258,22 @@ def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
     np.save(path, X)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitions, "_PIECE", 8)
-        file = DaskPartitions(array_of_stored(np.load(path, mmap_mode="r")), 1e-6)
-        assert len(file.ends) == 6
-        longer = file.followed_by(X[:7])
-        doubled = file.map(lambda part: np.hstack([part, part]) * 2.0)
-        more = np.vstack([X, X[:7]])
-        tables = ((file, X), (longer, more), (doubled, np.hstack([X, X]) * 2.0))
-        for table, array in tables:
-            where = rows
-            if isinstance(rows, np.ndarray) and rows.dtype == bool and len(array) > 40:
-                where = np.concatenate([rows, rows[:7]])
-            np.testing.assert_array_equal(table[where], array[where])
-            if len(array[where]):
-                np.testing.assert_array_equal(table.take(where)[then], array[where][then])
+        table = DaskPartitions(array_of_stored(np.load(path, mmap_mode="r")), 1e-6)
+        doubled = table.map(lambda part: np.hstack([part, part]) * 2.0)
+        for partitioned, array in ((table, X), (doubled, np.hstack([X, X]) * 2.0)):
+            np.testing.assert_array_equal(partitioned[rows], array[rows])
+            if len(array[rows]):
+                np.testing.assert_array_equal(partitioned.take(rows)[then], array[rows][then])
+        np.testing.assert_array_equal(table.followed_by(X[:7])[:], np.vstack([X, X[:7]]))
 
 
-def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
-    X = np.arange(60.0).reshape(20, 3)
-    np.save(tmp_path / "x.npy", X)
-    whole = np.load(tmp_path / "x.npy", mmap_mode="r")
-    own = np.load(tmp_path / "x.npy", mmap_mode="c")
-    own[0, 0] = -1.0
-    fortran = np.load(tmp_path / "x.npy", mmap_mode="r")[:, ::2]
-    raw = np.memmap(tmp_path / "x.npy", np.float64, "r", offset=whole.offset + 24, shape=(19, 3))
-    for view, expected, is_file in (
-        (whole[4:17], X[4:17], True),
-        (whole[4:17][2:], X[6:17], True),
-        (raw, X[1:], True),
-        (own, own, False),
-        (fortran, X[:, ::2], False),
-    ):
-        assert (NpyRows.of_map(view) is not None) == is_file
-        table = DaskPartitions(array_of_stored(view), 1.0)
-        np.testing.assert_array_equal(table[:], expected)
+def test_a_map_that_was_changed_in_memory_is_not_read_by_its_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(60.0).reshape(20, 3))
+    table = np.load(tmp_path / "x.npy", mmap_mode="r")
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[0, 0] = -1.0
+    for view in (table[4:17][2:], table[:, ::2], changed):
+        np.testing.assert_array_equal(DaskPartitions(array_of_stored(view), 1.0)[:], view)
 
 
 # ----------------------------------------------------------------------------------- refusals
@@ -381,41 +288,29 @@ def test_what_needs_the_data_in_memory_is_refused_before_training(mapped, sample
     assert not heard
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_missing_is_named(mapped, engine, value, samples):
+def test_a_value_that_is_missing_is_named(mapped, engine, samples):
     X, _ = samples()
-    X[6543, 2] = value
+    X[6543, 2] = np.nan
     with pytest.raises(ValueError, match="row 6543, column 2"):
         SomVQ(engine=engine(SMALL)).fit(mapped(X))
 
 
-@pytest.mark.parametrize(
-    ("fails", "told"),
-    [
-        (OSError("the disk is gone"), r"rows 0 to \d+ of the Dataset .*the disk is gone"),
-        (MemoryError(), r"rows 0 to \d+ of the Dataset .*MemoryError"),
-    ],
-)
-def test_a_dataset_that_fails_is_told(samples, fails, told):
-    with pytest.raises(DataError, match=told):
-        SomVQ(engine=reread()).fit(Dataset(samples()[0], fails))
-
-
-def masked_rows(X):
-    return np.ma.masked_greater(X, 2.0)
+def test_a_dataset_that_fails_is_told(samples):
+    fails = Dataset(samples()[0], OSError("the disk is gone"))
+    with pytest.raises(DataError, match=r"rows 0 to \d+ of the Dataset .*the disk is gone"):
+        SomVQ(engine=reread()).fit(fails)
 
 
 class MaskedDataset(Dataset):
     """What netCDF4 has: slices are masked arrays."""
 
     def __getitem__(self, rows):
-        return masked_rows(self._X[rows])
+        return np.ma.masked_greater(self._X[rows], 2.0)
 
 
-@pytest.mark.parametrize("lies", [masked_rows, MaskedDataset])
-def test_values_behind_a_mask_are_not_learnt(samples, lies):
+def test_values_behind_a_mask_are_not_learnt(samples):
     with pytest.raises(ValueError, match="masked values"):
-        SomVQ(engine=reread()).fit(lies(samples()[0]))
+        SomVQ(engine=reread()).fit(MaskedDataset(samples()[0]))
 
 
 def test_a_dataset_that_changes_ends_the_training(samples):
@@ -428,20 +323,11 @@ def test_a_dataset_that_changes_ends_the_training(samples):
         SomVQ(engine=reread(), callbacks=[changed], growth=GROWING).fit(Dataset(X))
 
 
-@pytest.mark.parametrize(
-    ("harm", "told"),
-    [
-        (Path.unlink, "table.npy cannot be read: No such file"),
-        (lambda path: np.save(path, np.zeros((ROWS, FEATURES), np.float32)), "table.npy changed"),
-    ],
-)
-def test_a_worker_that_finds_no_such_file_says_so_when_it_reads(
-    mapped, tmp_path, harm, told, samples
-):
+def test_a_worker_that_finds_no_such_file_says_so_when_it_reads(mapped, tmp_path, samples):
     sent = pickle.dumps(NpyRows.of_map(mapped(samples()[0])))
-    harm(tmp_path / "table.npy")
+    (tmp_path / "table.npy").unlink()
     received = pickle.loads(sent)  # an exception here ends workers of dask, one after the other
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=r"table\.npy cannot be read: No such file"):
         received[:5, :]
 
 
@@ -457,22 +343,24 @@ def test_rows_in_another_order_at_each_reading_are_not_learnt(samples):
     SomVQ(epochs=1, tol=0, growth=GROWING).fit(mixed.persist())
 
 
-@pytest.mark.parametrize(
-    ("harm", "told"),
-    [
-        (
-            lambda path: os.truncate(path, 5000),
-            "table.npy changed while it was read, or is cut",
-        ),
-        (lambda path: os.utime(path, (1, 1)), "table.npy changed while it was read"),
-    ],
-)
-def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, harm, told, samples):
-    def harmed(record):
+def test_a_file_that_changes_ends_the_training_with_its_name(mapped, tmp_path, samples):
+    def truncate(record):
         if record.epoch == 2:
-            harm(tmp_path / "table.npy")
+            os.truncate(tmp_path / "table.npy", 5000)
 
-    vq = SomVQ(engine=reread(), callbacks=[harmed], growth=GROWING)
-    with pytest.raises(DataError, match=told):
+    vq = SomVQ(engine=reread(), callbacks=[truncate], growth=GROWING)
+    with pytest.raises(DataError, match="changed while it was read, or is cut"):
         vq.fit(mapped(samples()[0]))
     assert not hasattr(vq, "weights_")
+
+
+def test_masked_arrays_are_not_learnt(samples):
+    with pytest.raises(ValueError, match="masked values"):
+        SomVQ().fit(np.ma.masked_greater(samples()[0], 2.0))
+
+
+def test_so_has_a_map_that_goes_on(mapped, samples, same):
+    X, _ = samples()
+    mine, usual = both(SomVQ, reread())
+    for more in (X, X[:6900] + 1):
+        same(mine.partial_fit(mapped(more)), usual.partial_fit(more))

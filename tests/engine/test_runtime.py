@@ -9,15 +9,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info
 
-from dbgsom_core.engine.runtime import available_threads, one_blas_thread, share
-
-
-@pytest.mark.parametrize(("threads", "tasks"), [(1, 5), (2, 1), (2, 7), (4, 50), (8, 3)])
-def test_each_task_is_done_once(threads, tasks):
-    done = []
-    share(threads, tasks, lambda worker, task: done.append((worker, task)))
-    assert sorted(task for _, task in done) == list(range(tasks))
-    assert {worker for worker, _ in done} <= set(range(threads))
+from dbgsom_core.engine.runtime import one_blas_thread, share
 
 
 @pytest.mark.parametrize("worker_that_fails", [0, 1])
@@ -58,15 +50,6 @@ def test_a_forked_child_starts_helpers_of_its_own():
         share(2, 2, lambda worker, task: meet.wait())
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_a_system_without_affinity_has_its_processors(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.delenv("DBGSOM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert available_threads() == 7
-    monkeypatch.setenv("DBGSOM_THREADS", "3")
-    assert available_threads() == 3
 
 
 INTERRUPTED = """

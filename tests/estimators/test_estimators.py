@@ -54,15 +54,8 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
     ("params", "message"),
     [
         ({"spreading_factor": 1.5}, r"growth\.spreading_factor must be .*1.*not 1\.5"),
-        ({"spreading_factor": 0.0}, r"growth\.spreading_factor must be .*0"),
         ({"max_neurons": 3}, "max_neurons must be at least 4"),
         ({"epochs": 0}, r"'epochs' parameter of SomVQ must be an int in the range \[1, inf\)"),
-        ({"epochs": 2.5}, "'epochs' parameter of SomVQ must be an int"),
-        ({"tol": -1.0}, "'tol' parameter of SomVQ must be"),
-        ({"calibration": True}, "'calibration' parameter of SomVQ must be a float in the range"),
-        ({"contamination": 0.6}, r"must be a float in the range \(0\.0, 0\.5\]. Got 0.6"),
-        ({"warm_start": "yes"}, "'warm_start' parameter of SomVQ must be"),
-        ({"verbose": "loud"}, "'verbose' parameter of SomVQ must be"),
         ({"random_state": "seven"}, "random_state must be None"),
         ({"init": "pcs"}, "initialisation 'pcs'; did you mean 'pca'"),
         ({"init": np.zeros((3, 4))}, r"shape \(4, 4\)"),
@@ -70,31 +63,19 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
         ({"metric": "euclidian"}, "did you mean 'euclidean'"),
         ({"kernel": {"start": 1.0}}, "a mapping with a 'name'"),
         (
-            {"kernel": {"name": "gaussian", "strat": 1.0}},
-            r"kernel\.strat unknown key; did you mean 'start'\?",
-        ),
-        (
             {"kernel": {"name": "gaussian", "start": "wide"}},
             r"kernel\.start must be a number or 'auto', not 'wide'",
         ),
-        (
-            {"metric": {"name": "mahalanobis", "shrinkage": True}},
-            r"metric\.shrinkage must be a number or 'ledoit_wolf', not true",
-        ),
         ({"kernel": Directed()}, "Directed is no kernel"),
         ({"growth": 7}, "growth must be a name"),
-        ({"engine": "locl"}, "engine"),
-        (
-            {"engine": {"name": "local", "threads": 0}},
-            r"engine\.threads must be at least 1, not 0",
-        ),
         ({"growth": "fixed", "spreading_factor": 0.5}, "Fixed has no spreading_factor"),
         (
             {"growth": {"name": "directed", "spreading_factor": 0.2}, "spreading_factor": 0.5},
             "contradicts",
         ),
-        ({"growth": {"name": "directed", "threshold": "entropy"}}, "needs class labels"),
         ({"labeller": "majority"}, "needs class labels"),
+        ({"callbacks": 3}, "callbacks must be a list of callables or observers, not 3"),
+        ({"callbacks": [3]}, "callbacks must hold callables or observers, not 3"),
     ],
 )
 def test_a_wrong_parameter_is_told_by_fit_in_one_sentence(params, message, iris):
@@ -103,93 +84,61 @@ def test_a_wrong_parameter_is_told_by_fit_in_one_sentence(params, message, iris)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["rows", "columns"])
-def test_data_that_no_map_can_unfold_is_refused(kind):
-    if kind == "rows":
-        with pytest.raises(ValueError, match="minimum of 4"):
-            SomVQ().fit([[1.0], [2.0], [3.0]])
-    else:
-        with pytest.raises(ValueError, match="constant"):
-            SomVQ().fit(np.ones((10, 3)))
-
-
 def test_float32_stays_float32_and_gives_nearly_the_same_map(digits):
-    X = digits[0]
-    single, double = SomVQ().fit(X.astype(np.float32)), SomVQ().fit(X)
-    assert single.weights_.dtype == np.float32
-    assert single.transform(X[:5].astype(np.float32)).dtype == np.float32
+    X = digits[0].astype(np.float32)
+    single, double = SomVQ(epochs=30).fit(X), SomVQ(epochs=30).fit(digits[0])
+    assert single.weights_.dtype == single.transform(X[:5], "distances").dtype == np.float32
     assert single.neurons_ == double.neurons_
     np.testing.assert_allclose(single.weights_, double.weights_, rtol=1e-5, atol=1e-4)
-    np.testing.assert_array_equal(single.predict(X.astype(np.float32)), single.labels_)
 
 
 def test_bmu_lists_the_nearest_neurons_first(iris):
     X, _ = iris
-    vq = SomVQ().fit(X)
+    vq = SomVQ(epochs=20).fit(X)
     distances = np.linalg.norm(X[:, None] - vq.weights_[None], axis=2)
-    np.testing.assert_array_equal(vq.bmu(X), distances.argmin(axis=1))
     np.testing.assert_array_equal(vq.bmu(X, 3), np.argsort(distances, axis=1, kind="stable")[:, :3])
-    assert vq.calculate_quantization_error(X) == pytest.approx(distances.min(axis=1).mean())
-    assert vq.score(X) == -vq.calculate_quantization_error(X)
+    np.testing.assert_allclose(vq.transform(X, "distances"), distances)
+    assert vq.score(X) == pytest.approx(-distances.min(axis=1).mean())
+    with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
+        vq.transform(X, "pca")
     with pytest.raises(ValueError, match="between 1 and"):
         vq.bmu(X, 10_000)
 
 
-def test_transform_solves_the_non_negative_least_squares_of_scipy(digits):
-    from scipy.optimize import nnls
-
-    X = digits[0][:60]
-    vq = SomVQ(max_neurons=40).fit(digits[0])
-    mixture = vq.transform(X)
-    expected = np.array([nnls(vq.weights_.T, x)[0] for x in X])
-    residual = np.linalg.norm(mixture @ vq.weights_ - X, axis=1)
-    np.testing.assert_allclose(
-        residual, np.linalg.norm(expected @ vq.weights_ - X, axis=1), rtol=1e-9
-    )
-    np.testing.assert_allclose(mixture, expected, atol=1e-8)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("as_csr", [False, True])
-def test_a_sparse_transform_holds_the_same_coefficients(dtype, as_csr, digits):
-    X = digits[0].astype(dtype)
-    vq = SomVQ(max_neurons=40, epochs=20).fit(X)
-    samples = csr_array(X[:70]) if as_csr else X[:70]
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_a_sparse_transform_holds_the_same_coefficients(container, digits):
+    X = digits[0].astype(np.float32)
+    vq = SomVQ(max_neurons=40, epochs=10).fit(X)
+    samples = container(X[:70])
     sparse = vq.transform(samples, sparse=True)
-    assert isinstance(sparse, csr_array)
-    assert sparse.dtype == dtype
+    assert sparse.dtype == np.float32
     np.testing.assert_array_equal(sparse.toarray(), vq.transform(samples))
-    assert sparse.nnz < 0.6 * np.prod(sparse.shape)
     with pytest.raises(ValueError, match="distances are not sparse"):
         vq.transform(samples, "distances", sparse=True)
 
 
 def test_inverse_transform_goes_back_to_the_space_of_the_samples(digits):
     X = digits[0]
-    vq = SomVQ(max_neurons=40, epochs=20).fit(X)
+    vq = SomVQ(max_neurons=40, epochs=10).fit(X)
     coefficients = vq.transform(X[:60])
     again = vq.inverse_transform(coefficients)
     np.testing.assert_allclose(again, coefficients @ vq.weights_)
     np.testing.assert_allclose(vq.inverse_transform(csr_array(coefficients)), again)
-    np.testing.assert_allclose(vq.inverse_transform(np.eye(len(vq.weights_))), vq.weights_)
-    assert vq.inverse_transform(coefficients.astype(np.float32)).dtype == np.float32
     table = vq.set_output(transform="pandas").transform(X[:60])
-    assert list(table.columns) == list(vq.get_feature_names_out())
     np.testing.assert_array_equal(vq.inverse_transform(table), again)
-    # As near as the nearest prototype, at least: a mixture may be that one alone.
+    # At least as near as the nearest prototype: a mixture may be that prototype alone.
     nearest = np.linalg.norm(X[:60, None] - vq.weights_, axis=2).min(axis=1)
     assert (np.linalg.norm(again - X[:60], axis=1) <= nearest).all()
 
 
 def test_inverse_transform_says_why_it_cannot(digits):
-    X = digits[0]
-    vq = SomVQ(max_neurons=12, epochs=5).fit(X)
+    vq = SomVQ(max_neurons=12, epochs=5).fit(digits[0])
     with pytest.raises(ValueError, match="X has 3 coefficients a sample, but transform gives 12"):
         vq.inverse_transform(np.ones((2, 3)))
     vq.set_params(transform_algorithm="distances")
     with pytest.raises(ValueError, match="needs mixture coefficients"):
         vq.inverse_transform(np.ones((2, 12)))
-    cosine = SomVQ(metric="cosine", max_neurons=12, epochs=5).fit(X)
+    cosine = SomVQ(metric="cosine", max_neurons=12, epochs=5).fit(digits[0])
     with pytest.raises(ValueError, match="metric Cosine has its own"):
         cosine.inverse_transform(np.ones((2, 12)))
 
@@ -198,68 +147,33 @@ def test_cluster_centers_are_what_predict_numbers(digits):
     X = digits[0]
     vq = SomVQ(growth={"name": "fixed", "rows": 12, "columns": 12}, epochs=10).fit(X[:150])
     assert (vq.hit_counts_ == 0).any()  # neurons that no label stands for
-    centers = vq.cluster_centers_
-    assert len(centers) == vq.labels_.max() + 1
-    np.testing.assert_array_equal(centers, vq.weights_[vq.hit_counts_ > 0])
-    distances = np.linalg.norm(X[:, None] - centers, axis=2)
+    np.testing.assert_array_equal(vq.cluster_centers_, vq.weights_[vq.hit_counts_ > 0])
+    distances = np.linalg.norm(X[:, None] - vq.cluster_centers_, axis=2)
     np.testing.assert_array_equal(vq.predict(X), distances.argmin(axis=1))
     grouped = SomVQ(max_neurons=30, epochs=10, labeller="clusters").fit(X)
     for label, center in enumerate(grouped.cluster_centers_):
-        own = grouped.neuron_labels_ == label
-        shares = np.where(own, grouped.hit_counts_, 0) / grouped.hit_counts_[own].sum()
-        np.testing.assert_allclose(center, shares @ grouped.weights_)
-    assert not hasattr(SomVQ(), "cluster_centers_")
+        hits = np.where(grouped.neuron_labels_ == label, grouped.hit_counts_, 0)
+        np.testing.assert_allclose(center, hits @ grouped.weights_ / hits.sum())
 
 
 def test_callbacks_hear_every_epoch_and_one_that_raises_stops_nothing(iris):
-    heard = []
+    epochs, records = [], []
 
     class Observer:
         def dbgsom_epoch_finished(self, epoch):
-            heard.append(epoch)
+            epochs.append(epoch.epoch)
 
     def broken(record):
         raise RuntimeError("no")
 
     with pytest.warns(UserWarning, match="training goes on"):
-        vq = SomVQ(epochs=6, tol=0.0, callbacks=[broken, heard.append, Observer()]).fit(iris[0])
-    assert [record.epoch for record in heard] == [e for e in range(1, 7) for _ in range(2)]
-    assert [record.neurons for record in vq.history_][-1] == len(vq.neurons_)
-    assert heard[-1].quantization_error == pytest.approx(vq.quantization_error_)
-
-
-def test_growth_events_tell_every_birth(digits):
-    vq = SomVQ(max_neurons=50).fit(digits[0])
-    assert len(vq.growth_events_) == len(vq.neurons_) - 4
-    for row, (epoch, parent, position) in enumerate(vq.growth_events_, start=4):
-        assert vq.neurons_[row] == position
-        assert vq.som_map_.birth_epochs[row] == epoch
-        x, y = vq.neurons_[parent]
-        assert (position[0] - x, position[1] - y) in vq.som_map_.grid.offsets
-        assert parent < row
-
-
-@pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e155, 1e300])
-@pytest.mark.parametrize("sparse", [False, True])
-def test_data_whose_squares_leave_float64_is_refused(factor, sparse, iris):
-    X = (csr_array if sparse else np.asarray)(iris[0] * factor)
-    with pytest.raises(ValueError, match="for float64: rescale X"):
-        SomVQ().fit(X)
+        vq = SomVQ(epochs=6, tol=0.0, callbacks=[broken, records.append, Observer()]).fit(iris[0])
+    assert epochs == [1, 2, 3, 4, 5, 6]
+    assert tuple(records) == vq.history_
+    assert records[-1].quantization_error == pytest.approx(vq.quantization_error_)
 
 
 def test_a_map_that_collapsed_says_so():
     X = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
     with pytest.warns(UserWarning, match="one of 9 neurons won all 200 samples"):
         SomVQ(metric="hamming", max_neurons=9).fit(X)
-
-
-def test_callbacks_are_a_list_or_a_single_one(iris):
-    heard = []
-    SomVQ(epochs=3, callbacks=heard.append).fit(iris[0])
-    assert [record.epoch for record in heard] == [1, 2, 3]
-    with pytest.raises(
-        ValueError, match="callbacks must be a list of callables or observers, not 3"
-    ):
-        SomVQ(callbacks=3).fit(iris[0])
-    with pytest.raises(ValueError, match="callbacks must hold callables or observers, not 3"):
-        SomVQ(callbacks=[3]).fit(iris[0])

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
+from dbgsom_core import SomClassifier, SomRegressor, persistence
 from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
@@ -54,9 +54,7 @@ HOSTILE = {
     "a pipeline with memory": obj("sklearn.pipeline:Pipeline", steps=[], memory="elsewhere"),
     "a connection": obj("sklearn.externals._x:Connection", _handle=2, _readable=True),
     "a function": obj("sklearn.preprocessing:FunctionTransformer", func="os:system"),
-    "something that scikit-learn imports": obj("sklearn.utils._joblib:parallel_backend"),
     "a tag that nobody knows": {"$state": SCALER, "state": {}},
-    "ours by its module": obj("dbgsom_core.experiments.scalers:RangeScaler"),
 }
 
 
@@ -75,12 +73,9 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
     ("attribute", "value", "message"),
     [
         ("transform", "os:system", "cannot be used"),
-        ("mean_", "x", "cannot be used"),
         ("mean_", obj(SCALER, with_mean=True), "n_features_in_ is missing"),
-        ("mean_", obj(SCALER, n_features_in_=4), "cannot be used"),
         ("scale_", {"$array": "a0"}, "refers to it twice"),
         ("mean_", {"$array": "x" * 5000}, "has no array 'xxx"),
-        ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
         ("n_features_in_", 10**9, r"n_features_in_ must be size\[D\] .*not 1000000000"),
     ],
 )
@@ -96,12 +91,11 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("params.init", obj(SCALER, with_mean=True), "not on the list"),
         ("params.epochs", -1, "must be an int in the range"),
         ("class", "Popen", "unknown estimator: 'Popen'"),
-        ("fitted._memory", {"$map": {}}, "_memory must be MicroClusters"),
         ("fitted._novelty", obj(SCALER, n_features_in_=4), "_novelty must be Calib.*not Standard"),
         ("metric_state", {"$map": {"mean": 1}}, "is damaged.*'int' object"),
+        ("fitted.n_features_in_", 5, "prototypes of other columns"),
         ("parts.engine.params.threads", 10**9, "threads"),
         ("parts.kernel.name", "\x1b[31mred", r"kernel '.*31mred', which is not available"),
     ],
@@ -134,14 +128,6 @@ def test_a_file_gives_no_callback_checkpoint_or_tracker(forged, tmp_path):
     assert type(estimator.metric).__name__ == "Euclidean"
 
 
-@pytest.mark.parametrize("plain", ["x", None, [], {"$map": {}}, obj(SCALER)])
-def test_a_step_is_a_fitted_transformer(plain, forged):
-    with pytest.raises(
-        ModelFileError, match=r"step 'x'(, which cannot|: n_features_in_ is missing)"
-    ):
-        persistence.load(forged(step(plain)))
-
-
 def test_a_name_from_a_file_is_nothing_to_install(forged):
     path = forged(step(obj("sklearn.preprocessing:StandardScalr")))
     with pytest.raises(ModelFileError, match=f"did you mean '{SCALER}'"):
@@ -165,15 +151,10 @@ def test_a_name_from_a_file_is_nothing_to_install(forged):
     ("name", "change", "message"),
     [
         ("prototypes", lambda a: a[:-1], r"prototypes must be finite\[K, D\] where K is"),
-        ("prototypes", lambda a: a * np.nan, "prototypes must be finite"),
         ("positions", lambda a: a * 1000, "not linked"),
         ("positions", lambda a: a * 0, "share the cell"),
-        ("positions", lambda a: np.vstack([a[:-1], a.max(axis=0) + 1]), "not linked"),
         ("parents", lambda a: a + 10**6, "births out of order"),
-        ("birth_epochs", lambda a: a - 10, "births out of order"),
-        ("weights_", lambda a: a[:, :2], r"weights_ must be finite\[K, D\] where .*D is 4"),
         ("leaf_hit_counts_", lambda a: a * 0, "without a neuron that has samples"),
-        ("leaf_labels_", lambda a: a[:1], r"leaf_labels_ must be any\[L\]"),
         ("_probabilities", lambda a: a[:, :1], "_probabilities must be"),
     ],
 )
@@ -194,13 +175,8 @@ def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
     ("member", "message"),
     [
         (npy(shape="(1000000000000,)"), "unlike its bytes"),
-        (npy(descr="<U99999999", shape="(1,)"), "unlike its bytes"),
         (npy(descr="|O"), "unlike its bytes"),
-        (npy(descr="<U0", shape="(1000000000,)", content=b""), "unlike its bytes"),
-        (npy(shape="(-4,)"), "unlike its bytes"),
         (npy(descr="<U1", content=b"\xff" * 16), "cannot be used"),
-        (npy(shape="(4,)+(1,)*99"), "is damaged"),
-        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "is damaged"),
         (b"", "is damaged"),
     ],
 )
@@ -209,13 +185,13 @@ def test_what_an_array_says_of_itself_is_checked_before_it_is_made(member, messa
     assert peak_of_refusal(path, message) < 2**21
 
 
-def replaced(path, name, content, twice=False, packed=zipfile.ZIP_STORED):
+def replaced(path, name, content, packed=zipfile.ZIP_STORED):
     """Let a member have other content."""
     with zipfile.ZipFile(path) as file:
-        parts = [(one, file.read(one)) for one in file.namelist() if twice or one != name]
+        parts = [(member, file.read(member)) for member in file.namelist() if member != name]
     with zipfile.ZipFile(path, "w", packed) as file:
-        for one, part in [*parts, (name, content)]:
-            file.writestr(one, part)
+        for member, part in [*parts, (name, content)]:
+            file.writestr(member, part)
     return path
 
 
@@ -230,10 +206,9 @@ def peak_of_refusal(path, message):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_bomb_is_not_unpacked(packed, forged):
+def test_a_bomb_is_not_unpacked(forged):
     member = npy(shape=f"({1 << 22},)", content=b"\0" * (1 << 25))
-    path = replaced(forged(), "a0.npy", member, packed=packed)
+    path = replaced(forged(), "a0.npy", member, packed=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 18
     assert peak_of_refusal(path, "is compressed or") < 2**21
 
@@ -252,27 +227,12 @@ def test_members_that_stand_on_the_same_bytes_are_not_read(forged):
     assert peak_of_refusal(path, "more bytes than it has") < 2**21
 
 
-def test_a_member_that_is_longer_than_the_file_is_not_made(forged):
-    path = replaced(forged(), "a0.npy", npy(content=b"\0" * 64))
-    content, size = path.read_bytes(), (len(npy(content=b"")) + 64).to_bytes(4, "little")
-    assert content.count(size) == 4  # a zip says twice how large a member is, packed and unpacked
-    path.write_bytes(content.replace(size, (1 << 30).to_bytes(4, "little")))
-    assert peak_of_refusal(path, "more bytes than it has|damaged") < 2**21
-
-
 @pytest.mark.parametrize("levels", [900, 200_000])
 def test_a_header_that_nests_too_deep_is_refused(levels, forged):
     deep = b'{"format": 3, "steps": ' + b"[" * levels + b"]" * levels + b"}"
     member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
     with pytest.raises(ModelFileError, match="damaged"):
         persistence.load(replaced(forged(), "header.npy", member))
-
-
-def test_what_stands_in_a_file_twice_is_refused(forged):
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        path = replaced(forged(), "a0.npy", npy(), twice=True)
-    with pytest.raises(ModelFileError, match="holds a member twice"):
-        persistence.load(path)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
@@ -286,77 +246,37 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 # Compiled loops read and write beside an array that is too short.
 
 
-METRIC_STATES = [
-    ("whitening", lambda a: a[:2]),
-    ("mean", lambda a: a[:2]),
-]
-LABELLER_STATES = [(name, lambda a: a[:-1]) for name in ("of_all", "slopes")]
+@pytest.fixture(scope="module")
+def fitted(iris):
+    X, y = iris
+    few = {"max_neurons": 6, "epochs": 3}
+    regressor = SomRegressor(metric="mahalanobis", **few).fit(X, X[:, 3])
+    return {"classifier": SomClassifier(**few).fit(X, y), "regressor": regressor}
 
 
 @pytest.mark.parametrize(
-    ("whose", "name", "change"),
-    [("metric_state", *one) for one in METRIC_STATES]
-    + [("labeller_state", *one) for one in LABELLER_STATES],
+    ("kind", "name", "change"),
+    [
+        ("regressor", "whitening", lambda a: a[:2]),
+        ("regressor", "slopes", lambda a: a[:-1]),
+        ("classifier", "kernel", lambda a: a * np.nan),
+        ("classifier", "slopes", lambda a: a[:, :-1]),
+        ("classifier", "labels", lambda a: a + 7),
+        ("classifier", "classes_", lambda a: a[::-1]),
+    ],
 )
-def test_a_state_of_another_shape_is_refused(whose, name, change, tmp_path, iris, rewrite):
-    som = SomRegressor(metric="mahalanobis", max_neurons=6, epochs=3)
-    som.fit(iris[0], iris[0][:, 3]).save(tmp_path / "m.npz")
-
-    def changed(header, arrays):
-        key = header["estimator"][whose]["$map"][name]["$array"]
-        arrays[key] = change(arrays[key])
-
-    rewrite(tmp_path / "m.npz", changed)
-    with pytest.raises(ModelFileError, match=r"not of samples of 4 columns|another map|damaged"):
-        persistence.load(tmp_path / "m.npz")
-
-
-@pytest.mark.parametrize("metric", ["cosine", "hamming"])
-@pytest.mark.parametrize("features", [3, 5, 10**12])
-def test_samples_have_the_columns_of_the_prototypes(metric, features, tmp_path, iris, rewrite):
-    X = np.rint(2 * iris[0])
-    SomVQ(metric=metric, max_neurons=6, epochs=3).fit(X).save(tmp_path / "m.npz")
-
-    def change(header, arrays):
-        header["estimator"]["fitted"]["n_features_in_"] = features
-
-    rewrite(tmp_path / "m.npz", change)
-    with pytest.raises(ModelFileError, match=r"prototypes of other columns|must be size\[F\]"):
-        persistence.load(tmp_path / "m.npz")
-
-
-LEARNED = {
-    "shares of fewer classes": ("shares", lambda a: a[:-1]),
-    "no strength": ("kernel", lambda a: a[:1]),
-    "no kernel": ("kernel", lambda a: a * np.nan),
-    "slopes of fewer columns": ("slopes", lambda a: a[:-1]),
-    "slopes of fewer classes": ("slopes", lambda a: a[:, :-1]),
-    "fewer intercepts": ("intercepts", lambda a: a[:-1]),
-    "a mean of fewer columns": ("mean", lambda a: a[:-1]),
-    "no mix": ("mix", lambda a: a[:1]),
-    "no slopes": ("slopes", lambda a: a * np.nan),
-    "a class above all": ("labels", lambda a: a + 7),
-    "one between": ("labels", lambda a: a + 0.5),
-    "classes in another order": ("classes_", lambda a: a[::-1]),
-}
-
-
-@pytest.mark.parametrize(("name", "change"), LEARNED.values(), ids=LEARNED)
-def test_what_a_classifier_learned_is_of_its_classes(name, change, tmp_path, classifier, rewrite):
-    path = tmp_path / "m.npz"
-    classifier.save(path)
+def test_what_does_not_fit_the_map_or_its_classes_is_refused(
+    kind, name, change, tmp_path, fitted, rewrite
+):
+    fitted[kind].save(tmp_path / "m.npz")
 
     def changed(header, arrays):
         estimator = header["estimator"]
-        fitted, learned = estimator["fitted"], estimator["labeller_state"]["$map"]
-        key = {**fitted, **fitted["_memory"]["state"], **learned}[name]["$array"]
+        states = estimator["labeller_state"]["$map"] | estimator["fitted"]["_memory"]["state"]
+        states |= (estimator["metric_state"] or {"$map": {}})["$map"] | estimator["fitted"]
+        key = states[name]["$array"]
         arrays[key] = change(arrays[key])
 
-    rewrite(path, changed)
-    with pytest.raises(ModelFileError, match=r"another map|unknown classes|damaged"):
-        persistence.load(path)
-
-
-@pytest.fixture(scope="module")
-def classifier(iris):
-    return SomClassifier(max_neurons=6, epochs=3).fit(*iris)
+    rewrite(tmp_path / "m.npz", changed)
+    with pytest.raises(ModelFileError):
+        persistence.load(tmp_path / "m.npz")

@@ -17,13 +17,11 @@ GAPS = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
     ("estimator", "data", "y"),
     [
         (SomVQ(), X, None),
-        (SomVQ(labeller="clusters"), X, None),
         (SomVQ(spreading_factor="auto"), X, None),
         (SomVQ(calibration=0.2), X, None),
         (SomVQ(growth="hierarchical"), X, None),
         (SomVQ(), GAPS, None),
         (SomVQ(), X.astype(np.float32)[:, [2]], None),
-        (SomVQ(metric="cosine"), X, None),
         (SomClassifier(), X, Y),
         (SomClassifier(class_weight="balanced"), X, np.array(["a", "b", "c"])[Y]),
         (SomRegressor(), X[:, :3], X[:, 3]),

@@ -2,7 +2,6 @@
 
 import json
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,7 +11,6 @@ from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import archive
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.prepare import fit_steps, make_step
-from dbgsom_core.tables import Columns
 
 
 @pytest.fixture
@@ -25,22 +23,18 @@ def saved(tmp_path, iris):
     return clf, path
 
 
-def test_a_loaded_estimator_has_every_attribute_and_answer(saved, iris, tmp_path):
+def test_a_loaded_estimator_has_every_attribute_and_answer(saved, iris):
     clf, path = saved
-    clf.save(tmp_path / "twice.npz")
-    assert clf.weights_.flags.writeable
     again = SomClassifier.load(path)
     assert again.weights_.flags.writeable
     assert set(vars(again)) == set(vars(clf))
     for name in ("weights_", "labels_", "classes_", "hit_counts_", "errors_", "neuron_labels_"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(clf, name))
-        assert getattr(again, name).dtype == getattr(clf, name).dtype
+        np.testing.assert_array_equal(getattr(again, name), getattr(clf, name), strict=True)
     for name in ("neurons_", "growth_events_", "history_", "n_iter_", "converged_"):
         assert getattr(again, name) == getattr(clf, name)
     np.testing.assert_array_equal(again.predict_proba(iris[0]), clf.predict_proba(iris[0]))
     np.testing.assert_array_equal(again.transform(iris[0]), clf.transform(iris[0]))
     np.testing.assert_array_equal(again.som_map_.hops, clf.som_map_.hops)
-    plt.close(again.plot(color="label").figure)
 
 
 def test_float32_and_array_starts_survive(tmp_path, iris):
@@ -48,9 +42,8 @@ def test_float32_and_array_starts_survive(tmp_path, iris):
     vq = SomVQ(init=X[:4]).fit(X)
     vq.save(tmp_path / "m.npz")
     again = SomVQ.load(tmp_path / "m.npz")
-    assert again.weights_.dtype == np.float32
+    np.testing.assert_array_equal(again.weights_, vq.weights_, strict=True)
     np.testing.assert_array_equal(again.init, X[:4])
-    np.testing.assert_array_equal(again.predict(X), vq.labels_)
 
 
 def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
@@ -61,58 +54,40 @@ def test_a_file_names_tags_and_components_and_no_module_of_ours(tmp_path, iris):
     with np.load(tmp_path / "m.npz", allow_pickle=False) as file:
         text = bytes(file["header"]).decode()
     assert "dbgsom_core" not in text
-    tags = {"summaries", "calibration", "range_scale"}
-    assert all(f'"$object": "{tag}"' in text for tag in tags)
-    assert '"$object": "sklearn.preprocessing:StandardScaler"' in text
     parts = json.loads(text)["estimator"]["parts"]
     assert set(parts) == {"metric", "kernel", "growth", "labeller", "engine"}
     assert all(part["distribution"] == "dbgsom-core" and part["version"] for part in parts.values())
 
 
-def test_an_estimator_is_read_from_the_file_of_a_run_without_its_columns(
-    saved, tmp_path, monkeypatch
-):
-    """Which only experiments know."""
-    clf = saved[0]
-    columns = Columns(("a", "b", "c", "d"))
-    FittedModel((), clf, columns).save(tmp_path / "run.npz")
-    assert persistence.load(tmp_path / "run.npz").columns == columns
-    monkeypatch.delitem(archive.STORED_CLASSES, "columns")
-    again = SomClassifier.load(tmp_path / "run.npz")
-    np.testing.assert_array_equal(again.weights_, clf.weights_)
-    with pytest.raises(ModelFileError, match="columns: a 'columns', which is not on the list"):
-        persistence.load(tmp_path / "run.npz")
-
-
 # ----------------------------------------------------------------------- what cannot be saved
 
 
+class Mine(SomVQ):
+    pass
+
+
+class Far(MetricComponent):
+    def pairwise(self, X, prototypes):
+        return np.abs(X[:, None] - prototypes[None]).max(-1)
+
+
 def test_what_nobody_could_load_is_refused_before_anything_is_written(tmp_path, iris):
-    class Mine(SomVQ):
-        pass
-
-    class Far(MetricComponent):
-        def pairwise(self, X, prototypes):
-            return np.abs(X[:, None] - prototypes[None]).max(-1)
-
-    vq = SomVQ(epochs=3).fit(iris[0])
+    X = iris[0]
+    vq = SomVQ(epochs=3).fit(X)
+    path = tmp_path / "m.npz"
     with pytest.raises(ModelFileError, match=r"Mine cannot be saved.*files hold only .*SomVQ"):
-        Mine(epochs=3).fit(iris[0]).save(tmp_path / "m.npz")
+        Mine(epochs=3).fit(X).save(path)
     with pytest.raises(PluginError, match=r"dbgsom\.plugins"):
-        SomVQ(metric=Far(), epochs=3).fit(iris[0]).save(tmp_path / "m.npz")
-    code = make_step("sklearn.preprocessing:FunctionTransformer", {"func": np.log1p}).fit(iris[0])
+        SomVQ(metric=Far(), epochs=3).fit(X).save(path)
+    code = make_step("sklearn.preprocessing:FunctionTransformer", {"func": np.log1p}).fit(X)
     with pytest.raises(ModelFileError, match="FunctionTransformer, which is not on the list"):
-        FittedModel((("log", code),), vq).save(tmp_path / "m.npz")
-    narrow = make_step("standardize", {}).fit(iris[0])
-    narrow.mean_ = narrow.mean_[:2]
-    with pytest.raises(ModelFileError, match=r"cannot be saved .* step 'x', which cannot be used"):
-        FittedModel((("x", narrow),), vq).save(tmp_path / "m.npz")
+        FittedModel((("log", code),), vq).save(path)
+    with pytest.raises(ModelFileError, match=r"there is no folder .*nowhere to save map\.npz in"):
+        vq.save(tmp_path / "nowhere" / "map.npz")
     vq.leaf_labels_ = vq.leaf_labels_[:-1]
     with pytest.raises(ModelFileError, match=r"cannot be saved .* leaf_labels_ must be"):
-        vq.save(tmp_path / "m.npz")
+        vq.save(path)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ModelFileError, match=r"there is no folder .*nowhere to save map\.npz in"):
-        SomVQ(epochs=3).fit(iris[0]).save(tmp_path / "nowhere" / "map.npz")
 
 
 def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
@@ -132,20 +107,14 @@ def test_a_failed_save_keeps_the_older_file(saved, monkeypatch):
 # ----------------------------------------------------------------------- what cannot be loaded
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_truncated_file_says_so(saved, share):
-    _, path = saved
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelFileError, match=r"damaged, cut short|not written by"):
-        persistence.load(path)
-
-
-@pytest.mark.parametrize("part", ["header.npy", "a5.npy"])
-def test_what_was_changed_after_writing_is_damage(saved, part):
-    content = bytearray(saved[1].read_bytes())
-    content[content.index(part.encode()) + 250] ^= 1
-    saved[1].write_bytes(content)
+def test_a_damaged_file_says_so(saved):
+    content = saved[1].read_bytes()
+    saved[1].write_bytes(content[: int(0.9 * len(content))])
+    with pytest.raises(ModelFileError, match="damaged, cut short"):
+        persistence.load(saved[1])
+    changed = bytearray(content)
+    changed[content.index(b"a5.npy") + 250] ^= 1
+    saved[1].write_bytes(changed)
     with pytest.raises(ModelFileError, match="is damaged"):
         persistence.load(saved[1])
 
@@ -161,10 +130,6 @@ def newer(header, arrays):
     header.update(format=999, version="9.9.9")
 
 
-def older(header, arrays):
-    header.update(format=2)
-
-
 def missing_plugin(header, arrays):
     header["estimator"]["parts"]["metric"] |= {
         "name": "warping", "distribution": "dbgsom-warping", "version": "1.2",
@@ -175,7 +140,6 @@ def missing_plugin(header, arrays):
     ("change", "error", "message"),
     [
         (newer, ModelFileError, r"of format 999, by dbgsom-core 9\.9\.9.* upgrade"),
-        (older, ModelFileError, r"of format 2, by .* fit and save the model again"),
         (missing_plugin, PluginError, r"claims that it is from dbgsom-warping 1\.2"),
     ],
 )

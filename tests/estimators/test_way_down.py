@@ -8,41 +8,8 @@ from hypothesis import strategies as st
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, fallback_leaves
+from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_plugins.metrics.norms import Euclidean
-
-
-def tree_by_hand():
-    root = SomMap.rectangle(1, 3, [[0.0], [10.0], [20.0]])
-    child = SomMap.rectangle(1, 3, [[9.0], [10.5], [12.0]])
-    child.children[0] = SomMap.rectangle(1, 2, [[8.0], [9.5]])
-    root.children[1] = child
-    return root
-
-
-def test_leaves_are_numbered_depth_first():
-    tree = Tree.of(tree_by_hand())
-    assert tree.depths == [1, 2, 3]
-    assert tree.paths.tolist() == [
-        [0, -1, -1], [1, 0, 0], [1, 0, 1], [1, 1, -1], [1, 2, -1], [2, -1, -1],
-    ]  # fmt: skip
-    assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
-    assert [leaves.tolist() for leaves in tree.leaf_of] == [[0, -1, 5], [-1, 3, 4], [1, 2]]
-    assert [maps.tolist() for maps in tree.child_of] == [[-1, 1, -1], [2, -1, -1], [-1, -1]]
-
-
-def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
-    tree = Tree.of(tree_by_hand())
-    # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
-    hits = np.array([3, 0, 2, 0, 1, 1])
-    euclidean = guarded(Euclidean())
-    assert fallback_leaves(tree, Samples(np.zeros((1, 1)), euclidean), hits).tolist() == [
-        0, 2, 2, 2, 4, 5,
-    ]  # fmt: skip
-    live = tree.live(hits)
-    assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
-    X = np.array([[8.0], [10.4], [10.7]])
-    assert descend(tree, Samples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
 
 
 @st.composite

@@ -1,18 +1,15 @@
 """A grid is links, cells in the plane and nothing else: maps work on one of any degree."""
 
-from collections import deque
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import shortest_path
 
-from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.figures._drawing import outline
-from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.metrics.norms import Euclidean
 
 FAR = np.iinfo(np.uint16).max
 # Written out once more, for the twins: what is linked, and what touches.
@@ -24,19 +21,10 @@ TOUCHING = {4: [*LINKED[4], (1, 1), (1, -1), (-1, 1), (-1, -1)], 6: LINKED[6]}
 
 
 def walked(cells, offsets):
-    """Steps between cells (K, K) by breadth-first search."""
-    row = {cell: k for k, cell in enumerate(cells)}
-    steps = np.full((len(cells), len(cells)), FAR)
-    for start in cells:
-        steps[row[start], row[start]] = 0
-        queue = deque([start])
-        while queue:
-            x, y = queue.popleft()
-            for other in ((x + dx, y + dy) for dx, dy in offsets):
-                if other in row and steps[row[start], row[other]] == FAR:
-                    steps[row[start], row[other]] = steps[row[start], row[x, y]] + 1
-                    queue.append(other)
-    return steps
+    """Steps between cells (K, K)."""
+    ways = np.array(cells)[None] - np.array(cells)[:, None]
+    linked = (ways[:, :, None] == offsets).all(axis=3).any(axis=2)
+    return np.minimum(shortest_path(linked, unweighted=True), FAR)
 
 
 @st.composite
@@ -88,45 +76,5 @@ def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
     for offset in grid.offsets:
         pair = outline(grid.plane(np.array([(0, 0), offset])), corners)
         assert len(pair) == 2 * grid.degree - 2
-    around = grid.plane(np.array([(0, 0), *TOUCHING[grid.degree]]))
     (x, y), (later_x, later_y) = corners.T, np.roll(corners, -1, axis=0).T
     assert np.sum(x * later_y - y * later_x) / 2 == pytest.approx(abs(np.linalg.det(grid.axes)))
-    # No corner of a cell lies nearer to another cell than to its own.
-    apart = np.linalg.norm(corners[:, None] - around, axis=2)
-    np.testing.assert_allclose(apart[:, 0], apart.min(axis=1))
-
-
-def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):
-    som_map = SomMap.rectangle(3, 4, np.zeros((12, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
-    corners = 6 if grid.degree == 4 else 0  # a link runs through every corner between hexagons
-    assert len(matrix.centres) == 12 + len(som_map.edges()) + corners
-    np.testing.assert_allclose(matrix.values, 1.0)
-    apart = np.linalg.norm(matrix.centres[:, None] - matrix.centres, axis=2)
-    assert apart[apart > 0].min() == pytest.approx(0.5)
-
-
-class Ring(Grid):
-    """Square cells in rows that are closed to rings of three."""
-
-    def beside(self, cell):
-        return [(x % 3, y) for x, y in super().beside(cell)]
-
-    def steps(self, cells, others, *, over_corners=False):
-        x, y = np.abs(np.moveaxis(cells - others, -1, 0))
-        return np.minimum(x, 3 - x) + y
-
-
-def test_a_grid_alone_says_what_is_linked():
-    ring = Ring(SQUARE.offsets, SQUARE.diagonals, SQUARE.axes, SQUARE.corners)
-    som_map = SomMap.rectangle(2, 3, np.zeros((6, 1)), ring)
-    assert [som_map.neighbours(row) for row in range(3)] == [[1, 2, 3], [0, 2, 4], [0, 1, 5]]
-    np.testing.assert_array_equal(som_map.hops[0], [0, 1, 1, 1, 2, 2])
-    som_map.add([((2, 2), [0.0], 5)], epoch=1)
-    som_map.add([((0, 2), [0.0], 3)], epoch=2)
-    assert som_map.neighbours(7) == [3, 6]
-    again = SomMap.restored(
-        som_map.positions, som_map.prototypes, som_map.parents, som_map.birth_epochs, som_map.grid
-    )
-    np.testing.assert_array_equal(again.links, som_map.links)

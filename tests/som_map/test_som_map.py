@@ -6,12 +6,6 @@ import pytest
 from dbgsom_core.som_map.som_map import SomMap
 
 
-def beside(cell):
-    """The cells to the north, south, east and west."""
-    x, y = cell
-    return (x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y)
-
-
 def test_a_rectangle_is_row_major_with_x_as_the_column():
     som_map = SomMap.rectangle(2, 3, np.zeros((6, 1)))
     assert som_map.positions.tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
@@ -39,14 +33,3 @@ def test_an_impossible_birth_is_refused_and_changes_nothing(birth, reason):
 def test_two_neurons_cannot_start_in_one_cell():
     with pytest.raises(ValueError, match="share the cell"):
         SomMap([(0, 0), (0, 0)], np.zeros((2, 1)))
-
-
-def test_a_restored_map_remembers_its_births():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    som_map.add([((2, 0), [1.0], 1)], epoch=7)
-    again = SomMap.restored(
-        som_map.positions, som_map.prototypes, som_map.parents, som_map.birth_epochs
-    )
-    np.testing.assert_array_equal(again.hops, som_map.hops)
-    assert again.parents.tolist() == [-1, -1, -1, -1, 1]
-    assert again.birth_epochs.tolist() == [0, 0, 0, 0, 7]

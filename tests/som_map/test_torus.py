@@ -1,32 +1,25 @@
 """Hexagonal maps and tori, checked against twins that count columns, rows and images by hand."""
 
 from itertools import product
-from math import isclose, sqrt
+from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy.sparse.csgraph import shortest_path
 
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, leaf_map
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 
-SHAPES = {"square": [(3, 3), (3, 7), (6, 4)], "hexagonal": [(4, 3), (4, 7), (6, 4)]}
+SHAPES = {"square": [(3, 3), (3, 7)], "hexagonal": [(4, 3), (6, 4)]}
 TORI = [(grid, shape) for grid in (SQUARE, HEXAGONAL) for shape in SHAPES[grid.name]]
 NAMES = [f"{grid.name} {rows}x{columns}" for grid, (rows, columns) in TORI]
 on_tori = pytest.mark.parametrize(("grid", "shape"), TORI, ids=NAMES)
 
 
-def torus(grid, shape, prototypes=None):
-    closed = grid.closed(*shape)
-    return SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)) if prototypes is None
-                            else prototypes, closed)  # fmt: skip
+def torus(grid, shape):
+    return SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)), grid.closed(*shape))
 
 
 def beside(grid, column, row, shape):
@@ -39,18 +32,13 @@ def beside(grid, column, row, shape):
 
 
 def walked(grid, shape):
-    """Hops (K, K) on a torus, row-major, by repeated steps."""
-    rows, columns = shape
-    hops = np.full((rows * columns,) * 2, -1)
-    for start in range(rows * columns):
-        edge, steps = {(start % columns, start // columns)}, 0
-        while edge:
-            for column, row in edge:
-                hops[start, row * columns + column] = steps
-            edge = {other for cell in edge for other in beside(grid, *cell, shape)}
-            edge = {(c, r) for c, r in edge if hops[start, r * columns + c] < 0}
-            steps += 1
-    return hops
+    """Hops (K, K) on a torus, row-major."""
+    n_neurons, columns = shape[0] * shape[1], shape[1]
+    linked = np.zeros((n_neurons, n_neurons))
+    for neuron in range(n_neurons):
+        for column, row in beside(grid, neuron % columns, neuron // columns, shape):
+            linked[neuron, row * columns + column] = 1
+    return shortest_path(linked, unweighted=True)
 
 
 def places(grid, shape):
@@ -103,39 +91,11 @@ def test_distances_on_a_torus_are_the_least_over_its_images(grid, shape):
         np.testing.assert_array_equal(over, corners)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (5, 6), (8, 3)])
-def test_a_rectangle_of_hexagons_is_upright(shape):
-    som_map = SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)), HEXAGONAL)
-    at, _ = places(HEXAGONAL, shape)
-    np.testing.assert_allclose(som_map.plane_positions, at, atol=1e-12)
-    assert som_map.shape == shape
-    rows, columns = shape
-    where = HEXAGONAL.in_columns(som_map.positions)
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    np.testing.assert_array_equal(where, np.column_stack([column, row]))
-    linked = [sum(isclose(np.hypot(*(one - other)), 1.0) for other in at) for one in at]
-    np.testing.assert_array_equal(som_map.degrees(), linked)
-
-
-@given(st.integers(-40, 40), st.integers(-40, 40))
-def test_a_cell_beyond_the_sides_of_a_torus_is_one_inside(x, y):
-    for grid, shape in TORI:
-        closed = grid.closed(*shape)
-        home = closed.home((x, y))
-        assert home in {tuple(cell) for cell in grid.rectangle(*shape).tolist()}
-        assert closed.home(home) == home
-        (dx, dy), around = np.subtract((x, y), home), places(grid, shape)[1]
-        turns = grid.plane(np.array((dx, dy))) / around  # it lies whole turns away
-        np.testing.assert_allclose(turns, np.rint(turns), atol=1e-9)
-
-
 @pytest.mark.parametrize(
     ("grid", "shape", "told"),
     [
         (SQUARE, (2, 5), "too small: with fewer than 3 rows or 3 columns"),
-        (SQUARE, (5, 2), "too small"),
         (HEXAGONAL, (2, 5), "too small: with fewer than 4 rows or 3 columns"),
-        (HEXAGONAL, (4, 2), "too small"),
         (HEXAGONAL, (5, 5), "needs an even number of rows, not 5"),
     ],
 )
@@ -156,53 +116,13 @@ def test_nothing_is_born_on_a_torus_or_beyond_its_sides():
 
 
 @on_tori
-def test_a_perfect_torus_tears_nothing(grid, shape):
-    """A flat torus lies in four dimensions without a fold: no two nearest neurons are apart."""
-    at, around = places(grid, shape)
-
-    def laid(points):
-        angles = 2 * np.pi * points / around
-        return (np.concatenate([np.cos(angles), np.sin(angles)], axis=1) *
-                np.tile(around, 2) / (2 * np.pi))  # fmt: skip
-
-    som_map = torus(grid, shape, laid(at))
-    X = laid(np.random.default_rng(1).random((400, 2)) * around)
-    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
-    assert TopographicError8().compute(evaluation) == 0
-    flat = SomMap(som_map.positions, som_map.prototypes, grid)
-    torn = TopographicError().compute(Evaluation(flat, evaluation.data))
-    assert TopographicError().compute(evaluation) == 0
-    assert torn > TopographicError().compute(evaluation)
-
-
-@on_tori
-def test_the_u_matrix_of_a_torus_shows_links_across_its_sides_at_both(grid, shape):
-    som_map = torus(grid, shape, np.random.default_rng(0).normal(size=(shape[0] * shape[1], 2)))
-    matrix = u_matrix(som_map, Euclidean().pairwise(som_map.prototypes, som_map.prototypes))
-    _, around = places(grid, shape)
-    edges, n = som_map.edges(), len(som_map)
-    flat = SomMap(som_map.positions, som_map.prototypes, grid)
-    crossing = len(edges) - len(flat.edges())
-    rows, columns = shape
-    corners = (rows + 1) * (columns + 1) if grid is SQUARE else 0
-    assert len(matrix.centres) == n + len(edges) + crossing + corners
-    by_home = {}
-    for centre, value in zip(matrix.centres, matrix.values, strict=True):
-        home = tuple(np.rint(1e6 * np.mod(np.round(centre / around, 9), 1.0)).tolist())
-        assert by_home.setdefault(home, value) == pytest.approx(value)
-    assert len(by_home) == n + len(edges) + (n if grid is SQUARE else 0)
-
-
-@on_tori
-def test_leaves_of_tori_are_linked_as_in_their_maps(grid, shape):
-    root = torus(grid, shape)
-    for neuron in (0, 4):
-        root.children[neuron] = torus(grid, shape)
-    tree = Tree.of(root)
-    leaves = leaf_map(tree)
-    expected = set()
-    for som_map, leaf_of in zip(tree.maps, tree.leaf_of, strict=True):
-        expected |= {tuple(sorted(leaf_of[edge].tolist())) for edge in som_map.edges()}
-    expected = {edge for edge in expected if edge[0] >= 0}
-    assert {tuple(edge) for edge in leaves.edges().tolist()} == expected
-    assert leaves.hops.max() == np.iinfo(np.uint16).max  # no way from one map to another
+def test_the_u_matrix_of_a_torus_shows_links_across_its_sides_at_both(grid, shape, rng):
+    som_map = torus(grid, shape)
+    W = rng.normal(size=(len(som_map), 2))
+    matrix = u_matrix(som_map, Euclidean().pairwise(W, W))
+    values = {}
+    for turns, value in zip(matrix.centres / places(grid, shape)[1], matrix.values, strict=True):
+        home = tuple(np.rint(1e6 * np.mod(np.round(turns, 9), 1.0)).tolist())
+        assert values.setdefault(home, value) == pytest.approx(value)
+    corners = len(som_map) if grid is SQUARE else 0
+    assert len(values) == len(som_map) + len(som_map.edges()) + corners

@@ -1,10 +1,9 @@
 """Tables in files: every way of writing one is read as the same, and written as it was read."""
 
-import bz2
+import contextlib
 import csv
 import gzip
 import io
-import lzma
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pyarrow import feather, parquet
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables import (
@@ -62,30 +61,20 @@ SHEET = 'name;size\nAnn;1,5\n"Bo; Co";2\n"a ""b""";\n"two\nlines";-3\n'
     [
         SHEET,
         SHEET.replace("\n", "\r\n").replace("two\r\n", "two\n"),
-        SHEET.rstrip("\n"),
         "sep=;\n" + SHEET,
-        b"\xef\xbb\xbf" + SHEET.encode(),
         b"\xef\xbb\xbfsep=;\r\n" + SHEET.encode(),
         SHEET.encode("utf-16"),
-        SHEET.encode("utf-32"),
         "\n\n" + SHEET.replace("Ann", "\n  \nAnn"),
         gzip.compress(SHEET.encode()),
-        bz2.compress(SHEET.encode()),
-        lzma.compress(SHEET.encode()),
     ],
     ids=[
         "plain",
         "CRLF",
-        "no-last-newline",
         "sep",
-        "BOM",
         "both",
         "utf-16",
-        "utf-32",
         "blank",
         "gz",
-        "bz2",
-        "xz",
     ],
 )
 def test_every_way_of_writing_a_table_is_read(content, read):
@@ -94,12 +83,12 @@ def test_every_way_of_writing_a_table_is_read(content, read):
     assert columns == [*ROWS.values()]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "mac-roman"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 def test_other_encodings_are_read_where_they_are_said(encoding, read):
     content = "größe,ort\n1,Köln\n".encode(encoding)
     reader, columns = read(content, dialect=CsvDialect(encoding=encoding))
     assert (reader.names, columns) == (["größe", "ort"], [["1"], ["Köln"]])
-    if encoding in ("cp1252", "latin-1"):
+    if encoding == "cp1252":
         with pytest.raises(DataError, match="no text of the encoding UTF-8: give encoding as that"):
             read(content)
         late = b"a,b\n" + b"1,2\n" * 300_000 + "3,ö\n".encode(encoding)
@@ -112,10 +101,8 @@ def test_other_encodings_are_read_where_they_are_said(encoding, read):
     [
         ("a;b\n1,5;2,5\n3;4\n", ";", True),
         ("a\tb c\n1\t2\n", "\t", True),
-        ("a|b\n1|2\n", "|", True),
         ("1,2\n3,4\n", ",", False),
         ("a\n1\n2\n", ",", True),
-        ("1\n2\n", ",", False),
         ('"x,y",b\n"1,5",2\n', ",", True),
     ],
 )
@@ -143,14 +130,6 @@ def test_a_bad_cell_below_quoted_line_breaks_is_told_by_its_line(read):
     assert str(caught.value) == f"{reader.path}, line 8, column 'x': 'many' is no number"
 
 
-def test_a_bad_cell_below_a_field_that_the_module_csv_refuses_is_told_by_its_row(read):
-    reader, _ = read(f"note,x\n{'n' * 200_000},1\nplain,many\n")
-    (batch,) = reader.batches([1])
-    Columns(("x",)).features(batch.columns, {}, faults := Faults())
-    with pytest.raises(DataError, match=r"t\.csv, row 1, column 'x': 'many' is no number"):
-        faults.check(reader)
-
-
 def test_a_line_of_another_number_of_fields_is_told(read):
     for line in ("1", "1,2,3"):
         with pytest.raises(DataError, match=rf"t\.csv .* Expected 2 columns, got . *: {line}\)"):
@@ -161,10 +140,8 @@ def test_a_line_of_another_number_of_fields_is_told(read):
     ("content", "told"),
     [
         ("", "is empty"),
-        ("\n \n", "is empty"),
         ("a;b\n", "a;b"),
         ('a,b\n1,"x\n2,y\n', r"line 2: no CSV \(unexpected end of data\)"),
-        ('a,b\r1,"x\r2,y\r', r"line 2: no CSV \(unexpected end of data\)"),
         ('a,b\nx,5"\n7,"z\n8,w\n', r"line 3: no CSV \(unexpected end of data\)"),
         ("a,b\n1,2\n3,\0\n", "holds zero bytes: it is no text, or in another encoding"),
     ],
@@ -200,7 +177,7 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.pq", "t.feather", "t.arrow"])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather"])
 def test_a_table_reads_back_as_it_was_written(name, tmp_path):
     path, seen = str(tmp_path / name), []
     assert write_table(path, [TABLE, TABLE], progress=seen.append) == 8
@@ -236,36 +213,12 @@ def test_lines_are_plain_where_they_may_be(capsys):
     assert capsys.readouterr().out == 'only\nx\n""\n""\n'
 
 
-def test_floats_are_written_to_the_bit(tmp_path):
-    bits = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
-    values = np.concatenate([bits[np.isfinite(bits)], [5e-324, 1.7976931348623157e308, -0.0]])
-    write_table(tmp_path / "t.csv", [{"x": values}])
-    read = [float(line) for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
-    assert np.array(read).tobytes() == values.tobytes()
-
-
-def test_arrays_of_one_column_and_of_records(tmp_path):
-    write_table(tmp_path / "one.npy", [{"x": np.arange(3.0)}, {"x": np.arange(2.0)}])
-    assert np.load(tmp_path / "one.npy").tolist() == [0, 1, 2, 0, 1]
-    write_table(tmp_path / "t.npy", [TABLE, TABLE | {"kind": np.array(["long", "", "", "ö"])}])
-    found = np.load(tmp_path / "t.npy")
-    assert found.dtype.names == (*TABLE,)
-    assert found["n"].tolist() == [1, -1, 3, 2**62] * 2
-    assert found["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
-    np.testing.assert_array_equal(found["x"], [*TABLE["x"]] * 2)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
-
-
-def test_names_that_stand_twice_are_read_by_their_places_or_refused(tmp_path, read):
-    reader, columns = read("a,b,a\n1,u,3.5\n2,v,4.5\n")
-    (batch,) = reader.batches([2, 0])
-    assert [column.to_pylist() for column in batch.columns] == [columns[2], columns[0]]
-    table = pa.table([pa.array([1, 2]), pa.array([3.5, 4.5])], names=["a", "a"])
-    parquet.write_table(table, tmp_path / "t.parquet")
-    feather.write_feather(table, str(tmp_path / "t.feather"))
-    for suffix in ("parquet", "feather"):
-        with pytest.raises(DataError, match="several columns of one name: rename all but one"):
-            open_table(str(tmp_path / f"t.{suffix}"))
+@given(st.lists(st.floats(allow_nan=False)))
+def test_floats_are_written_to_the_bit(values):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_table("-", [{"x": np.array(values, dtype=float)}])
+    read = [float(line) for line in out.getvalue().splitlines()[1:]]
+    assert np.array(read).tobytes() == np.array(values, dtype=float).tobytes()
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.feather", "t.npy"])
@@ -299,21 +252,6 @@ def test_where_no_table_can_be_written_is_told_before(path, told, tmp_path, monk
         check_target(path)
 
 
-def test_who_reads_no_more_ends_the_writing_and_a_full_disk_is_told(monkeypatch):
-    class Closed(io.StringIO):
-        error = BrokenPipeError(32, "Broken pipe")
-
-        def write(self, text):
-            raise self.error
-
-    monkeypatch.setattr(sys, "stdout", Closed())
-    with pytest.raises(BrokenPipeError):
-        write_table("-", [TABLE])
-    Closed.error = OSError(28, "No space left on device")
-    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
-        write_table("-", [TABLE])
-
-
 class Lines(TableReader):
     """A format of one column, as a plugin may have it."""
 
@@ -336,12 +274,6 @@ class LinesWriter:
 LINES = TableFormat(
     "lines", (".lines",), lambda path: Lines(path, "lines", ["cell"], [pa.string()]), LinesWriter
 )
-
-
-def test_a_format_that_nobody_has_is_refused(tmp_path):
-    (tmp_path / "t.orc").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="tables are read from csv, parquet"):
-        open_table(str(tmp_path / "t.orc"), format="orc")
 
 
 def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
@@ -388,31 +320,6 @@ def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path,
     assert new.read_text() == "1\n"
     with pytest.raises(DataError, match=r"is a folder: write all .*file by file to \.lines"):
         write_table(tmp_path / "all.lines", [{"a": [1]}], beside=str(tmp_path))
-    assert not (tmp_path / "all.lines").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "delimiter", "columns"),
-    [
-        ("a b\n1 2\n3 4\n", " ", [["1", "3"], ["2", "4"]]),
-        ("a\tb\tc\n1\t2\t3\n4\t\n", "\t", "Expected 3 columns, got 2: 4"),
-        ("a b c\n1  2\n1 2\n", " ", "Expected 3 columns, got 2: 1 2"),
-    ],
-)
-def test_delimiters_that_are_blanks(text, delimiter, columns, read):
-    dialect = CsvDialect(delimiter)
-    if isinstance(columns, str):
-        with pytest.raises(DataError, match=columns):
-            read(text, dialect=dialect)
-    else:
-        assert read(text, dialect=dialect)[1] == columns
-
-
-def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    columns = [pa.chunked_array([["x"]]), pa.chunked_array([["y"]])]
-    assert write_table("~/t.csv", [pa.table(columns, names=["a", "a"])]) == 1
-    assert (tmp_path / "t.csv").read_text() == "a,a\nx,y\n"
 
 
 @given(st.text('ab,"\n\r', max_size=40))
@@ -424,19 +331,42 @@ def test_blocks_of_csv_end_where_the_module_csv_ends_a_record(text):
     assert _end_of_records(text.encode(), ",") == len("".join(whole))
 
 
-@pytest.mark.parametrize("quote", ["", '"'])
-def test_a_row_refused_in_a_later_block_is_told(quote, read):
-    rows = f"1,{quote}2{quote}\n" * (1 << 22)  # of which pyarrow's reader of streams crashes
-    with pytest.raises(DataError, match="Expected 2 columns, got 1: 3"):
-        read(f"a,b\n{rows}3\n")
-
-
-def test_rows_of_empty_cells_are_rows_also_where_blocks_end(read, monkeypatch):
-    assert read(b"a\tb\n1\t2\n\t", "t.tsv")[1] == [["1", ""], ["2", ""]]
-    monkeypatch.setattr("dbgsom_core.tables.csv._BLOCK", 3)
-    assert read(b"a,b\n1,2\n  \n  \n,\n3,4\n  ")[1] == [["1", "", "3"], ["2", "", "4"]]
-
-
 def test_a_row_that_never_ends_is_refused(read):
     with pytest.raises(DataError, match="row of more than"):
         read('a,b\n1,"' + "2\n" * (1 << 24))
+
+
+def test_a_reader_that_is_gone_is_not_an_error_and_a_full_disk_is(monkeypatch):
+    class Broken(io.StringIO):
+        error = BrokenPipeError(32, "Broken pipe")
+
+        def write(self, text):
+            raise self.error
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    with pytest.raises(BrokenPipeError):
+        write_table("-", [TABLE])
+    Broken.error = OSError(28, "No space left on device")
+    with pytest.raises(DataError, match="standard output cannot be written: No space left"):
+        write_table("-", [TABLE])
+
+
+def test_a_column_or_records_become_an_array(tmp_path):
+    write_table(tmp_path / "column.npy", [{"x": np.arange(3.0)}, pa.table({"x": [0.0, 1.0]})])
+    assert np.load(tmp_path / "column.npy").tolist() == [0, 1, 2, 0, 1]
+    write_table(
+        tmp_path / "records.npy", [TABLE, TABLE | {"kind": np.array(["long", "", "", "ö"])}]
+    )
+    records = np.load(tmp_path / "records.npy")
+    assert records.dtype.names == (*TABLE,)
+    assert records["n"].tolist() == [1, -1, 3, 2**62] * 2
+    assert records["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
+
+
+def test_tables_that_cannot_be_read_by_name_are_refused(tmp_path):
+    table = pa.table([pa.array([1, 2]), pa.array([3.5, 4.5])], names=["a", "a"])
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="several columns of one name: rename all but one"):
+        open_table(str(tmp_path / "t.parquet"))
+    with pytest.raises(DataError, match="tables are read from csv, parquet"):
+        open_table(str(tmp_path / "t.parquet"), format="orc")

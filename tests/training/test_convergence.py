@@ -54,12 +54,6 @@ def test_too_few_epochs_are_told_once(iris, made):
     assert told[0].filename == __file__
 
 
-def test_epochs_that_growth_left_over_are_told(iris):
-    # The map was grown early; what comes after it takes a share of what that took.
-    with pytest.warns(ConvergenceWarning, match="in 5 epochs, of which it had 9; raise epochs"):
-        assert SomClassifier(max_neurons=9, epochs=9).fit(*iris).n_iter_ == 5
-
-
 def test_who_asks_for_all_epochs_and_who_goes_on_hears_nothing(iris):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

@@ -1,23 +1,16 @@
 """Fine-tuning: the pull on linked neighbours, and neurons that keep to one side of a border."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core.engine.results import (
-    count_classes,
     linked_runners_up,
-    majority_classes,
-    winners_of_own_class,
 )
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.metrics.norms import Euclidean
 from dbgsom_plugins.training import Gaussian
@@ -43,19 +36,6 @@ def searched(data, som_map):
     return data.found(som_map.prototypes, data.assign(som_map.prototypes))
 
 
-def leads_of(bmu, codes, n_neurons):
-    return majority_classes(count_classes(bmu, codes, n_neurons, int(codes.max()) + 1))
-
-
-def test_the_runner_up_is_the_nearest_linked_neighbour(small):
-    data, som_map = small
-    bmu = data.assign(som_map.prototypes).bmu
-    distances = data.pairwise(data.X, som_map.prototypes)
-    expected = np.where(som_map.hops[bmu] == 1, distances, np.inf).argmin(axis=1)
-    found = linked_runners_up(data, bmu, som_map.prototypes, som_map.links)
-    np.testing.assert_array_equal(found, expected)
-
-
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
     found = searched(data, som_map)
@@ -65,53 +45,6 @@ def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     expected = weights.T @ data.X / weights.sum(axis=0)[:, None]
     updated = batch_update(som_map, Gaussian(), data.metric, found, 0.6, 0.5)
     np.testing.assert_allclose(updated, expected, rtol=1e-12)
-
-
-def test_a_sample_trains_the_nearest_neuron_of_its_class():
-    X = np.array([[0.0], [0.1], [0.9], [1.0], [0.4], [2.0], [0.6]])
-    codes = np.array([0, 0, 1, 1, 1, 2, -1])
-    som_map = SomMap.rectangle(1, 2, np.array([[0.0], [1.0]]))
-    data = replace(LocalEngine().over(X, Euclidean()), codes=codes, n_classes=3)
-    found = searched(data, som_map)
-    majority = majority_classes(found.class_counts)
-    winners = winners_of_own_class(data, found.bmu, som_map.prototypes, majority)
-    np.testing.assert_array_equal(found.reassign_to_own_class(majority).bmu, winners)
-    # The fifth moves to the neuron of its class; class 2 leads nowhere; the last has no class.
-    assert found.bmu.tolist() == [0, 0, 1, 1, 0, 1, 1]
-    assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
-
-
-def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
-    data, som_map = small
-    codes = np.random.default_rng(1).integers(-1, 3, size=len(data.X))
-    bmu = data.assign(som_map.prototypes).bmu
-    majority = leads_of(bmu, codes, len(som_map))
-    distances = data.pairwise(data.X, som_map.prototypes)
-    expected = []
-    for i, code in enumerate(codes):
-        linked = som_map.neighbours(bmu[i])
-        own = [j for j in linked if code >= 0 and majority[j, code]]
-        expected.append(min(own or linked, key=lambda j, i=i: distances[i, j]))
-    labelled = replace(data, codes=codes)
-    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.links, majority)
-    assert found.tolist() == expected
-
-
-def test_width_and_pull_ease_to_their_final_values():
-    schedule = Schedule.from_parts(Gaussian(start=None, end=None), fine(Directed()), 100)
-    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
-    assert schedule.width(80, som_map) == 0.5
-    assert schedule.pull(80) == 0.0
-    pulls = [schedule.pull(epoch) for epoch in range(80, 101)]
-    widths = [schedule.width(epoch, som_map) for epoch in range(81, 102)]
-    assert 0.8 < widths[0] < 1.0  # from a quarter of the side again
-    widths = [schedule.width(80, som_map), *widths[:-1]]
-    assert pulls == sorted(pulls)
-    assert widths[1:] == sorted(widths[1:], reverse=True)
-    assert pulls[10:] == [0.7] * 11
-    np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
-    assert not schedule.is_final(89)
-    assert schedule.is_final(90)
 
 
 def test_a_pull_without_fine_tuning_is_refused():

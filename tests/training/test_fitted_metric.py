@@ -8,14 +8,7 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import MetricComponent
-from dbgsom_core.engine.results import linked_runners_up
-from dbgsom_core.engine.samples import Samples
-from dbgsom_core.engine.smoothing import Neighbourhood
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.parts import FittedMetric, fit_metric
-from dbgsom_plugins.metrics.norms import Euclidean, Mahalanobis, Manhattan
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}
@@ -50,6 +43,23 @@ class Means(MetricComponent):
         return np.where(total[:, None] > 0, means, so_far)
 
 
+def test_the_state_is_used_in_training_and_prediction(iris):
+    X = iris[0] * [1, 10, 100, 1000]
+    learned = SomVQ(metric=Scaled(), growth=FIXED, epochs=8).fit(X)
+    by_hand = SomVQ(growth=FIXED, epochs=8).fit(X / np.ptp(X, axis=0))
+    np.testing.assert_allclose(learned.weights_, by_hand.weights_, rtol=1e-9)
+    new, scaled = X[:7] + 0.1, (X[:7] + 0.1) / np.ptp(X, axis=0)
+    np.testing.assert_array_equal(learned.predict(new), by_hand.predict(scaled))
+    np.testing.assert_allclose(learned.transform(new), by_hand.transform(scaled), atol=1e-6)
+
+
+class Forgetful(Means):
+    """Learns what nobody gets."""
+
+    def fit(self, X):
+        return {"mean": X.mean(axis=0)}
+
+
 class LearnsALot(Scaled):
     """Returns no mapping."""
 
@@ -57,64 +67,24 @@ class LearnsALot(Scaled):
         return np.ptp(X, axis=0)
 
 
-def test_the_state_is_used_in_training_and_prediction(iris):
-    X = iris[0] * [1, 10, 100, 1000]
-    learned = SomVQ(metric=Scaled(), growth=FIXED, epochs=8).fit(X)
-    by_hand = SomVQ(growth=FIXED, epochs=8).fit(X / np.ptp(X, axis=0))
-    np.testing.assert_allclose(learned.weights_, by_hand.weights_, rtol=1e-9)
-    some = X[:7] + 0.1
-    np.testing.assert_array_equal(learned.predict(some), by_hand.predict(some / np.ptp(X, axis=0)))
-    np.testing.assert_allclose(learned.average_distances_, by_hand.average_distances_)
-    np.testing.assert_allclose(
-        learned.transform(some), by_hand.transform(some / np.ptp(X, axis=0)), atol=1e-6
-    )
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        (Forgetful(), r"metric Forgetful.*lacks prepare"),
+        (LearnsALot(), r"LearnsALot \(.*: fit returned .*; expected a mapping"),
+    ],
+)
+def test_a_metric_that_learns_what_cannot_be_used_is_named(metric, told):
+    with pytest.raises(PluginError, match=told):
+        SomVQ(metric=metric).fit(np.eye(5))
 
 
-def test_a_fitted_metric_is_the_metric_in_all_else():
-    X = np.random.default_rng(0).normal(size=(30, 3))
-    metric = fit_metric(Mahalanobis(shrinkage=0.2), X)
-    able = metric.calls
-    assert (able.is_euclidean, able.centre) == (True, None)
-    assert isinstance(able, Mahalanobis)
-    np.testing.assert_array_equal(able.prepare(X), metric.metric.prepare(X, metric.state))
-    again = pickle.loads(pickle.dumps(metric))
-    np.testing.assert_array_equal(again.calls.prepare(X), able.prepare(X))
-    with pytest.raises(ValueError, match="read-only"):
-        metric.state["mean"][0] = 1.0
-    plain = fit_metric(Euclidean(), X)
-    assert plain.state is None
-    assert plain.calls is plain.metric
-
-
-def test_a_fit_without_prepare_is_told(iris):
-    class Forgetful(Means):
-        """Learns what nobody gets."""
-
-        def fit(self, X):
-            return {"mean": X.mean(axis=0)}
-
-    with pytest.raises(PluginError, match=r"metric Forgetful.*lacks prepare"):
-        SomVQ(metric=Forgetful()).fit(iris[0])
-
-
-def test_a_state_that_is_no_mapping_is_refused():
-    with pytest.raises(PluginError, match=r"LearnsALot \(.*: fit returned .*; expected a mapping"):
-        SomVQ(metric=LearnsALot()).fit(np.eye(5))
-
-
-def test_the_state_is_saved_and_the_parts_stay_what_they_were(tmp_path, iris):
+def test_the_state_is_saved(tmp_path, iris):
     X, y = iris
     model = SomClassifier(metric={"name": "mahalanobis", "shrinkage": 0.1}).fit(X[::2], y[::2])
     model.save(tmp_path / "map.npz")
-    again = SomClassifier.load(tmp_path / "map.npz")
-    assert isinstance(again._metric, FittedMetric)
-    assert again.metric == Mahalanobis(shrinkage=0.1)
-    for name, value in model._metric.state.items():
-        np.testing.assert_array_equal(again._metric.state[name], value)
-    np.testing.assert_array_equal(again.predict_proba(X[1::2]), model.predict_proba(X[1::2]))
-    again.save(tmp_path / "twice.npz")
-    twice = SomClassifier.load(tmp_path / "twice.npz")
-    np.testing.assert_array_equal(twice.bmu(X), model.bmu(X))
+    for again in (SomClassifier.load(tmp_path / "map.npz"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
 def test_formed_means_train_the_map_of_the_ordinary_update(digits):
@@ -125,33 +95,3 @@ def test_formed_means_train_the_map_of_the_ordinary_update(digits):
     )
     assert formed_.neurons_ == ordinary.neurons_
     np.testing.assert_allclose(formed_.weights_, ordinary.weights_, atol=1e-8)
-
-
-def test_pulled_samples_count_as_further_samples(rng):
-    """Medians with a pull are those of all samples twice, the second time in their runner-up."""
-    X, n_neurons = rng.normal(size=(200, 3)), 5
-    som_map = SomMap.rectangle(1, n_neurons, rng.normal(size=(n_neurons, 3)))
-    so_far, links = som_map.prototypes, som_map.links_or_self
-    data = Samples(X, guarded(Manhattan()))
-    found = data.found(so_far, data.assign(so_far))
-    bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, links)
-    weights = np.exp(-np.arange(5.0))
-    influence = weights[som_map.hops]
-    made = found.fit_prototypes(Neighbourhood(weights, som_map.hops, links, 0.4))
-    both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
-    units = np.concatenate([bmu, n_neurons + second])
-    expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)
-    np.testing.assert_allclose(made, expected, atol=1e-12)
-
-
-def test_newborns_live_in_the_space_of_the_metric(digits):
-    """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
-    from dbgsom_core.api import Birth
-    from dbgsom_core.som_map.som_map import SomMap
-    from dbgsom_core.training.growth import apply_growth
-
-    som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))
-    apply_growth(
-        som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], 1, centre=lambda means: means * 2
-    )
-    assert som_map.prototypes[4].tolist() == [6.0, 2.0]
