@@ -30,14 +30,14 @@ class Recording:
         self.calls.append(run)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("tripped"), SystemExit("tripped")])
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit("no")])
 def test_one_that_raises_is_noted_once_and_the_next_is_called(error, caplog):
     recording = Recording()
     callbacks = Callbacks([Failing(error), recording])
     for run in ("r", "s"):
         callbacks.notify("dbgsom_run_started", run=run)
     assert recording.calls == ["r", "s"]
-    note = f"observer Failing failed in dbgsom_run_started ({type(error).__name__}: tripped)"
+    note = f"observer Failing failed in dbgsom_run_started ({type(error).__name__}: no)"
     assert callbacks.notes == [note]
     assert caplog.messages == [f"{note}; the run goes on"] * 2
 
