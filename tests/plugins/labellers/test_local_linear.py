@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
@@ -9,6 +10,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from dbgsom_core import SomRegressor
 from dbgsom_core.api import LabelEvidence
 from dbgsom_plugins.labellers.neurons import _OF_ALL, Mean, _ridges
+
+FEW = {"max_neurons": 15, "epochs": 10}
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +50,17 @@ def test_ridge_regressions_and_what_they_say_of_left_out_samples(rng):
         assert intercepts[place] == pytest.approx(expected.intercept_)
 
 
-def test_sparse_samples_get_weighed_means(friedman):
-    from scipy.sparse import csr_array
-
+def test_sparse_samples_get_weighed_means_and_are_no_question_to_models_of_dense_ones(friedman):
     X, y, X_test, y_test = friedman
-    regressor = SomRegressor().fit(csr_array(X), y)
-    assert regressor._answering.state == {}
+    regressor = SomRegressor(**FEW).fit(csr_array(X), y)
     assert regressor.score(csr_array(X_test), y_test) > 0.3
-
-
-def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
-    from scipy.sparse import csr_array
-
-    X, y, X_test, _ = friedman
-    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
     with pytest.raises(ValueError, match=r"learnt from dense samples: give X\.toarray\(\)"):
-        regressor.predict(csr_array(X_test))
+        SomRegressor(**FEW).fit(X, y).predict(csr_array(X_test))
 
 
 def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
     X, y, X_test, _ = friedman
-    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
+    regressor = SomRegressor(**FEW).fit(X, y)
     groups, state = regressor._answering, regressor._answering.state
     squares = np.square(X_test[:20, None] - groups.centres).sum(axis=2)
     for row, found in enumerate(regressor.predict(X_test[:20])):
@@ -80,25 +73,15 @@ def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
         assert found == pytest.approx(expected, rel=1e-9)
 
 
-EVIDENCE = {"som_map": range(3), "bmu": np.array([0, 0, 2, 2, 2]), "hits": np.array([2, 0, 3])}
-
-
-def test_it_is_the_mean_of_what_each_neuron_won():
-    evidence = LabelEvidence(**EVIDENCE, y=np.array([1, 2, 3, 4, 8]))
-    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.5, 5.0])
-
-
-def test_sample_weights_weigh():
-    weights = np.array([3.0, 1.0, 0.0, 1.0, 0.5])
-    evidence = LabelEvidence(**EVIDENCE, y=np.array([1.0, 2, 3, 4, 7]), weights=weights)
-    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.25, 5.0])
-
-
-@pytest.mark.parametrize("name", ["offsets", "slopes", "axes", "of_all"])
-def test_models_of_other_neurons_or_samples_are_refused(name):
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    regressor = SomRegressor(epochs=3, tol=0).fit(X, X[:, 0])
-    learnt = dict(regressor._answering.state)
-    object.__setattr__(regressor._answering, "state", {**learnt, name: learnt[name][:-1]})
-    with pytest.raises(ValueError, match=r"of other neurons|mismatch|aligned"):
-        regressor.predict(X)
+@pytest.mark.parametrize(
+    ("weights", "means"), [(None, [1.5, 5.0]), ([3.0, 1.0, 0.0, 1.0, 0.5], [1.25, 16 / 3])]
+)
+def test_the_mean_is_that_of_the_samples_of_a_neuron_by_their_weights(weights, means):
+    evidence = LabelEvidence(
+        range(3),
+        np.array([0, 0, 2, 2, 2]),
+        np.array([2, 0, 3]),
+        y=np.array([1.0, 2, 3, 4, 8]),
+        weights=None if weights is None else np.array(weights),
+    )
+    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx(means)
