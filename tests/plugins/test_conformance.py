@@ -1,7 +1,6 @@
 """Every built-in keeps the promises of its kind."""
 
 import contextlib
-from collections import Counter
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks
+from dbgsom_core.testing import checks_for
 from dbgsom_plugins.engines.dask import DaskEngine
 
 # What a component needs to be built; those without an entry are built with their defaults.
@@ -77,13 +76,3 @@ def test_every_built_in_passes_every_check_of_its_kind(component, check, request
     if isinstance(component, DaskEngine):
         request.getfixturevalue("client")  # else a cluster is started for each fit
     check(component)
-
-
-def test_the_kit_covers_every_kind():
-    kinds = {check.kind for _, _, one in components() for check in checks_for(one)}
-    assert kinds == {*KINDS, "any", "model part"} - {"stopping"}
-    assert all(Counter(check.kind for check in all_checks())[kind] <= 10 for kind in kinds)
-
-
-def test_parametrize_is_the_way_in():
-    assert parametrize_with_checks(next(components())[2]).name == "parametrize"

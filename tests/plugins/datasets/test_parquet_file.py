@@ -1,7 +1,6 @@
 """Tables in Parquet files: the columns' language is that of CSV files."""
 
 import pickle
-from datetime import time
 
 import numpy as np
 import pandas as pd
@@ -128,22 +127,3 @@ def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, tmp_path
         assert pd.isna(y[2])
     asked = data.columns.samples(frame[["b", "a"]].astype(kind))
     np.testing.assert_array_equal(asked[:3], data.X)
-
-
-def test_durations_are_seconds_and_times_of_day_no_dates(load):
-    frame = pd.DataFrame({"a": [1, 2, 3], "took": pd.to_timedelta([1, 90, 0.5], unit="s")})
-    data = load(frame, **PLAIN)
-    assert data.X.tolist() == [[1, 1], [2, 90], [3, 0.5]]
-    assert data.columns.samples(frame).tolist() == data.X.tolist()
-    with pytest.raises(DataError, match="is no number: list the column under categorical, id"):
-        load(frame.assign(took=[time(1), time(2), time(3)]), **PLAIN)
-
-
-def test_bytes_and_dates_where_others_belong_are_no_crash(load):
-    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"b", b"", b"a"]})
-    assert load(frame, **PLAIN | {"categorical": "k"}).feature_names == ("x", "k=a", "k=b")
-    with pytest.raises(DataError, match="Invalid UTF8"):
-        load(frame.assign(k=[b"\xff", b"", b"a"]), **PLAIN | {"categorical": "k"})
-    dated = frame.assign(k=pd.to_datetime(["2024-02-01"] * 3))
-    with pytest.raises(DataError, match=r"column 'k': '2024-02-01.*' is no number"):
-        load(dated, **PLAIN, extra="k")

@@ -1,7 +1,6 @@
 """A table as surveys come: marks, dates, gaps, text, and how each column of it is read."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
@@ -127,23 +126,3 @@ def test_all_faults_are_named_at_once(load):
         "line 5, column 'datum'", "line 5, column 'froh'", "line 5, column 'kinder'",
     ]  # fmt: skip
     assert "'1.500,5' is no number: give decimal as ',' and thousands as '.' (and 2 m" in lines[1]
-
-
-def test_roles_that_exclude_each_other_are_named_at_once(load):
-    with pytest.raises(DataError) as caught:
-        load(id=["nr", "froh"], drop=["nr", "bemerkung"], categorical=["nr", "what"])
-    for words in (
-        "column 'froh' is target and id: choose one",
-        "column 'nr' is id and drop: choose one",
-        "categorical column 'what' does not exist",
-    ):
-        assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(("drop", "values"), [(2, [1, 2]), (0, [2, 3])])
-def test_a_name_that_stands_twice_is_known_by_its_place(load, drop, values):
-    data = load("a;b;a\n1;2;3\n4;5;6\n", **PLAIN | {"drop": drop})
-    assert sorted(data.X[0].tolist()) == values
-    by_pandas = pd.DataFrame([[1, 2, 3], [4, 5, 6]], columns=["a", "b", "a.1"])
-    for frame in (by_pandas, by_pandas.set_axis(["a", "b", "a"], axis=1)):
-        np.testing.assert_array_equal(data.columns.samples(frame), data.X)

@@ -107,16 +107,6 @@ def test_what_is_said_of_all_rows_is_computed_once(lies, models, computed):
     assert len(computed) == 4
 
 
-def test_a_map_that_was_given_names_finds_them(models):
-    table = pd.DataFrame(X, columns=COLUMNS)
-    named = SomVQ(**PARAMS).fit(table)
-    with dask.config.set(scheduler="synchronous"):
-        told = named.predict(framed(table)).compute()
-    np.testing.assert_array_equal(told, models["vq"].predict(X))
-    with pytest.raises(ValueError, match="feature names"):
-        named.predict(framed(table[COLUMNS[::-1]]))
-
-
 # ------------------------------------------------------------------------------- bad input
 
 

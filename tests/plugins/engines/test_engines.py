@@ -9,7 +9,7 @@ from pydantic import Field
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api
 from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
@@ -179,12 +179,6 @@ def test_a_model_whose_engine_is_not_installed_names_its_distribution(
     monkeypatch.setattr(model_file, "get_registry", lambda: Registry.discover(own_only=True))
     with pytest.raises(PluginError, match=r"engine 'far', .*claims .* dbgsom-far 2\.0"):
         SomVQ.load(tmp_path / "m.npz")
-
-
-def test_an_engine_that_nobody_offers_cannot_be_saved(tmp_path, iris):
-    fitted = SomVQ(engine=Far(), max_neurons=9, epochs=5).fit(iris[0])
-    with pytest.raises(PluginError, match=r"no installed plugin offers the engine .*:Far"):
-        persistence.save(fitted, tmp_path / "m.npz")
 
 
 def test_a_configuration_names_any_engine(registry):

@@ -8,11 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
@@ -24,7 +22,6 @@ from dbgsom_core.persistence import FittedModel
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
-from dbgsom_plugins.figures.explorer._payload import packed
 from dbgsom_plugins.metrics.norms import Euclidean
 
 pytestmark = pytest.mark.one_version
@@ -103,14 +100,6 @@ def test_samples_end_at_their_leaves(tree):
     assert np.array_equal(numbers(samples["values"]), X)
 
 
-@pytest.mark.parametrize("column", [[0, 255], [256], [], [13.66, -np.inf, np.nan, 1e300, 1e-3]])
-def test_arrays_keep_seven_digits_and_what_is_unknown_is_nan(column):
-    values = np.array(column)
-    found = json.loads(json.dumps(packed(values), allow_nan=False))
-    expected = np.where(np.isfinite(values) & (values < 1e38), values, np.nan)
-    np.testing.assert_allclose(numbers(found), expected, rtol=1e-7)
-
-
 @pytest.mark.parametrize(
     "params", [{}, {"grid": "hexagonal", "growth": {"name": "fixed", "wrap": True}}]
 )
@@ -139,20 +128,6 @@ def test_novelty_is_that_of_the_estimator(flat):
     won = np.flatnonzero(model.hit_counts_)
     means = [novelty[model.bmu(X) == k].mean() for k in won]
     assert numbers(page["maps"][0]["values"]["novelty"])[won] == pytest.approx(means, rel=1e-4)
-
-
-def test_the_dendrogram_joins_neighbours_as_ward_does():
-    values = np.array([0, 1, 3, 10, 11, 20, 20.5, 40])  # in a line: neighbours are nearest
-    som_map = SomMap.rectangle(1, 8, values[:, None])
-    evaluation = Evaluation(som_map, LocalEngine().over(values[:, None], Euclidean()))
-    (shown,) = explored(MapView(evaluation, np.arange(8), ()))["maps"]
-    tree = linkage(som_map.prototypes, "ward")
-    assert numbers(shown["heights"]) == pytest.approx(tree[:, 2], rel=1e-4)
-    for count in range(1, 9):
-        cluster = np.arange(15)
-        for i, pair in enumerate(numbers(shown["joins"])[: 8 - count]):
-            cluster[np.isin(cluster, cluster[pair])] = 8 + i
-        assert adjusted_rand_score(cluster[:8], cut_tree(tree, count)[:, 0]) == 1
 
 
 def test_names_are_text_and_the_page_reaches_for_nothing(flat):

@@ -13,8 +13,6 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres
-from dbgsom_plugins.figures._names import regions
-from dbgsom_plugins.figures._texts import numbers
 from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
 from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness
 from dbgsom_plugins.figures.curves import GrowthCurve
@@ -163,16 +161,6 @@ def test_names_of_data_are_plain_text(name, drawn):
     shown = NAMES[name]
     assert [one.get_text() for one in (key, cell, title)] == [shown, shown, f"{shown} run"]
     assert not any(one.get_parse_math() or one.get_usetex() for one in (key, cell, title))
-
-
-@pytest.mark.parametrize("letter", ["W", "\u0301"])
-def test_names_of_any_length_keep_to_the_page(letter, drawn):
-    names = {0: letter * 300, 1: letter * 8, 2: "a"}
-    view = view_of(ragged(30), label_names=names, title=letter * 300)
-    figure = drawn(LabelMap().draw(view))
-    lines = [*figure.texts, *figure.legends[0].get_texts()]
-    assert max(box.x1 for box in extents(lines)) <= figure.bbox.x1
-    assert "…" in figure.texts[1].get_text()
 
 
 @pytest.mark.parametrize("n_classes", [3, 20, 60])
@@ -344,13 +332,6 @@ def test_the_mesh_lies_over_the_data_of_two_features_or_components(told):
     assert f"{100 * values[0] / values.sum():.0f} %" in label
 
 
-def test_regions_are_linked_neurons_of_one_label_that_won_something():
-    som_map = SomMap.rectangle(1, 6, np.zeros((6, 1)))
-    labels, hits = np.array([0, 0, 1, 0, 0, 0]), np.array([3, 1, 2, 4, 0, 5])
-    found = sorted(regions(som_map, labels, ["a", "b"], hits), key=lambda region: region.place)
-    assert [(one.name, one.weight) for one in found] == [("a", 4), ("b", 2), ("a", 4), ("a", 5)]
-
-
 def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(told):
     grid = np.stack(np.meshgrid(np.arange(9), np.arange(6)), axis=-1).reshape(-1, 2)
     left = grid[:, 0] < 4
@@ -376,46 +357,12 @@ def test_joined_sides_of_a_torus_are_dashed_and_explained(flat, told):
         assert (line.get_linestyle()[0][1] is not None) == closed
 
 
-def inside(points, corners):
-    """Return which points (n, 2) lie in a convex polygon whose corners go against the clock."""
-    to, away = np.roll(corners, -1, axis=0) - corners, points[:, None] - corners
-    return (to[:, 0] * away[..., 1] - to[:, 1] * away[..., 0] > 0).all(axis=1)
-
-
-@pytest.mark.parametrize("grid", [SQUARE, HEXAGONAL], ids=lambda grid: grid.name)
-def test_images_stay_inside_of_their_cells(grid):
-    som_map = random_map(3, 4, grid, n_features=9)
-    view = view_of(som_map, image_shape=(3, 3))
-    canvas = mosaic(som_map, (3, 3), som_map.prototypes)
-    (image,) = PrototypeImages().draw(view).axes[0].images
-    left, right, bottom, top = image.get_extent()
-    row, column = np.nonzero(~np.isnan(canvas))
-    x = left + (right - left) * (column + 0.5) / canvas.shape[1]
-    y = top - (top - bottom) * (row + 0.5) / canvas.shape[0]
-    points, corners = np.column_stack([x, y]), np.array(grid.corners)
-    shown = sum(inside(points - place, corners).sum() for place in som_map.plane_positions)
-    assert shown == len(points) == 12 * 9
-
-
 @pytest.mark.parametrize("kind", [ComponentPlanes, VariableStars])
 def test_long_names_can_be_told_apart_by_either_end(kind, told):
     for name in ("a name of a variable as long as this, {}", "{} of all of the variables"):
         names = [name.format(end) for end in ("first", "second", "third")]
         texts = " ".join(told(kind().draw(view_of(ragged(4), feature_names=names))))
         assert all(end in texts for end in ("first", "second", "third"))
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ([1.0, 20.0], ["1", "20"]),
-        ([-1e-17, 15.81], ["0.0", "15.8"]),
-        ([0.0012, 0.0034], ["0.00120", "0.00340"]),
-        ([1.5e9, 2.5e9 + 0.5], ["1.5e+09", "2.5e+09"]),
-    ],
-)
-def test_numbers_of_one_scale_have_as_many_decimals_each(values, words):
-    assert numbers(values, 3) == words
 
 
 def test_a_map_of_few_samples_has_their_names(told):

@@ -78,13 +78,3 @@ def test_errors_are_shared_as_neuron_by_neuron(grid):
             expected[neuron] -= errors[neuron] / 2
         np.testing.assert_array_equal(share_errors(som_map, errors, 0.7), expected)
         assert expected.sum() == pytest.approx(errors.sum(), rel=1e-12)  # a peer loses some
-
-
-def test_parts_that_lie_far_apart_grow_alike(state_of):
-    far = 10**8
-    som_map = SomMap(
-        [(0, 0), (1, 0), (-far, far), (-far, far + 1), (1 - far, far)],
-        np.arange(10.0).reshape(5, 2),
-    )
-    births = Directed().grow(som_map, state_of([3, 1, 2, 3, 0]))
-    assert [birth.parent for birth in births] == [0, 3, 2, 1]

@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
+from dbgsom_plugins.growth.directed import Directed, GrowthStep
 
 SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
 
@@ -84,17 +84,6 @@ def test_settled_growth_does_not_wait_for_ever(state_of):
     assert [grows(epoch) for epoch in (2, 3)] == [False, True]
     som_map.add([((2, 0), [0.0], 1)], epoch=3)
     assert [grows(epoch) for epoch in (5, 6)] == [False, True]
-
-
-def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
-    som_map = SomMap.rectangle(5, 5, np.zeros((25, 1)))
-    errors = np.zeros(25)
-    errors[12] = 8.0
-    shared = share_errors(som_map, errors, 1.0)
-    shared[12] = 0.0
-    nearest = [2, 10, 14, 22]  # two hops away, the middle of each side
-    assert np.flatnonzero(shared).tolist() == nearest
-    assert shared[nearest].tolist() == [1.0] * 4
 
 
 def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one(state_of):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed, Gsom, distributed
+from dbgsom_plugins.growth.directed import Directed, Gsom
 
 STRATEGIES = [
     Directed(when="every_epoch"),
@@ -38,28 +38,6 @@ def test_maps_grow_by_free_cells_and_stay_in_one_piece(
         som_map.add(births, epoch)  # refuses a cell twice, and one that is not linked
     assert len(som_map) > n
     assert som_map.hops.max() < len(som_map)
-
-
-def test_a_flat_map_stays_flat(state_of, grid):
-    """Prototypes that lie as their cells do are carried on alike by what extrapolates."""
-    som_map = SomMap.rectangle(3, 3, np.zeros((9, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    errors = np.linspace(1.0, 2.0, 9)
-    for strategy in (Gsom(), Directed(notches=1e-6)):
-        births = strategy.grow(som_map, state_of(errors))
-        places = [grid.plane(np.array(birth.position)) for birth in births]
-        flat = [np.allclose(b.prototype, place) for b, place in zip(births, places, strict=True)]
-        assert np.mean(flat) >= 0.5
-
-
-def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(state_of, grid):
-    cells = [(0, 0), *grid.beside((0, 0))]
-    som_map = SomMap(cells, np.zeros((len(cells), 1)), grid)
-    spread = distributed(som_map, [4.0] + [1.0] * grid.degree, 2.0, 0.5)
-    assert spread.tolist() == [1.0] + [1.5] * grid.degree
-    assert not som_map.boundary()[0]
-    births = Gsom().grow(som_map, state_of([9.0] + [0.0] * grid.degree, threshold=5.0))
-    assert births == []  # an interior neuron has no free cell to grow into
 
 
 def test_the_newborn_lies_nearest_to_the_largest_neighbour(state_of, hexagonal):

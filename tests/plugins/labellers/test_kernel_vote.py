@@ -6,8 +6,6 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import train_test_split
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.api import Surroundings
-from dbgsom_plugins.labellers.neurons import KernelVote
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +31,6 @@ def test_probabilities_are_the_votes_and_the_prior(split):
         )
         expected = (votes + strength * state["shares"]) / (votes.sum() + strength)
         np.testing.assert_allclose(shares, expected, rtol=1e-9)
-
-
-def test_bandwidth_and_strength_are_the_likeliest_on_what_is_left_out():
-    rng = np.random.default_rng(0)
-    distances = np.sort(rng.random((200, 8)), axis=1)
-    y, by_lot = rng.integers(0, 2, 200), rng.integers(0, 2, (200, 8))
-    near_is_right = by_lot.copy()
-    near_is_right[:, 0] = y
-
-    def learnt(values):
-        extra = np.empty((200, 0))
-        around = Surroundings(distances, np.ones((200, 8)), values, values, extra, 2)
-        return KernelVote().learn(around, y, None, None)["kernel"]
-
-    narrow, wide = learnt(near_is_right), learnt(by_lot)
-    assert narrow[0] < wide[0]
-    assert wide[1] > narrow[1]
 
 
 def test_an_empty_neuron_says_what_is_around_it():

@@ -125,21 +125,6 @@ def test_every_engine_gives_the_same_bits(engine):
     np.testing.assert_array_equal(rows, shares[:30])
 
 
-def test_a_fit_that_was_interrupted_learns_the_same(tmp_path):
-    X, y, X_test, _ = halves()
-
-    def stop(epoch):
-        if epoch.epoch == 5:
-            raise KeyboardInterrupt
-
-    params = {**FEW, "checkpoint": tmp_path / "noted"}
-    with pytest.raises(KeyboardInterrupt):
-        SomClassifier(**params, callbacks=[stop]).fit(X, y)
-    resumed = SomClassifier(**params).fit(X, y)
-    whole = SomClassifier(**FEW).fit(X, y)
-    np.testing.assert_array_equal(resumed.predict_proba(X_test), whole.predict_proba(X_test))
-
-
 def test_sparse_samples_are_answered_as_dense_ones():
     X, y, X_test, _ = halves()
     dense, sparse = SomClassifier(**FEW).fit(X, y), SomClassifier(**FEW).fit(csr_array(X), y)

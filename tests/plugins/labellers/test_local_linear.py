@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
 from dbgsom_core.api import LabelEvidence
-from dbgsom_plugins.labellers.neurons import _OF_ALL, Mean, _ridges
+from dbgsom_plugins.labellers.neurons import Mean
 
 FEW = {"max_neurons": 15, "epochs": 10}
 
@@ -33,21 +33,6 @@ def test_it_bends_where_a_plane_cannot_and_beats_neighbours_and_means(friedman):
     assert ours > Ridge().fit(X, y).score(X_test, y_test) + 0.02
     assert ours > KNeighborsRegressor(5).fit(X, y).score(X_test, y_test)
     assert ours > SomRegressor(labeller="mean").fit(X, y).score(X_test, y_test)
-
-
-def test_ridge_regressions_and_what_they_say_of_left_out_samples(rng):
-    X, y, weights = rng.normal(size=(40, 3)), rng.normal(size=40), np.ones(40)
-    own = np.arange(40) < 30
-    errors, slopes, intercepts, _ = _ridges(X, y, weights, own, _OF_ALL, 0)
-    middle = X.mean(axis=0)
-    for place, penalty in enumerate(_OF_ALL):
-        Z = X - middle
-        hat = Z @ np.linalg.solve(Z.T @ Z + penalty * np.eye(3), Z.T) + 1 / 40
-        left = (y - hat @ y) / (1 - np.diag(hat))
-        assert errors[place] == pytest.approx(np.square(left[own]).sum())
-        expected = Ridge(alpha=penalty).fit(X, y)
-        np.testing.assert_allclose(slopes[:, place], expected.coef_, atol=1e-9)
-        assert intercepts[place] == pytest.approx(expected.intercept_)
 
 
 def test_sparse_samples_get_weighed_means_and_are_no_question_to_models_of_dense_ones(friedman):

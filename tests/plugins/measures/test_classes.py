@@ -99,9 +99,3 @@ def test_agreement_with_answers_is_that_of_scikit_learn(won, drawn, seed):
         assert BalancedAccuracy().compute(evaluation) == pytest.approx(expected)
     expected = normalized_mutual_info_score(y, answers)
     assert NormalizedMutualInfo().compute(evaluation) == pytest.approx(expected)
-
-
-def test_mutual_information_takes_numbers_beside_names(won):
-    y, answers = np.array(["x", "x", "y", "y"]), np.array([5, 5, 9, 9])
-    evaluation = won([(0, 0)], [0] * 4, y, predictions=answers)
-    assert NormalizedMutualInfo().compute(evaluation) == pytest.approx(1)

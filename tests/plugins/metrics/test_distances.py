@@ -8,7 +8,6 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.parts import fit_metric
 
 PLAIN = {
     "manhattan": ({}, "cityblock", {}),
@@ -63,15 +62,6 @@ def test_distances_are_those_of_scipy(name, dtype, rng):
     bmu, distance = metric.assign(points, prototypes)
     np.testing.assert_array_equal(bmu, found.argmin(axis=1))
     np.testing.assert_array_equal(distance, found.min(axis=1))
-
-
-@pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
-def test_ties_go_to_the_lowest_row(name, rng):
-    X = samples(name, rng, 20)
-    metric = fit_metric(build(name), X).calls
-    points = prepared(metric, X)
-    twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
-    assert metric.assign(points, twice)[0].max() < 3
 
 
 def test_no_power_overflows():

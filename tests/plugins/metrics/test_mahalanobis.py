@@ -42,12 +42,6 @@ def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
         np.testing.assert_allclose(metric.pairwise(points, points[:5]), expected, atol=1e-7)
 
 
-def test_a_row_is_prepared_alike_alone_and_among_others(correlated):
-    metric = fit_metric(Mahalanobis(), correlated).calls
-    whole = metric.prepare(correlated)
-    np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
-
-
 @pytest.mark.parametrize("shrinkage", [0.0, "ledoit_wolf"])
 def test_a_weight_is_the_sample_so_many_times(shrinkage, correlated):
     weights = np.random.default_rng(1).integers(0, 4, len(correlated))
