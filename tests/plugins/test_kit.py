@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.api import Component, DatasetComponent, TrackerComponent
+from dbgsom_core.api import Component, DatasetComponent
 from dbgsom_core.plugins.registry import PluginEntry, get_registry
 from dbgsom_core.testing import checks_for, parametrize_with_checks, run_checks
 from dbgsom_core.testing.kit import check_offer, run_check
@@ -70,30 +70,6 @@ class Extra(DatasetComponent):
 def test_what_cannot_be_built_is_named_and_what_lacks_a_package_left_out(kind, where, state, words):
     offered = PluginEntry(kind, "x", where, "dbgsom-x", "1")
     assert words in "".join(check_offer(offered)[state].values())
-
-
-def test_each_observer_that_prepares_is_closed():
-    ready = []
-
-    class Ready:
-        def prepare(self):
-            ready.append(self)
-
-        def close(self):
-            ready.remove(self)
-
-        def dbgsom_run_started(self, run):
-            assert self in ready
-
-    class Preparing(TrackerComponent):
-        """Prepares for runs."""
-
-        def observer(self):
-            return Ready()
-
-    (check,) = [check for check in checks_for(Preparing()) if check.name == "runs"]
-    assert run_check(check, Preparing()).status == "passed"
-    assert not ready
 
 
 def test_expected_failures_must_be_known_and_strict():

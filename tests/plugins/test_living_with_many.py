@@ -4,9 +4,6 @@ import json
 
 import pytest
 
-from dbgsom_core.errors import PluginError
-from dbgsom_core.persistence import load
-
 pytestmark = pytest.mark.one_version
 
 KERNEL = """
@@ -93,21 +90,6 @@ def test_show_tells_help_fields_schema_and_source(site):
     assert shown["source"] == "dbgsom_good:Flat"
     assert shown["schema"]["properties"]["decay"]["enum"] == ["linear", "exponential"]
     assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).err
-
-
-def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
-    site.write("dbgsom-good", KERNEL % "'good_one'")
-    write_run(site, "good_one")
-    site.dbgsom("run", "run.yaml")
-    (folder,) = (site.work / "runs" / "x").iterdir()
-    with site.installed():
-        load(folder / "model.npz")
-    needs = "the model needs kernel 'good_one', which is not available"
-    with site.installed(DBGSOM_NO_PLUGINS="1"), pytest.raises(PluginError, match=needs) as gone:
-        load(folder / "model.npz")
-    assert "the file claims that it is from dbgsom-good 1.0" in str(gone.value)
-    plugins = json.loads((folder / "run.json").read_text())["environment"]["plugins"]
-    assert ("dbgsom-good", "1.0") in [(one["distribution"], one["version"]) for one in plugins]
 
 
 def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(site):

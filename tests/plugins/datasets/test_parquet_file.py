@@ -112,18 +112,13 @@ def test_a_file_that_is_none_or_damaged_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["float32", "Int64"])
-def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, tmp_path, kind):
+def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, kind):
     frame = pd.DataFrame({"a": [1, -9, 3, -9], "b": [4, 5, -9, -9], "y": [1, 2, -9, 1]})
     fields = {"id": (), "categorical": "b", "target": "y", "na_values": ["", "-9"]}
-    frame.to_csv(tmp_path / "t.csv", index=False)
     with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
         data = load(frame.astype(kind), **fields)
-    with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
-        again = Csv(path=str(tmp_path / "t.csv"), **FIELDS | fields).load()
     np.testing.assert_array_equal(data.X, [[1, 1, 0], [np.nan, 0, 1], [3, np.nan, np.nan]])
-    np.testing.assert_array_equal(data.X, again.X)
-    for y in (data.y, again.y):
-        assert y[:2].tolist() == [1, 2]
-        assert pd.isna(y[2])
+    assert data.y[:2].tolist() == [1, 2]
+    assert pd.isna(data.y[2])
     asked = data.columns.samples(frame[["b", "a"]].astype(kind))
     np.testing.assert_array_equal(asked[:3], data.X)

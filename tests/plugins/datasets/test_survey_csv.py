@@ -51,11 +51,6 @@ def test_every_kind_of_column_knows_what_is_missing(load):
     assert data.ids["nr"].tolist() == ["007", "008", "009", "010"]
 
 
-def test_the_first_line_says_the_delimiter(tmp_path):
-    (tmp_path / "data.csv").write_text("sep=;\na;b\n1;2\n")
-    assert Csv(path=str(tmp_path / "data.csv")).load().X.tolist() == [[1, 2]]
-
-
 def test_dates_are_dropped_or_taken_apart(load):
     data = load(dates="drop")
     assert data.feature_names == ("größe", "region=Nord", "region=Süd", "kinder")

@@ -6,9 +6,8 @@ import pytest
 
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
-from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.errors import DataError
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.tables import Columns
 from dbgsom_plugins.datasets.table_files import Csv
 
 TABLE = """nr;tall;share;kind;price;beside
@@ -82,6 +81,3 @@ def test_models_read_frames_by_the_unit(path, tmp_path):
     assert loaded.predict(frame).tolist() == fitted.predict(data.X).tolist()
     with pytest.raises(DataError, match=r"row 0, column 'tall': '1,73 m' is no number: convert it"):
         loaded.predict(frame.assign(tall="1,73 m"))
-    odd = Columns(data.columns.names, units={"kind": "5"}, categories=data.columns.categories)
-    with pytest.raises(ModelFileError, match="columns"):
-        FittedModel((), fitted.estimator, odd).save(tmp_path / "odd.npz")

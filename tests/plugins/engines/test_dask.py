@@ -12,7 +12,6 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
-from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.engines import dask as engine_module
 from dbgsom_plugins.engines import dask_workers as clusters
 from dbgsom_plugins.engines.dask import DaskEngine
@@ -73,13 +72,6 @@ def test_a_dask_collection_chooses_the_engine_and_gives_the_same_bits(client, us
         assert mine.feature_names_in_.tolist() == list("abcde")
 
 
-def test_so_do_a_file_and_an_array(client, usual, tmp_path):
-    X, _ = samples()
-    np.save(tmp_path / "X.npy", X)
-    for lies in (np.load(tmp_path / "X.npy", mmap_mode="r"), X):
-        assert_same(SomVQ(engine={"name": "dask", "shard": 0.2}, **PARAMS).fit(lies), usual)
-
-
 def test_classes_and_weights_may_be_dask_arrays_too(client):
     X, codes = samples()
     weights = np.random.default_rng(3).integers(0, 4, ROWS).astype(float)
@@ -99,17 +91,6 @@ class Interrupt:
     def __call__(self, record):
         if record.epoch > self.after:
             raise KeyboardInterrupt
-
-
-def test_an_interrupted_fit_goes_on(client, usual, tmp_path):
-    X, _ = samples()
-    params = {**PARAMS, "checkpoint": Checkpoints(tmp_path / "training.npz", seconds=0.0)}
-    with pytest.raises(KeyboardInterrupt):
-        SomVQ(callbacks=[Interrupt(3)], **params).fit(unequal(X))
-    heard = []
-    mine = SomVQ(callbacks=[heard.append], **params).fit(da.from_array(X, chunks=(900, 5)))
-    assert 0 < len(heard) < usual.n_iter_
-    assert_same(mine, usual)
 
 
 def test_its_own_cluster_is_closed_whatever_happens(monkeypatch):

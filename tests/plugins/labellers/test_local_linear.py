@@ -8,8 +8,6 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
-from dbgsom_core.api import LabelEvidence
-from dbgsom_plugins.labellers.neurons import Mean
 
 FEW = {"max_neurons": 15, "epochs": 10}
 
@@ -56,17 +54,3 @@ def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
         told = state["offsets"][units] + state["slopes"][units] @ (x @ state["axes"])
         expected = state["of_all"] @ [*x, 1] + kernel @ told / kernel.sum()
         assert found == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("weights", "means"), [(None, [1.5, 5.0]), ([3.0, 1.0, 0.0, 1.0, 0.5], [1.25, 16 / 3])]
-)
-def test_the_mean_is_that_of_the_samples_of_a_neuron_by_their_weights(weights, means):
-    evidence = LabelEvidence(
-        range(3),
-        np.array([0, 0, 2, 2, 2]),
-        np.array([2, 0, 3]),
-        y=np.array([1.0, 2, 3, 4, 8]),
-        weights=None if weights is None else np.array(weights),
-    )
-    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx(means)

@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
 from dbgsom_core.api import MeasureComponent, NotedValue
 from dbgsom_core.errors import UnknownNameError
-from dbgsom_core.experiments.measuring import describe_measure
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.measures.pairs import Trustworthiness
@@ -106,12 +105,3 @@ def test_the_table_says_what_is_best_from_where_and_why_a_value_is_missing(model
 def test_what_does_not_fit_is_refused(model, fitted, y, measures, words):
     with pytest.raises((ValueError, UnknownNameError), match=words):
         evaluate(model if fitted is None else fitted, X, y, measures=measures)
-
-
-@pytest.mark.parametrize("name", sorted(get_registry().names("measure")))
-def test_every_built_in_says_what_it_is_and_from_where(name):
-    measure = get_registry().find("measure", name)()
-    facts = describe_measure(measure)
-    assert facts["what"].endswith(".")
-    assert measure.bounds[0] < measure.bounds[1]
-    assert facts["reference"] or name in {"dead_neurons", "accuracy", "rmse", "mae"}

@@ -111,8 +111,7 @@ def test_missing_features_are_left_out_and_sums_scaled(name, rng):
     metric = build(name)
     X, W = samples(name, rng, 60).astype(float), samples(name, rng, 8).astype(float)
     X[rng.random(X.shape) < 0.3] = np.nan
-    X[0], X[1, 1:] = 1.0, np.nan
-    X[:, 0] = np.where(np.isnan(X[:, 0]), 2.0, X[:, 0])
+    X[:, 0] = 2.0
     power = {"minkowski": 1 / 3, "chebyshev": 0.0, "hamming": 0.0}.get(name, 1.0)
     found = metric.pairwise(X, W)
     for i, x in enumerate(X):
