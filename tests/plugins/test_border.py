@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -57,8 +58,10 @@ def fit(iris, **parts):
     [
         ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], r"weights of shape \(3,\)"),
         ("kernel", "weight", lambda h, w: -np.ones(len(h)), "weight -1; expected at least 0"),
+        ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
         ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "distances from -1 to"),
         ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "to 99; "),
+        ("metric", "prepare", lambda X: X[1:], "one for each sample"),
         ("metric", "centre", lambda means: means * np.inf, "prototypes from inf to inf"),
         (
             "growth",
@@ -75,6 +78,8 @@ def fit(iris, **parts):
             lambda m, s: (Birth((x, 0), m.prototypes[0], 0) for x in itertools.count(2)),
             "returned more than",
         ),
+        ("growth", "grow", lambda m, s: [((0, -1), m.prototypes[0], 9)], "no living parent"),
+        ("growth", "start_shape", lambda: (10**6, 10**6), "at most 65536"),
         ("growth", "growing_threshold", lambda summary: np.inf, "inf; expected finite"),
         ("labeller", "label", lambda e: e.classes[:2], r"shape \(2,\).*; expected labels"),
         ("labeller", "label", lambda e: np.full(len(e.hits), 9), "which is no class"),
@@ -219,3 +224,9 @@ def test_a_subclass_of_a_built_in_trains_the_same_map_through_the_guard(iris):
     mine, usual = (SomVQ(epochs=20, **parts).fit(iris[0]) for parts in (twins, {}))
     assert np.array_equal(mine.weights_, usual.weights_)
     assert mine.growth_events_ == usual.growth_events_
+
+
+def test_a_fitted_estimator_with_a_component_survives_pickle(iris):
+    fitted = SomVQ(metric=faulty.Metric(), epochs=3).fit(iris[0])
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict(iris[0]), fitted.labels_)

@@ -83,6 +83,8 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,2\n", {"target": 2}, "target is column 2, but there are 2 columns"),
         ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and drop: choose one"),
         ("a,b\n1,2\n", {"target": "b", "drop": ["a"]}, "no column is left"),
+        ("a,b\n1,2\n", {"target": "b", "categorical": ["b"]}, "is categorical and target: ch"),
+        ("," * 200_000, {}, "more than 100000 columns: save them as .npy"),
         ("a,price\n1,cheap\n", {"extra": "price"}, "'cheap' is no number"),
     ],
 )

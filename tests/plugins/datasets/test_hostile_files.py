@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dbgsom_core.engine import runtime
@@ -102,6 +103,16 @@ def test_an_array_that_its_file_cannot_hold_is_refused(kind, dtype, shape, refus
 def test_names_that_steer_a_terminal_are_shown_as_text(refused):
     Path("x.csv").write_text("\x1b[31mred,b\n1,2\nx,3\n")
     assert r"column '\x1b[31mred'" in refused(Csv, "x.csv")
+
+
+def zstd(content):
+    return pa.compress(content, "zstd", asbytes=True)
+
+
+def test_several_frames_of_zstd_are_one_text(tmp_path):
+    path = tmp_path / "x.csv.zst"
+    path.write_bytes(zstd(b"a,b\n1,2\n") + zstd(b"3,4\n"))
+    assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, lzma.compress])

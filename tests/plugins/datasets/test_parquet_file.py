@@ -92,6 +92,7 @@ def test_feather_files_and_folders_are_read_as_parquet(load, tmp_path):
         ),
         ({"missing": "error"}, ["row 2, column 'x': the value is missing: drop or fill"]),
         ({"missing_target": "error"}, ["row 1, column 'kind': the value is missing"]),
+        ({"extra": "when"}, ["column 'when': '2024-02-01"]),
         ({"categorical": "regio"}, ["'regio' does not exist; did you mean 'region'"]),
     ],
 )
@@ -122,3 +123,9 @@ def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, kind):
     assert pd.isna(data.y[2])
     asked = data.columns.samples(frame[["b", "a"]].astype(kind))
     np.testing.assert_array_equal(asked[:3], data.X)
+
+
+def test_durations_are_seconds(load):
+    frame = pd.DataFrame({"a": [1, 2], "took": pd.to_timedelta([1, 0.5], unit="s")})
+    data = load(frame, **PLAIN)
+    assert data.X.tolist() == data.columns.samples(frame).tolist() == [[1, 1], [2, 0.5]]

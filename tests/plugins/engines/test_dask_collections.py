@@ -107,6 +107,12 @@ def test_what_is_said_of_all_rows_is_computed_once(lies, models, computed):
     assert len(computed) == 4
 
 
+def test_refits_are_to_rows_that_were_computed_once(models, computed):
+    stability = models["vq"].stability(frame(), n=2)
+    assert stability.link_share == models["vq"].stability(X, n=2).link_share
+    assert len(computed) == 1
+
+
 # ------------------------------------------------------------------------------- bad input
 
 
@@ -133,6 +139,7 @@ CANNOT = [
     (lambda: partitions(HALF.assign(b="Ulm")), "partition 1 .* no numbers: .*Ulm"),
     (lambda: framed(HALF.assign(town="Ulm")), "X holds no numbers in a column of str"),
     (lambda: framed(HALF.assign(b=pd.array([1, None] * 150, dtype="Int64"))), "row 1, column 1"),
+    (lambda: framed(HALF[[]]), "X has no columns"),
     (lambda: framed(HALF.a), "X is a dask Series, not a two-dimensional array or a data frame"),
     (lambda: da.from_array(GAP, chunks=250), "missing or infinite, in row 400, column 3"),
     (lambda: da.zeros((0, 5), chunks=1), "X has no rows"),
@@ -152,3 +159,8 @@ def test_other_numbers_are_what_they_are_in_memory(client, kind):
     mine, usual = (SomVQ(**PARAMS).fit(one) for one in (da.from_array(rows, chunks=(200, 5)), rows))
     assert mine.weights_.dtype == usual.weights_.dtype
     np.testing.assert_array_equal(mine.weights_, usual.weights_)
+
+
+def test_what_is_behind_a_mask_is_used_nowhere():
+    with pytest.raises(ValueError, match="X holds masked values"):
+        SomVQ(**PARAMS).fit(np.ma.masked_less(X, 0))

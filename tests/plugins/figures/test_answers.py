@@ -49,6 +49,16 @@ def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(count, writt
         assert all(page.contains(*corner) for corner in part.get_tightbbox().corners())
 
 
+def test_no_share_is_rounded_to_nothing_or_all(told):
+    X, y = blobs(["a", "b"], 2000)
+    X[:, 0] += 20 * (y == "b")
+    model = SomClassifier(**SMALL).fit(X, y)
+    y[np.flatnonzero(y == "a")[0]] = "b"
+    texts = told(shown("confusion_matrix", model, X, y))
+    assert any(text.startswith("1\n<1%") for text in texts)
+    assert any(text.endswith("\n>99%") for text in texts)
+
+
 @pytest.mark.parametrize(("rare", "usual"), [("yes", "no"), ("no", "yes")])
 def test_the_roc_curve_of_two_classes_is_that_of_the_rarer_one(rare, usual, told):
     X, y = blobs(["no", "yes"])

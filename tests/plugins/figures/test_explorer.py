@@ -208,6 +208,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(given, words, t
     with pytest.raises(ValueError, match=words):
         flat[0].explore(X, path=tmp_path / "map.html", **given)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        flat[0].explore(X, path=tmp_path)
 
 
 def scaled(scaler, **params):

@@ -13,6 +13,7 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres
+from dbgsom_plugins.figures._texts import numbers
 from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
@@ -361,6 +362,14 @@ def test_long_names_can_be_told_apart_by_either_end(kind, told):
         names = [name.format(end) for end in ("first", "second", "third")]
         texts = " ".join(told(kind().draw(view_of(ragged(4), feature_names=names))))
         assert all(end in texts for end in ("first", "second", "third"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([-1e-17, 15.81], ["0.0", "15.8"]), ([1.5e9, 2.5e9 + 0.5], ["1.5e+09", "2.5e+09"])],
+)
+def test_numbers_of_one_scale_have_as_many_decimals_each(values, words):
+    assert numbers(values, 3) == words
 
 
 def test_a_map_of_few_samples_has_their_names(told):

@@ -67,7 +67,7 @@ def test_what_a_heatmap_cannot_show_is_refused(sides, values, words):
 
 
 def test_several_data_sets_have_a_panel_each_and_names_are_plain_text(drawn):
-    other = ranking([({r"$\frac{": "_a\n\x1b[0m" * 9}, 0.3), ({r"$\frac{": "b"}, 0.2)])
+    other = ranking([({r"$\frac{": "_a\n\x1b[0m" * 9}, 0.3), ({r"$\frac{": 3.0}, 0.2)])
     figure = drawn(SweepHeatmap().draw(SweepView([ranking(GRID), other])))
     panels = [axes for axes in figure.axes if axes.texts]
     assert len(panels) == 2

@@ -82,6 +82,7 @@ def test_settled_growth_does_not_wait_for_ever(state_of):
         return bool(Directed().grow(som_map, state))
 
     assert [grows(epoch) for epoch in (2, 3)] == [False, True]
+    assert Directed(when="settled").grow(som_map, state_of([5.0] * 4, movement=1e-4))
     som_map.add([((2, 0), [0.0], 1)], epoch=3)
     assert [grows(epoch) for epoch in (5, 6)] == [False, True]
 
