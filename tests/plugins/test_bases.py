@@ -7,8 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core import api
-from dbgsom_core.interfaces.growth import neuron_cap, start_grid, start_shape
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.interfaces.growth import start_shape
 
 
 class Still(api.GrowthComponent):
@@ -42,12 +41,3 @@ def test_fields_properties_and_class_attributes_go_before_defaults():
     assert np.isnan(bare.growing_threshold(None))
     shapes = start_shape(peculiar), start_shape(bare), start_shape(bare, api.LINE)
     assert shapes == ((3, 4), (2, 2), (1, 4))
-
-
-def test_caps_and_grids_follow_the_number_of_samples_and_features():
-    automatic = get_registry().build("growth", {"name": "directed", "max_neurons": "auto"})
-    assert [neuron_cap(automatic, n) for n in (1, 40, 10**6, 10**9)] == [5, 32, 5000, 10_000]
-    assert neuron_cap(Still(), 10**6) is None
-    adaptive = get_registry().build("grid", "adaptive")
-    assert start_grid(Still(), adaptive, 1) == api.LINE
-    assert start_grid(Still(), adaptive, 2) == api.HEXAGONAL

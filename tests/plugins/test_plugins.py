@@ -114,14 +114,6 @@ def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point
 
 
 @pytest.mark.parametrize(
-    "options", [{"disabled": ["a"]}, {"disabled": ["dbgsom-a"]}, {"own_only": True}]
-)
-def test_disabled_plugins_are_left_alone(options, installed):
-    registry = installed(FakePoint("a", ImportError("never"), "dbgsom-a"), **options)
-    assert [record.status for record in registry.records if record.name == "a"] == ["disabled"]
-
-
-@pytest.mark.parametrize(
     ("kind", "offer", "lacks"),
     [
         ("kernel", type("NoWeight", (KernelComponent,), {}), "weight"),

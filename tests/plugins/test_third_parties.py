@@ -100,17 +100,6 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(names, insta
     assert np.array_equal(persistence.load(file).answers(X).label, answers.label)
 
 
-def test_a_map_that_lost_and_gained_neurons_is_kept_with_its_history(installed, iris):
-    fitted = SomVQ(growth="restless", grid="square", epochs=20, tol=0).fit(iris[0])
-    changes = {type(change).__name__ for record in fitted.history_ for change in record.changes}
-    assert changes == {"Death", "Insert"}
-    fitted.save("own.npz")
-    loaded = persistence.load("own.npz")
-    assert loaded.history_ == fitted.history_
-    np.testing.assert_array_equal(loaded.som_map_.hops, fitted.som_map_.hops)
-    np.testing.assert_array_equal(loaded.predict(iris[0]), fitted.labels_)
-
-
 def test_a_metric_learns_growth_asks_the_samples_and_a_labeller_answers_with_medians(
     installed, rng
 ):

@@ -119,14 +119,14 @@ def test_refits_are_to_rows_that_were_computed_once(models, computed):
 def chunks(*parts):
     """Return an array that says of each part that it has half of the rows of X, in float32."""
     return da.concatenate(
-        [da.from_delayed(dask.delayed(one), (300, 5), np.float32) for one in parts]
+        [da.from_delayed(dask.delayed(part), (300, 5), np.float32) for part in parts]
     )
 
 
 def partitions(*parts):
     """Return a frame that says of each part that it is like X."""
     like = pd.DataFrame(X, columns=COLUMNS)
-    parts = [dask.delayed(one) for one in (like[:300], *parts)]
+    parts = [dask.delayed(part) for part in (like[:300], *parts)]
     return dd.from_delayed(parts, meta=like[:0], verify_meta=False)
 
 
@@ -156,7 +156,9 @@ def test_what_cannot_be_used_is_told_before_training(client, lies, sentence):
 @pytest.mark.parametrize("kind", [np.float16, ">f4", np.int64, bool])
 def test_other_numbers_are_what_they_are_in_memory(client, kind):
     rows = X > 0 if kind is bool else X.astype(kind)
-    mine, usual = (SomVQ(**PARAMS).fit(one) for one in (da.from_array(rows, chunks=(200, 5)), rows))
+    mine, usual = (
+        SomVQ(**PARAMS).fit(table) for table in (da.from_array(rows, chunks=(200, 5)), rows)
+    )
     assert mine.weights_.dtype == usual.weights_.dtype
     np.testing.assert_array_equal(mine.weights_, usual.weights_)
 

@@ -52,14 +52,14 @@ def drawn():
 
 
 @pytest.fixture
-def told():
+def texts_of():
     """Returns the texts of a figure: of the page, its panels and its legends."""
 
-    def told(figure):
+    def texts_of(figure):
         parts = (figure, *figure.axes, *figure.legends)
         return [text.get_text() for part in parts for text in part.texts]
 
-    return told
+    return texts_of
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ def shown(kind, model, X, y):
 
 
 @pytest.mark.parametrize(("count", "written"), [(2, 4), (10, None), (70, 0)])
-def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(count, written, told, drawn):
+def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(
+    count, written, texts_of, drawn
+):
     names = [f"_class $x_{{{i:02d}}}$ of a name that is too long" for i in range(count)]
     X, y = blobs(names, 1500)
     model = SomClassifier(**SMALL).fit(X, y)
@@ -43,24 +45,24 @@ def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(count, writt
     if written:
         assert axes.texts[0].get_text().startswith(f"{counts[0, 0]:,}\n")
     share = f"1,500 rows, {(y == answers).mean():.1%} of them"
-    assert any(share in text for text in told(figure))
+    assert any(share in text for text in texts_of(figure))
     page = figure.bbox.padded(1)
     for part in (axes, bar):
         assert all(page.contains(*corner) for corner in part.get_tightbbox().corners())
 
 
-def test_no_share_is_rounded_to_nothing_or_all(told):
+def test_no_share_is_rounded_to_nothing_or_all(texts_of):
     X, y = blobs(["a", "b"], 2000)
     X[:, 0] += 20 * (y == "b")
     model = SomClassifier(**SMALL).fit(X, y)
     y[np.flatnonzero(y == "a")[0]] = "b"
-    texts = told(shown("confusion_matrix", model, X, y))
+    texts = texts_of(shown("confusion_matrix", model, X, y))
     assert any(text.startswith("1\n<1%") for text in texts)
     assert any(text.endswith("\n>99%") for text in texts)
 
 
 @pytest.mark.parametrize(("rare", "usual"), [("yes", "no"), ("no", "yes")])
-def test_the_roc_curve_of_two_classes_is_that_of_the_rarer_one(rare, usual, told):
+def test_the_roc_curve_of_two_classes_is_that_of_the_rarer_one(rare, usual, texts_of):
     X, y = blobs(["no", "yes"])
     model = SomClassifier(**SMALL).fit(X, y)
     rows = (y == usual) | (np.arange(len(y)) % 3 > 0)
@@ -70,29 +72,29 @@ def test_the_roc_curve_of_two_classes_is_that_of_the_rarer_one(rare, usual, told
     area = roc_auc_score(y == rare, model.predict_proba(X)[:, column])
     assert any(
         text.startswith(f"{len(y)} rows, class {rare} against {usual}. ") and f"{area:.3f}" in text
-        for text in told(figure)
+        for text in texts_of(figure)
     )
     false, true = figure.axes[0].lines[0].get_data()
     assert auc(false, true) == pytest.approx(area)
 
 
-def test_several_classes_have_a_roc_curve_each(told):
+def test_several_classes_have_a_roc_curve_each(texts_of):
     X, y = blobs(["a", "b", "c"])
     model = SomClassifier(**SMALL).fit(X, y)
     shares = dict(zip("abc", model.predict_proba(X).T, strict=True))
     areas = [f"{roc_auc_score(y == name, share):.3f} {name}" for name, share in shares.items()]
-    assert told(shown("roc_curve", model, X, y))[-3:] == areas
+    assert texts_of(shown("roc_curve", model, X, y))[-3:] == areas
     with pytest.raises(ValueError, match="all samples are of one class"):
         shown("roc_curve", model, X[y == "a"], y[y == "a"])
 
 
 @pytest.mark.parametrize("n", [300, 4000])
-def test_predictions_stand_over_targets_as_points_or_as_density(n, told):
+def test_predictions_stand_over_targets_as_points_or_as_density(n, texts_of):
     X = np.random.default_rng(0).normal(size=(n, 3))
     y = 100 * X[:, 0] + 7
     model = SomRegressor(**SMALL).fit(X, y)
     figure = shown("predicted_actual", model, X, y)
-    assert f"{n:,} rows: R² {model.score(X, y):.3f}, RMSE" in " ".join(told(figure))
+    assert f"{n:,} rows: R² {model.score(X, y):.3f}, RMSE" in " ".join(texts_of(figure))
     points = figure.axes[0].collections[0]
     if n == 300:
         np.testing.assert_allclose(points.get_offsets(), np.column_stack([y, model.predict(X)]))
@@ -120,7 +122,7 @@ def test_what_a_map_does_not_answer_is_refused():
     ],
 )
 def test_runs_draw_them_by_default_and_say_of_which_rows(
-    dataset, estimator, split, rows, default, tmp_path, monkeypatch, told
+    dataset, estimator, split, rows, default, tmp_path, monkeypatch, texts_of
 ):
     monkeypatch.chdir(tmp_path)
     model = f"{{estimator: {estimator}, max_neurons: 9, epochs: 4}}"
@@ -132,4 +134,4 @@ def test_runs_draw_them_by_default_and_say_of_which_rows(
     assert [name for name in outcome.figures if name in every] == default
     assert not any("failed" in note for note in outcome.notes)
     for name in default:
-        assert any(text.startswith(rows) for text in told(outcome.figures[name]))
+        assert any(text.startswith(rows) for text in texts_of(outcome.figures[name]))

@@ -31,7 +31,7 @@ def polygons(axes):
 
 
 @pytest.mark.parametrize("kind", [LabelMap, HitMap, UMatrix])
-def test_a_mark_stands_in_every_cell_with_a_child_map_and_in_no_other(kind, view, told, drawn):
+def test_a_mark_stands_in_every_cell_with_a_child_map_and_in_no_other(kind, view, texts_of, drawn):
     som_map = view.evaluation.som_map
     figure = drawn(kind().draw(view))
     white = [one for one in polygons(figure.axes[0]) if np.allclose(one.get_facecolor()[0], 1.0)]
@@ -39,10 +39,10 @@ def test_a_mark_stands_in_every_cell_with_a_child_map_and_in_no_other(kind, view
     middles = np.array([path.vertices[:4].mean(axis=0) for path in marks.get_paths()])
     cells = np.rint(middles.reshape(-1, 4, 2).mean(axis=1) - 0.1).astype(int)
     assert cells.tolist() == som_map.positions[sorted(som_map.children)].tolist()
-    assert "A small grid in its corner marks a neuron with a child map." in told(figure)
+    assert "A small grid in its corner marks a neuron with a child map." in texts_of(figure)
 
 
-def test_every_neuron_of_every_child_map_has_its_cell_in_its_colour(view, told, drawn):
+def test_every_neuron_of_every_child_map_has_its_cell_in_its_colour(view, texts_of, drawn):
     tree = view.evaluation.tree
     figure = drawn(ChildMaps().draw(view))
     cells = polygons(figure.axes[0])[0]
@@ -62,7 +62,7 @@ def test_every_neuron_of_every_child_map_has_its_cell_in_its_colour(view, told, 
     assert headings[0] == f"({x}, {y})"
     error = f"quantization error {view.evaluation.leaf_distance.mean():.4g}"
     counted = f"{len(tree.maps) - 1} child maps, {len(tree)} leaves  ·  {error}"
-    assert any(line.endswith(counted) for line in told(figure))
+    assert any(line.endswith(counted) for line in texts_of(figure))
 
 
 @given(

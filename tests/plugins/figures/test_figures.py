@@ -76,7 +76,7 @@ def of_samples(som_map, X, **more):
 
 
 def cells_of(figure):
-    return next(one for one in figure.axes[0].collections if isinstance(one, PolyCollection))
+    return next(part for part in figure.axes[0].collections if isinstance(part, PolyCollection))
 
 
 def extents(texts):
@@ -102,7 +102,7 @@ MAPS = {
 
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("kind", FIGURES)
-def test_every_figure_shows_every_map_on_its_page_and_changes_nothing(kind, name, told, drawn):
+def test_every_figure_shows_every_map_on_its_page_and_changes_nothing(kind, name, texts_of, drawn):
     view = view_of(MAPS[name], title="word " * 60)
     before = MAPS[name].prototypes.copy(), view.neuron_labels.copy()
     figure = drawn(kind().draw(view))
@@ -112,7 +112,7 @@ def test_every_figure_shows_every_map_on_its_page_and_changes_nothing(kind, name
     assert min(box.x0, box.y0) >= 0
     assert box.x1 <= width
     assert box.y1 <= height
-    texts = " ".join(told(figure))
+    texts = " ".join(texts_of(figure))
     assert "word word" in texts
     assert f"{len(MAPS[name])} neurons" in texts
     np.testing.assert_array_equal(MAPS[name].prototypes, before[0])
@@ -160,8 +160,8 @@ def test_names_of_data_are_plain_text(name, drawn):
     cell = next(text for text in figure.axes[0].texts if text.get_text())
     title = figure.texts[1]
     shown = NAMES[name]
-    assert [one.get_text() for one in (key, cell, title)] == [shown, shown, f"{shown} run"]
-    assert not any(one.get_parse_math() or one.get_usetex() for one in (key, cell, title))
+    assert [text.get_text() for text in (key, cell, title)] == [shown, shown, f"{shown} run"]
+    assert not any(text.get_parse_math() or text.get_usetex() for text in (key, cell, title))
 
 
 @pytest.mark.parametrize("n_classes", [3, 20, 60])
@@ -184,7 +184,7 @@ def test_long_names_are_neither_cut_nor_overlap(n_classes, shape, drawn):
 
 def test_neurons_without_hits_are_hatched_and_carry_no_text():
     figure = LabelMap().draw(view_of(ragged(12)))
-    (hatched,) = [one for one in figure.axes[0].collections if one.get_hatch()]
+    (hatched,) = [part for part in figure.axes[0].collections if part.get_hatch()]
     assert len(hatched.get_paths()) == 1
     assert len(figure.axes[0].texts) == 11
 
@@ -203,12 +203,12 @@ def test_cells_say_their_hits_or_these_over_the_mean_distance_to_linked_neurons(
 @pytest.mark.parametrize(
     ("kind", "words"), [(HitMap, "Cells beyond the colour"), (ComponentPlanes, "stand in brackets")]
 )
-def test_an_extreme_corner_leaves_the_colours_to_the_others(kind, words, rng, told):
+def test_an_extreme_corner_leaves_the_colours_to_the_others(kind, words, rng, texts_of):
     som_map = SomMap.rectangle(6, 6, rng.normal(size=(36, 2)))
     som_map.prototypes[-1] += 60
     X = np.repeat(som_map.prototypes, [*rng.integers(2, 20, 35), 400], axis=0)
     figure = kind().draw(of_samples(som_map, X, feature_names=("a", "b")))
-    assert words in " ".join(told(figure))
+    assert words in " ".join(texts_of(figure))
     light = cells_of(figure).get_facecolors()[:35, :3].sum(axis=1)
     assert np.ptp(light) > 1  # of 3
 
@@ -284,24 +284,24 @@ def test_planes_of_like_variables_stand_beside_each_other():
     assert abs(names.index("b") - names.index("d")) == 1
 
 
-def test_the_most_telling_of_many_variables_are_shown_with_a_note(told):
+def test_the_most_telling_of_many_variables_are_shown_with_a_note(texts_of):
     X = np.random.default_rng(1).normal(size=(200, 40))
     X[:, 7] = np.repeat([0.0, 50.0], 100)
     prototypes = np.vstack([X[:100].mean(axis=0), X[100:].mean(axis=0)])
     view = of_samples(SomMap([(0, 0), (1, 0)], prototypes), X)
-    texts = told(ComponentPlanes(most=4).draw(view))
+    texts = texts_of(ComponentPlanes(most=4).draw(view))
     assert "4 of 40 variables" in " ".join(texts)
     assert "feature 7" in texts
-    assert "6 of 40 variables" in " ".join(told(VariableStars().draw(view)))
+    assert "6 of 40 variables" in " ".join(texts_of(VariableStars().draw(view)))
 
 
-def test_stars_show_variables_that_the_map_was_not_trained_on(told):
+def test_stars_show_variables_that_the_map_was_not_trained_on(texts_of):
     view = view_of(ragged(4), feature_names=["a", "b", "c"])
     age = np.where(view.evaluation.bmu == 0, np.nan, view.evaluation.bmu.astype(float))
     figure = VariableStars(variables=("age", "b")).draw(replace(view, variables={"age": age}))
     wedges = figure.axes[0].collections[-1]
     assert len(wedges.get_paths()) == 2 * 3 - 1  # the first neuron has no age
-    assert any(text.startswith("age: 1 … 2") for text in told(figure))
+    assert any(text.startswith("age: 1 … 2") for text in texts_of(figure))
 
 
 def test_pies_hold_the_classes_that_were_won():
@@ -314,16 +314,16 @@ def test_pies_hold_the_classes_that_were_won():
     np.testing.assert_allclose(areas, shares * np.pi * 0.44**2, rtol=0.05)
 
 
-def test_the_mesh_lies_over_the_data_of_two_features_or_components(told):
+def test_the_mesh_lies_over_the_data_of_two_features_or_components(texts_of):
     som_map = random_map(2, 2, n_features=2)
     axes = DataProjection().draw(view_of(som_map, feature_names=["width", "height"])).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "height")
-    mesh = next(one for one in axes.collections if isinstance(one, LineCollection))
+    mesh = next(part for part in axes.collections if isinstance(part, LineCollection))
     ends = np.array([path.vertices for path in mesh.get_paths()])
     np.testing.assert_allclose(ends, som_map.prototypes[som_map.edges()])
     view = view_of(random_map(2, 2, n_features=6))
     figure = DataProjection(most=7).draw(view)
-    assert "7 of 12 samples" in " ".join(told(figure))
+    assert "7 of 12 samples" in " ".join(texts_of(figure))
     X = view.evaluation.X
     values = np.linalg.svd(X - X.mean(axis=0))[1] ** 2
     label = figure.axes[0].get_xlabel()
@@ -331,7 +331,7 @@ def test_the_mesh_lies_over_the_data_of_two_features_or_components(told):
     assert f"{100 * values[0] / values.sum():.0f} %" in label
 
 
-def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(told):
+def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(texts_of):
     grid = np.stack(np.meshgrid(np.arange(9), np.arange(6)), axis=-1).reshape(-1, 2)
     left = grid[:, 0] < 4
     X = np.column_stack([np.where(left, 0.0, 9.0), np.where(left, 2.0, 0.0), np.arange(54) / 99])
@@ -341,26 +341,26 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(t
     figure = PcaRgb().draw(view)
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == {"low price of a bottle,\nhigh hue", "high price of a bottle,\nlow hue"}
-    assert "in which a cluster of neurons differs most" in " ".join(told(figure))
+    assert "in which a cluster of neurons differs most" in " ".join(texts_of(figure))
     assert not PcaRgb().draw(replace(view, feature_names=())).axes[0].texts
 
 
 @pytest.mark.parametrize("flat", [SQUARE, HEXAGONAL], ids=lambda grid: grid.name)
-def test_joined_sides_of_a_torus_are_dashed_and_explained(flat, told):
+def test_joined_sides_of_a_torus_are_dashed_and_explained(flat, texts_of):
     for grid in (flat, flat.closed(4, 6)):
         figure = HitMap().draw(view_of(random_map(4, 6, grid)))
         closed = grid.torus is not None
-        explained = [text for text in told(figure) if text.startswith("A torus: dashed sides")]
+        explained = [text for text in texts_of(figure) if text.startswith("A torus: dashed sides")]
         assert len(explained) == closed
-        (line,) = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+        (line,) = [part for part in figure.axes[0].collections if isinstance(part, LineCollection)]
         assert (line.get_linestyle()[0][1] is not None) == closed
 
 
 @pytest.mark.parametrize("kind", [ComponentPlanes, VariableStars])
-def test_long_names_can_be_told_apart_by_either_end(kind, told):
+def test_long_names_can_be_told_apart_by_either_end(kind, texts_of):
     for name in ("a name of a variable as long as this, {}", "{} of all of the variables"):
         names = [name.format(end) for end in ("first", "second", "third")]
-        texts = " ".join(told(kind().draw(view_of(ragged(4), feature_names=names))))
+        texts = " ".join(texts_of(kind().draw(view_of(ragged(4), feature_names=names))))
         assert all(end in texts for end in ("first", "second", "third"))
 
 
@@ -372,20 +372,20 @@ def test_numbers_of_one_scale_have_as_many_decimals_each(values, words):
     assert numbers(values, 3) == words
 
 
-def test_a_map_of_few_samples_has_their_names(told):
+def test_a_map_of_few_samples_has_their_names(texts_of):
     som_map = SomMap.rectangle(1, 2, [[0.0, 5], [9, 3]])
     X = np.repeat(som_map.prototypes, 5, axis=0) + np.arange(10)[:, None] % 5
     names = np.array([f"animal {i}" for i in range(10)])
-    texts = told(LabelMap().draw(of_samples(som_map, X, sample_ids=names)))
+    texts = texts_of(LabelMap().draw(of_samples(som_map, X, sample_ids=names)))
     assert "animal 0\nanimal 1\nanimal 2\nand 2 more" in texts
     assert any("Names are those of the samples" in text for text in texts)
-    assert "0" in told(LabelMap().draw(of_samples(som_map, X, sample_ids=np.arange(10))))
+    assert "0" in texts_of(LabelMap().draw(of_samples(som_map, X, sample_ids=np.arange(10))))
 
 
-def test_values_are_those_of_the_data_where_they_are_known(told):
+def test_values_are_those_of_the_data_where_they_are_known(texts_of):
     som_map = SomMap.rectangle(1, 3, [[0.0, 5], [3, 1], [99, 99]])
     view = view_of(som_map, undo=lambda X: 10 * X + 7)
-    assert "7 … 997" in told(ComponentPlanes().draw(view))
+    assert "7 … 997" in texts_of(ComponentPlanes().draw(view))
     shared = ComponentPlanes(scale="shared").draw(view)
     assert shared.axes[-1].get_ylim() == pytest.approx((0, 99))  # as the map sees them
     (picture,) = PrototypeImages().draw(view).axes[0].images
@@ -393,7 +393,7 @@ def test_values_are_those_of_the_data_where_they_are_known(told):
 
 
 @pytest.mark.parametrize(("rows", "columns", "word"), [(1, 60, "row"), (60, 1, "column")])
-def test_a_long_row_is_drawn_in_lines_as_one_reads(rows, columns, word, told):
+def test_a_long_row_is_drawn_in_lines_as_one_reads(rows, columns, word, texts_of):
     som_map = random_map(rows, columns)
     places = cell_centres(som_map)
     order = np.lexsort([places[:, 0], -places[:, 1]])
@@ -403,4 +403,4 @@ def test_a_long_row_is_drawn_in_lines_as_one_reads(rows, columns, word, told):
     assert counts.sum() == len(np.unique(places, axis=0)) == 60
     assert max(counts) <= 22
     note = f"The map is one {word} of 60, drawn in {len(lines)} lines"
-    assert any(text.startswith(note) for text in told(HitMap().draw(view_of(som_map))))
+    assert any(text.startswith(note) for text in texts_of(HitMap().draw(view_of(som_map))))

@@ -18,8 +18,8 @@ def view():
     return view_of(made, made.evaluate(X, y), stability=made.stability(X, y, n=2))
 
 
-def test_cells_say_how_often_samples_stayed_together(view, told, drawn):
-    texts = told(drawn(TrustMap().draw(view)))
+def test_cells_say_how_often_samples_stayed_together(view, texts_of, drawn):
+    texts = texts_of(drawn(TrustMap().draw(view)))
     assert f"({view.stability.chance:.0%})" in " ".join(texts)
     shares = view.stability.agreements[np.isfinite(view.stability.agreements)]
     assert {f"{100 * share:.0f}" for share in shares} <= set(texts)
@@ -37,11 +37,11 @@ def test_bars_are_as_wide_as_links_are_sure(view):
     np.testing.assert_allclose(segments.mean(axis=1), middles)
 
 
-def test_numbers_as_answers_leave_cells_white(told):
+def test_numbers_as_answers_leave_cells_white(texts_of):
     X, y = make_blobs(80, 3, centers=3, random_state=0)
     made = SomRegressor(epochs=10, max_neurons=12).fit(X, y)
     figure = TrustMap().draw(view_of(made, made.evaluate(X, y), stability=made.stability(X, y, 2)))
-    assert any("cells have no colour" in text for text in told(figure))
+    assert any("cells have no colour" in text for text in texts_of(figure))
 
 
 def test_without_resamples_it_says_how_to_ask_for_them(view):

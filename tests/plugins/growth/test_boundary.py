@@ -41,7 +41,7 @@ def random_maps(grid, count=150):
 
 @pytest.mark.parametrize(("grid", "reference", "notches"), FROZEN)
 def test_births_have_the_frozen_bits(state_of, grid, reference, notches):
-    found, count = hashlib.sha256(), 0
+    digest, count = hashlib.sha256(), 0
     for som_map, errors in random_maps(GRIDS[grid]):
         errors.flags.writeable = som_map.prototypes.flags.writeable = False
         for threshold in (0.3, 1.0, 2.0):
@@ -52,9 +52,9 @@ def test_births_have_the_frozen_bits(state_of, grid, reference, notches):
                 assert room is None or len(births) <= room + 1
                 for birth in births:
                     count += 1
-                    found.update(repr((birth.position, birth.parent)).encode())
-                    found.update(np.asarray(birth.prototype).tobytes())
-    assert (count, found.hexdigest()[:16]) == FROZEN[grid, reference, notches]
+                    digest.update(repr((birth.position, birth.parent)).encode())
+                    digest.update(np.asarray(birth.prototype).tobytes())
+    assert (count, digest.hexdigest()[:16]) == FROZEN[grid, reference, notches]
 
 
 def test_room_cuts_growth_short_and_changes_nothing_before(state_of, grid):
@@ -62,9 +62,9 @@ def test_room_cuts_growth_short_and_changes_nothing_before(state_of, grid):
         everything = Directed().grow(som_map, state_of(errors, 0.8))
         few = Directed().grow(som_map, state_of(errors, 0.8, room=2))
         assert len(few) == min(len(everything), 3)  # one too many says that the cap binds
-        for one, other in zip(few, everything, strict=False):
-            assert (one.position, one.parent) == (other.position, other.parent)
-            np.testing.assert_array_equal(one.prototype, other.prototype)
+        for birth, other in zip(few, everything, strict=False):
+            assert (birth.position, birth.parent) == (other.position, other.parent)
+            np.testing.assert_array_equal(birth.prototype, other.prototype)
 
 
 def test_errors_are_shared_as_neuron_by_neuron(grid):

@@ -65,11 +65,11 @@ def test_how_far_samples_lie_from_their_prototypes_decides_the_number():
     """Two pairs of neurons: where samples scatter as far as the pairs are wide, two clusters do."""
     som_map = SomMap.rectangle(1, 6, [[0.0], [0.1], [1.0], [1.1], [9.0], [9.1]])
     hits = np.full(6, 20)
-    found = []
+    counts = []
     for distance in (0.01, 1.0):
         seen = replace(evidence(som_map, hits), errors=distance * hits)
-        found.append(Clusters().label(seen).max() + 1)
-    assert found == [3, 2]
+        counts.append(Clusters().label(seen).max() + 1)
+    assert counts == [3, 2]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -85,20 +85,20 @@ def test_joins_are_those_of_the_definition_on_links(seed):
     while len(clusters) > 1:
         linked = [pair for pair in combinations(clusters, 2) if links[np.ix_(*pair)].any()]
         pair = min(linked, key=lambda two: far_apart(points, *two))
-        clusters = [one for one in clusters if one not in pair] + [sorted(pair[0] + pair[1])]
+        clusters = [group for group in clusters if group not in pair] + [sorted(pair[0] + pair[1])]
         expected.append(sorted(clusters))
     joins = ward_joins(points, csr_array(links.astype(float)))
-    found = [cut(joins, 14, k) for k in range(13, 0, -1)]
+    divisions = [cut(joins, 14, k) for k in range(13, 0, -1)]
     assert [
-        sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in found
+        sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in divisions
     ] == expected
 
 
-def far_apart(points, one, other):
+def far_apart(points, first, second):
     def within(members):
         return np.square(points[members] - points[members].mean(axis=0)).sum()
 
-    return within(one + other) - within(one) - within(other)
+    return within(first + second) - within(first) - within(second)
 
 
 def test_parts_without_a_link_are_joined_where_they_are_nearest():

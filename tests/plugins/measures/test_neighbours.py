@@ -78,9 +78,9 @@ def test_they_equal_the_mean_over_all_orders_of_equal_distances(evaluate, case, 
     used = min(k, (len(X) - 1) // 2)
     expected = slow(in_data, on_grid, used)
     for measure, value in zip(ALL, expected, strict=True):
-        found = measure(k=k, grid_distance=grid_distance).compute(evaluation)
-        assert found == pytest.approx(value, abs=1e-12), measure
-        assert 0 <= found <= 1
+        computed = measure(k=k, grid_distance=grid_distance).compute(evaluation)
+        assert computed == pytest.approx(value, abs=1e-12), measure
+        assert 0 <= computed <= 1
 
 
 @pytest.mark.parametrize("measure", ALL)
@@ -118,7 +118,7 @@ def test_a_table_in_partitions_has_the_values_of_one_in_memory(tmp_path, monkeyp
     np.save(tmp_path / "X.npy", X)
     som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 40)))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    found = []
+    values = []
     for data in (
         LocalEngine().over(X, Euclidean()),
         LocalEngine(threads=1).over(mapped, Euclidean()),
@@ -127,6 +127,6 @@ def test_a_table_in_partitions_has_the_values_of_one_in_memory(tmp_path, monkeyp
         evaluation = Evaluation(som_map, data)
         measures = [Trustworthiness(max_samples=600), Continuity(max_samples=600)]
         measures += [CMeasure(max_samples=400), KruskalShepard(max_samples=400)]
-        found.append([measure.compute(evaluation) for measure in measures])
-    assert found[0] == found[1] == found[2]
-    assert all("drawn by the seed" in value.note for value in found[0])
+        values.append([measure.compute(evaluation) for measure in measures])
+    assert values[0] == values[1] == values[2]
+    assert all("drawn by the seed" in value.note for value in values[0])

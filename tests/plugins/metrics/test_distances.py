@@ -57,11 +57,11 @@ def test_distances_are_those_of_scipy(name, dtype, rng):
     expected = cdist(X.astype(np.float64), W.astype(np.float64), theirs, **options)
     # Prepared float32 rows are rounded; every sum is in float64.
     rounding = 1e-6 if dtype == np.float32 and metric.prepare is not None else 1e-11
-    found = metric.pairwise(points, prototypes)
-    np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding)
+    computed = metric.pairwise(points, prototypes)
+    np.testing.assert_allclose(computed, expected, rtol=rounding, atol=rounding)
     bmu, distance = metric.assign(points, prototypes)
-    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
-    np.testing.assert_array_equal(distance, found.min(axis=1))
+    np.testing.assert_array_equal(bmu, computed.argmin(axis=1))
+    np.testing.assert_array_equal(distance, computed.min(axis=1))
 
 
 def test_no_power_overflows():
@@ -113,12 +113,12 @@ def test_missing_features_are_left_out_and_sums_scaled(name, rng):
     X[rng.random(X.shape) < 0.3] = np.nan
     X[:, 0] = 2.0
     power = {"minkowski": 1 / 3, "chebyshev": 0.0, "hamming": 0.0}.get(name, 1.0)
-    found = metric.pairwise(X, W)
+    computed = metric.pairwise(X, W)
     for i, x in enumerate(X):
         seen = np.flatnonzero(~np.isnan(x))
         part = metric.pairwise(x[None, seen], W[:, seen])[0] * (6 / len(seen)) ** power
-        np.testing.assert_allclose(found[i], part, rtol=1e-13)
+        np.testing.assert_allclose(computed[i], part, rtol=1e-13)
     bmu, distance = metric.assign(X, W)
-    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
-    np.testing.assert_array_equal(distance, found.min(axis=1))
+    np.testing.assert_array_equal(bmu, computed.argmin(axis=1))
+    np.testing.assert_array_equal(distance, computed.min(axis=1))
     assert np.isnan(metric.pairwise(np.full((1, 6), np.nan), W)).all()
