@@ -227,6 +227,6 @@ def test_a_subclass_of_a_built_in_trains_the_same_map_through_the_guard(iris):
 
 
 def test_a_fitted_estimator_with_a_component_survives_pickle(iris):
-    fitted = SomVQ(metric=faulty.Metric(), epochs=3).fit(iris[0])
+    fitted = SomVQ(growth=faulty.Growth(), epochs=3).fit(iris[0])
     again = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(again.predict(iris[0]), fitted.labels_)

@@ -26,7 +26,7 @@ def shown(kind, model, X, y):
     return SomDisplay.from_estimator(model, X, y=y, kind=kind).figure_
 
 
-@pytest.mark.parametrize(("count", "written"), [(2, 4), (10, None), (70, 0)])
+@pytest.mark.parametrize(("count", "written"), [(2, 4), (26, None), (70, 0)])
 def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(
     count, written, texts_of, drawn
 ):
@@ -43,7 +43,7 @@ def test_the_matrix_holds_counts_and_shares_of_the_classes_in_order(
     written = (counts > 0).sum() if written is None else written  # 70 are too small to be read
     assert len(axes.texts) == written
     if written:
-        assert axes.texts[0].get_text().startswith(f"{counts[0, 0]:,}\n")
+        assert axes.texts[0].get_text().startswith(f"{counts[0, 0]:,}")
     share = f"1,500 rows, {(y == answers).mean():.1%} of them"
     assert any(share in text for text in texts_of(figure))
     page = figure.bbox.padded(1)
