@@ -19,6 +19,7 @@ from dbgsom_core.api import (
     EngineComponent,
     FigureComponent,
     GrowthComponent,
+    Html,
     InitialisationComponent,
     KernelComponent,
     LabellerComponent,
@@ -74,73 +75,36 @@ def last_wins(self, X, W):
     return len(W) - 1 - distances[:, ::-1].argmin(axis=1), distances.min(axis=1)
 
 
-def lopsided(self, X, W):
-    gap = X[:, None].astype(np.float64) - W
-    return np.where(gap < 0, -2 * gap, gap).sum(axis=2)
-
-
-def chance(self, X, W):
-    return far(self, X, W) * np.random.default_rng().uniform(1, 2)
+def chance(*given):
+    return np.random.default_rng().uniform(1, 2)
 
 
 def float32_sums(self, X, W):
     return np.abs(X[:, None].astype(np.float32) - W.astype(np.float32)).sum(2).astype(np.float64)
 
 
-def float32_root(self, X, W):
-    squares = np.square(X[:, None].astype(np.float32) - W.astype(np.float32)).sum(axis=2)
-    return np.sqrt(squares.astype(np.float64))
-
-
-def seldom_other(calls):
-    """Return distances that are others in one of so many calls."""
-    count = itertools.count(1)
-    return lambda self, X, W: far(self, X, W) * (1.5 if next(count) % calls == 0 else 1.0)
-
-
-def other_for_many(self, X, W):
-    return far(self, X, W) * (1.001 if len(X) > 64 else 1.0)
-
-
-def other_for_float32(self, X, W):
-    return far(self, X, W) * (1.0005 if X.dtype == np.float32 else 1.0)
-
-
-def endless_loop(self, X, W):
-    while True:
-        pass
-
-
-fault(Metric, "digits", "jump by", pairwise=float32_sums)
 fault(Metric, "tiny_fit", "as its geometry is 'euclidean'", **claim("geometry", "euclidean"))
-fault(Metric, "distances", "of shape", pairwise=lambda self, X, W: far(self, X, W)[0])
-fault(Metric, "distances", "read-only", pairwise=lambda self, X, W: X.sort())
-fault(Metric, "rows_independent", "samples alone",
-      pairwise=lambda self, X, W: far(self, X - X.mean(axis=0), W))  # fmt: skip
-fault(Metric, "rows_independent", "two calls differ", pairwise=chance)
 Squared = fault(Metric, "claims", "no triangle", pairwise=lambda *given: far(*given) ** 2)
-fault(Metric, "claims", "no symmetry", pairwise=lopsided)
-fault(Metric, "claims", "no identity: off by 1", pairwise=lambda *given: far(*given) + 1)
-fault(Assigning, "levels_agree", "a tie went to the higher row", assign=last_wins)
-fault(Assigning, "levels_agree", "pairwise differs from the fastest",
-      assign=lambda *given: (assign(*given)[0], 3 * assign(*given)[1]))  # fmt: skip
+fault(Metric, "attributes", "has claims", **claim("claims", ("beauty",)))
 fault(Metric, "prepare", "turns float32 into float64", prepare=lambda self, X: X.astype(float))
 fault(Metric, "prepare", "depend on other rows", prepare=lambda self, X: X - X.mean(axis=0))
-fault(Metric, "attributes", "has claims", **claim("claims", ("beauty",)))
-fault(Metric, "distances", "int64.*; expected float distances",
-      pairwise=lambda *given: far(*given).astype(int))  # fmt: skip
-fault(Metric, "distances", "up to 0, whose squares", pairwise=lambda *given: 0 * far(*given))
-fault(Metric, "distances", "whose squares vanish or overflow",
-      pairwise=lambda *given: far(*given) * 1e200)  # fmt: skip
-fault(Metric, "distances", "farthest from themselves",
-      pairwise=lambda *given: np.exp(-far(*given)))  # fmt: skip
-fault(Metric, "digits", "rounds its distances", pairwise=lambda *given: np.floor(far(*given)))
-fault(Metric, "digits", "rounds its distances", pairwise=lambda *given: np.round(far(*given), 4))
-fault(Metric, "digits", "jump by", pairwise=float32_root)
-fault(Metric, "levels_agree", "off by", pairwise=other_for_float32)
-fault(Metric, "rows_independent", "off by", pairwise=seldom_other(40))
-fault(Metric, "rows_independent", "many samples", pairwise=other_for_many)
 fault(Metric, "prepare", "as far away as others are", centre=lambda self, means: 0 * means)
+fault(Assigning, "levels_agree", "a tie went to the higher row", assign=last_wins)
+for check, words, pairwise in (
+    ("digits", "jump by", float32_sums),
+    ("digits", "rounds its distances", lambda *given: np.floor(far(*given))),
+    ("distances", "of shape", lambda *given: far(*given)[0]),
+    ("distances", "up to 0, whose squares", lambda *given: 0 * far(*given)),
+    ("distances", "vanish or overflow", lambda *given: far(*given) * 1e200),
+    ("distances", "farthest from themselves", lambda *given: np.exp(-far(*given))),
+    ("rows_independent", "samples alone", lambda self, X, W: far(self, X - X.mean(axis=0), W)),
+    ("rows_independent", "two calls differ", lambda *given: far(*given) * chance()),
+    ("rows_independent", "many samples",
+     lambda self, X, W: far(self, X, W) * (1.001 if len(X) > 64 else 1.0)),
+    ("levels_agree", "off by",
+     lambda self, X, W: far(self, X, W) * (1.0005 if X.dtype == np.float32 else 1.0)),
+):  # fmt: skip
+    fault(Metric, check, words, pairwise=pairwise)
 
 
 class Kernel(KernelComponent):
@@ -156,18 +120,16 @@ def raising(self):
 
 gauss = Kernel.weight
 POWER = {"power": Field(default=1.0, exclude=True, description="x")}
-fault(Kernel, "weights", "expected at least 0, or say inhibits = True",
-      weight=lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w))  # fmt: skip
-fault(Kernel, "weights", "that grow with the hops", weight=lambda self, h, w: 1.0 + h / w)
-fault(Kernel, "weights", "without chance and whatever else is asked",
-      weight=lambda *given: gauss(*given) / gauss(*given).sum())  # fmt: skip
-fault(Kernel, "weights", "without chance and whatever else is asked",
-      weight=lambda *given: gauss(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
-fault(Kernel, "weights", "winner's weight, at no hops, from 1e-200",
-      weight=lambda *given: gauss(*given) * 1e-200)  # fmt: skip
-fault(Kernel, "weights", "gives neighbours smaller weights",
-      weight=lambda self, h, w: gauss(self, h, 1 / w))  # fmt: skip
-fault(Kernel, "weights", "SystemExit: 0", weight=lambda *given: sys.exit(0))
+for words, weight in (
+    ("expected at least 0, or say inhibits = True",
+     lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w)),
+    ("without chance and whatever else is asked",
+     lambda *given: gauss(*given) / gauss(*given).sum()),
+    ("winner's weight, at no hops, from 1e-200", lambda *given: gauss(*given) * 1e-200),
+    ("gives neighbours smaller weights", lambda self, h, w: gauss(self, h, 1 / w)),
+    ("SystemExit: 0", lambda *given: sys.exit(0)),
+):  # fmt: skip
+    fault(Kernel, "weights", words, weight=weight)
 fault(Kernel, "attributes", "AttributeError: inside", rises=property(raising))
 fault(Kernel, "attributes", "no docstring", __doc__=None)
 fault(Kernel, "attributes", "no description: power", power=1.0,
@@ -210,10 +172,6 @@ class Steady(Counting):
         self._seen[:] = [] if value is None else value["seen"]
 
 
-def endless(self, som_map, state):
-    return (Birth((x, 0), som_map.prototypes[0], 0) for x in itertools.count(3))
-
-
 def north(self, som_map, state):
     """Take the first link for the one that leads north, as on squares it does."""
     free = np.flatnonzero(som_map.links[:, 0] < 0)
@@ -221,20 +179,12 @@ def north(self, som_map, state):
     return [Birth(tuple(cell), np.ones(4), int(row)) for cell, row in zip(cells, free, strict=True)]
 
 
-fault(Growth, "tiny_fit", "returned more than", grow=endless)
 fault(Growth, "tiny_fit", "no neuron is beside it|is taken", grow=north)
+fault(Growth, "tiny_fit", "expected answers of shape", wants_children=lambda *given: [True])
+fault(Growth, "growth_ends", "161 neurons: births must end", {"max_neurons": None})
 fault(Counting, "resumes", "keeps something that no checkpoint has")
-fault(Counting, "resumes", "keeps something that no checkpoint has", remembered=lambda self: 1)
 fault(Counting, "resumes", "no checkpoint can be written",
       remembered=lambda self: {1, 2}, remember=lambda self, value: None)  # fmt: skip
-fault(Growth, "growth_ends", "neurons: births must end", {"max_neurons": None},
-      grow=lambda self, som_map, state: [
-          Birth(cell, som_map.prototypes[neuron], neuron)
-          for cell, neuron in {
-              cell: neuron for neuron in range(len(som_map)) for cell in som_map.free_cells(neuron)
-          }.items()])  # fmt: skip
-fault(Growth, "growth_ends", "161 neurons: births must end", {"max_neurons": None})
-fault(Growth, "tiny_fit", "expected answers of shape", wants_children=lambda *given: [True])
 
 
 class Labeller(LabellerComponent):
@@ -261,8 +211,6 @@ def shared_answer(self, around, state):
 
 fault(Labeller, "answers", "of groups that are far apart",
       label=lambda self, seen: seen.classes[seen.class_counts.argmin(axis=1)])  # fmt: skip
-fault(Labeller, "tiny_fit", "'zebra', which is no class",
-      label=lambda self, seen: np.full(len(seen.hits), "zebra"))  # fmt: skip
 fault(Labeller, "answers", "a thread got other answers", answer=shared_answer,
       learn=lambda *given: {"nothing": np.zeros(0)})  # fmt: skip
 
@@ -303,8 +251,6 @@ class Narrowing(ScheduleComponent):
 
 
 narrow = Narrowing.width
-fault(Narrowing, "widths", "expected the same, without chance",
-      width=lambda *given: narrow(*given) * np.random.default_rng().uniform(0.5, 1))  # fmt: skip
 fault(Narrowing, "widths", "from 4 to 0.5 it goes from 0.5 to 4",
       width=lambda self, start, end, left: narrow(self, end, start, left))  # fmt: skip
 
@@ -375,16 +321,11 @@ def new_figure(values=()):
     return figure
 
 
-def draws_beside(draw):
-    """Return a method that draws ``draw(axes)`` where it is given axes."""
-
-    def drawn(self, view):
-        if view.axes is None:
-            return new_figure([1, 2])
-        draw(view.axes)
-        return view.axes.figure
-
-    return drawn
+def draws_beside(self, view):
+    if view.axes is None:
+        return new_figure([1, 2])
+    view.axes.figure.axes[0].plot([1, 2])
+    return view.axes.figure
 
 
 def draws_on_pyplot(self, view):
@@ -402,17 +343,17 @@ def changes_settings(self, view):
 
 
 KEPT_FIGURE = []
-fault(Draws, "draw", "two calls give the same figure",
-      draw=lambda *given: KEPT_FIGURE.append(new_figure([1, 2])) or KEPT_FIGURE[0])  # fmt: skip
-fault(Draws, "draw", "its figure holds nothing", draw=lambda *given: new_figure())
-fault(Draws, "draw", "figure of pyplot", draw=draws_on_pyplot)
-fault(Draws, "draw", "beside the axes",
-      draw=draws_beside(lambda axes: axes.figure.axes[0].plot([1, 2])))  # fmt: skip
-fault(Draws, "draw", "beside the axes",
-      draw=draws_beside(lambda axes: axes.figure.clear()))  # fmt: skip
-fault(Draws, "draw", "changes matplotlib's rcParams", draw=changes_settings)
-fault(Draws, "draw", "draws from numpy's global generator",
-      draw=lambda *given: new_figure(np.random.random(3)))  # fmt: skip
+for words, draw in (
+    ("two calls give the same figure",
+     lambda *given: KEPT_FIGURE.append(new_figure([1, 2])) or KEPT_FIGURE[0]),
+    ("its figure holds nothing", lambda *given: new_figure()),
+    ("whole page", lambda *given: Html("<p>hello</p>")),
+    ("figure of pyplot", draws_on_pyplot),
+    ("beside the axes", draws_beside),
+    ("changes matplotlib's rcParams", changes_settings),
+    ("draws from numpy's global generator", lambda *given: new_figure(np.random.random(3))),
+):  # fmt: skip
+    fault(Draws, "draw", words, draw=draw)
 
 KEPT = Loads().load()
 fault(Loads, "load", "share their arrays", load=lambda self: KEPT)
@@ -421,7 +362,6 @@ fault(Loads, "load", "no sample has a value", load=lambda self: Data(np.full((9,
 fault(Measure, "value", "say needs_target = True",
       compute=lambda self, seen: float(np.mean(seen.y == seen.predictions)))  # fmt: skip
 fault(Measure, "value", "returned str; expected one number", compute=lambda *given: "0.5")
-fault(Draws, "draw", "read-only", draw=lambda self, view: view.evaluation.som_map.prototypes.sort())
 
 
 class Observer:
@@ -471,15 +411,7 @@ class Changing(Observer):
         result.measures["train/own"] = 1.0
 
 
-class Away(Observer):
-    """Has no service to talk to."""
-
-    def dbgsom_run_started(self, run):
-        raise ConnectionRefusedError("nobody listens at port 5000")
-
-
 fault(Tracker, "runs", "it changes the result", observer=lambda self: Changing())
-fault(Tracker, "runs", "ConnectionRefusedError", observer=lambda self: Away())
 fault(Tracker, "runs", "tripped", observer=lambda self: Tripping())
 fault(Tracker, "runs", "no attribute 'epoch'", observer=lambda self: Unready())
 
@@ -513,13 +445,15 @@ def infinite(self, X):
         return 1.0 / np.round(X - self.low_)
 
 
-fault(Step, "step_rows", "alone becomes another", transform=lambda self, X: X - X.min(axis=0))
-fault(Step, "step_rows", "two calls differ",
-      transform=lambda self, X: X + np.random.default_rng().random())  # fmt: skip
+for check, words, transform in (
+    ("step_rows", "alone becomes another", lambda self, X: X - X.min(axis=0)),
+    ("step_rows", "two calls differ", lambda self, X: X + chance()),
+    ("step_rows", "40 samples become 39", lambda self, X: (X - self.low_)[1:]),
+    ("step_rows", "nan or infinity", infinite),
+    ("step_rows", "two calls differ|changes what it learnt", learning),
+):
+    fault(Step, check, words, transform=transform)
 fault(Step, "step_rows", "it changes the samples", fit=writing)
-fault(Step, "step_rows", "two calls differ|changes what it learnt", transform=learning)
-fault(Step, "step_rows", "40 samples become 39", transform=lambda self, X: (X - self.low_)[1:])
-fault(Step, "step_rows", "nan or infinity", transform=infinite)
 fault(Step, "step_columns", "gives other samples", inverse_transform=lambda self, X: X)
 fault(Step, "step_saving", "add the class in a plugin's dbgsom_transformers")
 

@@ -66,17 +66,6 @@ class Leaning(KernelComponent):
         return np.exp(-((x / self.stretch) ** 2 + y**2) / (2 * width**2))
 
 
-class Hat(KernelComponent):
-    """A Mexican hat that sees offsets."""
-
-    reads: ClassVar[str] = "offsets"
-    inhibits: ClassVar[bool] = True
-
-    def weight(self, hops, width):
-        square = (np.asarray(hops) ** 2).sum(axis=1) / (-2 * width**2)
-        return np.exp(square) - 0.04 * np.exp(square / 16)
-
-
 class Restless(GrowthComponent):
     """Births, deaths and whole rows or columns in turn; the youngest end dies first."""
 
@@ -232,7 +221,7 @@ class Halves(TransformerMixin, BaseEstimator):
 COLUMNS = {"low_": "finite[D]", "half_": "finite[D]", "clip": "flag"}
 dbgsom_initialisations = hookimpl(lambda: {"plus_plus": PlusPlus})
 dbgsom_grids = hookimpl(lambda: {"moore": Moore})
-dbgsom_kernels = hookimpl(lambda: {"leaning": Leaning, "hat": "party:Hat"})
+dbgsom_kernels = hookimpl(lambda: {"leaning": "party:Leaning"})
 dbgsom_growth_strategies = hookimpl(lambda: {"restless": "party:Restless", "split": Split})
 dbgsom_stopping_rules = hookimpl(lambda: {"worse": Worse})
 dbgsom_schedules = hookimpl(lambda: {"sqrt": Sqrt})

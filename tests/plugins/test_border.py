@@ -4,6 +4,8 @@ import inspect
 import itertools
 import pickle
 import signal
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,60 +14,27 @@ import pytest
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import (
     Birth,
-    GrowthComponent,
-    KernelComponent,
-    LabellerComponent,
     MeasureComponent,
-    MetricComponent,
-    ScheduleComponent,
 )
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.interfaces.guard import guarded, is_own
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import fixtures
 
+sys.path.insert(0, str(Path(__file__).parent))
+import faulty
 
-class Flat(KernelComponent):
-    """Equal weights."""
-
-    def weight(self, hops, width):
-        return np.ones(len(hops))
-
-
-class Sprout(GrowthComponent):
-    """A neuron in every second epoch."""
-
-    def grow(self, som_map, state):
-        if state.epoch % 2 or not state.room:
-            return []
-        for neuron in range(len(som_map)):
-            for cell in som_map.free_cells(neuron):
-                return [Birth(cell, som_map.prototypes[neuron], neuron)]
-        return []
-
-
-class Far(MetricComponent):
-    """Manhattan distance."""
-
-    def pairwise(self, X, prototypes):
-        return np.abs(X[:, None] - prototypes).sum(axis=2)
-
-
-class Most(LabellerComponent):
-    """The most frequent class."""
-
-    needs_target: ClassVar[bool] = True
-
-    def label(self, evidence):
-        return evidence.classes[evidence.class_counts.argmax(axis=1)]
-
-
-BASES = {"kernel": Flat, "growth": Sprout, "metric": Far, "labeller": Most}
+FINE = {
+    "kernel": faulty.Kernel,
+    "growth": faulty.Growth,
+    "metric": faulty.Metric,
+    "labeller": faulty.Labeller,
+    "schedule": faulty.Narrowing,
+}
 
 
 def odd(kind, **methods):
-    return type("Odd", (BASES[kind],), {"__doc__": "Odd.", "__module__": __name__, **methods})()
+    return type("Odd", (FINE[kind],), {"__doc__": "Odd.", "__module__": __name__, **methods})()
 
 
 def raising(error):
@@ -84,54 +53,76 @@ def fit(iris, **parts):
     return SomClassifier(epochs=8, random_state=0, growth=growth, **parts).fit(*iris)
 
 
-WRONG = [
-    ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], r"expected weights of shape \(3,\)"),
-    ("kernel", "weight", lambda h, w: np.full(len(h), np.nan), "nan to nan; expected finite"),
-    ("kernel", "weight", lambda h, w: -np.ones(len(h)), "weight -1; expected at least 0"),
-    ("kernel", "weight", lambda h, w: h, "a winner's weight, at no hops, from 0 to 0"),
-    ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
-    ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "distances from -1 to"),
-    ("metric", "pairwise", lambda X, W: np.full((len(X), len(W)), np.nan), "expected finite"),
-    ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "to 99; .* at most"),
-    ("metric", "prepare", lambda X: X[1:], "one for each sample"),
-    ("metric", "centre", lambda means: means * np.inf, "prototypes from inf to inf"),
-    ("growth", "grow", lambda m, s: [((0, -1), m.prototypes[0] * np.nan, 0)], "expected finite"),
-    ("growth", "grow", lambda m, s: [((0, 0.5), m.prototypes[0], 0)], "expected integers"),
-    ("growth", "grow", lambda m, s: (Birth((x, 0), m.prototypes[0], 0) for x in itertools.count(2)),
-     "returned more than"),
-    ("growth", "growing_threshold", lambda summary: np.inf, "inf; expected finite"),
-    ("growth", "start_shape", lambda: (10**6, 10**6), "at most 65536"),
-    ("labeller", "label", lambda e: e.classes[:2], r"shape \(2,\).*; expected labels"),
-    ("labeller", "probabilities", lambda e: e.class_counts + 1.0, "sums of probabilities"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "method", "answer", "words"), WRONG)
+@pytest.mark.parametrize(
+    ("kind", "method", "answer", "words"),
+    [
+        ("kernel", "weight", lambda h, w: np.ones(len(h))[:-1], r"weights of shape \(3,\)"),
+        ("kernel", "weight", lambda h, w: -np.ones(len(h)), "weight -1; expected at least 0"),
+        ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
+        ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "distances from -1 to"),
+        ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "to 99; "),
+        ("metric", "prepare", lambda X: X[1:], "one for each sample"),
+        ("metric", "centre", lambda means: means * np.inf, "prototypes from inf to inf"),
+        (
+            "growth",
+            "grow",
+            lambda m, s: [((0, -1), m.prototypes[0] * np.nan, 0)],
+            "expected finite",
+        ),
+        ("growth", "grow", lambda m, s: [((0, 0.5), m.prototypes[0], 0)], "expected integers"),
+        ("growth", "grow", lambda m, s: [((0, 0), m.prototypes[0], 0)], "taken"),
+        ("growth", "grow", lambda m, s: [((9, 9), m.prototypes[0], 0)], "no neuron is beside"),
+        (
+            "growth",
+            "grow",
+            lambda m, s: (Birth((x, 0), m.prototypes[0], 0) for x in itertools.count(2)),
+            "returned more than",
+        ),
+        ("growth", "grow", lambda m, s: [((0, -1), m.prototypes[0], 9)], "no living parent"),
+        ("growth", "start_shape", lambda: (10**6, 10**6), "at most 65536"),
+        ("growth", "growing_threshold", lambda summary: np.inf, "inf; expected finite"),
+        ("labeller", "label", lambda e: e.classes[:2], r"shape \(2,\).*; expected labels"),
+        ("labeller", "label", lambda e: np.full(len(e.hits), 9), "which is no class"),
+        ("labeller", "probabilities", lambda e: e.class_counts + 1.0, "sums of probabilities"),
+    ],
+)
 def test_what_a_component_returns_is_checked(kind, method, answer, words, iris):
-    place = inspect.getsourcelines(answering)[1] + 1
-    head = rf"{kind} Odd \(test_border.py:{place}\): {method} .*{words}"
-    with pytest.raises(ComponentError, match=head) as caught:
+    with pytest.raises(ComponentError, match=f"^{kind} Odd.*{words}") as caught:
         fit(iris, **{kind: odd(kind, **{method: answering(answer)})})
     assert caught.value.exit_code == 3
 
 
+def lopsided(self, X, prototypes):
+    gaps = X[:, None].astype(np.float64) - prototypes
+    return np.where(gaps < 0, -2 * gaps, gaps).sum(axis=2)
+
+
+def by_chance(*given):
+    return np.random.default_rng().uniform(0.5, 1)
+
+
 @pytest.mark.parametrize(
-    ("birth", "words"),
-    [(((0, 0), 0), "taken"), (((9, 9), 0), "no neuron is beside"), (((0, -1), 9), "no living par")],
+    ("kind", "method", "words"),
+    [
+        ("metric", lambda *given: faulty.far(*given) * by_chance(), "when it is asked again"),
+        ("metric", lopsided, "as its claims symmetry"),
+        ("kernel", lambda self, hops, width: np.exp(-hops) * by_chance(), "without chance"),
+        ("schedule", by_chance, "without chance"),
+    ],
 )
-def test_a_birth_that_cannot_be_names_the_strategy(birth, words, iris):
-    cell, parent = birth
-    growth = odd("growth", grow=lambda self, m, s: [(cell, m.prototypes[0], parent)])
-    with pytest.raises(ComponentError, match=f"growth Odd: .*{words}"):
-        fit(iris, growth=growth)
+def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
+    claims = {"claims": ("identity", "symmetry"), "__annotations__": {"claims": ClassVar}}
+    name = {"metric": "pairwise", "kernel": "weight", "schedule": "width"}[kind]
+    part = odd(kind, **{name: method}, **(claims if kind == "metric" else {}))
+    with pytest.raises(ComponentError, match=rf"^{kind} Odd.*{words}"):
+        fit(iris, **{kind: part})
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(0), StopIteration()])
 @pytest.mark.parametrize(
-    ("kind", "method"),
-    [("kernel", "weight"), ("metric", "pairwise"), ("growth", "grow"), ("labeller", "label")],
+    ("kind", "method"), [("kernel", "weight"), ("metric", "pairwise"), ("labeller", "label")]
 )
-def test_whatever_a_component_raises_names_it(kind, method, error, iris):
+def test_whatever_a_component_raises_names_it_and_its_line(kind, method, error, iris):
     line = inspect.getsourcelines(raising)[1] + 2
     head = rf"{kind} Odd \(test_border.py:{line}\): {type(error).__name__}"
     with pytest.raises(ComponentError, match=head):
@@ -147,7 +138,6 @@ def test_an_interrupt_is_no_fault_of_a_component(iris):
 @pytest.mark.parametrize(
     ("kind", "method", "body"),
     [
-        ("metric", "prepare", lambda self, X: np.multiply(X, 0, out=X)),
         ("metric", "pairwise", lambda self, X, W: np.multiply(X, 0, out=X)),
         ("kernel", "weight", lambda self, h, w: np.multiply(h, 0, out=h)),
         ("growth", "grow", lambda self, m, s: s.errors.sort()),
@@ -156,11 +146,10 @@ def test_an_interrupt_is_no_fault_of_a_component(iris):
     ],
 )
 def test_what_a_component_gets_cannot_be_written(kind, method, body, iris):
-    X, y = (one.copy() for one in iris)
+    X, y = (array.copy() for array in iris)
     with pytest.raises(ComponentError, match="read-only"):
         fit((X, y), **{kind: odd(kind, **{method: body})})
     assert np.array_equal(X, iris[0])
-    assert np.array_equal(y, iris[1])
     assert X.flags.writeable
     assert y.flags.writeable
 
@@ -179,16 +168,7 @@ def test_what_a_labeller_learnt_cannot_be_written(iris):
     assert learnt["seen"][0] == 0
 
 
-def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
-    def adding(self, som_map, state):
-        som_map.add([Birth((0, 2), som_map.prototypes[0], 4)], 1)
-        return []
-
-    som_map = SomMap.rectangle(2, 4, np.zeros((8, 2)))
-    assert guarded(odd("growth", grow=adding)).grow(som_map, None) == []
-    assert len(som_map) == 8
-    assert som_map.prototypes.flags.writeable
-
+def test_what_a_measure_writes_into_an_evaluation_ends_with_the_call():
     class Sorting(MeasureComponent):
         """Sorts in place what was made for it."""
 
@@ -200,16 +180,12 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
 
     estimator = fixtures.trained()
     evaluation = estimator.evaluate(fixtures.data())
-    compute = guarded(Sorting()).compute
-    compute(evaluation)
+    guarded(Sorting()).compute(evaluation)
     assert np.array_equal(evaluation.bmu, estimator.bmu(fixtures.data()))
-    with pytest.raises(ComponentError, match="read-only"):  # what is there is read-only
-        compute(evaluation)
-    assert evaluation.X.flags.writeable
 
 
 def test_a_geometry_is_not_taken_on_trust(iris):
-    class Squared(Far):
+    class Squared(faulty.Metric):
         """The root is missing."""
 
         geometry: ClassVar[str] = "euclidean"
@@ -228,73 +204,11 @@ def test_a_geometry_is_not_taken_on_trust(iris):
     assert np.array_equal(fit(iris, metric=Rooted()).weights_, fit(iris).weights_)
 
 
-def by_chance(answer):
-    return lambda *given: answer(*given) * np.random.default_rng().uniform(0.5, 1)
-
-
-def lopsided(self, X, prototypes):
-    gaps = X[:, None].astype(np.float64) - prototypes
-    return np.where(gaps < 0, -2 * gaps, gaps).sum(axis=2)
-
-
-def fading(self, hops, width):
-    return np.exp(-hops / width)
-
-
-def narrowing(self, start, end, remaining):
-    return end + (start - end) * remaining
-
-
-@pytest.mark.parametrize(
-    ("kind", "method", "words"),
-    [
-        ("metric", by_chance(Far.pairwise), "answers otherwise when it is asked again"),
-        ("metric", lopsided, "the distance .*; expected .*, as its claims symmetry"),
-        (
-            "metric",
-            lambda *given: Far.pairwise(*given) + 1,
-            "1 .*; expected 0, as its claims identity",
-        ),
-        (
-            "metric",
-            lambda *given: Far.pairwise(*given).astype(int),
-            "int64.*; expected float d",
-        ),
-        ("kernel", by_chance(fading), "expected the same, without chance"),
-        (
-            "kernel",
-            lambda *given: fading(*given) / fading(*given).sum(),
-            "whatever else is asked",
-        ),
-        (
-            "kernel",
-            lambda *given: fading(*given) * 1e-200,
-            "winner's weight, .* from 1e-200",
-        ),
-        ("schedule", by_chance(narrowing), "expected the same, without chance"),
-    ],
-)
-def test_a_fit_refuses_what_a_few_questions_show(kind, method, words, iris):
-    claims = {"claims": ("identity", "symmetry"), "__annotations__": {"claims": ClassVar}}
-    name = {"metric": "pairwise", "kernel": "weight", "schedule": "width"}[kind]
-    members = {name: method, **(claims if kind == "metric" else {})}
-    part = type("Odd", (BASES.get(kind, ScheduleComponent),), {"__doc__": "x", **members})()
-    with pytest.raises(ComponentError, match=rf"^{kind} Odd.*{words}"):
-        fit(iris, **{kind: part})
-
-
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
         ({"needs_classes": property(raising(AttributeError("inside")))}, "AttributeError: inside"),
-        (
-            {"fine_tuning": property(lambda self: 3)},
-            "has fine_tuning = 3: .* less than 1",
-        ),
-        (
-            {"growing_epochs": property(lambda self: 0)},
-            "growing_epochs = 0: .* greater than 0",
-        ),
+        ({"fine_tuning": property(lambda self: 3)}, "has fine_tuning = 3: .* less than 1"),
     ],
 )
 def test_attributes_that_raise_or_cannot_be_name_the_component(attributes, words):
@@ -307,14 +221,12 @@ def test_a_subclass_of_a_built_in_trains_the_same_map_through_the_guard(iris):
     for kind, name in (("kernel", "gaussian"), ("growth", "directed"), ("metric", "euclidean")):
         cls = get_registry().find(kind, name)
         twins[kind] = type(cls.__name__, (cls,), {"__doc__": "x", "__module__": __name__})()
-        assert is_own(cls())
-        assert not is_own(twins[kind])
     mine, usual = (SomVQ(epochs=20, **parts).fit(iris[0]) for parts in (twins, {}))
     assert np.array_equal(mine.weights_, usual.weights_)
     assert mine.growth_events_ == usual.growth_events_
 
 
 def test_a_fitted_estimator_with_a_component_survives_pickle(iris):
-    estimator = SomVQ(growth=Sprout(), epochs=6).fit(iris[0])
-    again = pickle.loads(pickle.dumps(estimator))
-    assert np.array_equal(again.predict(iris[0]), estimator.predict(iris[0]))
+    fitted = SomVQ(growth=faulty.Growth(), epochs=3).fit(iris[0])
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict(iris[0]), fitted.labels_)

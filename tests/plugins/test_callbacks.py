@@ -30,14 +30,14 @@ class Recording:
         self.calls.append(run)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("tripped"), SystemExit("tripped")])
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit("no")])
 def test_one_that_raises_is_noted_once_and_the_next_is_called(error, caplog):
     recording = Recording()
     callbacks = Callbacks([Failing(error), recording])
     for run in ("r", "s"):
         callbacks.notify("dbgsom_run_started", run=run)
     assert recording.calls == ["r", "s"]
-    note = f"observer Failing failed in dbgsom_run_started ({type(error).__name__}: tripped)"
+    note = f"observer Failing failed in dbgsom_run_started ({type(error).__name__}: no)"
     assert callbacks.notes == [note]
     assert caplog.messages == [f"{note}; the run goes on"] * 2
 
@@ -60,15 +60,3 @@ def test_trackers_alone_prepare_and_close_though_no_run_began():
     assert callbacks.notes == [
         f"tracker two failed in {method} (RuntimeError: no ink)" for method in ("prepare", "close")
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://user:pass@host/x", "http://***@host/x"),
-        ("http://user:p@ss@host:9", "http://***@host:9"),
-        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
-    ],
-)
-def test_passwords_are_masked_whole(text, shown):
-    assert masked({"a": [{"uri": text}], "n": 3}) == {"a": [{"uri": shown}], "n": 3}

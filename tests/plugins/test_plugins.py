@@ -1,18 +1,16 @@
 """The registry: broken plugins are records, names are looked up kindly."""
 
-import sys
-import threading
 import types
 
 import pytest
 from pydantic import Field
 
-from dbgsom_core import hookspecs
+from dbgsom_core import api
 from dbgsom_core.api import KernelComponent, MeasureComponent, MetricComponent, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
+from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins import registry as plugins_module
-from dbgsom_core.plugins.registry import Registry, get_registry, stdout_to_stderr
+from dbgsom_core.plugins.registry import Registry, get_registry
 
 
 class Laplace(KernelComponent):
@@ -29,18 +27,17 @@ def plugin(version=1, **hooks):
     if version is not None:
         module.DBGSOM_API_VERSION = version
     for name, answer in hooks.items():
-        setattr(
-            module, name, hookimpl(answer if callable(answer) else lambda answer=answer: answer)
-        )
+        hook = answer if callable(answer) else lambda answer=answer: answer
+        setattr(module, name, hookimpl(hook))
     return module
 
 
 class FakePoint:
-    """An entry point that loads what it is told, or raises it."""
+    """An entry point that loads what it is given, or raises it."""
 
-    def __init__(self, name, loads, distribution, version="1.0"):
+    def __init__(self, name, loads, distribution):
         self.name, self.value, self._loads = name, f"{name}:x", loads
-        self.dist = types.SimpleNamespace(name=distribution, version=version)
+        self.dist = types.SimpleNamespace(name=distribution, version="1.0")
 
     def load(self):
         if isinstance(self._loads, BaseException):
@@ -60,13 +57,6 @@ def installed(monkeypatch):
     return discover
 
 
-def test_the_built_ins_come_through_one_ordinary_entry_point():
-    registry = get_registry()
-    own = [record for record in registry.records if record.distribution == "dbgsom-core"]
-    assert [record.status for record in own] == ["ok"]
-    assert "directed" in registry.names("growth")
-
-
 def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(installed):
     module = plugin(dbgsom_kernels={"laplace": Laplace}, dbgsom_run_started=None)
     registry = installed(FakePoint("laplace", module, "dbgsom-laplace"))
@@ -74,9 +64,7 @@ def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(insta
     assert registry.build("kernel", "laplace") == Laplace()
     assert registry.find("kernel", "dbgsom-laplace:laplace") is Laplace
     identity = registry.identify("kernel", Laplace())
-    assert (identity.name, identity.distribution, identity.version) == (
-        "laplace", "dbgsom-laplace", "1.0",
-    )  # fmt: skip
+    assert (identity.name, identity.distribution) == ("laplace", "dbgsom-laplace")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +73,8 @@ def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(insta
         (ImportError("No module named 'gone'"), "ImportError: No module named 'gone'"),
         (SystemExit(3), "SystemExit"),
         (plugin(version=None), "states no DBGSOM_API_VERSION"),
-        (plugin(version=99), "plugin API 99, this dbgsom-core supports 1"),
+        (plugin(version=0), "supports 1; upgrade that plugin"),
+        (plugin(version=2), "supports 1; upgrade dbgsom-core"),
         (plugin(dbgsom_kernals={"x": Laplace}), "did you mean 'dbgsom_kernels'"),
         (plugin(dbgsom_epoch_finished=lambda run, epok: None), "are declared in the hookimpl"),
         (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes or"),
@@ -99,7 +88,6 @@ def test_a_broken_plugin_is_a_record_and_everything_else_works(loads, reason, in
     assert (record.name, record.distribution) == ("bad", "dbgsom-bad")
     assert reason in record.error
     assert "Traceback" in record.details
-    assert registry.build("kernel", "gaussian").weight(0.0, 1.0) == 1.0
     assert "x" not in registry.names("kernel")
     with pytest.raises(UnknownNameError, match="dbgsom-bad"):
         registry.find("kernel", "something")
@@ -118,22 +106,11 @@ def test_a_bare_name_means_the_built_in_or_clashes_when_it_is_used(installed):
 
 
 def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point(installed):
-    registry = installed(
-        FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
-        FakePoint("b", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
-    )
+    offers = [plugin(dbgsom_kernels={"laplace": Laplace}) for _ in range(2)]
+    points = [FakePoint(name, offer, "dbgsom-a") for name, offer in zip("ab", offers, strict=True)]
+    registry = installed(*points)
     assert [record.name for record in registry.broken] == ["b"]
     assert "rename one" in registry.broken[0].error
-    assert registry.find("kernel", "laplace") is Laplace
-
-
-@pytest.mark.parametrize(
-    "options", [{"disabled": ["a"]}, {"disabled": ["dbgsom-a"]}, {"own_only": True}]
-)
-def test_disabled_plugins_are_left_alone(options, installed):
-    registry = installed(FakePoint("a", ImportError("never"), "dbgsom-a"), **options)
-    assert not registry.broken
-    assert [r.status for r in registry.records if r.name == "a"] == ["disabled"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +119,7 @@ def test_disabled_plugins_are_left_alone(options, installed):
         ("kernel", type("NoWeight", (KernelComponent,), {}), "weight"),
         ("metric", type("NoLevel", (MetricComponent,), {}), "assign or pairwise"),
         ("measure", type("NoCompute", (MeasureComponent,), {}), "compute and greater_is_better"),
-        ("kernel", dict, "derived from"),
+        ("metric", Laplace, r"'odd' of dbgsom-a 1.0 must be a class derived from .*MetricComp"),
         ("kernel", "no_such_module:Kernel", "no_such_module:Kernel: ModuleNotFoundError"),
     ],
 )
@@ -161,26 +138,11 @@ def test_an_unknown_name_suggests_the_nearest(name, message):
         get_registry().find("kernel", name)
 
 
-def test_hook_specifications_name_all_kinds_and_the_lifecycle():
-    named = {name for name in vars(hookspecs) if name.startswith("dbgsom_")}
-    assert named == {*KINDS.values(), *LIFECYCLE_HOOKS, TRANSFORMERS, PREPARE_STEPS}
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_does_not_derive_from_the_base_of_its_kind_is_refused(kind):
+    class Stranger(api.Component):
+        """Has no base."""
 
-
-def test_stdout_is_put_back_when_the_last_thread_leaves():
-    before, both = sys.stdout, threading.Barrier(2, timeout=60)
-
-    def load(leaves_first):
-        with stdout_to_stderr():
-            both.wait()
-            assert sys.stdout is sys.stderr
-            if not leaves_first:
-                both.wait()
-        if leaves_first:
-            both.wait()
-
-    threads = [threading.Thread(target=load, args=(first,)) for first in (True, False)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert sys.stdout is before
+    base = f"{kind.capitalize()}Component"
+    with pytest.raises(ValueError, match=rf"^Stranger is no {kind}: .* dbgsom_core\.api\.{base}$"):
+        get_registry().build(kind, Stranger())

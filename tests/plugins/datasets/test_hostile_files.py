@@ -1,6 +1,5 @@
 """Data files that never end, unpack to gigabytes, or lie about their size are refused at once."""
 
-import bz2
 import gzip
 import io
 import lzma
@@ -19,8 +18,6 @@ from dbgsom_core.engine import runtime
 from dbgsom_core.errors import DataError
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
-
-KINDS = pytest.mark.parametrize("kind", [Csv, Npy, Npz])
 
 
 @pytest.fixture
@@ -51,34 +48,23 @@ def refused(tmp_path, monkeypatch):
     return read
 
 
-@KINDS
-def test_a_pipe_into_which_nobody_writes_is_refused(kind, refused):
+@pytest.mark.parametrize("kind", [Csv, Npy, Npz])
+def test_pipes_devices_and_files_larger_than_the_memory_are_refused(kind, refused):
     os.mkfifo("pipe")
-    assert refused(kind, "pipe") == "pipe cannot be read: it is no regular file"
-
-
-@KINDS
-def test_a_device_is_refused(kind, refused):
-    assert refused(kind, "/dev/zero") == "/dev/zero cannot be read: it is no regular file"
-
-
-@KINDS
-def test_a_file_larger_than_the_memory_is_refused(kind, refused):
+    for path in ("pipe", "/dev/zero"):
+        assert refused(kind, path) == f"{path} cannot be read: it is no regular file"
     with Path("holes").open("wb") as file:
         file.truncate(1 << 43)
-    told = {Npy: "is no .npy file", Csv: "holds zero bytes", Npz: "is no .npz archive"}
-    assert told[kind] in refused(kind, "holes")
+    words = {Npy: "is no .npy file", Csv: "holds zero bytes", Npz: "is no .npz archive"}
+    assert words[kind] in refused(kind, "holes")
 
 
 @pytest.mark.parametrize(
     ("groups", "files", "most"),
     [
         ("0::/job/one\n", {"job/one/memory.max": "max", "job/memory.max": "5000"}, 5000),
-        ("0::/job/one\n", {"memory.max": "7000"}, 7000),  # a container's own
-        ("4:memory:/a\n1:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "900"}, 900),
         ("4:cpu,memory:/a\n", {"cpu,memory/a/memory.limit_in_bytes": "800"}, 800),
-        ("0::/caf\udce9\n", {"memory.max": "600"}, 600),  # its name is no UTF-8
-        ("0::/\n", {"memory.max": str(1 << 62)}, None),
+        ("0::/caf\udce9\n", {"memory.max": "600"}, 600),  # a container's, by no name in UTF-8
         ("torn\n0::/../../x\n", {}, None),
     ],
 )
@@ -100,46 +86,7 @@ def test_a_line_that_never_ends_is_refused_in_packed_text_as_well(refused):
     )
 
 
-def test_several_frames_of_zstd_are_one_text(tmp_path, refused):
-    path = tmp_path / "x.csv.zst"
-    parts = [pa.compress(part, "zstd", asbytes=True) for part in (b"a,b\n1,2\n", b"3,4\n")]
-    path.write_bytes(b"".join(parts))
-    assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
-    path.write_bytes(b"".join(parts)[:-2])
-    assert "is no csv file, or damaged (Truncated" in refused(Csv, str(path))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"PK\x03\x04" + bytes(100),
-        b"PAR1" + bytes(100),
-        b"a,b\n1,2\n" + bytes(100),
-        "a,b\n1,2\n".encode("utf-16-le"),
-    ],
-)
-def test_what_is_no_text_is_refused(content, refused):
-    Path("x.csv").write_bytes(content)
-    told = "x.csv holds zero bytes: it is no text, or in another encoding"
-    assert refused(Csv, "x.csv") == told
-
-
-def test_a_table_with_a_hole_is_refused(refused):
-    with Path("holes.csv").open("wb") as file:
-        file.write(b"a,b\n" + b"1,2\n" * (1 << 21))
-        file.truncate(1 << 30)
-    assert refused(Csv, "holes.csv").startswith("holes.csv")
-
-
-def test_columns_without_end_are_refused(refused):
-    Path("wide.csv").write_bytes(b"," * 2_000_000)
-    told = "wide.csv: more than 100000 columns: save them as .npy"
-    assert refused(Csv, "wide.csv") == told
-
-
-@pytest.mark.parametrize(
-    ("dtype", "shape"), [("<f8", (10**12, 3)), ("<U0", (10**12, 1)), ("<f8", (10**6, 10**6))]
-)
+@pytest.mark.parametrize(("dtype", "shape"), [("<f8", (10**12, 3)), ("<U0", (10**12, 1))])
 @pytest.mark.parametrize("kind", [Npy, Npz])
 def test_an_array_that_its_file_cannot_hold_is_refused(kind, dtype, shape, refused):
     header = io.BytesIO()
@@ -155,12 +102,20 @@ def test_an_array_that_its_file_cannot_hold_is_refused(kind, dtype, shape, refus
 
 def test_names_that_steer_a_terminal_are_shown_as_text(refused):
     Path("x.csv").write_text("\x1b[31mred,b\n1,2\nx,3\n")
-    told = refused(Csv, "x.csv")
-    assert r"column '\x1b[31mred'" in told
-    assert "\x1b" not in told
+    assert r"column '\x1b[31mred'" in refused(Csv, "x.csv")
 
 
-@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def zstd(content):
+    return pa.compress(content, "zstd", asbytes=True)
+
+
+def test_several_frames_of_zstd_are_one_text(tmp_path):
+    path = tmp_path / "x.csv.zst"
+    path.write_bytes(zstd(b"a,b\n1,2\n") + zstd(b"3,4\n"))
+    assert Csv(path=str(path)).load().X.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, lzma.compress])
 def test_packed_text_that_is_cut_short_is_refused(packed, refused):
     Path("cut.csv").write_bytes(packed(b"a,b\n" + os.urandom(9999).hex().encode())[:-100])
     assert "cut.csv is no csv file, or damaged (Compressed file ended" in refused(Csv, "cut.csv")

@@ -1,14 +1,12 @@
 """Tables in Parquet files: the columns' language is that of CSV files."""
 
 import pickle
-from datetime import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables import open_table
 from dbgsom_core.tables.frames import table_of_frame
 from dbgsom_plugins.datasets.table_files import Csv, Feather, Parquet
 
@@ -32,6 +30,8 @@ FIELDS = {
     "missing_target": "unlabelled",
     "dates": "ordinal",
 }
+
+PLAIN = {"id": (), "categorical": (), "target": None}
 
 
 @pytest.fixture
@@ -68,94 +68,64 @@ def test_a_table_in_memory_is_read_as_its_file(load):
         Parquet(path="t.parquet", target="z").with_table(table).load()
 
 
-def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, tmp_path):
+def test_feather_files_and_folders_are_read_as_parquet(load, tmp_path):
     fields = FIELDS | {"dates": "drop"}
     data = load(dates="drop")
     FRAME.to_feather(tmp_path / "t.feather")
-    again = Feather(path=str(tmp_path / "t.feather"), **fields).load()
-    np.testing.assert_array_equal(again.X, data.X)
+    feather = Feather(path=str(tmp_path / "t.feather"), **fields).load()
+    np.testing.assert_array_equal(feather.X, data.X)
+    assert feather.columns == data.columns
+    dates = ["2024-02-01", "", "2024-02-03 12:00:00", "2024-02-04"]
+    assert feather.annotations["when"].tolist() == data.annotations["when"].tolist() == dates
     (tmp_path / "parts").mkdir()
     for number in (10, 2):
         pd.DataFrame({"a": [number, 5]}).to_feather(tmp_path / f"parts/part.{number}.feather")
     assert Feather(path=str(tmp_path / "parts")).load().X.ravel().tolist() == [2, 5, 10, 5]
-    assert open_table(str(tmp_path / "parts")).names == ["a"]
-    assert again.columns == data.columns
-    for one in (data, again):
-        assert one.columns.annotations == ("when",)
-        assert one.annotations["when"].tolist() == [
-            "2024-02-01", "", "2024-02-03 12:00:00", "2024-02-04",
-        ]  # fmt: skip
-    content = (tmp_path / "t.feather").read_bytes()
-    (tmp_path / "t.feather").write_bytes(content[:-20])
-    with pytest.raises(DataError, match=r"t\.feather is no feather file, or damaged"):
-        Feather(path=str(tmp_path / "t.feather"), **fields).load()
 
 
-def test_faults_are_told_at_once_with_rows_and_columns(load):
+@pytest.mark.parametrize(
+    ("fields", "places"),
+    [
+        (
+            {"categorical": (), "id": ()},
+            ["row 0, column 'nr': 'a' is no number", "row 0, column 'region': 'N' is no number"],
+        ),
+        ({"missing": "error"}, ["row 2, column 'x': the value is missing: drop or fill"]),
+        ({"missing_target": "error"}, ["row 1, column 'kind': the value is missing"]),
+        ({"extra": "when"}, ["column 'when': '2024-02-01"]),
+        ({"categorical": "regio"}, ["'regio' does not exist; did you mean 'region'"]),
+    ],
+)
+def test_faults_are_named_at_once_with_rows_and_columns(fields, places, load):
     with pytest.raises(DataError) as caught:
-        load(categorical=(), id=())
-    told = "is no number: list the column under categorical, id or drop, or make it the target"
-    assert [line.partition(", ")[2] for line in str(caught.value).splitlines()] == [
-        f"row 0, column 'nr': 'a' {told} (and 3 more)",
-        f"row 0, column 'region': 'N' {told} (and 2 more)",
-    ]
-    with pytest.raises(DataError, match="row 2, column 'x': the value is missing: drop or fill"):
-        load(missing="error")
-    with pytest.raises(DataError, match="row 1, column 'kind': the value is missing"):
-        load(missing_target="error")
-    with pytest.raises(DataError, match="'regio' does not exist; did you mean 'region'"):
-        load(categorical="regio")
+        load(**fields)
+    assert all(place in str(caught.value) for place in places)
 
 
 def test_a_file_that_is_none_or_damaged_is_refused(tmp_path):
     path = tmp_path / "t.parquet"
     FRAME.to_parquet(path)
     content = path.read_bytes()
-    for broken in (b"a,b\n1,2\n", content[:-20], content[:40] + bytes(100) + content[140:]):
+    for broken in (b"a,b\n1,2\n", content[:-20]):
         path.write_bytes(broken)
         with pytest.raises(DataError, match=r"t\.parquet is no parquet file, or damaged"):
             Parquet(path=str(path), **FIELDS).load()
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "int16", "Int64"])
-def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["float32", "Int64"])
+def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, kind):
     frame = pd.DataFrame({"a": [1, -9, 3, -9], "b": [4, 5, -9, -9], "y": [1, 2, -9, 1]})
     fields = {"id": (), "categorical": "b", "target": "y", "na_values": ["", "-9"]}
     with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
         data = load(frame.astype(kind), **fields)
-    frame.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.warns(UserWarning, match="1 of 4 rows have no value in any feature"):
-        again = Csv(path=str(tmp_path / "t.csv"), **FIELDS | fields).load()
     np.testing.assert_array_equal(data.X, [[1, 1, 0], [np.nan, 0, 1], [3, np.nan, np.nan]])
-    np.testing.assert_array_equal(data.X, again.X)
-    for one in (data, again):
-        assert one.y[:2].tolist() == [1, 2]
-        assert pd.isna(one.y[2])
+    assert data.y[:2].tolist() == [1, 2]
+    assert pd.isna(data.y[2])
     asked = data.columns.samples(frame[["b", "a"]].astype(kind))
     np.testing.assert_array_equal(asked[:3], data.X)
-    with pytest.raises(DataError, match=r"column 'a': the value is missing|'a': the value"):
-        load(frame[:2].astype(kind), **fields | {"categorical": (), "missing": "error"})
 
 
-def test_durations_are_seconds_and_times_of_day_no_dates(load, recwarn):
-    none = {"id": (), "categorical": (), "target": None}
-    frame = pd.DataFrame({"a": [1, 2, 3], "took": pd.to_timedelta([1, 90, 0.5], unit="s")})
-    data = load(frame, dates="ordinal", **none)
-    assert data.X.tolist() == [[1, 1], [2, 90], [3, 0.5]]
-    assert data.columns.samples(frame).tolist() == data.X.tolist()
-    frame["took"] = [time(1), time(2), time(3)]
-    with pytest.raises(DataError, match="is no number: list the column under categorical, id"):
-        load(frame, dates="ordinal", **none)
-    load(frame, **none | {"categorical": "took"})
-    assert not recwarn.list
-
-
-def test_bytes_and_dates_where_others_belong_are_no_crash(load):
-    none = {"id": (), "target": None}
-    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"b", b"", b"a"]})
-    assert load(frame, **none | {"categorical": "k"}).feature_names == ("x", "k=a", "k=b")
-    with pytest.raises(DataError, match="Invalid UTF8"):
-        load(frame.assign(k=[b"\xff", b"", b"a"]), **none | {"categorical": "k"})
-    frame["k"] = pd.to_datetime(["2024-02-01"] * 3)
-    with pytest.raises(DataError, match=r"column 'k': '2024-02-01.*' is no number"):
-        load(frame, **none | {"categorical": (), "extra": "k"})
+def test_durations_are_seconds(load):
+    frame = pd.DataFrame({"a": [1, 2], "took": pd.to_timedelta([1, 0.5], unit="s")})
+    data = load(frame, **PLAIN)
+    assert data.X.tolist() == data.columns.samples(frame).tolist() == [[1, 1], [2, 0.5]]

@@ -55,7 +55,6 @@ def test_a_table_that_is_opened_is_the_table_that_is_loaded(folder):
     np.testing.assert_array_equal(opened.ids["id"], loaded.ids["id"])
     np.testing.assert_array_equal(opened.variables["price"], loaded.variables["price"])
     assert opened.columns == loaded.columns
-    assert opened.feature_names == loaded.feature_names == ("a", "n", "on", "b")
     single = Parquet(path=str(folder / "part.1.parquet"), columns="a").opened().X
     assert single.dtype == np.float32
     np.testing.assert_array_equal(single[:, 0].compute(), FRAME["a"][:250])

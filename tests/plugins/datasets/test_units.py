@@ -2,17 +2,13 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
-from pydantic import ValidationError
 
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
-from dbgsom_core.errors import DataError, ModelFileError
+from dbgsom_core.errors import DataError
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.tables import Columns, is_unit
-from dbgsom_plugins.datasets.table_files import Csv, Parquet
+from dbgsom_plugins.datasets.table_files import Csv
 
 TABLE = """nr;tall;share;kind;price;beside
 1;173 cm;14,4 %;a;€ 12,50;1 kg
@@ -48,11 +44,7 @@ def test_numbers_are_read_without_their_units(path):
     assert (whole.y.dtype, whole.y.tolist()) == (np.int64, [173, 180, 165, 190])
 
 
-def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
-    for unit in ("", " cm", "cm ", "5", "-", ".5", "x" * 41):
-        assert not is_unit(unit)
-        with pytest.raises(ValidationError, match="is no unit of 'tall': give what follows"):
-            table(path, units={"tall": unit})
+def test_a_unit_that_is_none_is_refused_with_its_place_in_the_configuration(tmp_path):
     section = "{name: csv, path: t.csv, units: {name: cm, path: ' m'}}"
     (tmp_path / "t.yaml").write_text(f"experiment: u\ndataset: {section}\nmodel: {{estimator: vq}}")
     with pytest.raises(ValueError, match=r"t.yaml:2:\d+: dataset.units: ' m' is no unit of 'path'"):
@@ -60,57 +52,32 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("units", "words"),
     [
-        ({"units": {"tal": "cm"}}, "units column 'tal' does not exist; did you mean 'tall'"),
-        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is id and has a unit: choose one"),
-        ({"units": UNITS | {"kind": "m"}}, "column 'kind' is categorical and has a unit"),
+        ({"tal": "cm"}, "units column 'tal' does not exist; did you mean 'tall'"),
+        (UNITS | {"nr": "m"}, "column 'nr' is id and has a unit: choose one"),
+        (UNITS | {"tall": "m"}, "line 2, column 'tall': '173 cm' is no number: convert it to 'm'"),
         (
-            {"units": UNITS | {"tall": "m"}},
-            "line 2, column 'tall': '173 cm' is no number: convert it to 'm' (and 2 more)",
-        ),
-        (
-            {"units": {"price": "€", "beside": "kg", "share": "%"}},
-            "line 2, column 'tall': '173 cm' is no number: set units, or write it without 'cm' "
-            "(and 2 more)",
+            {"price": "€", "beside": "kg", "share": "%"},
+            "line 2, column 'tall': '173 cm' is no number: set units, or write it without 'cm'",
         ),
     ],
 )
-def test_what_does_not_fit_a_unit_is_told_with_the_cure(path, fields, told):
+def test_what_does_not_fit_a_unit_is_refused_with_the_cure(path, units, words):
     with pytest.raises(DataError) as caught:
-        Csv(path=path, **{**FIELDS, "target": "price", **fields}).load()
-    assert told in str(caught.value)
+        table(path, units=units).load()
+    assert words in str(caught.value)
 
 
-def test_models_read_frames_and_files_by_the_unit(path, tmp_path):
+def test_models_read_frames_by_the_unit(path, tmp_path):
     data = table(path, target=None, drop="price").load()
     fitted = FittedModel((), SomVQ(epochs=2).fit(data.X), data.columns)
     fitted.save(tmp_path / "m.npz")
-    again = persistence.load(tmp_path / "m.npz")
-    assert again.columns == data.columns
-    older = object.__new__(Columns)  # of a file that was written before there were units
-    assert older.unit("tall") == ""
+    loaded = persistence.load(tmp_path / "m.npz")
+    assert loaded.columns == data.columns
     frame = pd.read_csv(path, sep=";", keep_default_na=False)
-    np.testing.assert_array_equal(again.columns.samples(frame), X)
-    np.testing.assert_array_equal(
-        again.columns.samples(frame.assign(tall=[173.0, 180, 165, 190])), X
-    )
-    assert again.predict(frame).tolist() == fitted.predict(data.X).tolist()
+    for asked in (frame, frame.assign(tall=[173.0, 180, 165, 190])):
+        np.testing.assert_array_equal(loaded.columns.samples(asked), X)
+    assert loaded.predict(frame).tolist() == fitted.predict(data.X).tolist()
     with pytest.raises(DataError, match=r"row 0, column 'tall': '1,73 m' is no number: convert it"):
-        again.predict(frame.assign(tall="1,73 m"))
-    odd = Columns(data.columns.names, units={"kind": "5"}, categories=data.columns.categories)
-    with pytest.raises(ModelFileError, match="columns"):
-        FittedModel((), fitted.estimator, odd).save(tmp_path / "odd.npz")
-
-
-def test_parquet_knows_units(tmp_path):
-    path = str(tmp_path / "t.parquet")
-    texts = ["1 m", "2 m", "5", None]
-    parquet.write_table(pa.table({"a": texts, "b": [1.0, 2, 3, 4], "t": texts}), path)
-    with pytest.raises(DataError, match=r"'1 m' is no number: set units, or write it without 'm'"):
-        Parquet(path=path, drop="t").load()
-    fields = {"target": "t", "missing": "keep", "missing_target": "drop"}
-    with pytest.warns(UserWarning, match="1 of 4 samples have no target"):
-        data = Parquet(path=path, units={"a": "m", "t": "m"}, **fields).load()
-    assert data.X.tolist() == [[1, 1], [2, 2], [5, 3]]
-    assert data.y.tolist() == [1, 2, 5]
+        loaded.predict(frame.assign(tall="1,73 m"))

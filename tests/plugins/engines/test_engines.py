@@ -1,7 +1,6 @@
 """Engines as plugins: what training asks of samples is the contract, and the kit checks it."""
 
 import json
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,15 +9,15 @@ from pydantic import Field
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api
 from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
 from dbgsom_core.estimators import components, model_file
+from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.norms import Euclidean
 
 DBGSOM_API_VERSION = 1
 
@@ -50,19 +49,6 @@ class Remote(Far):
     address: str = Field(default="here", description="the host that does the work")
 
 
-class CarelessSamples(api.Samples):
-    def assign(self, prototypes):
-        if self.X.size <= 32768:
-            return super().assign(prototypes)
-        units = np.zeros(self.n, np.int64)
-        return Assignment(units, self.distances_to(prototypes, units))
-
-
-class ForgetfulSamples(api.Samples):
-    def quantised_sums(self, units, n_units):
-        return self.subset(slice(0, -5)).quantised_sums(units[:-5], n_units)
-
-
 class RestlessSamples(api.Samples):
     calls = 0
 
@@ -71,22 +57,12 @@ class RestlessSamples(api.Samples):
         found = super().assign(prototypes)
         return Assignment(found.bmu, found.distance * (1 + 1e-15 * self.calls))
 
-    def quantised_sums(self, units, n_units):
-        return super().quantised_sums(units, n_units) * (1 + 1e-15 * self.calls)
 
-
-class Careless(EngineComponent):
-    """Puts every sample of large data into neuron 0."""
+class Restless(EngineComponent):
+    """Gives other bits each time."""
 
     def over(self, X, metric, weights=None):
-        return CarelessSamples.of(X, metric, weights)
-
-
-class Forgetful(EngineComponent):
-    """Loses the last rows of large data."""
-
-    def over(self, X, metric, weights=None):
-        return ForgetfulSamples.of(X, metric, weights)
+        return RestlessSamples.of(X, metric, weights)
 
 
 class Cut(EngineComponent):
@@ -108,22 +84,6 @@ class Filling(EngineComponent):
 
     def over(self, X, metric, weights=None):
         return samples_in_memory(np.nan_to_num(X) if X.size > 32768 else X, metric, weights)
-
-
-class Rounded(EngineComponent):
-    """Answers a little off."""
-
-    def over(self, X, metric, weights=None):
-        prepared = metric.prepared(X)
-        near = replace(metric, prepare=lambda X: np.round(prepared, 6))
-        return samples_in_memory(X, near, weights)
-
-
-class Restless(EngineComponent):
-    """Gives other bits each time."""
-
-    def over(self, X, metric, weights=None):
-        return RestlessSamples.of(X, metric, weights)
 
 
 class Offers:
@@ -150,44 +110,24 @@ def test_an_engine_that_writes_the_pass_alone_passes_every_check(check):
     check(Far())
 
 
-@pytest.mark.parametrize(
-    ("wrong", "found_by"),
-    [
-        (Careless, {"same_maps"}),
-        (Forgetful, {"same_maps"}),
-        (Cut, {"same_maps"}),
-        (Unweighted, {"same_maps"}),
-        (Filling, {"same_maps"}),
-        (Rounded, {"same_maps"}),
-        (Restless, {"same_maps"}),
-    ],
-)
-def test_the_kit_finds_what_is_wrong(wrong, found_by):
-    failed = {one.check for one in run_checks(wrong()) if one.status == "failed"}
-    assert found_by <= failed
+@pytest.mark.parametrize("wrong", [Cut, Unweighted, Filling, Restless])
+def test_the_kit_finds_what_is_wrong(wrong):
+    failed = {outcome.check for outcome in run_checks(wrong()) if outcome.status == "failed"}
+    assert "same_maps" in failed
 
 
 @pytest.mark.parametrize("metric", ["cosine", "hamming", "mahalanobis"])
-def test_every_way_to_train_and_to_ask_keeps_to_the_contract(rng, metric):
+@pytest.mark.parametrize("estimator", [SomVQ, SomClassifier, SomRegressor])
+def test_every_way_to_train_and_to_measure_keeps_to_the_contract(rng, metric, estimator):
     X = np.abs(rng.normal(size=(150, 4))) + 0.1
     X = np.rint(3 * X) if metric == "hamming" else X
     y = rng.integers(0, 3, 150)
-    own_registry = Registry.discover(own_only=True)
-    for estimator in (SomVQ, SomClassifier, SomRegressor):
-        params = {"metric": metric, "max_neurons": 9, "epochs": 8, "random_state": 1}
-        mine = estimator(engine=Far(), **params).fit(X, y, sample_weight=1.0 + y)
-        usual = estimator(**params).fit(X, y, sample_weight=1.0 + y)
-        np.testing.assert_array_equal(mine.weights_, usual.weights_)
-        np.testing.assert_array_equal(mine.predict(X), usual.predict(X))
-        assert mine.topographic_product_ == usual.topographic_product_
-        for offered in own_registry.offered("measure"):
-            measure = offered.load()()
-            if not getattr(measure, "needs_target", False):
-                one, other = (
-                    measure.compute(fitted.evaluate(X, predictions=fitted.predict(X)))
-                    for fitted in (mine, usual)
-                )
-                assert one == other, offered.name
+    params = {"metric": metric, "max_neurons": 9, "epochs": 8, "random_state": 1}
+    mine = estimator(engine=Far(), **params).fit(X, y, sample_weight=1.0 + y)
+    usual = estimator(**params).fit(X, y, sample_weight=1.0 + y)
+    np.testing.assert_array_equal(mine.weights_, usual.weights_)
+    np.testing.assert_array_equal(mine.predict(X), usual.predict(X))
+    assert evaluate(mine, X) == evaluate(usual, X)
 
 
 def test_sparse_samples_too(rng):
@@ -204,40 +144,28 @@ def test_sparse_samples_too(rng):
 
 
 def test_its_fields_are_parameters_of_the_estimator(iris):
-    X, y = iris
     vq = SomVQ(engine="local")
     assert vq.get_params()["engine__threads"] is None
     assert clone(vq).set_params(engine__threads=2).parts().engine == LocalEngine(threads=2)
-    assert SomVQ(engine={"threads": 2}).get_params()["engine__threads"] == 2
     assert SomVQ(engine={"threads": 2}).parts().engine == LocalEngine(threads=2)
-    changed = SomVQ(engine=LocalEngine(threads=2)).set_params(engine__chunk_rows=7)
-    assert changed.parts().engine == LocalEngine(threads=2, chunk_rows=7)
     with pytest.raises(ValueError, match=r"invalid parameter 'thread' for engine LocalEngine.*thr"):
         vq.set_params(engine__thread=1)
-    search = GridSearchCV(
-        SomClassifier(max_neurons=9, epochs=5), {"engine__chunk_rows": [10, 40]}, cv=2
-    ).fit(X, y)
+    model = SomClassifier(max_neurons=9, epochs=5)
+    search = GridSearchCV(model, {"engine__chunk_rows": [10, 40]}, cv=2).fit(*iris)
     scores = search.cv_results_["mean_test_score"]
-    assert search.best_estimator_._parts.engine.chunk_rows in (10, 40)
     assert scores[0] == scores[1]
-
-
-def test_a_model_remembers_its_engine(registry, tmp_path, iris):
-    X, _ = iris
-    vq = SomVQ(engine={"name": "dbgsom-far:far", "rows": 9}, max_neurons=9, epochs=5).fit(X)
-    vq.save(tmp_path / "m.npz")
-    again = SomVQ.load(tmp_path / "m.npz")
-    assert again.engine == Far(rows=9)
-    np.testing.assert_array_equal(again.predict(X), vq.predict(X))
 
 
 def test_what_is_of_one_machine_is_in_no_model(registry, tmp_path, iris):
     engine = {"name": "remote", "rows": 9, "address": "host.example"}
-    SomVQ(engine=engine, max_neurons=9, epochs=5).fit(iris[0]).save(tmp_path / "m.npz")
+    fitted = SomVQ(engine=engine, max_neurons=9, epochs=5).fit(iris[0])
+    fitted.save(tmp_path / "m.npz")
     with np.load(tmp_path / "m.npz") as file:
         header, arrays = json.loads(bytes(file["header"])), dict(file)
     assert "host.example" not in json.dumps(header)
-    assert SomVQ.load(tmp_path / "m.npz").engine == Remote(rows=9)
+    loaded = SomVQ.load(tmp_path / "m.npz")
+    assert loaded.engine == Remote(rows=9)
+    np.testing.assert_array_equal(loaded.predict(iris[0]), fitted.predict(iris[0]))
     header["estimator"]["parts"]["engine"]["params"]["address"] = "evil.example"
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(tmp_path / "m.npz", **arrays)
@@ -253,28 +181,13 @@ def test_a_model_whose_engine_is_not_installed_names_its_distribution(
         SomVQ.load(tmp_path / "m.npz")
 
 
-def test_an_engine_that_nobody_offers_cannot_be_saved(tmp_path, iris):
-    fitted = SomVQ(engine=Far(), max_neurons=9, epochs=5).fit(iris[0])
-    with pytest.raises(PluginError, match=r"no installed plugin offers the engine .*:Far"):
-        persistence.save(fitted, tmp_path / "m.npz")
-
-
-def test_a_configuration_names_any_engine(registry):
-    def engine(section):
-        return parse_experiment({"experiment": "x", "dataset": "iris", "engine": section}, registry)
-
-    assert engine({"name": "far", "rows": 3}).engine == Far(rows=3)
-    assert engine({"name": "far", "rows": 3}).resolved["engine"] == {"name": "far", "rows": 3}
-    assert engine({"threads": 2}).engine == LocalEngine(threads=2)
-    with pytest.raises(ConfigError, match="unknown engine 'fat'; did you mean 'far'"):
-        engine("fat")
-    with pytest.raises(ConfigError, match=r"engine\.rows: must be at least 1"):
-        engine({"name": "far", "rows": 0})
-
-
-def test_what_is_no_engine_is_told():
-    with pytest.raises(
-        ValueError,
-        match=r"Euclidean is no engine: it must be .* from dbgsom_core\.api\.EngineComponent",
-    ):
-        SomVQ(engine=Euclidean()).parts()
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [("fat", "unknown engine 'fat'; did you mean 'far'"), ({"name": "far", "rows": 0}, "rows: mu")],
+)
+def test_a_configuration_names_any_engine(registry, section, words):
+    config = {"experiment": "x", "dataset": "iris"}
+    far = parse_experiment(config | {"engine": {"name": "far", "rows": 3}}, registry)
+    assert far.engine == Far(rows=3)
+    with pytest.raises(ConfigError, match=words):
+        parse_experiment(config | {"engine": section}, registry)

@@ -6,15 +6,14 @@ from base64 import b64decode
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.sparse import csr_array
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
 from dbgsom_core.api import Html
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.figures import MapView
@@ -23,381 +22,236 @@ from dbgsom_core.persistence import FittedModel
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
-from dbgsom_plugins.figures.explorer._payload import packed
 from dbgsom_plugins.metrics.norms import Euclidean
 
 pytestmark = pytest.mark.one_version
 
 X, Y = load_iris(return_X_y=True)
+NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
+SMALL = {"max_neurons": 12, "epochs": 5}
 
 
-def told(view, **params):
-    return parsed(Explorer(**params).draw(view))
-
-
-def parsed(page):
+def payload(page):
     (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
     return json.loads(data)
 
 
-def numbers(packed):
-    values = np.frombuffer(b64decode(packed["data"]), f"<{packed['type']}")
-    values = values.reshape(packed["shape"])
+def explored(view, **params):
+    return payload(Explorer(**params).draw(view))
+
+
+def numbers(array):
+    values = np.frombuffer(b64decode(array["data"]), f"<{array['type']}").reshape(array["shape"])
     return values.astype(float if values.dtype.kind == "f" else np.int64)
 
 
 @pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:500], y[:500]
-
-
-@pytest.fixture(scope="module")
 def tree(digits):
-    X, y = digits
+    X, y = digits[0][:500], digits[1][:500]
     growth = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 9}, "tau_2": 0.02}
     model = SomVQ(growth=growth, epochs=15).fit(X)
-    return model, view_of(model, model.evaluate(X, y=y), image_shape=(8, 8), title="a tree")
+    view = view_of(model, model.evaluate(X, y=y), image_shape=(8, 8), title="a tree")
+    return model, explored(view), X, y
 
 
 @pytest.fixture(scope="module")
-def iris():
-    X, y = load_iris(return_X_y=True)
-    model = SomClassifier(max_neurons=30, epochs=20).fit(X, y)
-    names = ["sepal length", "sepal width", "petal length", "petal width"]
-    return model, view_of(model, model.evaluate(X, y=y), feature_names=names, title="iris")
+def flat():
+    model = SomClassifier(max_neurons=30, epochs=20).fit(X, Y)
+    return model, view_of(model, model.evaluate(X, y=Y), feature_names=NAMES, title="iris")
 
 
-def test_every_map_of_a_tree_tells_what_its_samples_find_there(tree, digits):
-    (model, view), (X, y) = tree, digits
-    found = told(view)
+def test_every_map_of_a_tree_describes_the_samples_that_reach_it(tree):
+    model, page, X, y = tree
     maps, paths = model._tree.maps, model.bmu_path(X)
-    assert len(found["maps"]) == len(maps) > 2
-    way = [()]  # of each map, rows of the neurons that lead to it
-    for number, one in enumerate(found["maps"]):
+    assert len(page["maps"]) == len(maps) > 2
+    ways = [()]  # of each map, rows of the neurons that lead to it
+    for number, shown in enumerate(page["maps"]):
         if number:
-            above, neuron = one["above"]
-            assert found["maps"][above]["child"][neuron] == number
-            way.append((*way[above], neuron))
-        som_map, steps = maps[number], way[number]
-        here = np.all(paths[:, : len(steps)] == steps, axis=1)
-        apart = np.linalg.norm(X[here][:, None] - som_map.prototypes, axis=2)
-        order = np.argsort(apart, axis=1, kind="stable")
-        first = order[:, 0]
-        assert np.array_equal(first, paths[here, len(steps)])
-        values = {name: numbers(all_) for name, all_ in one["values"].items()}
-        for k in range(len(som_map)):
-            mine = first == k
-            assert values["hits"][k] == mine.sum()
-            assert one["child"][k] >= 0 or one["leaf"][k] >= 0
-            beside = [k2 for k2 in range(len(som_map)) if som_map.hops[k, k2] == 1]
-            gaps = [np.linalg.norm(som_map.prototypes[k] - som_map.prototypes[b]) for b in beside]
-            assert values["height"][k] == pytest.approx(np.mean(gaps), rel=1e-4)
-            if not mine.any():
-                assert np.isnan(values["error"][k])
-                continue
-            assert values["error"][k] == pytest.approx(apart[mine, k].mean(), rel=1e-4)
-            torn = [som_map.hops[k, other] > 1 for other in order[mine, 1]]
-            assert values["torn"][k] == pytest.approx(np.mean(torn), rel=1e-4)
-            shares = numbers(one["shares"])[k]
-            assert (
-                np.abs(shares - np.bincount(y[here][mine], minlength=10) / mine.sum()).max() < 0.01
-            )
+            above, neuron = shown["above"]
+            assert page["maps"][above]["child"][neuron] == number
+            ways.append((*ways[above], neuron))
+        som_map, way = maps[number], ways[number]
+        here = np.all(paths[:, : len(way)] == way, axis=1)
+        distances = np.linalg.norm(X[here][:, None] - som_map.prototypes, axis=2)
+        first, second = np.argsort(distances, axis=1, kind="stable")[:, :2].T
+        assert np.array_equal(first, paths[here, len(way)])
+        values = {name: numbers(array) for name, array in shown["values"].items()}
+        assert values["hits"].tolist() == np.bincount(first, minlength=len(som_map)).tolist()
+        for k in np.unique(first):
+            won = first == k
+            beside = som_map.prototypes[som_map.hops[k] == 1]
+            height = np.linalg.norm(som_map.prototypes[k] - beside, axis=1).mean()
+            assert values["height"][k] == pytest.approx(height, rel=1e-4)
+            assert values["error"][k] == pytest.approx(distances[won, k].mean(), rel=1e-4)
+            torn = np.mean(som_map.hops[k, second[won]] > 1)
+            assert values["torn"][k] == pytest.approx(torn, rel=1e-4)
+            shares = np.bincount(y[here][won], minlength=10) / won.sum()
+            np.testing.assert_allclose(numbers(shown["shares"])[k], shares, atol=0.01)
 
 
-def test_samples_end_at_their_leaves(tree, digits):
-    (model, view), (X, y) = tree, digits
-    found = told(view)["samples"]
-    leaf = numbers(found["leaf"])
-    apart = np.linalg.norm(X - model.leaf_weights_[leaf], axis=1)
+def test_samples_end_at_their_leaves(tree):
+    model, page, X, y = tree
+    samples = page["samples"]
+    leaf = numbers(samples["leaf"])
     assert np.array_equal(model.leaf_paths_[leaf], model.bmu_path(X))
-    assert numbers(found["distance"]) == pytest.approx(apart, abs=2e-3)
-    assert np.array_equal(numbers(found["classes"]) - 1, y)
-    assert numbers(found["valued"]).tolist() == list(range(len(X)))
-    assert np.array_equal(numbers(found["values"]), X)
-
-
-@pytest.mark.parametrize("column", [[0, 255], [256], [], [13.66, -np.inf, np.nan, 1e300, 1e-3]])
-def test_arrays_keep_seven_digits_and_what_is_unknown_is_nan(column):
-    values = np.array(column)
-    found = json.loads(json.dumps(packed(values), allow_nan=False))
-    expected = np.where(np.isfinite(values) & (values < 1e38), values, np.nan)
-    np.testing.assert_allclose(numbers(found), expected, rtol=1e-7)
-
-
-def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(iris):
-    model, view = iris
-    (one,) = told(view)["maps"]
-    som_map = model.som_map_
-    assert np.allclose(numbers(one["places"]), som_map.plane_positions, atol=1e-4)
-    assert [tuple(cell) for cell in one["cells"]] == model.neurons_
-    edges = numbers(one["edges"])
-    assert np.array_equal(edges, som_map.edges())
-    apart = [np.linalg.norm(model.weights_[a] - model.weights_[b]) for a, b in edges]
-    assert numbers(one["lengths"]) == pytest.approx(apart, abs=1e-3)
-    assert numbers(one["values"]["birth"]).tolist() == som_map.birth_epochs.tolist()
-    assert one["parents"] == som_map.parents.tolist()
-    assert np.abs(numbers(one["prototypes"]) - model.weights_).max() < 1e-4
-    labels = told(view)["labels"]
-    assert [labels["names"][int(k)] for k in numbers(one["labels"])] == list(
-        map(str, model.neuron_labels_)
-    )
+    distance = np.linalg.norm(X - model.leaf_weights_[leaf], axis=1)
+    assert numbers(samples["distance"]) == pytest.approx(distance, abs=2e-3)
+    assert np.array_equal(numbers(samples["classes"]) - 1, y)
+    assert np.array_equal(numbers(samples["values"]), X)
 
 
 @pytest.mark.parametrize(
-    "growth", ["directed", {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}]
+    "params", [{}, {"grid": "hexagonal", "growth": {"name": "fixed", "wrap": True}}]
 )
-def test_hexagonal_maps_and_tori_bring_their_own_corners_and_links(growth):
-    X = load_iris().data
-    model = SomVQ(growth=growth, grid="hexagonal", epochs=8).fit(X)
-    found = told(view_of(model, model.evaluate(X)))
-    (one,), som_map = found["maps"], model.som_map_
-    assert np.allclose(one["corners"], som_map.grid.corners, atol=1e-4)
-    assert len(one["corners"]) == 6
-    assert np.allclose(numbers(one["places"]), som_map.plane_positions, atol=1e-4)
-    assert np.array_equal(numbers(one["edges"]), som_map.edges())
+def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(params):
+    model = SomClassifier(epochs=8, **params).fit(X, Y)
+    page = explored(view_of(model, model.evaluate(X, y=Y)))
+    (shown,), som_map = page["maps"], model.som_map_
+    np.testing.assert_allclose(numbers(shown["places"]), som_map.plane_positions, atol=1e-4)
+    np.testing.assert_allclose(shown["corners"], som_map.grid.corners, atol=1e-4)
+    assert [tuple(cell) for cell in shown["cells"]] == model.neurons_
+    ends = numbers(shown["edges"])
+    assert np.array_equal(ends, som_map.edges())
+    lengths = np.linalg.norm(np.diff(model.weights_[ends], axis=1)[:, 0], axis=1)
+    assert numbers(shown["lengths"]) == pytest.approx(lengths, abs=1e-3)
+    assert numbers(shown["values"]["birth"]).tolist() == som_map.birth_epochs.tolist()
+    np.testing.assert_allclose(numbers(shown["prototypes"]), model.weights_, atol=1e-4)
+    names = [page["labels"]["names"][int(k)] for k in numbers(shown["labels"])]
+    assert names == list(map(str, model.neuron_labels_))
 
 
-def test_novelty_is_that_of_the_estimator(iris):
-    X, y = load_iris(return_X_y=True)
-    model, _ = iris
-    found = parsed(model.explore(X, y))
+def test_novelty_is_that_of_the_estimator(flat):
+    model, _ = flat
+    page = payload(model.explore(X, Y))
     novelty = model.score_samples(X)
-    assert numbers(found["samples"]["novelty"]) == pytest.approx(novelty, abs=np.ptp(novelty) / 6e4)
-    means = [novelty[model.bmu(X) == k].mean() for k in np.flatnonzero(model.hit_counts_)]
-    values = numbers(found["maps"][0]["values"]["novelty"])
-    assert values[model.hit_counts_ > 0] == pytest.approx(means, rel=1e-4)
-    assert np.isnan(values[model.hit_counts_ == 0]).all()
+    assert numbers(page["samples"]["novelty"]) == pytest.approx(novelty, abs=np.ptp(novelty) / 6e4)
+    won = np.flatnonzero(model.hit_counts_)
+    means = [novelty[model.bmu(X) == k].mean() for k in won]
+    assert numbers(page["maps"][0]["values"]["novelty"])[won] == pytest.approx(means, rel=1e-4)
 
 
-def test_the_dendrogram_joins_neighbours_as_ward_does():
-    X = np.random.default_rng(3).normal(size=(80, 2)) * [9, 1]
-    som_map = SomMap.rectangle(1, 8, np.sort(X[:8], axis=0))  # a line: neighbours are nearest
-    som_map.prototypes = np.column_stack([[0, 1, 3, 10, 11, 20, 20.5, 40], np.zeros(8)])
-    view = MapView(
-        Evaluation(som_map, LocalEngine().over(np.repeat(som_map.prototypes, 2, 0), Euclidean())),
-        np.arange(8),
-        (),
-    )
-    (one,) = told(view)["maps"]
-    joins = numbers(one["joins"])
-    tree = linkage(som_map.prototypes, "ward")
-    assert numbers(one["heights"]) == pytest.approx(tree[:, 2], rel=1e-4)
-    for count in range(1, 9):
-        cluster = np.arange(15)
-        for i, pair in enumerate(joins[: 8 - count]):
-            cluster[np.isin(cluster, cluster[pair])] = 8 + i
-        expected = cut_tree(tree, n_clusters=count)[:, 0]
-        assert adjusted_rand_score(cluster[:8], expected) == 1
-
-
-HOSTILE = [
-    "</script><img src=x onerror=alert(1)>",
-    "<!--<script>",
-    "]]>&amp;\u2028\u2029",
-    "{{script}}",
-    "\x1b[31m\u202e",
-]
-
-
-def test_names_are_text(iris):
-    _, view = iris
-    names = dict(enumerate(HOSTILE[:3]))
-    plain = Explorer().draw(view).text
-    ids = np.array([f"{HOSTILE[0]}{i}" for i in range(150)])
-    hostile = replace(
-        view,
-        feature_names=HOSTILE[:4],
-        label_names=names,
-        title=HOSTILE[4] + HOSTILE[0],
-        sample_ids=ids,
-    )
-    text = Explorer().draw(hostile).text
-    found = told(hostile)
-    assert found["samples"]["ids"][7] == f"{HOSTILE[0]}7"
-    assert found["features"][0] == HOSTILE[0]
-    assert found["features"][3] == "{{script}}"
-    assert found["classes"][1] == "<!--<script>"
+def test_names_are_text_and_the_page_reaches_for_nothing(flat):
+    _, view = flat
+    hostile = ["</script><img src=x onerror=alert(1)>", "<!--<script>", "]]>&amp;", "{{x}}"]
+    names = {
+        "feature_names": hostile,
+        "label_names": dict(enumerate(hostile[:3])),
+        "title": "\x1b[31m\u202e" + hostile[0],
+        "sample_ids": np.array([f"{hostile[0]}{i}" for i in range(150)]),
+    }
+    page, plain = Explorer().draw(replace(view, **names)), Explorer().draw(view).text
+    found = payload(page)
+    assert found["samples"]["ids"][7] == f"{hostile[0]}7"
+    assert found["features"] == hostile
     assert "\u202e" not in found["title"]
-    (title,) = re.findall("<title>(.*)</title>", text)
-    assert not set(title) & set("<>")
-    text = text.replace(title, re.search("<title>(.*)</title>", plain)[1])
-    for mark in ("<", ">", "&"):
-        assert text.count(mark) == plain.count(mark)
-    assert "\u2028" not in text
-
-
-def test_the_page_reaches_for_nothing(iris):
-    text = Explorer().draw(iris[1]).text
+    title = re.compile("<title>(.*)</title>")
+    assert not set(title.search(page.text)[1]) & set("<>")
+    text, plain = title.sub("", page.text), title.sub("", plain)
+    assert [text.count(mark) for mark in "<>&\u2028"] == [plain.count(mark) for mark in "<>&\u2028"]
     assert "default-src 'none'" in text
-    assert not re.findall(r"(?:src|href)\s*=\s*[\"']|https?:|@import|url\(", text)
-    for word in (
-        "localStorage",
-        "sessionStorage",
-        "cookie",
-        "fetch(",
-        "XMLHttpRequest",
-        "innerHTML",
-        "eval(",
-    ):
-        assert word not in text
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"']|https?:|@import|url\(|innerHTML", plain)
 
 
-def test_too_many_samples_are_sampled_by_the_seed_and_said(iris):
-    model, view = iris
-    found = told(view, max_samples=40)
-    rows = numbers(found["samples"]["rows"])
+def test_too_many_samples_are_sampled_by_the_seed_and_said(flat):
+    model, view = flat
+    page = explored(view, max_samples=40)
+    rows = numbers(page["samples"]["rows"])
     assert len(rows) == 40
-    assert np.all(np.diff(rows) > 0)
-    assert "Of 150 samples these are 40" in found["notes"][0]
-    hits = numbers(found["maps"][0]["values"]["hits"])
-    assert hits.tolist() == model.hit_counts_.tolist()  # all of them
-    leaf = numbers(found["samples"]["leaf"])
-    assert np.array_equal(leaf, model.bmu(load_iris().data)[rows])
+    assert "Of 150 samples these are 40" in page["notes"][0]
+    assert numbers(page["maps"][0]["values"]["hits"]).tolist() == model.hit_counts_.tolist()
+    assert np.array_equal(numbers(page["samples"]["leaf"]), model.bmu(X)[rows])
     other = replace(view, evaluation=replace(view.evaluation, seed=1))
-    assert not np.array_equal(numbers(told(other, max_samples=40)["samples"]["rows"]), rows)
+    assert not np.array_equal(numbers(explored(other, max_samples=40)["samples"]["rows"]), rows)
 
 
-def big(n_neurons, n, features, **more):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, features)).astype(np.float32)
-    som_map = SomMap.rectangle(n_neurons // 20, 20, X[:n_neurons])
-    y = rng.integers(0, 10, n)
-    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()), y=y)
-    return MapView(evaluation, rng.integers(0, 10, n_neurons), (), "classifier", **more)
-
-
-@pytest.mark.parametrize(("features", "shape"), [(16, None), (784, (28, 28))])
-def test_a_large_page_keeps_to_its_size(features, shape):
-    view = big(2000, 30_000 if features == 16 else 4000, features, image_shape=shape)
-    page = Explorer().draw(view)
-    found = parsed(page)
+def test_a_large_page_keeps_to_its_size(rng):
+    samples = rng.normal(size=(4000, 784)).astype(np.float32)
+    som_map = SomMap.rectangle(100, 20, samples[:2000])
+    evaluation = Evaluation(som_map, LocalEngine().over(samples, Euclidean()))
+    page = Explorer().draw(MapView(evaluation, np.arange(2000), (), image_shape=(28, 28)))
     assert len(page.text.encode()) < 8_000_000
-    samples = found["samples"]
-    if features == 16:
-        assert len(numbers(samples["valued"])) == 30_000
-    else:
-        assert len(found["features"]) == 400
-        assert "Of 784 features the page has the 400" in found["notes"][0]
-        assert found["image"] is None
-
-
-def test_missing_values_stay_missing():
-    X = load_iris().data.copy()
-    X[::3, 1] = np.nan
-    page = SomVQ(max_neurons=10, epochs=5).fit(X).explore(X)
-    assert np.array_equal(np.isnan(numbers(parsed(page)["samples"]["values"])), np.isnan(X))
-    assert "NaN" not in page.text.partition('id="data">')[2].partition("</script>")[0]
+    found = payload(page)
+    assert len(found["features"]) == 400
+    assert "Of 784 features the page has the 400" in found["notes"][0]
 
 
 @pytest.mark.parametrize("kind", [SomVQ, SomRegressor])
-def test_estimators_are_explored(kind, tmp_path):
-    X, y = load_iris(return_X_y=True)
-    model = kind(max_neurons=12, epochs=5).fit(X, y.astype(float))
-    page = model.explore(X, y.astype(float), names=["a", "b", "c", "d"], path=tmp_path / "map.html")
-    assert isinstance(page, Html)
+def test_estimators_are_explored_in_files_and_notebooks(kind, tmp_path):
+    gaps = X.copy()
+    gaps[::3, 1] = np.nan
+    model = kind(**SMALL).fit(gaps, Y.astype(float))
+    page = model.explore(gaps, Y.astype(float), names=list("abcd"), path=tmp_path / "map.html")
     assert (tmp_path / "map.html").read_text() == page.text
+    assert np.array_equal(np.isnan(numbers(payload(page)["samples"]["values"])), np.isnan(gaps))
     shown = page._repr_html_()
     assert 'sandbox="allow-scripts allow-downloads"' in shown
-    assert "allow-same-origin" not in shown
     assert page.text.split("<body>")[0] not in shown  # it is escaped
 
 
 def test_sparse_samples_and_the_index_of_a_frame():
-    pd = pytest.importorskip("pandas")
-    X = load_iris().data
-    model = SomVQ(max_neurons=12, epochs=5)
-    assert "feature 0" in model.fit(csr_array(X)).explore(csr_array(X)).text
+    assert "feature 0" in SomVQ(**SMALL).fit(csr_array(X)).explore(csr_array(X)).text
     frame = pd.DataFrame(X, columns=list("abcd"), index=[f"plant {i}" for i in range(150)])
-    text = model.fit(frame).explore(frame).text
-    assert '"plant 149"' in text
-    assert '"features":["a","b","c","d"]' in text
+    page = payload(SomVQ(**SMALL).fit(frame).explore(frame))
+    assert page["samples"]["ids"][149] == "plant 149"
+    assert page["features"] == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "words"),
     [
-        ({"names": ["a"]}, "1 names of features, and the map has 4 features"),
+        ({"names": ["a"]}, "1 names of features, and the map has 4"),
         ({"y": [0, 1]}, "y has 2 values for 150 samples"),
         ({"image_shape": (3, 3)}, r"images of \(3, 3\) do not have the 4 features"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tmp_path):
-    X = load_iris().data
-    model = SomVQ(max_neurons=12, epochs=5).fit(X)
-    with pytest.raises((TypeError, ValueError), match=said):
-        model.explore(X, path=tmp_path / "map.html", **given)
+def test_what_does_not_fit_is_refused_before_anything_is_written(given, words, tmp_path, flat):
+    with pytest.raises(ValueError, match=words):
+        flat[0].explore(X, path=tmp_path / "map.html", **given)
     assert not list(tmp_path.iterdir())
     with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
-        model.explore(X, path=tmp_path)
+        flat[0].explore(X, path=tmp_path)
 
 
-NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
+def scaled(scaler, **params):
+    model = SomClassifier(epochs=8, max_neurons=16, **params)
+    return FittedModel([("scale", scaler.fit(X))], model.fit(scaler.transform(X), Y))
 
 
-def scaled(scaler, estimator, **params):
-    steps = [("scale", scaler.fit(X))]
-    model = estimator(epochs=8, **params).fit(scaler.transform(X), Y)
-    return FittedModel(steps, model)
-
-
-@pytest.fixture(scope="module")
-def standard():
-    return scaled(StandardScaler(), SomClassifier, max_neurons=16, grid="hexagonal")
-
-
-@pytest.fixture(scope="module")
-def ranged():
-    base = {"name": "directed", "max_neurons": 5}
-    growth = {"name": "hierarchical", "base": base, "tau_2": 0.05}
-    return scaled(MinMaxScaler(), SomClassifier, growth=growth)
-
-
-def test_values_are_those_of_the_data_and_distances_those_of_the_map(standard):
-    found = parsed(standard.explore(X, Y, NAMES))
-    assert found["units"]
-    mean, spread = X.mean(axis=0), X.std(axis=0)
-    prototypes = standard.estimator.weights_ * spread + mean
-    assert numbers(found["maps"][0]["prototypes"]) == pytest.approx(prototypes, abs=1e-3)
-    assert np.abs(numbers(found["samples"]["values"]) - X).max() < 1e-5
-    seen = (X - mean) / spread
-    apart = np.linalg.norm(seen - standard.estimator.weights_[standard.answers(X).unit], axis=1)
-    assert numbers(found["samples"]["distance"]) == pytest.approx(apart, abs=1e-3)
+def test_values_are_those_of_the_data_and_distances_those_of_the_map():
+    model = scaled(StandardScaler())
+    page = payload(model.explore(X, Y, NAMES))
+    assert page["units"]
+    weights, mean, spread = model.estimator.weights_, X.mean(axis=0), X.std(axis=0)
+    assert numbers(page["maps"][0]["prototypes"]) == pytest.approx(
+        weights * spread + mean, abs=1e-3
+    )
+    np.testing.assert_allclose(numbers(page["samples"]["values"]), X, atol=1e-5)
+    distance = np.linalg.norm((X - mean) / spread - weights[model.answers(X).unit], axis=1)
+    assert numbers(page["samples"]["distance"]) == pytest.approx(distance, abs=1e-3)
     # What is most telling is so to the map, to which all columns are as wide as each other.
-    spreads = standard.estimator.weights_.std(axis=0)
-    widest = spreads / np.abs(standard.estimator.weights_).max(axis=0)
-    assert found["telling"] == np.argsort(-widest).tolist()
+    assert page["telling"] == np.argsort(-weights.std(axis=0) / abs(weights).max(axis=0)).tolist()
 
 
 def test_steps_that_cannot_be_undone_leave_what_the_map_sees():
-    model = scaled(PCA(2), SomVQ, max_neurons=9)
-    found = parsed(model.explore(X))
-    assert not found["units"]
-    assert found["features"] == ["pca0", "pca1"]
-    assert numbers(found["maps"][0]["prototypes"]) == pytest.approx(
-        model.estimator.weights_, abs=1e-3
+    model = scaled(PCA(2))
+    page = payload(model.explore(X))
+    assert not page["units"]
+    assert page["features"] == ["pca0", "pca1"]
+    np.testing.assert_allclose(
+        numbers(page["maps"][0]["prototypes"]), model.estimator.weights_, atol=1e-3
     )
-    own_space = scaled(StandardScaler(), SomVQ, max_neurons=9, metric="cosine")
-    assert not parsed(own_space.explore(X))["units"]
+    assert not payload(scaled(StandardScaler(), metric="cosine").explore(X))["units"]
 
 
 def test_a_run_shows_values_in_the_units_of_its_numbers(tmp_path, monkeypatch):
-    from dbgsom_core import run
-
-    config = {
-        "experiment": "units",
-        "dataset": "iris",
-        "prepare": ["standardize"],
-        "model": {"estimator": "classifier", "max_neurons": 9, "epochs": 5},
-        "measures": [],
-        "figures": ["explorer"],
-        "tracking": [],
-    }
     monkeypatch.chdir(tmp_path)
+    config = {
+        "experiment": "units", "dataset": "iris", "prepare": ["standardize"], "measures": [],
+        "model": SMALL, "figures": ["explorer"], "tracking": [],
+    }  # fmt: skip
     done = run(config)
-    (page,) = (path for path in done.figures if path.name == "explorer.html")
-    found = parsed(Html(page.read_text()))
-    assert numbers(found["epochs"])[0, 0] == 1
-    prototypes = numbers(found["maps"][0]["prototypes"])
-    assert prototypes == pytest.approx(done.model.undo(done.model.estimator.weights_), abs=1e-3)
-    assert prototypes.min() > 0
+    (path,) = [path for path in done.figures if path.name == "explorer.html"]
+    page = payload(Html(path.read_text()))
+    assert numbers(page["epochs"])[0, 0] == 1
+    weights = done.model.undo(done.model.estimator.weights_)
+    assert numbers(page["maps"][0]["prototypes"]) == pytest.approx(weights, abs=1e-3)

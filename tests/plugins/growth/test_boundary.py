@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from dbgsom_core.api import HEXAGONAL, LINE, SQUARE, GrowthState
+from dbgsom_core.api import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
+from dbgsom_plugins.growth.directed import Directed, share_errors
 
 # How many births of `random_maps`, and the digest of their cells, parents and prototypes.
 FROZEN = {
@@ -21,19 +21,6 @@ FROZEN = {
     ("line", False, None): (1616, "2b5d7a0ec63d18b3"),
 }
 GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL, LINE)}
-
-
-def state_of(errors, threshold=1.0, room=None):
-    return GrowthState(
-        epoch=2,
-        epochs=50,
-        threshold=threshold,
-        errors=errors,
-        hits=np.ones(len(errors), int),
-        class_counts=None,
-        movement=0.0,
-        room=room,
-    )
 
 
 def random_maps(grid, count=150):
@@ -53,31 +40,31 @@ def random_maps(grid, count=150):
 
 
 @pytest.mark.parametrize(("grid", "reference", "notches"), FROZEN)
-def test_births_have_the_frozen_bits(grid, reference, notches):
-    found, count = hashlib.sha256(), 0
+def test_births_have_the_frozen_bits(state_of, grid, reference, notches):
+    digest, count = hashlib.sha256(), 0
     for som_map, errors in random_maps(GRIDS[grid]):
         errors.flags.writeable = som_map.prototypes.flags.writeable = False
         for threshold in (0.3, 1.0, 2.0):
             for room in (None, 3):
                 births = Directed(reference=reference, notches=notches).grow(
-                    som_map, state_of(errors, threshold, room)
+                    som_map, state_of(errors, threshold, room=room)
                 )
                 assert room is None or len(births) <= room + 1
                 for birth in births:
                     count += 1
-                    found.update(repr((birth.position, birth.parent)).encode())
-                    found.update(np.asarray(birth.prototype).tobytes())
-    assert (count, found.hexdigest()[:16]) == FROZEN[grid, reference, notches]
+                    digest.update(repr((birth.position, birth.parent)).encode())
+                    digest.update(np.asarray(birth.prototype).tobytes())
+    assert (count, digest.hexdigest()[:16]) == FROZEN[grid, reference, notches]
 
 
-def test_room_cuts_growth_short_and_changes_nothing_before(grid):
+def test_room_cuts_growth_short_and_changes_nothing_before(state_of, grid):
     for som_map, errors in random_maps(grid, 30):
         everything = Directed().grow(som_map, state_of(errors, 0.8))
-        few = Directed().grow(som_map, state_of(errors, 0.8, 2))
+        few = Directed().grow(som_map, state_of(errors, 0.8, room=2))
         assert len(few) == min(len(everything), 3)  # one too many says that the cap binds
-        for one, other in zip(few, everything, strict=False):
-            assert (one.position, one.parent) == (other.position, other.parent)
-            np.testing.assert_array_equal(one.prototype, other.prototype)
+        for birth, other in zip(few, everything, strict=False):
+            assert (birth.position, birth.parent) == (other.position, other.parent)
+            np.testing.assert_array_equal(birth.prototype, other.prototype)
 
 
 def test_errors_are_shared_as_neuron_by_neuron(grid):
@@ -91,26 +78,3 @@ def test_errors_are_shared_as_neuron_by_neuron(grid):
             expected[neuron] -= errors[neuron] / 2
         np.testing.assert_array_equal(share_errors(som_map, errors, 0.7), expected)
         assert expected.sum() == pytest.approx(errors.sum(), rel=1e-12)  # a peer loses some
-
-
-def test_parts_that_lie_far_apart_grow_alike():
-    far = 10**8
-    som_map = SomMap(
-        [(0, 0), (1, 0), (-far, far), (-far, far + 1), (1 - far, far)],
-        np.arange(10.0).reshape(5, 2),
-    )
-    births = Directed().grow(som_map, state_of(np.array([3, 1, 2, 3, 0])))
-    assert [birth.parent for birth in births] == [0, 3, 2, 1]
-
-
-# ------------------------------------------------------------------------------- notches
-
-
-def test_a_cell_that_a_newborn_takes_is_left_alone():
-    som_map = SomMap([(0, 0), (2, 0), (1, 1)], np.arange(3.0)[:, None])
-    step = GrowthStep(som_map, np.array([5.0, 1.0, 1.0]))
-    assert [birth.position for birth in step.grow_boundary(5.0, 9)] == []  # nothing to go away from
-    line = SomMap([(0, 0), (1, 0), (0, 2), (1, 2)], np.arange(4.0)[:, None])
-    step = GrowthStep(line, np.array([9.0, 1.0, 1.0, 1.0]))
-    (taken,) = step.grow_boundary(9.0, 9)
-    assert taken.position not in [birth.position for birth in step.fill_notches(0.1, 9)]

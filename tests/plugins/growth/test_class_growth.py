@@ -1,12 +1,13 @@
 """Growth goes on where classes meet, and not where labels are drawn by lot."""
 
 import numpy as np
+import pytest
+from scipy.stats import chi2_contingency
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth.base import (
     LEAST_NEURONS,
-    LEAST_SAMPLES,
     mixing_neurons,
     significant_entropy,
 )
@@ -19,25 +20,19 @@ def line(counts):
     return SomMap.rectangle(1, len(counts), np.arange(float(len(counts)))[:, None]), counts
 
 
-def test_a_neuron_on_the_border_mixes_and_those_beside_it_do_not():
-    som_map, counts = line([[40, 0], [40, 0], [20, 20], [0, 40], [0, 40]])
-    assert mixing_neurons(som_map, counts).tolist() == [False, False, True, False, False]
-
-
-def test_equal_shares_everywhere_are_no_border():
-    som_map, counts = line([[20, 20]] * 5)
-    assert not mixing_neurons(som_map, counts).any()
-
-
-def test_few_samples_tell_no_border():
-    som_map, counts = line([[40, 0], [4, 3], [0, 40]])
-    assert counts[1].sum() < LEAST_SAMPLES
-    assert not mixing_neurons(som_map, counts).any()
+@pytest.mark.parametrize(
+    ("counts", "mixing"),
+    [
+        ([[40, 0], [40, 0], [20, 20], [0, 40], [0, 40]], [2]),
+        ([[20, 20]] * 5, []),  # equal shares everywhere are no border
+        ([[40, 0], [4, 3], [0, 40]], []),  # few samples are none
+    ],
+)
+def test_a_neuron_on_the_border_of_classes_mixes_and_those_beside_it_do_not(counts, mixing):
+    assert np.flatnonzero(mixing_neurons(*line(counts))).tolist() == mixing
 
 
 def test_the_statistic_is_pearsons(rng):
-    from scipy.stats import chi2_contingency
-
     for _ in range(20):
         counts = rng.integers(1, 30, (5, 3)) + rng.integers(0, 20) * np.eye(5, 3, dtype=int)
         som_map, counts = line(counts)

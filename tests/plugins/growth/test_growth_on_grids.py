@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed, Gsom, distributed, newborn_prototype
+from dbgsom_plugins.growth.directed import Directed, Gsom
 
 STRATEGIES = [
     Directed(when="every_epoch"),
@@ -17,19 +16,6 @@ STRATEGIES = [
 ]
 
 
-def state(errors, threshold=1.0):
-    return GrowthState(
-        epoch=2,
-        epochs=80,
-        threshold=threshold,
-        errors=np.asarray(errors, float),
-        hits=np.ones(len(errors), int),
-        class_counts=None,
-        movement=0.0,
-        room=None,
-    )
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
 @settings(max_examples=20)
 @given(
@@ -37,12 +23,14 @@ def state(errors, threshold=1.0):
     shape=st.sampled_from([(2, 2), (1, 2), (2, 5), (4, 4)]),
     epochs=st.integers(4, 12),
 )
-def test_maps_grow_by_free_cells_and_stay_in_one_piece(grid, strategy, seed, shape, epochs):
+def test_maps_grow_by_free_cells_and_stay_in_one_piece(
+    state_of, grid, strategy, seed, shape, epochs
+):
     rng = np.random.default_rng(seed)
     n = shape[0] * shape[1]
     som_map = SomMap.rectangle(*shape, rng.normal(size=(n, 3)), grid)
     for epoch in range(epochs):
-        births = strategy.grow(som_map, state(1.5 * rng.random(len(som_map))))
+        births = strategy.grow(som_map, state_of(1.5 * rng.random(len(som_map))))
         for birth in births:
             assert som_map.neuron_at(birth.position) is None
             assert birth.position in som_map.free_cells(birth.parent)
@@ -52,49 +40,17 @@ def test_maps_grow_by_free_cells_and_stay_in_one_piece(grid, strategy, seed, sha
     assert som_map.hops.max() < len(som_map)
 
 
-def test_a_flat_map_stays_flat(grid):
-    """Prototypes that lie as their cells do are carried on alike by what extrapolates."""
-    som_map = SomMap.rectangle(3, 3, np.zeros((9, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    errors = np.linspace(1.0, 2.0, 9)
-    for strategy in (Gsom(), Directed(notches=1e-6)):
-        births = strategy.grow(som_map, state(errors))
-        flat = 0
-        for birth in births:
-            flat += np.allclose(birth.prototype, grid.plane(np.array(birth.position)))
-        assert flat >= len(births) / 2
-    # What lies between two neurons or in line with two of them is exact.
-    for neuron in range(9):
-        for cell in som_map.free_cells(neuron):
-            x, y = som_map.positions[neuron].tolist()
-            behind = som_map.neuron_at((2 * x - cell[0], 2 * y - cell[1]))
-            across = som_map.neuron_at((2 * cell[0] - x, 2 * cell[1] - y))
-            if across is not None or behind is not None:
-                found = newborn_prototype(som_map, neuron, cell)
-                np.testing.assert_allclose(found, grid.plane(np.array(cell)), atol=1e-12)
-
-
-def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(grid):
-    cells = [(0, 0), *grid.beside((0, 0))]
-    som_map = SomMap(cells, np.zeros((len(cells), 1)), grid)
-    spread = distributed(som_map, [4.0] + [1.0] * grid.degree, 2.0, 0.5)
-    assert spread.tolist() == [1.0] + [1.5] * grid.degree
-    assert not som_map.boundary()[0]
-    births = Gsom().grow(som_map, state([9.0] + [0.0] * grid.degree, threshold=5.0))
-    assert births == []  # an interior neuron has no free cell to grow into
-
-
-def test_the_newborn_lies_nearest_to_the_largest_neighbour(hexagonal):
+def test_the_newborn_lies_nearest_to_the_largest_neighbour(state_of, hexagonal):
     """Of six cells around, those that touch both are nearest; opposite ones farthest."""
     cells = [(0, 0), (1, 0), (2, 0)]  # a row: the middle one has four free cells
     som_map = SomMap(cells, np.array([[0.0], [1.0], [3.0]]), hexagonal)
-    (birth,) = Directed(when="every_epoch", notches=None).grow(som_map, state([0.2, 1.0, 0.9]))
+    (birth,) = Directed(when="every_epoch", notches=None).grow(som_map, state_of([0.2, 1.0, 0.9]))
     assert birth.parent == 1
     assert birth.position == (1, 1)  # beside (2, 0), too, and the first link of two
     assert birth.prototype == [2 * 1.0 - 0.0]  # none lies opposite: away from the least error
 
 
-def test_a_notch_has_neurons_at_half_of_its_links(grid):
+def test_a_notch_has_neurons_at_half_of_its_links(state_of, grid):
     around = grid.beside((0, 0))
     half = grid.degree // 2
     for near in (half - 1, half):
@@ -103,6 +59,8 @@ def test_a_notch_has_neurons_at_half_of_its_links(grid):
         errors = np.full(len(parts), 10.0)
         found = [
             birth.position
-            for birth in Directed(when="every_epoch").grow(som_map, state(errors, threshold=11.0))
+            for birth in Directed(when="every_epoch").grow(
+                som_map, state_of(errors, threshold=11.0)
+            )
         ]
         assert ((0, 0) in found) == (near == half)

@@ -5,20 +5,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.sparse import csr_array
-from scipy.stats import norm
-from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score
+from sklearn.metrics import adjusted_rand_score
 
 from dbgsom_core import SomVQ, presets
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.labellers.clusters import (
     Clusters,
-    criteria,
     cut,
     live_links,
-    silhouettes,
     ward_joins,
 )
 
@@ -30,18 +26,18 @@ def evidence(som_map, hits):
     return LabelEvidence(som_map, np.repeat(np.arange(len(hits)), hits), hits)
 
 
-@pytest.mark.parametrize(("method", "least"), [("agglomerative", 0.6), ("k_means", 0.6)])
-def test_ten_clusters_of_digits_are_nearly_the_digits(method, least, digits):
+@pytest.mark.parametrize("method", METHODS)
+def test_ten_clusters_of_digits_are_nearly_the_digits(method, digits):
     X, y = digits
     vq = SomVQ(labeller={"name": "clusters", "n_clusters": 10, "method": method})
     labels = vq.fit_predict(X)
     assert np.unique(labels).tolist() == list(range(10))
-    assert adjusted_rand_score(y, labels) > least
+    assert adjusted_rand_score(y, labels) > 0.6
     np.testing.assert_array_equal(vq.predict(X), labels)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("count", [2, 3, 4, 5])
+@pytest.mark.parametrize("count", [2, 5])
 def test_the_number_of_well_kept_groups_is_found(method, count, rng):
     centres = 40.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]])[:count]
     X = np.repeat(centres, 200, axis=0) + rng.normal(size=(200 * count, 2))
@@ -53,17 +49,15 @@ def test_the_number_of_well_kept_groups_is_found(method, count, rng):
     assert adjusted_rand_score(np.repeat(np.arange(count), 200), labels) == 1
 
 
-@pytest.mark.parametrize(("groups", "seed"), [(6, 4), (10, 0), (10, 1)])
-def test_more_than_two_groups_are_found_where_two_parts_lie_farther_apart(groups, seed):
-    """As cells by seven markers: the variance ratio alone finds 2 of 6 and of 10."""
-    rng = np.random.default_rng(seed)
-    positive = (rng.permutation(128)[:groups, None] >> np.arange(7)) & 1
-    group = np.repeat(np.arange(groups), rng.integers(40, 400, groups))
+def test_more_than_two_groups_are_found_where_two_parts_lie_farther_apart():
+    """As cells by seven markers: the variance ratio alone finds 2 of 10."""
+    rng = np.random.default_rng(0)
+    positive = (rng.permutation(128)[:10, None] >> np.arange(7)) & 1
+    group = np.repeat(np.arange(10), rng.integers(40, 400, 10))
     middle, spread = np.where(positive, 3.5, 0.3), np.where(positive, 1.0, 0.5)
     X = middle[group] + rng.normal(size=(len(group), 7)) * spread[group]
-    vq = SomVQ(**presets.square(), labeller="clusters", max_neurons=100)
-    labels = vq.fit_predict(X)
-    assert groups - 1 <= labels.max() + 1 <= groups
+    labels = SomVQ(**presets.square(), labeller="clusters", max_neurons=100).fit_predict(X)
+    assert 9 <= labels.max() + 1 <= 10
     assert adjusted_rand_score(group, labels) > 0.8
 
 
@@ -71,55 +65,14 @@ def test_how_far_samples_lie_from_their_prototypes_decides_the_number():
     """Two pairs of neurons: where samples scatter as far as the pairs are wide, two clusters do."""
     som_map = SomMap.rectangle(1, 6, [[0.0], [0.1], [1.0], [1.1], [9.0], [9.1]])
     hits = np.full(6, 20)
-    found = []
+    counts = []
     for distance in (0.01, 1.0):
         seen = replace(evidence(som_map, hits), errors=distance * hits)
-        found.append(Clusters().label(seen).max() + 1)
-    assert found == [3, 2]
+        counts.append(Clusters().label(seen).max() + 1)
+    assert counts == [3, 2]
 
 
-def test_silhouettes_are_those_of_the_definition_by_hits(rng):
-    som_map = SomMap.rectangle(4, 5, rng.normal(size=(20, 3)))
-    seen = evidence(som_map, rng.integers(1, 9, 20))
-    points, hits = som_map.prototypes, seen.hits
-    divisions = [Clusters(n_clusters=k).label(seen) for k in (2, 5, 10)]
-    expected = []
-    for division in divisions:
-        total = 0.0
-        for i, at in enumerate(points):
-            far = np.linalg.norm(points - at, axis=1)
-            same = (division == division[i]) & (np.arange(20) != i)
-            if same.any():
-                a = np.average(far[same], weights=hits[same])
-                others = [division == one for one in set(division) - {division[i]}]
-                b = min(np.average(far[other], weights=hits[other]) for other in others)
-                total += hits[i] * (b - a) / max(a, b)
-        expected.append(total / hits.sum())
-    found = silhouettes(points, np.asarray(hits, float), divisions)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_two_of_the_criteria_are_those_of_the_samples(rng):
-    """Of points that stand for themselves: scikit-learn's ratio, a likelihood of Gaussians."""
-    X = np.repeat([[0.0, 0], [7, 0], [0, 9]], 20, axis=0) + rng.normal(size=(60, 2))
-    division = rng.integers(0, 4, 60)
-    found = criteria(X, np.ones(60), np.zeros(60), [division])[:, 0]
-    assert found[0] == pytest.approx(calinski_harabasz_score(X, division))
-    likely = 0.0
-    for cluster in range(4):
-        own = X[division == cluster]
-        density = norm(own.mean(axis=0), own.std(axis=0)).logpdf(own).sum(axis=1)
-        likely += (density + np.log(len(own) / 60)).sum()
-    constant = -60 * (np.log(2 * np.pi) + 1)  # of the densities, whatever the division
-    assert found[2] == pytest.approx(likely - constant - 4 * 4 / 2 * np.log(60))
-    # Each pair of samples as one point with its scatter: what it stands for lies around it.
-    pairs = X.reshape(30, 2, 2)
-    scatter = np.square(pairs - pairs.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
-    of_pairs = criteria(pairs.mean(axis=1), np.full(30, 2.0), scatter, [division[::2]])[0, 0]
-    assert of_pairs == pytest.approx(calinski_harabasz_score(X, np.repeat(division[::2], 2)))
-
-
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_joins_are_those_of_the_definition_on_links(seed):
     """Beside sums over the members of clusters."""
     rng = np.random.default_rng(seed)
@@ -132,20 +85,20 @@ def test_joins_are_those_of_the_definition_on_links(seed):
     while len(clusters) > 1:
         linked = [pair for pair in combinations(clusters, 2) if links[np.ix_(*pair)].any()]
         pair = min(linked, key=lambda two: far_apart(points, *two))
-        clusters = [one for one in clusters if one not in pair] + [sorted(pair[0] + pair[1])]
+        clusters = [group for group in clusters if group not in pair] + [sorted(pair[0] + pair[1])]
         expected.append(sorted(clusters))
     joins = ward_joins(points, csr_array(links.astype(float)))
-    found = [cut(joins, 14, k) for k in range(13, 0, -1)]
+    divisions = [cut(joins, 14, k) for k in range(13, 0, -1)]
     assert [
-        sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in found
+        sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in divisions
     ] == expected
 
 
-def far_apart(points, one, other):
+def far_apart(points, first, second):
     def within(members):
         return np.square(points[members] - points[members].mean(axis=0)).sum()
 
-    return within(one + other) - within(one) - within(other)
+    return within(first + second) - within(first) - within(second)
 
 
 def test_parts_without_a_link_are_joined_where_they_are_nearest():
@@ -160,18 +113,6 @@ def test_hits_count_for_k_means():
     seen = evidence(som_map, [50, 50, 1])
     assert Clusters(n_clusters=2, method="k_means").label(seen).tolist() == [0, 1, 1]
     assert Clusters(n_clusters=2).label(seen).tolist() == [0, 0, 1]
-
-
-def test_on_a_map_where_all_are_linked_the_tree_is_scipys_ward(rng):
-    som_map = SomMap.rectangle(1, 2, rng.normal(size=(2, 3)))
-    assert Clusters(n_clusters=2).label(evidence(som_map, [1, 1])).tolist() == [0, 1]
-    # Around a dead hub every neuron is linked to every other: the constraint binds nobody.
-    cells = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
-    som_map = SomMap(cells, rng.normal(size=(5, 3)))
-    for k in (2, 3, 4):
-        labels = Clusters(n_clusters=k).label(evidence(som_map, [0, 1, 1, 1, 1]))[1:]
-        expected = cut_tree(linkage(som_map.prototypes[1:], "ward"), k).ravel()
-        assert adjusted_rand_score(labels, expected) == 1
 
 
 def slow_links(som_map, live):
@@ -191,7 +132,7 @@ def slow_links(som_map, live):
     return linked
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_dead_neurons_pass_their_links_on(seed):
     rng = np.random.default_rng(seed)
     som_map = SomMap.rectangle(5, 6, rng.normal(size=(30, 2)))
@@ -213,12 +154,8 @@ def test_numbers_are_contiguous_in_order_of_birth_over_live_neurons(method, rng)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("n_clusters", ["auto", 1, 2, 3])
-def test_maps_with_hardly_a_live_neuron_are_clustered(method, n_clusters):
-    labeller = Clusters(n_clusters=n_clusters, method=method)
+def test_a_map_with_one_live_neuron_is_one_cluster(method):
     alone = evidence(SomMap.rectangle(2, 2, np.zeros((4, 1))), [0, 7, 0, 0])
-    if n_clusters in (2, 3):
-        with pytest.warns(UserWarning, match=r"makes 1 clusters instead of n_clusters=\d"):
-            assert labeller.label(alone)[1] == 0
-    else:
-        assert labeller.label(alone)[1] == 0
+    assert Clusters(method=method).label(alone)[1] == 0
+    with pytest.warns(UserWarning, match=r"makes 1 clusters instead of n_clusters=3"):
+        assert Clusters(n_clusters=3, method=method).label(alone)[1] == 0

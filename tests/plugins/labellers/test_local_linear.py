@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
-from dbgsom_core.api import LabelEvidence
-from dbgsom_plugins.labellers.neurons import _OF_ALL, Mean, _ridges
+
+FEW = {"max_neurons": 15, "epochs": 10}
 
 
 @pytest.fixture(scope="module")
@@ -32,42 +33,17 @@ def test_it_bends_where_a_plane_cannot_and_beats_neighbours_and_means(friedman):
     assert ours > SomRegressor(labeller="mean").fit(X, y).score(X_test, y_test)
 
 
-def test_ridge_regressions_and_what_they_say_of_left_out_samples(rng):
-    X, y, weights = rng.normal(size=(40, 3)), rng.normal(size=40), np.ones(40)
-    own = np.arange(40) < 30
-    errors, slopes, intercepts, _ = _ridges(X, y, weights, own, _OF_ALL, 0)
-    middle = X.mean(axis=0)
-    for place, penalty in enumerate(_OF_ALL):
-        Z = X - middle
-        hat = Z @ np.linalg.solve(Z.T @ Z + penalty * np.eye(3), Z.T) + 1 / 40
-        left = (y - hat @ y) / (1 - np.diag(hat))
-        assert errors[place] == pytest.approx(np.square(left[own]).sum())
-        expected = Ridge(alpha=penalty).fit(X, y)
-        np.testing.assert_allclose(slopes[:, place], expected.coef_, atol=1e-9)
-        assert intercepts[place] == pytest.approx(expected.intercept_)
-
-
-def test_sparse_samples_get_weighed_means(friedman):
-    from scipy.sparse import csr_array
-
+def test_sparse_samples_get_weighed_means_and_are_no_question_to_models_of_dense_ones(friedman):
     X, y, X_test, y_test = friedman
-    regressor = SomRegressor().fit(csr_array(X), y)
-    assert regressor._answering.state == {}
+    regressor = SomRegressor(**FEW).fit(csr_array(X), y)
     assert regressor.score(csr_array(X_test), y_test) > 0.3
-
-
-def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
-    from scipy.sparse import csr_array
-
-    X, y, X_test, _ = friedman
-    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
     with pytest.raises(ValueError, match=r"learnt from dense samples: give X\.toarray\(\)"):
-        regressor.predict(csr_array(X_test))
+        SomRegressor(**FEW).fit(X, y).predict(csr_array(X_test))
 
 
 def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
     X, y, X_test, _ = friedman
-    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
+    regressor = SomRegressor(**FEW).fit(X, y)
     groups, state = regressor._answering, regressor._answering.state
     squares = np.square(X_test[:20, None] - groups.centres).sum(axis=2)
     for row, found in enumerate(regressor.predict(X_test[:20])):
@@ -78,27 +54,3 @@ def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
         told = state["offsets"][units] + state["slopes"][units] @ (x @ state["axes"])
         expected = state["of_all"] @ [*x, 1] + kernel @ told / kernel.sum()
         assert found == pytest.approx(expected, rel=1e-9)
-
-
-EVIDENCE = {"som_map": range(3), "bmu": np.array([0, 0, 2, 2, 2]), "hits": np.array([2, 0, 3])}
-
-
-def test_it_is_the_mean_of_what_each_neuron_won():
-    evidence = LabelEvidence(**EVIDENCE, y=np.array([1, 2, 3, 4, 8]))
-    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.5, 5.0])
-
-
-def test_sample_weights_weigh():
-    weights = np.array([3.0, 1.0, 0.0, 1.0, 0.5])
-    evidence = LabelEvidence(**EVIDENCE, y=np.array([1.0, 2, 3, 4, 7]), weights=weights)
-    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.25, 5.0])
-
-
-@pytest.mark.parametrize("name", ["offsets", "slopes", "axes", "of_all"])
-def test_models_of_other_neurons_or_samples_are_refused(name):
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    regressor = SomRegressor(epochs=3, tol=0).fit(X, X[:, 0])
-    learnt = dict(regressor._answering.state)
-    object.__setattr__(regressor._answering, "state", {**learnt, name: learnt[name][:-1]})
-    with pytest.raises(ValueError, match=r"of other neurons|mismatch|aligned"):
-        regressor.predict(X)

@@ -22,10 +22,6 @@ from dbgsom_plugins.metrics.norms import Euclidean
 ALL = [Trustworthiness, Continuity, NeighbourhoodPreservation]
 
 
-def evaluate(X, som_map, metric=None, **more):
-    return Evaluation(som_map, LocalEngine().over(X, metric or Euclidean()), **more)
-
-
 def chances(distances, i, k):
     """Of each other sample the chance to be among the k nearest, and the mean of max(0, rank-k).
 
@@ -70,8 +66,8 @@ def cases(draw):
 
 
 @settings(max_examples=50, deadline=None)
-@given(cases(), st.sampled_from(["euclidean", "hops"]))
-def test_they_equal_the_mean_over_all_orders_of_equal_distances(case, grid_distance):
+@given(case=cases(), grid_distance=st.sampled_from(["euclidean", "hops"]))
+def test_they_equal_the_mean_over_all_orders_of_equal_distances(evaluate, case, grid_distance):
     X, som_map, k = case
     evaluation = evaluate(X, som_map)
     in_data = ((X[:, None] - X) ** 2).sum(axis=2)
@@ -82,62 +78,55 @@ def test_they_equal_the_mean_over_all_orders_of_equal_distances(case, grid_dista
     used = min(k, (len(X) - 1) // 2)
     expected = slow(in_data, on_grid, used)
     for measure, value in zip(ALL, expected, strict=True):
-        found = measure(k=k, grid_distance=grid_distance).compute(evaluation)
-        assert found == pytest.approx(value, abs=1e-12), measure
-        assert 0 <= found <= 1
+        computed = measure(k=k, grid_distance=grid_distance).compute(evaluation)
+        assert computed == pytest.approx(value, abs=1e-12), measure
+        assert 0 <= computed <= 1
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_too_few_samples_have_no_neighbours(n):
-    evaluation = evaluate(np.arange(float(n))[:, None], SomMap.rectangle(1, 2, [[0.0], [1.0]]))
-    for measure in ALL:
-        with pytest.raises(ValueError, match="no neighbours"):
-            measure().compute(evaluation)
+@pytest.mark.parametrize("measure", ALL)
+def test_too_few_samples_have_no_neighbours(evaluate, measure):
+    evaluation = evaluate(np.arange(2.0)[:, None], SomMap.rectangle(1, 2, [[0.0], [1.0]]))
+    with pytest.raises(ValueError, match="no neighbours"):
+        measure().compute(evaluation)
 
 
-def test_a_large_k_is_cut_and_the_note_says_so(rng):
+def test_a_large_k_is_cut_and_the_note_says_so(evaluate, rng):
     evaluation = evaluate(rng.normal(size=(15, 2)), SomMap.rectangle(1, 2, rng.normal(size=(2, 2))))
-    found = Trustworthiness(k=10).compute(evaluation)
-    assert found == Trustworthiness(k=7).compute(evaluation)
-    assert found.note == "k = 7, less than half of 15 samples"
+    cut = Trustworthiness(k=10).compute(evaluation)
+    assert cut == Trustworthiness(k=7).compute(evaluation)
+    assert cut.note == "k = 7, less than half of 15 samples"
 
 
-def test_a_sample_estimates_the_value_and_the_note_says_so(rng):
-    X = rng.normal(size=(2000, 3))
-    som_map = SomMap.rectangle(5, 6, rng.normal(size=(30, 3)))
-    whole, same = evaluate(X, som_map), evaluate(X, som_map)
-    for measure in ALL:
-        exact = measure(max_samples=2000).compute(whole)
-        found = measure(max_samples=1000).compute(whole)
-        assert exact.note == ""
-        assert "from 500 of 2000 samples" in found.note
-        assert found == measure(max_samples=1000).compute(same)
-        assert found != exact
-        assert found == pytest.approx(exact, abs=0.03)
-    other = evaluate(X, som_map, seed=1)
-    assert Trustworthiness(max_samples=1000).compute(other) != Trustworthiness(
-        max_samples=1000
-    ).compute(whole)
+@pytest.mark.parametrize("measure", ALL)
+def test_a_subsample_estimates_the_value_and_the_note_says_so(evaluate, measure, rng):
+    X, som_map = rng.normal(size=(2000, 3)), SomMap.rectangle(5, 6, rng.normal(size=(30, 3)))
+    whole = evaluate(X, som_map)
+    exact = measure(max_samples=2000).compute(whole)
+    estimate = measure(max_samples=1000).compute(whole)
+    assert exact.note == ""
+    assert "from 500 of 2000 samples" in estimate.note
+    assert estimate == pytest.approx(exact, abs=0.03)
+    assert estimate == measure(max_samples=1000).compute(evaluate(X, som_map))
+    assert estimate != measure(max_samples=1000).compute(evaluate(X, som_map, seed=1))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_table_in_partitions_has_the_values_of_one_in_memory(dtype, tmp_path, monkeypatch):
+def test_a_table_in_partitions_has_the_values_of_one_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("dbgsom_core.engine.partitions._PIECE", 256)
     monkeypatch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
     rng = np.random.default_rng(3)
-    X = rng.normal(size=(1200, 40)).astype(dtype)
+    X = rng.normal(size=(1200, 40)).astype(np.float32)
     np.save(tmp_path / "X.npy", X)
     som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 40)))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    found = []
+    values = []
     for data in (
         LocalEngine().over(X, Euclidean()),
         LocalEngine(threads=1).over(mapped, Euclidean()),
         DaskEngine(shard=0.02).over(mapped, guarded(Euclidean())),
     ):
         evaluation = Evaluation(som_map, data)
-        measures = [one(max_samples=600) for one in (Trustworthiness, Continuity)]
-        measures += [one(max_samples=400) for one in (CMeasure, KruskalShepard)]
-        found.append([measure.compute(evaluation) for measure in measures])
-    assert found[0] == found[1] == found[2]
-    assert all("drawn by the seed" in value.note for value in found[0])
+        measures = [Trustworthiness(max_samples=600), Continuity(max_samples=600)]
+        measures += [CMeasure(max_samples=400), KruskalShepard(max_samples=400)]
+        values.append([measure.compute(evaluation) for measure in measures])
+    assert values[0] == values[1] == values[2]
+    assert all("drawn by the seed" in value.note for value in values[0])

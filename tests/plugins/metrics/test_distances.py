@@ -8,7 +8,6 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.parts import fit_metric
 
 PLAIN = {
     "manhattan": ({}, "cityblock", {}),
@@ -25,10 +24,10 @@ def build(name, **fields):
     return get_registry().build("metric", {"name": name, **fields})
 
 
-def samples(name, rng, n, offset=0.0):
+def samples(name, rng, n):
     if name == "hamming":
-        return rng.integers(0, 3, (n, 6)) + offset
-    X = rng.normal(size=(n, 6)) + offset
+        return rng.integers(0, 3, (n, 6))
+    X = rng.normal(size=(n, 6))
     X[rng.random(X.shape) < 0.1] = 0.0
     return np.abs(X) + np.eye(6)[np.arange(n) % 6] if name == "jensen_shannon" else X
 
@@ -38,49 +37,31 @@ def prepared(metric, X):
 
 
 @pytest.mark.parametrize("n_neurons", [7, 300, 40_000])
-def test_units_of_many_samples_are_those_of_scipy_and_read_only_ones_compile_nothing(
-    n_neurons, rng
-):
-    from dbgsom_plugins.metrics import loops as feature_loops
-
+def test_units_of_many_samples_are_those_of_scipy(n_neurons, rng):
     metric = build("manhattan")
-    X, W = rng.integers(-3, 4, (10_000, 2)), rng.integers(-3, 4, (n_neurons, 2)).astype(float)
-    X = X[: 4_000_000 // n_neurons].astype(float)
+    W = rng.integers(-3, 4, (n_neurons, 2)).astype(float)
+    X = rng.integers(-3, 4, (min(10_000, 4_000_000 // n_neurons), 2)).astype(float)
     expected = cdist(X, W, "cityblock")
-    for writeable in (True, False):
-        X.flags.writeable = writeable
-        bmu, distance = metric.assign(X, W)
-        np.testing.assert_array_equal(bmu, expected.argmin(axis=1))
-        np.testing.assert_array_equal(distance, expected.min(axis=1))
-    np.testing.assert_array_equal(metric.pairwise(X[:50], W), expected[:50])
-    assert len(feature_loops.pairwise_manhattan.signatures) == 1
+    bmu, distance = metric.assign(X, W)
+    np.testing.assert_array_equal(bmu, expected.argmin(axis=1))
+    np.testing.assert_array_equal(distance, expected.min(axis=1))
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", PLAIN)
-def test_distances_are_those_of_scipy(name, dtype, offset, rng):
+def test_distances_are_those_of_scipy(name, dtype, rng):
     fields, theirs, options = PLAIN[name]
     metric = build(name, **fields)
-    X, W = samples(name, rng, 70, offset).astype(dtype), samples(name, rng, 9, offset).astype(dtype)
+    X, W = samples(name, rng, 70).astype(dtype), samples(name, rng, 9).astype(dtype)
     points, prototypes = prepared(metric, X), prepared(metric, W).astype(np.float64)
     expected = cdist(X.astype(np.float64), W.astype(np.float64), theirs, **options)
     # Prepared float32 rows are rounded; every sum is in float64.
     rounding = 1e-6 if dtype == np.float32 and metric.prepare is not None else 1e-11
-    found = metric.pairwise(points, prototypes)
-    np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding)
+    computed = metric.pairwise(points, prototypes)
+    np.testing.assert_allclose(computed, expected, rtol=rounding, atol=rounding)
     bmu, distance = metric.assign(points, prototypes)
-    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
-    np.testing.assert_array_equal(distance, found.min(axis=1))
-
-
-@pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
-def test_ties_go_to_the_lowest_row(name, rng):
-    X = samples(name, rng, 20)
-    metric = fit_metric(build(name), X).calls
-    points = prepared(metric, X)
-    twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
-    assert metric.assign(points, twice)[0].max() < 3
+    np.testing.assert_array_equal(bmu, computed.argmin(axis=1))
+    np.testing.assert_array_equal(distance, computed.min(axis=1))
 
 
 def test_no_power_overflows():
@@ -89,22 +70,12 @@ def test_no_power_overflows():
         np.testing.assert_allclose(build("minkowski", p=p).pairwise(X, W), [[1e200, 0.0]])
 
 
-def test_canberra_counts_nothing_over_nothing_as_nothing():
-    zero, one = np.zeros((1, 3)), np.array([[0.0, 1.0, -1.0]])
-    assert build("canberra").pairwise(zero, np.vstack([zero, one])).tolist() == [[0.0, 2.0]]
-
-
 def test_constant_rows_are_one_away_from_everything():
     metric = build("correlation")
     points = metric.prepare(np.array([[0.1, 0.1, 0.1], [1.0, 2.0, 3.0], [1e300, 1e300, -1e300]]))
     assert points[0].tolist() == [0, 0, 0]
     assert metric.pairwise(points, points[:2])[0].tolist() == [1.0, 1.0]
     np.testing.assert_allclose(np.linalg.norm(points[1:], axis=1), 1.0)
-
-
-def test_one_feature_has_no_correlation():
-    with pytest.raises(DataError, match="at least 2 features, but n_features = 1"):
-        build("correlation").prepare(np.arange(5.0)[:, None])
 
 
 def test_jensen_shannon_is_exact_between_neighbours():
@@ -120,20 +91,19 @@ def test_jensen_shannon_is_exact_between_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
-    [([1.0, -2.0], r"row 2 has -2\.0 in column 1"), ([0.0, 0.0], "row 2 has .* all zero")],
+    ("name", "rows", "message"),
+    [
+        ("jensen_shannon", [[1.0, 0.0], [1.0, -2.0]], r"row 1 has -2\.0 in column 1"),
+        ("jensen_shannon", [[1.0, 0.0], [0.0, 0.0]], "row 1 has .* all zero"),
+        ("hamming", [[1.0, 2.0], [0.5, 2.0]], r"row 1 has 0\.5 in column 0"),
+        ("correlation", [[1.0], [2.0]], "at least 2 features, but n_features = 1"),
+    ],
 )
-def test_rows_that_are_no_distribution_are_named(row, message):
-    X = np.array([[1.0, 0.0], [0.5, 0.5], row, row])  # the first of them is named
+def test_rows_that_a_metric_cannot_take_are_named(name, rows, message):
     with pytest.raises(DataError, match=message):
-        build("jensen_shannon").prepare(X)
+        build(name).prepare(np.array(2 * rows))
     with pytest.raises(ValueError, match=message):
-        SomVQ(metric="jensen_shannon").fit(X)
-
-
-def test_codes_that_are_no_whole_numbers_are_named():
-    with pytest.raises(DataError, match=r"row 1 has 0\.5 in column 0"):
-        build("hamming").prepare(np.array([[1.0, np.nan], [0.5, 2.0]]))
+        SomVQ(metric=name).fit(2 * rows)
 
 
 @pytest.mark.parametrize("name", ["manhattan", "chebyshev", "minkowski", "canberra", "hamming"])
@@ -141,19 +111,14 @@ def test_missing_features_are_left_out_and_sums_scaled(name, rng):
     metric = build(name)
     X, W = samples(name, rng, 60).astype(float), samples(name, rng, 8).astype(float)
     X[rng.random(X.shape) < 0.3] = np.nan
-    X[0], X[1, 1:] = 1.0, np.nan
-    X[:, 0] = np.where(np.isnan(X[:, 0]), 2.0, X[:, 0])
+    X[:, 0] = 2.0
     power = {"minkowski": 1 / 3, "chebyshev": 0.0, "hamming": 0.0}.get(name, 1.0)
-    found = metric.pairwise(X, W)
+    computed = metric.pairwise(X, W)
     for i, x in enumerate(X):
         seen = np.flatnonzero(~np.isnan(x))
         part = metric.pairwise(x[None, seen], W[:, seen])[0] * (6 / len(seen)) ** power
-        np.testing.assert_allclose(found[i], part, rtol=1e-13)
+        np.testing.assert_allclose(computed[i], part, rtol=1e-13)
     bmu, distance = metric.assign(X, W)
-    np.testing.assert_array_equal(bmu, found.argmin(axis=1))
-    np.testing.assert_array_equal(distance, found.min(axis=1))
-
-
-@pytest.mark.parametrize("name", ["manhattan", "chebyshev", "minkowski", "canberra", "hamming"])
-def test_a_row_without_a_value_has_no_distance(name):
-    assert np.isnan(build(name).pairwise(np.full((1, 2), np.nan), np.zeros((3, 2)))).all()
+    np.testing.assert_array_equal(bmu, computed.argmin(axis=1))
+    np.testing.assert_array_equal(distance, computed.min(axis=1))
+    assert np.isnan(metric.pairwise(np.full((1, 6), np.nan), W)).all()
