@@ -64,14 +64,3 @@ def test_a_folder_without_runs_and_a_wrong_name_have_their_cure(store, listed):
     for wrong, right in (("flower", "flowers"), ("run-0008", "run-0007")):
         error = CliRunner().invoke(cli, ["show", wrong]).exception
         assert f"did you mean '{right}'?" in str(error)
-
-
-def test_a_run_shows_what_matters_or_all(store, listed):
-    store(1, accuracy(0.5) | {"test/purity": 0.25, "test/c_measure": 0.125}, experiment="flowers")
-    shown = listed("flowers", "--map", "none")
-    assert ["accuracy", "↑", "0.5", "1"] in [line.split() for line in shown]
-    assert "all 3 measures: dbgsom show run-0001 --all" not in shown  # they are there
-    store(2, {f"train/m{number}": 0.5 for number in range(9)}, experiment="flowers")
-    assert "all 9 measures: dbgsom show run-0002 --all" in listed("run-0002")
-    assert sum(line.startswith("m") for line in listed("run-0002")) == 6  # and their header
-    assert sum(line.startswith("m") for line in listed("run-0002", "--all")) == 10
