@@ -9,7 +9,6 @@ import click
 import pytest
 
 from dbgsom_core.cli import cli
-from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 
 pytestmark = pytest.mark.one_version
 
@@ -106,30 +105,6 @@ def leaves(group, path=()):
 
 
 COMMANDS = list(leaves(cli))
-ENDS = [
-    (None, 0, ""),
-    (DbgsomError("it failed"), 1, "it failed\n"),
-    (OSError(5, "the disk is gone"), 1, "the run failed: OSError: [Errno 5] the disk is gone\n"),
-    (ConfigError("a wrong key"), 2, "a wrong key\n"),
-    (DataError("a wrong column"), 2, "a wrong column\n"),
-    (PluginError("it is broken"), 3, "it is broken\n"),
-    (KeyboardInterrupt(), 130, "interrupted\n"),
-]
-
-
-@pytest.mark.parametrize(("error", "code", "said"), ENDS)
-def test_a_command_ends_with_the_code_of_its_error(error, code, said, dbgsom, monkeypatch):
-    def end():
-        if error is not None:
-            raise error
-
-    monkeypatch.setattr(cli.commands["export"], "params", [])
-    monkeypatch.setattr(cli.commands["export"], "callback", end)
-    answer = dbgsom("export")
-    assert answer.code == code, answer
-    assert answer.err.lstrip("\n").startswith(said)
-    assert (answer.err.strip() == "") == (said == "")
-    assert "Traceback" not in answer.err
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -140,11 +115,7 @@ def test_help_is_0_and_an_unknown_option_2(path, dbgsom):
     assert dbgsom(*path, "--no-such-option").code == 2
 
 
-RUN = "experiment: e\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\ntracking: []\n"
-
-
 BAD = "experiment: bad\ndataset: {dataset}\n{rest}\n"
-SWEEP = "sweep: {grid: {model.epochs: [1, 2]}}"
 
 
 def bad_config(dataset, rest=""):

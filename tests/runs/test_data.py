@@ -403,7 +403,8 @@ def X():  # noqa: N802
     return RNG.normal(size=(40, 3))
 
 
-def test_a_step_may_fill_what_is_missing(refused, X):
+def test_a_step_may_fill_what_is_missing(tmp_path, monkeypatch, X):
+    monkeypatch.chdir(tmp_path)
     X[7] = np.nan
     assert len(ready(X, prepare="'sklearn.impute:SimpleImputer'").fold.train.X) == 40
 

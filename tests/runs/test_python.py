@@ -75,21 +75,6 @@ def test_a_sweep_returns_its_runs(folder):
         dbgsom_core.run(varied)
 
 
-def test_a_sweep_may_be_plain_values(folder, capsys):
-    few = {
-        "experiment": "values",
-        "sweep": {"grid": {"model.epochs": [2]}, "repeats": {"seeds": 2}},
-    }
-    given = {**SMALL, **few}
-    found = dbgsom_core.sweep(given, overrides={"sweep.repeats.seeds": 1}, verbose=1)
-    assert "1/1 done; best so far: epochs=2 (test/accuracy " in capsys.readouterr().out
-    assert [one.params["epochs"] for one in found] == [2]
-    with pytest.raises(ConfigError, match=r"^model\.epochs: must be at least 1, not 0$"):
-        dbgsom_core.sweep({**SMALL, "sweep": {"grid": {"model.epochs": [2, 0]}}})
-    with pytest.raises(ConfigError, match="jobs must be a whole number from 1, not 0"):
-        dbgsom_core.sweep(given, jobs=0)
-
-
 class Several(DatasetComponent):
     """Tables of one column, one after the other."""
 

@@ -65,16 +65,6 @@ def run(dataset=(), **sections):
     )
 
 
-def test_the_model_of_a_run_reads_rows_of_its_file_by_name(survey):
-    outcome = run(prepare=["standardize"])
-    model = persistence.load(outcome.run.folder / "model.npz")
-    assert model.predict(survey).tolist() == survey["glad"].tolist()
-    rows = survey[["place", "size", "children"]].iloc[::-3].astype({"children": "float32"})
-    assert model.predict(rows).tolist() == survey["glad"].iloc[::-3].tolist()
-    with pytest.raises(DataError, match="lacks column 'place'"):
-        model.predict(survey[["size", "children"]])
-
-
 def test_samples_without_a_class_train_and_are_not_judged(survey):
     survey["glad"] = survey["glad"].mask(survey.index % 4 == 0)
     survey.to_csv("survey.csv", index=False)
@@ -108,20 +98,6 @@ def test_the_test_part_is_judged_by_the_training_part(estimator, tmp_path, monke
     assert not {"test/entropy", "test/distortion", "train/purity_shuffled"} & {*measures}
 
 
-def test_what_is_wrong_with_arrays_is_told_before_a_folder_exists(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    X = np.arange(30.0).reshape(10, 3)
-    X[4] = np.nan
-    np.save("x.npy", X)
-    dataset = {"name": "npy", "path": "x.npy", "missing": "keep"}
-    with Path("run.yaml").open("w") as file:
-        yaml.safe_dump({"experiment": "x", "dataset": dataset, "tracking": None}, file)
-    experiment = load_experiment("run.yaml", ())
-    with pytest.raises(DataError, match="part to train on: all values are missing in row 4 of X"):
-        run_experiment(experiment, make_callbacks((), get_registry()), get_registry())
-    assert not (tmp_path / "runs").exists()
-
-
 def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -149,32 +125,19 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     assert sizes == pytest.approx(raw[:, 0].tolist(), abs=1e-11)
 
 
-@pytest.mark.parametrize(
-    ("split", "last"),
-    [
-        (None, []),
-        ({"test_size": 0.25}, ["part"]),
-        ({"folds": 4}, ["fold", "held_out"]),
-    ],
-)
-def test_samples_have_their_date_true_number_and_part_last(survey, split, last):
+def test_samples_have_their_date_true_number_and_part_last(survey):
     survey["day"], survey["label"] = "2024-02-29", survey["children"] + 0.5
     survey.to_csv("survey.csv", index=False)
     dataset = {"target": "label", "drop": ["glad", "children"]}
-    outcome = run(dataset, model={"estimator": "regressor", "epochs": 3}, split=split)
+    model = {"estimator": "regressor", "epochs": 3}
+    outcome = run(dataset, model=model, split={"test_size": 0.25})
     assigned = rows(outcome.run.folder / "assignments.csv")
-    assert list(assigned[0])[6:] == ["novelty", "day", "label.1", *last]  # label is the answer
+    assert list(assigned[0])[6:] == ["novelty", "day", "label.1", "part"]  # label is the answer
     assert {row["day"] for row in assigned} == {"2024-02-29"}
     assert [float(row["label.1"]) for row in assigned] == survey["label"].tolist()
-    if last == ["part"]:
-        assert [row["part"] for row in assigned].count("test") == 10
-        trained = outcome.view.sample_ids
-        ids = [row["nr"] for row in assigned if row["part"] == "train"]
-        assert ids == [sample.split()[0] for sample in trained]
-    elif last:
-        counted = [int(row["fold"]) for row in assigned]
-        for fold in read_run(outcome.run.folder).folds:
-            assert counted.count(fold.fold) == fold.test_samples
+    trained = [row["nr"] for row in assigned if row["part"] == "train"]
+    assert trained == [sample.split()[0] for sample in outcome.view.sample_ids]
+    assert len(trained) == 30
 
 
 @pytest.mark.parametrize("kind", ["texts", "numbers beside none"])

@@ -84,18 +84,6 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     assert f"dbgsom ui {folder.name}" in done.out
 
 
-def test_the_saved_model_answers_as_the_run_measured(digits_run):
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    _, folder = digits_run
-    X, y = load_digits(return_X_y=True)
-    _, X_test, _, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=42)
-    model = persistence.load(folder / "model.npz")
-    measures = json.loads((folder / "measures.json").read_text())
-    assert np.mean(model.predict(X_test) == y_test) == pytest.approx(measures["test/accuracy"])
-
-
 def test_the_resolved_config_of_a_run_makes_the_same_map(digits_run, workshop, dbgsom):
     _, folder = digits_run
     dbgsom("run", folder / "config.yaml", "-q", "--set", "tracking=[]", "--set", "figures=[]")
@@ -134,25 +122,6 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop, dbgs
     assert parent.data.metrics["best/test/accuracy"] == best
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert "accuracy" in done.out
-
-
-def test_a_regressor_runs_from_yaml_to_mlflow(workshop, dbgsom):
-    done = dbgsom("run", CONFIGS / "regression.yaml")
-    folder = newest(workshop, "diabetes")
-    measures = json.loads((folder / "measures.json").read_text())
-    assert measures["test/r2"] > 0.25
-    assert max(measures["train/rmse"], measures["test/rmse"]) < 80
-    assert not {"train/accuracy", "train/macro_f1", "train/adjusted_rand"} & set(measures)
-    assert "r2" in done.out
-    assert "WARNING" not in done.err
-    assert "rmse" in (folder / "report.md").read_text()
-    assert json.loads((folder / "run.json").read_text())["data"]["classes"] is None
-    client, (run,) = mlflow_runs(workshop, "diabetes")
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test/r2"] == pytest.approx(measures["test/r2"])
-    assert run.data.params["labeller"] == "local_linear"
-    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
-    assert model.model_type == "regressor"
 
 
 def test_a_data_file_may_lie_beside_the_config(workshop, dbgsom):

@@ -1,7 +1,5 @@
 """The statistics of compare against definitions, published numbers and scipy."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,17 +27,6 @@ def test_without_overlap_it_is_the_paired_t_test_of_scipy():
         assert row.p == pytest.approx(twin.pvalue, rel=1e-10)
         interval = twin.confidence_interval(1 - LEVEL)
         assert (row.low, row.high) == pytest.approx(tuple(interval), rel=1e-9)
-
-
-def test_the_corrected_resampled_t_test_as_computed_by_hand():
-    # Differences 1, 2, 3, 4, 5 in five folds of a fifth: mean 3, variance 2.5, ratio 1/4.
-    found = t_test([[1, 2, 3, 4, 5]], 0.25).loc[0]
-    t = 3 / math.sqrt((1 / 5 + 1 / 4) * 2.5)
-    assert t == pytest.approx(2.8284271247)
-    assert found.p == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-10)
-    assert found.p == pytest.approx(0.04742, abs=5e-6)
-    reach = stats.t.ppf(0.975, 4) * math.sqrt(0.45 * 2.5)
-    assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
 
 
 @pytest.mark.parametrize("one", [[0.0, 1e-17, 0.0], [0.1, 0.1, 0.1 + 1e-16], [0.4, np.nan, np.nan]])

@@ -276,19 +276,6 @@ def test_repeats_are_one_variant_with_mean_and_spread(swept):
     assert " ± " in report
 
 
-def test_what_decides_is_as_the_sweep_says(swept):
-    section = (
-        "{decide: {measure: quantization_error, split: train}, grid: {model.max_neurons: [5, 9]}}"
-    )
-    display = Display()
-    done = swept(section, display)
-    (ranking,) = done.rankings
-    assert ranking.measures[0] == "train/quantization_error"
-    assert ranking.best.name == "max_neurons=9"  # more neurons, less error
-    assert read_run(done.run.folder).best == ranking.best.runs[0]
-    assert "best so far: max_neurons=9 (train/quantization_error" in display.said[-1]
-
-
 def test_each_data_set_has_a_winner_of_its_own(swept):
     section = "{grid: {dataset: [iris, wine], model.max_neurons: [5, 9]}}"
     done = swept(section, display := Display())
