@@ -1,6 +1,7 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -220,8 +221,11 @@ with run_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch, is_ours):
     monkeypatch.chdir(tmp_path)
+    if not is_ours:  # readers may not write to the lock
+        monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
     folder = tmp_path / "runs" / "digits" / "1"
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", HOLDER, str(folder)]

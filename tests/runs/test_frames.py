@@ -150,6 +150,8 @@ def test_a_configuration_says_the_roles_of_a_frames_columns(folder, frame):
     given = frame.drop(columns="plan")
     found = dbgsom_core.run(bare, QUICK, data=given, target="left", task="classifier")
     assert read_run(found.folder).data["features"] == 2
+    frame.to_csv("mine.csv")
+    assert dbgsom_core.init("mine.csv", "left")["dataset"]["path"] == "mine.csv"
 
 
 class Capsule:
