@@ -68,15 +68,6 @@ def test_what_is_shown_is_a_configuration_that_means_the_same(options, dbgsom, w
         assert getattr(one, part) == getattr(other, part)
 
 
-def test_a_sweep_is_shown_without_defaults(dbgsom, write):
-    file = write("sweep.yaml", RUN + "sweep: {grid: {model.epochs: [1, 2]}}\n")
-    answer = dbgsom("config", "show", file, "--origins")
-    assert origins(answer.out)["model.epochs: [1, 2]"] == "sweep.yaml:8:30"
-    assert "word" not in answer.out
-    again = write("again.yaml", answer.out.replace("//***@", "//"))
-    assert "a sweep of 2 runs" in dbgsom("validate", again).out
-
-
 def test_the_configuration_of_a_run_is_shown_by_its_name(dbgsom, write, tmp_path):
     small = "model: {epochs: 2, max_neurons: 9}\nmeasures: null\nfigures: null\ntracking: null\n"
     file = write("run.yaml", "experiment: x\ndataset: iris\n" + small)
@@ -88,15 +79,6 @@ def test_the_configuration_of_a_run_is_shown_by_its_name(dbgsom, write, tmp_path
         assert "config.yaml:" in dbgsom("config", "show", name, "--origins").out
     answer = dbgsom("config", "show", "x")
     assert answer.err == f"note: {folder.name} is the newest finished run of experiment 'x'\n"
-
-
-@pytest.mark.parametrize("name", ["gone.yaml", "gone", "."])
-def test_what_is_neither_file_nor_run_is_refused(name, dbgsom, write):
-    write("run.yaml", RUN)
-    answer = dbgsom("config", "show", name)
-    assert answer.code == 2
-    assert name in answer.err
-    assert "no run folder and no configuration, and " in dbgsom("config", "show", "gone").err
 
 
 def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):

@@ -2,9 +2,6 @@
 
 import gzip
 import os
-import re
-from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,25 +11,19 @@ import yaml
 from click.testing import CliRunner
 
 from dbgsom_core import persistence
-from dbgsom_core.cli import cli
 from dbgsom_core.cli.config import init
 from dbgsom_core.cli.models import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.compare import run_baseline
 from dbgsom_core.runs.init import (
     ColumnProfile,
-    common_unit,
     count_values,
-    number_marks,
     profile_column,
     suggest_split,
 )
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.tables import TableFormat, TableReader, formats
-from dbgsom_core.tables.csv import is_header
 
 
 @pytest.fixture(autouse=True)
@@ -79,22 +70,14 @@ def survey(rows=120):
     return "\r\n".join(lines) + "\r\n"
 
 
-def test_commands_that_are_told_can_be_typed(folder):
-    (folder / "my survey.csv").write_text("a;b\n" + "".join(f"{i};{i % 7}\n" for i in range(30)))
-    assert begin("my survey.csv").endswith("next: dbgsom run 'my survey.yaml'\n")
-    lines = (folder / "my survey.yaml").read_text().splitlines()
-    assert lines[2:4] == ["#   dbgsom validate 'my survey.yaml'", "#   dbgsom run 'my survey.yaml'"]
-
-
 @pytest.mark.parametrize(
     "encoded",
     [
         lambda text: b"\xef\xbb\xbf" + text.encode(),
-        lambda text: b"sep=;\r\n" + text.encode("latin-1"),
         lambda text: text.encode("utf-16"),
         lambda text: gzip.compress(text.encode("cp1252")),
     ],
-    ids=["BOM", "sep, latin-1", "utf-16", "gzip, cp1252"],
+    ids=["BOM", "utf-16", "gzip, cp1252"],
 )
 def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     (folder / "survey.csv").write_bytes(encoded(survey()))
@@ -126,10 +109,6 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     told = (folder / "told.csv").read_text().splitlines()
     assert len(told) == 121
     assert told[1].startswith("0000,")
-    (folder / "other.csv").write_bytes(b"\xef\xbb\xbf" + survey().encode())
-    again = CliRunner().invoke(predict, [str(outcome.run.folder), "other.csv", "-o", "again.csv"])
-    assert again.exception is None
-    assert (folder / "again.csv").read_text().splitlines() == told
 
 
 TABLE = pd.DataFrame(
@@ -142,7 +121,7 @@ TABLE = pd.DataFrame(
 )
 
 
-def test_other_forms_of_the_same_table(folder):
+def test_other_forms_of_the_same_table():
     TABLE.to_parquet("t.parquet")
     TABLE.to_csv("plain.csv", index=False)
     TABLE.to_csv("tabs.tsv", index=False, sep="\t")
@@ -159,8 +138,7 @@ def test_other_forms_of_the_same_table(folder):
         usual = {"name": "csv", "path": name, "target": None, "categorical": ["c"]}
         assert written("t.yaml")["dataset"] == usual | differs
         assert written("t.yaml")["prepare"] == {"name": "standardize", "categories": "joint"}
-        assert "a category as one column" in Path("t.yaml").read_text(encoding="utf-8")
-        assert run("t.yaml").run.data["features"] == 5
+        assert load_experiment("t.yaml").dataset.load().X.shape == (40, 5)
 
 
 def guessed(columns, *given):
@@ -169,13 +147,15 @@ def guessed(columns, *given):
     return written("t.yaml")["dataset"]["target"], written("t.yaml")["model"]["estimator"]
 
 
-def test_a_target_is_guessed_or_given(folder):
+def test_a_target_is_guessed_or_given():
     numbers = {"a": np.linspace(0, 1, 40).round(3), "b": np.arange(40) ** 2}
     hit, kind = np.arange(40) % 2, ["u", "v"] * 20
-    assert guessed({"hit": hit, **numbers}) == ("hit", "classifier")
     assert guessed({**numbers, "hit": hit}) == ("hit", "classifier")
     assert guessed({**numbers, "kind": kind}) == ("kind", "classifier")
     assert guessed({"kind": kind, **numbers}) == (None, "vq")
+    assert guessed({"class": hit, **numbers}, "--task", "vq") == (None, "vq")
+    with pytest.raises(DataError, match="no column that looks like the target"):
+        guessed(numbers, "--task", "regressor")
     assert guessed({"hit": hit, **numbers, "other": 1 - hit}) == (None, "vq")
     assert guessed(TABLE.rename(columns={"value": "target"})) == ("target", "regressor")
     assert run("t.yaml").run.params["estimator"] == "regressor"
@@ -184,55 +164,10 @@ def test_a_target_is_guessed_or_given(folder):
         "kind",
         "classifier",
     )
-    assert run("t.yaml").run.params["estimator"] == "classifier"
     with pytest.raises(DataError, match=r"t\.csv has no column 'kinds'; did you mean 'kind'"):
         begin("t.csv", "--force", "--target", "kinds")
     with pytest.raises(DataError, match=r"column 'd' is no target: it looks like date"):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
-    with pytest.raises(DataError, match="iris has no column 'x'"):
-        begin("iris", "--target", "x")
-
-
-def test_uneven_classes_are_decided_by_balanced_accuracy_and_stand_beside_the_baseline(folder):
-    rng = np.random.default_rng(0)
-    left = np.where(rng.random(800) < 0.2, "Yes", "No")
-    table = pd.DataFrame({"a": rng.normal(size=800) + (left == "Yes"), "b": rng.random(800)})
-    assert guessed({**table, "left": left}) == ("left", "classifier")
-    few = "model: {epochs: 3, tol: 0}\nfigures: null\ntracking: null\n"
-    measures = "measures: [accuracy, balanced_accuracy]\n"
-    sweep = "sweep: {grid: {model.class_weight: [null, balanced, {'Yes': 3}]}}\n"
-    (folder / "s.yaml").write_text("extends: t.yaml\n" + few + measures + sweep, encoding="utf-8")
-    said = CliRunner().invoke(cli, ["sweep", "s.yaml"]).output
-    why = "balanced_accuracy decides, as 8"
-    assert f"{why}0 % of the samples" in said or f"{why}1 % of the samples" in said
-    assert "test/balanced_accuracy ↑  test/accuracy ↑" in said
-    assert why in CliRunner().invoke(cli, ["compare", "t"]).output
-    assert any(why in one.read_text("utf-8") for one in folder.glob("runs/t/*/report.md"))
-    done = run("t.yaml", measures="[accuracy]").run
-    most = done.data["baseline"]["test/accuracy"]
-    assert done.data["most_frequent"] == "No"
-    assert run_baseline(done.data) == 'baseline: always "No", the most frequent class'
-    told = (done.folder / "report.md").read_text(encoding="utf-8")
-    shown = CliRunner().invoke(cli, ["show", str(done.folder)]).output
-    assert run_baseline(done.data) in shown
-    assert f"{most:.4g}".rstrip("0") in shown
-    assert re.search(rf"test accuracy [^\n]*baseline {most:.3g}", told)
-
-
-def test_small_tables_are_tested_in_folds(folder):
-    for rows, split in (
-        (40, {"folds": 5, "stratify": True}),
-        (600, {"test_size": 0.25, "stratify": True}),
-    ):
-        frame = pd.DataFrame({"a": np.linspace(0, 1, rows), "kind": ["u", "v"] * (rows // 2)})
-        frame.to_csv("t.csv", index=False)
-        begin("t.csv", "--force")
-        assert written("t.yaml")["split"] == split
-        text = (folder / "t.yaml").read_text(encoding="utf-8")
-        assert ("each fifth is tested once: a quarter of 40 rows says little" in text) is (
-            rows == 40
-        )
-    assert "test/accuracy_std" not in run("t.yaml", measures="[accuracy]").measures
 
 
 CUSTOMERS = pd.DataFrame(
@@ -257,27 +192,6 @@ def test_columns_that_may_be_meant_are_named(folder):
     said = begin("t.csv", "--force", "--target", "gone")
     assert "columns of few values" not in said
     assert "labeller" not in written("t.yaml")["model"]
-    power = "sklearn.preprocessing:PowerTransformer"
-    (folder / "t.yaml").write_text(
-        (folder / "t.yaml").read_text("utf-8").replace("name: standardize", f"name: {power}")
-        .replace("  categories: joint\n", ""), "utf-8"
-    )  # fmt: skip
-    done = run("t.yaml", measures="[accuracy]")
-    assert done.model.undone is not None
-    assert done.run.params["prepare"] == power
-
-
-def test_the_task_is_given(folder):
-    CUSTOMERS.to_csv("t.csv", index=False)
-    assert guessed(CUSTOMERS, "--task", "vq") == (None, "vq")
-    assert guessed(CUSTOMERS, "--target", "months", "--task", "regressor") == (
-        "months",
-        "regressor",
-    )
-    assert guessed({**CUSTOMERS, "class": CUSTOMERS["gone"]}, "--task", "vq") == (None, "vq")
-    for task in ("classifier", "regressor"):
-        with pytest.raises(DataError, match="no column that looks like the target: name gone, p"):
-            guessed(CUSTOMERS, "--task", task)
 
 
 def test_arrays_and_data_sets_by_name(folder):
@@ -293,26 +207,19 @@ def test_arrays_and_data_sets_by_name(folder):
     }  # fmt: skip
     begin("iris")
     assert written("iris.yaml")["model"]["estimator"] == "classifier"
-    for name in ("x", "xy", "iris"):
-        run(f"{name}.yaml")
-        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-        (folder / "sweep.yaml").write_text(text.replace("# sweep:", "sweep:"), encoding="utf-8")
-        assert load_sweep("sweep.yaml").runs == 9
+    run("x.yaml")
+    text = (folder / "xy.yaml").read_text(encoding="utf-8")
+    (folder / "sweep.yaml").write_text(text.replace("# sweep:", "sweep:"), encoding="utf-8")
+    assert load_sweep("sweep.yaml").runs == 9
 
 
-def test_names_that_yaml_would_misread_stay_names(folder):
-    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "t\tb", "s\u2028u"]
-    names += [
-        "a\ntracking: {name: mlflow, uri: http://evil}",
-        "b\r\nplugins: {}",
-        "c\ufeffc",
-        '"d"',
-    ]
+def test_names_that_yaml_would_misread_stay_names():
+    names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "s\u2028u"]
+    names += ["a\ntracking: {name: mlflow, uri: http://evil}", "c\ufeffc"]
     file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
     frame["<<"] = [f"{i * i} kg" for i in range(10)]
-    frame["long"] = ["x" * (1 << 18), *"abcdefghi"]
     frame.to_csv(file, index=False)
     told = begin(file, "-o", "odd.yaml")
     assert not any(line.startswith(("tracking", "plugins", "split")) for line in told.splitlines())
@@ -342,20 +249,11 @@ def test_an_existing_file_stays_unless_forced(folder):
         (None, "there is no file and no data set 'x.csv'; did you mean 'y.csv'"),
         (b"", "x.csv is empty"),
         (b"a,b\n", "x.csv has no rows"),
-        (b"\n\n", "x.csv is empty"),
         (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
         (
             b'a;b\n1;"2\n3"\n\n4;5;6\n7;8\n9;8\n',
             "Expected 2 columns, got 3: 4;5;6",
         ),
-        (b"sep=;\na;b;c\n1;2;3\n4\n5;6;7\n", "Expected 3 columns, got 1: 4"),
-        (b"a,b,c,d\nx\ny\nz,z\n", "Expected 4 columns, got 1: x"),
-        (b'a,b\n"1,2\n3,4\n', "Expected 2 columns, got 1"),
-        (
-            b'Of May\na;"b\nc"\n1;2\n3;4\n',
-            "no column looks like numbers",
-        ),
-        (bytes(200), "x.csv holds zero bytes"),
         (b"PK\x03\x04" + bytes(99), "x.csv holds zero bytes"),
         (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "is no csv file, or damaged"),
         ("folder", "x.csv is a folder without a .parquet file"),
@@ -397,21 +295,15 @@ def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
     ("name", "cells", "kind"),
     [
         ("a", ["1", "2", "2", "NA"], "number"),
-        ("a", [f"{i}" for i in range(50)], "id"),
         ("a", [f"{i * i}" for i in range(50)], "number"),
         ("nr", [f"{i * i}" for i in range(50)], "id"),
         ("a", [f"{i * 7:05d}" for i in range(50)], "id"),
-        ("a", ["01", "02"] * 25, "category"),
         ("a", ["x", "y"] * 25, "category"),
         ("a", [f"words and {i}" for i in range(50)], "text"),
         ("user_id", [f"u{i}" for i in range(50)], "id"),
         ("a", ["2024-01-01", "2024-02-01", ""], "date"),
         ("a", ["x"] * 9, "constant"),
         ("a", ["", "NA", "?"], "empty"),
-        ("a", [*["1", "2"] * 20, "unknown"], "category"),
-        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
-        ("room", ["A17", "A18", "A19"] * 9, "category"),
-        ("nr", [f"a{i}" for i in range(1, 50)], "id"),
         ("share", [f"{i} %" for i in range(1, 50)], "number"),
         ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],
@@ -420,42 +312,6 @@ def test_kinds_of_columns(name, cells, kind):
     column = profile_column(1, name, count_values(pa.array(cells)))
     assert column.kind == kind
     assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
-
-
-@pytest.mark.parametrize(
-    ("cells", "unit"),
-    [(["1 kg", "2 kg"], "kg"), (["$5", "$7"], "$"), (["1", "2 kg"], ""), (["1", "2"], "")],
-)
-def test_a_unit_is_that_of_most_cells(cells, unit):
-    assert common_unit(pa.array(cells)) == unit
-
-
-@pytest.mark.parametrize(
-    ("columns", "delimiter", "marks"),
-    [
-        ([["1.5", "2"]], ",", (".", "")),
-        ([["1,5", "2"]], ";", (",", "")),
-        ([["1,234.5", "2"]], ";", (".", ",")),
-        ([["1.234,5", "2"], ["0,5", "7"]], ";", (",", ".")),
-        ([["a", "b"]], ";", (".", "")),
-    ],
-)
-def test_marks_of_numbers_are_those_of_most_columns(columns, delimiter, marks):
-    assert number_marks([count_values(pa.array(cells)) for cells in columns], delimiter) == marks
-
-
-@pytest.mark.parametrize(
-    ("row", "header"),
-    [
-        (["a", "b"], True),
-        (["a", "1"], True),
-        (["a", "1", "2"], False),
-        (["5 kg", "1"], False),
-        (["", "x"], True),
-    ],
-)
-def test_a_first_row_of_words_is_a_header(row, header):
-    assert is_header(row, (".", "")) is header
 
 
 @pytest.mark.parametrize(
@@ -476,28 +332,22 @@ def test_a_split_suits_the_rows_and_the_rarest_class(rows, rarest, split):
     ("cell", "unit", "beside", "value"),
     [
         ("{0},{1:03d}.5 €", "€", "{0}.25", lambda i: 1000 * i + 7 * i + 0.5),
-        ("{0} {1:03d} kg", "kg", "{0},25", lambda i: 1000 * i + 7 * i),
-        ("{1},5 %", "%", "{0}", lambda i: 7 * i + 0.5),
-        ("-€ {0}.{1:03d}", "€", "{0},25", lambda i: -1000 * i - 7 * i),
         ("{0}.{1:03d}m²", "m²", "{0}", lambda i: i + 7 * i / 1000),
         ("($123.{1:03d})", "$", "{0}", lambda i: -123 - 7 * i / 1000),
     ],
 )
-@pytest.mark.parametrize("header", ["a;price\n", ""])
-def test_numbers_with_a_unit_are_features(cell, unit, beside, value, header, folder):
+def test_numbers_with_a_unit_are_features(cell, unit, beside, value, folder):
     lines = [f"{beside};{cell}\n".format(i, 7 * i) for i in range(1, 31)]
-    text = header + "".join(lines) + f"{beside};NA\n".format(5)
+    text = "a;price\n" + "".join(lines) + f"{beside};NA\n".format(5)
     (folder / "p.csv").write_text(text, encoding="utf-8")
     assert f"number in {unit}" in begin()
     dataset = load_experiment("p.yaml").dataset
-    assert dataset.units == {"price" if header else "1": unit}
+    assert dataset.units == {"price": unit}
     read = dataset.load().X[:30, -1]
     assert read.tolist() == pytest.approx([value(i) for i in range(1, 31)])
 
 
-@pytest.mark.parametrize(
-    ("mark", "decimal"), [(".", ","), (" ", ","), ("\u202f", ","), (",", "."), ("'", ".")]
-)
+@pytest.mark.parametrize(("mark", "decimal"), [(".", ","), ("\u202f", ","), (",", ".")])
 def test_marks_between_thousands_are_found(folder, mark, decimal):
     rows = [
         f"{i % 3}{mark}{i * 7:03d}{decimal}5;{i * i}{decimal}25;{'ab'[i % 2]}" for i in range(40)
@@ -510,30 +360,3 @@ def test_marks_between_thousands_are_found(folder, mark, decimal):
     assert "drop" not in dataset
     data = load_experiment("p.yaml").dataset.load()
     assert data.X[4].tolist() == [1028.5, 16.25]
-
-
-def test_a_last_column_of_gaps_is_no_target(folder):
-    words = [None] * 30 + ["yes", "no"] * 35
-    table = {"a": np.arange(100.0), "b": np.arange(100) % 7 + 0.5, "note": words}
-    assert guessed(table) == (None, "vq")
-
-
-def test_files_of_a_plugins_format_are_sent_to_its_data_set(folder, monkeypatch):
-    class Lines(TableReader):
-        def read(self, places, rows):
-            raise AssertionError("init knows enough")
-
-    lines = TableFormat("lines", (".lines",), lambda path: Lines(path, "lines", ["x"], [pa.int8()]))
-
-    class Entry(EntryPoint):
-        def load(self):
-            return lines
-
-    entry = Entry("lines", "lines_plugin:LINES", "dbgsom.table_formats")
-    found = lambda group, name: [entry] if name == "lines" else []  # noqa: E731
-    monkeypatch.setattr(formats, "entry_points", found)
-    (folder / "some").mkdir()
-    (folder / "some" / "t.lines").write_text("1\n")
-    for given in ("some", "some/t.lines"):
-        with pytest.raises(DataError, match=f"write a .* dataset: {{name: lines, path: {given}}}"):
-            begin(given)

@@ -33,48 +33,28 @@ def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, t
     called = variants(compared)
     (sure,) = [line for line in compared.splitlines() if "the test does not tell" in line]
     assert called[0] in sure
-    reports = [one.read_text() for one in (tmp_path / "runs").glob("words/*/report.md")]
-    (report,) = [one.replace("\\", "") for one in reports if "\nSweep " in one]
-    for told in (answer.out, dbgsom("show", "words").out, report):
-        assert sure in told
-    assert "how sure that is: dbgsom compare" not in answer.out
+    assert sure in answer.out
+    assert sure in dbgsom("show", "words").out
+    pages = [path.read_text() for path in tmp_path.glob("runs/words/*/report.md")]
+    assert any(sure in page for page in pages)
     assert best.removeprefix("best: ").startswith(f"{called[0]} (test/accuracy ")
     assert "kernel=bubble, growth=fixed, columns=4" in called
     assert "12/12 done; best so far: " in answer.err
 
 
-def test_variants_that_are_as_good_are_told_alike(dbgsom, write):
-    # No neuron of a map that does not grow is without samples.
-    same = (
-        "{grid: {model.epochs: [3, 4, 5], model.max_neurons: [4]}, decide: {measure: dead_neurons}}"
-    )
-    config = CONFIG.replace("[accuracy, quantization_error]", "[dead_neurons]")
-    answer = dbgsom("sweep", write("sweep.yaml", config + same))
-    told = "the same mean: epochs=4, epochs=5"
-    (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
-    assert best == f"best: epochs=3 (test/dead_neurons 0); {told}"
-    assert "3/3 done; best so far: epochs=3, max_neurons=4 (test/dead_neurons 0)\n" in answer.err
-    compared = dbgsom("compare", "words").out
-    assert variants(compared + "\n" * 5)[:3] == ["epochs=3", "epochs=4", "epochs=5"]
-    assert "All variants have the same dead_neurons" in compared
-
-
-@pytest.mark.parametrize("by", ["file", "id"])
 @pytest.mark.parametrize("command", ["run", "sweep"])
-def test_of_what_has_finished_the_result_is_shown_again(dbgsom, write, tmp_path, command, by):
+def test_of_what_has_finished_the_result_is_shown_again(dbgsom, write, tmp_path, command):
     section = "null" if command == "run" else "{grid: {model.kernel: [gaussian, bubble]}}"
     file = write("it.yaml", CONFIG + section)
     before = dbgsom(command, file)
     assert before.code == 0, before.err
     folders = (tmp_path / "runs" / "words").iterdir()
     (ran,) = [one for one in folders if command == "run" or not (one / "model.npz").exists()]
-    files = {path: path.read_bytes() for path in ran.rglob("*") if path.is_file()}
-    answer = dbgsom(command, "--resume", file if by == "file" else ran.name)
+    answer = dbgsom(command, "--resume", ran.name)
     assert answer.code == 0, answer.err
     first, _, rest = answer.out.partition("\n")
     assert first == f"{command} {ran.name} has finished; there is nothing left to do"
     assert rest == before.out if command == "sweep" else "accuracy" in rest
-    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_validate_names_the_variants_of_a_sweep_and_writes_nothing(dbgsom, write, tmp_path):

@@ -82,15 +82,6 @@ class Fixed(GrowthComponent):
         return ()
 
 
-class Nested(GrowthComponent):
-    """A growth strategy around another."""
-
-    inner: Gauss = Gauss()
-
-    def grow(self, som_map: Any, state: Any) -> Any:
-        return ()
-
-
 class Majority(LabellerComponent):
     """A labeller."""
 
@@ -178,7 +169,7 @@ OFFERS = {
         "lost": "no_such_module:Lost",
     },
     "kernels": {"gaussian": Gauss, "gauss": Gauss, "bubble": Bubble},
-    "growth_strategies": {"directed": Grow, "grow": Grow, "fixed": Fixed, "nested": Nested},
+    "growth_strategies": {"directed": Grow, "grow": Grow, "fixed": Fixed},
     "initialisations": {"pca": Lot, "random": Lot},
     "labellers": {"majority": Majority, "index": Majority, "linear_vote": Majority},
     "grids": {"adaptive": "dbgsom_plugins.training:Adaptive"},

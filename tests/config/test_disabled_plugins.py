@@ -5,7 +5,7 @@ import types
 import pytest
 
 from dbgsom_core.api import KernelComponent, hookimpl
-from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 
@@ -45,11 +45,3 @@ def test_a_disabled_plugins_observers_stay_away(registry):
     assert registry.without(experiment.disabled).observers == []
     assert experiment.notes == ()
     assert len(registry.observers) == 1
-
-
-def test_what_is_disabled_is_written_down_and_loads_again(registry, tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("experiment: x\ndataset: iris\nplugins: {disable: [flat, gone]}\n")
-    experiment = load_experiment(path, registry=registry)
-    assert experiment.resolved["plugins"] == {"disable": ["flat", "gone"]}
-    assert parse_experiment(experiment.resolved, registry).resolved == experiment.resolved

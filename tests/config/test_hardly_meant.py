@@ -1,12 +1,9 @@
 """What a configuration may hold and hardly means is refused at its place, or noted."""
 
-import re
-
 import numpy as np
 import pytest
 
-from dbgsom_core.config import load_experiment, load_sweep, parse_experiment
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.config import parse_experiment
 from dbgsom_core.runs.data import load_data
 
 BASE = {"experiment": "e", "dataset": "iris", "tracking": []}
@@ -19,39 +16,6 @@ def test_measures_of_classes_of_a_map_of_clusters_are_noted(labeller):
     (note,) = parse_experiment(values).notes
     assert note.startswith("measures: 'accuracy' compares answers with classes")
     assert parse_experiment({**values, "model": {"labeller": "majority"}}).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "sentence"),
-    [
-        (
-            "tracking: [{name: run_folder}, {name: run_folder, path: other}]",
-            "3:11: tracking",
-            "'run_folder' appears twice",
-        ),
-        (
-            "name: ${env:NOTHING_A:-${env:NOTHING_B}}",
-            "3:7: name",
-            "holds a broken reference",
-        ),
-    ],
-)
-def test_what_cannot_be_meant_is_refused_at_its_place(tmp_path, text, place, sentence):
-    assert_refused(load_experiment, tmp_path / "run.yaml", text, place, sentence)
-
-
-def assert_refused(load, file, text, place, sentence):
-    file.write_text(f"experiment: e\ndataset: iris\n{text}\n")
-    with pytest.raises(ConfigError) as caught:
-        load(file)
-    assert re.search(rf"{file.stem}\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
-
-
-def test_axes_that_reach_into_what_others_name_differ(tmp_path):
-    file = tmp_path / "sweep.yaml"
-    axes = "{model.kernel: [gaussian, bubble], model.kernel.end: [0.5, 0.6]}"
-    file.write_text(f"experiment: e\ndataset: iris\nsweep: {{grid: {axes}}}\n")
-    assert load_sweep(file).runs == 4
 
 
 def test_a_class_that_no_sample_has_is_noted_as_the_one_that_says_unlabelled():
@@ -78,11 +42,3 @@ def test_a_plugin_to_disable_that_is_not_there_is_noted(where, called, tmp_path)
     assert found.code == 0
     assert "no plugin is called 'dbgsom-cor', so none was disabled" in found.err
     assert "did you mean 'dbgsom-core'?" in found.err
-
-
-def test_a_null_of_a_parent_file_is_no_key_of_classifiers():
-    values = {**BASE, "model": {"estimator": "vq", "class_weight": None, "unlabelled": None}}
-    assert not {"class_weight", "unlabelled"} & parse_experiment(values).model.params.keys()
-    values["model"]["class_weight"] = "balanced"
-    with pytest.raises(ConfigError, match="class_weight: is for estimator: classifier"):
-        parse_experiment(values)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from dbgsom_core.config import load_experiment
 from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.load import merge
 
@@ -28,11 +27,8 @@ def merged(base, over):
     ("base", "over", "result"),
     [
         ({"a": 1}, {"a": 2}, {"a": 2}),
-        ({"a": 1}, {"a": None}, {"a": None}),
         ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
         ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
-        ({"a": {"x": 1}}, {"a": 3}, {"a": 3}),
-        ({"a": 3}, {"a": {"x": 1}}, {"a": {"x": 1}}),
         ({"a": {"name": "u", "x": 1}}, {"a": {"name": "v"}}, {"a": {"name": "v"}}),
         (
             {"a": {"name": "u", "x": 1}},
@@ -41,11 +37,7 @@ def merged(base, over):
         ),
         ({"name": "u", "x": 1}, {"name": "v"}, {"name": "v", "x": 1}),
         ({"engine": "u"}, {"engine": {"x": 1}}, {"engine": {"name": "u", "x": 1}}),
-        ({"engine": "u"}, {"engine": {"name": "v", "x": 1}}, {"engine": {"name": "v", "x": 1}}),
         ({"engine": {"name": "u", "x": 1}}, {"engine": "v"}, {"engine": {"name": "v"}}),
-        ({"engine": {"name": "u", "x": 1}}, {"engine": "u"}, {"engine": {"name": "u", "x": 1}}),
-        ({"engine": {"name": "u", "x": 1}}, {"engine": None}, {"engine": None}),
-        ({"engine": "u"}, {"engine": "v"}, {"engine": "v"}),
         (
             {"model": {"growth": {"name": "u", "inner": "w"}}},
             {"model": {"growth": {"inner": {"x": 1}}}},
@@ -70,13 +62,6 @@ def test_extends_is_relative_to_the_file_that_says_it(bench):
     assert bench.load("extends: deep/middle.yaml\n").experiment == "base"
 
 
-def test_two_bases_may_share_one(bench):
-    bench.write(BASE, "base.yaml")
-    for name in "ab":
-        bench.write("extends: base.yaml\n", f"{name}.yaml")
-    assert bench.load("extends: [a.yaml, b.yaml]\n").experiment == "base"
-
-
 def test_extending_in_a_circle_is_refused(bench):
     bench.write("extends: run.yaml\n", "b.yaml")
     assert bench.problem("extends: b.yaml\n") == (
@@ -91,7 +76,7 @@ def test_a_missing_base_is_told_where_it_is_named(bench):
     assert line.startswith(start)
 
 
-@pytest.mark.parametrize("value", ["3", "{a: 1}", "[3]", "0", "false", "''"])
+@pytest.mark.parametrize("value", ["3", "[3]", "''"])
 def test_extends_takes_paths_only(bench, value):
     line = bench.problems(f"extends: {value}\nexperiment: e\ndataset: toy\n")[0]
     assert line.endswith("extends: must be the path of a file, or a list of paths")
@@ -104,32 +89,20 @@ def test_a_wrong_value_is_told_in_the_file_that_holds_it(bench):
     )
 
 
-def test_a_repaired_value_is_no_problem(bench):
-    bench.write(BASE.replace("epochs: 7", "epochs: x"), "base.yaml")
-    assert bench.load("extends: base.yaml\nmodel: {epochs: 3}\n").model.params["epochs"] == 3
-
-
 @pytest.mark.parametrize(
     ("override", "read"),
     [
         ("model.epochs=20", lambda made: made.model.params["epochs"] == 20),
         ("name=a=b", lambda made: made.resolved["name"] == "a=b"),
-        ("name=", lambda made: made.resolved["name"] is None),
-        ("split={test_size: 0.5}", lambda made: made.split.test_size == 0.5),
         ("dataset.columns=[1, 2]", lambda made: made.dataset.columns == (1, 2)),
         (
             "model.growth.spreading_factor=0.9",
             lambda made: made.model.params["growth"].spreading_factor == 0.9,
         ),
-        ("model.growth={name: fixed, rows: 9}", lambda made: made.model.params["growth"].rows == 9),
         ("model.metric.name=power", lambda made: made.model.params["metric"].p == 2.0),
         (
             "prepare.1=range_scale",
             lambda made: [s.name for s in made.prepare] == ["range_scale"] * 2,
-        ),
-        (
-            "prepare.0.name=sklearn.preprocessing:Normalizer",
-            lambda made: made.prepare[0].name == "sklearn.preprocessing:Normalizer",
         ),
     ],
 )
@@ -150,32 +123,13 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
             "model.growth.spreading_factor=2",
             "model.growth.spreading_factor: must be less than 1, not 2",
         ),
-        ("model.epochs=x", "model.epochs: must be an integer, not 'x'"),
         ("prepare.2.name=x", "prepare.2: there is no such item in this list; its items are 0 to 1"),
         ("extends=b.yaml", "extends: can only be written in a file"),
-        (
-            f"prepare.{'9' * 5000}=x",
-            "there is no such item in this list; its items are 0 to 1",
-        ),
         ("seed", "an override is written key=value, such as model.epochs=20"),
-        ("a..b=3", "an override is written key=value, such as model.epochs=20"),
         ("seed=[1", "expected ',' or ']', but got '<stream end>'"),
-        ("seed=!!int 3", "seed: tags such as '!!int' are not supported"),
-        ("model=3", "model: must be a section of 'key: value' lines, not 3"),
     ],
 )
 def test_a_wrong_override_is_told_as_it_was_given(bench, override, line):
     told = bench.problems(BASE, override)
     start = f"--set {override}"[:200]
     assert any(one.startswith(start) and one.endswith(line) for one in told), told
-
-
-def test_an_override_of_several_lines_is_told_in_one(bench):
-    assert bench.problem(BASE, "seed=|\n  x") == (
-        "--set seed=|\\n  x: seed: must be an integer, not 'x'"
-    )
-
-
-def test_overrides_are_a_list_of_texts(bench):
-    with pytest.raises(TypeError, match="list"):
-        load_experiment(bench.write(BASE), "seed=3", bench.registry)

@@ -18,17 +18,12 @@ def built_ins():
 # Alone in a file, where ⟦ marks the place: a section below `BASE`, and what is told.
 ALONE = [
     ("name: ⟦7", "must be text"),
-    ("seed: ⟦99999999999999999999", "too large"),
-    ("tags: {a: ⟦[1]}", "not a list"),
-    ("tags: {a: b, ⟦a: c}", "appears twice"),
     ("plugins: {⟦disabel: []}", "did you mean 'disable'"),
     ("figures: [{name: explorer, ⟦max_sample: 5}]", "'max_samples'"),
     ("tracking: [⟦run_foldr]", "'run_folder'"),
-    ("engine: {threads: ⟦0}", "must be at least 1, not 0"),
     ("model: {tol: ⟦.nan}", "finite number"),
     ("model: {labeller: ⟦{p: 2}}", "must be a name, or a mapping with a 'name'"),
     ("model: {kernel: {⟦strat: 2}}", "did you mean 'start'"),
-    ("model: {kernel: {start: 1, end: ⟦0}}", "must be greater than 0, not 0"),
     ("model: {metric: {name: minkowski, p: ⟦0}}", "must be at least 1, not 0"),
     ("model: {growth: {name: hierarchical, base: {name: ⟦gsm}}}", "'gsom'"),
     ("measures: ⟦[purity, purity]", "twice"),
@@ -37,7 +32,6 @@ ALONE = [
     ("⟦sweep: {grid: {seed: [1]}}", "use 'dbgsom sweep'"),
     ("split: ⟦0.5", "must be a section of 'key: value' lines, not 0.5"),
     ("split: ⟦{stratify: true}", "needs one of test_size, folds, test and name"),
-    ("split: {test_size: ⟦1.5}", "must be less than 1 or an integer, not 1.5"),
     ("split: {test_size: ⟦1}", "must be a share below 1, or at least 2 samples"),
     ("split: {name: KFold, gap: ⟦2}", "is not for KFold, which takes n_splits, shuffle"),
     ("split: {name: ⟦GroupKFold}", "needs 'groups'"),
@@ -46,16 +40,9 @@ ALONE = [
         "'churn.CSV' is a file: write dataset: {name: csv, path: churn.CSV}, or begin with "
         "'dbgsom init churn.CSV'",
     ),
-    ("split: {test: ⟦mooons}", "unknown dataset 'mooons'; did you mean 'moons'"),
-    ("split: {test_size: .5, stratify: ⟦no}", "must be true or false, not 'no'"),
     ("split: {⟦folds:3}", "did you mean 'folds'"),
     ("prepare: [⟦x.Y]", "write range_scale or standardize or module:Class"),
-    ("prepare: [⟦{with_mean: true}]", "must be a name"),
-    ("prepare: [⟦[a]]", "must be a name, or a mapping"),
-    ("model: {max_neurons: ⟦3}", "must be at least 4 or 'auto', not 3"),
     ("model: {max_neurons: ⟦atuo}", "not 'atuo'; did you mean 'auto'"),
-    ("model: {metric: ⟦{name: 3}}", "must be a name"),
-    ("model: {metric: ⟦null}", "must be a name, or a mapping with a 'name'"),
     ("model: {growth: {name: hierarchical, base: {name: gsom, ⟦wen: x}}}", "'when'"),
     ("model: {estimator: regressor, labeller: ⟦majority}", "use 'local_linear'"),
     ("model: {labeller: ⟦mean}", "for estimator regressor, not for vq; use 'index'"),
@@ -68,14 +55,8 @@ ALONE = [
     ("model: {metric: hamming, kernel: ⟦mexican_hat}", "take another kernel, or a metric"),
     ("model: {init: {name: array, values: ⟦[]}}", "lists of numbers, all of the same length"),
     ("measures: [⟦accuracy]\nmodel: {estimator: regressor}", "is for estimator classifier"),
-    ("measures: [quantization_error, ⟦r2]", "is for estimator regressor, not for vq"),
     ("model: {unlabelled: ⟦3}", "is for estimator: classifier"),
     ("model: {class_weight: ⟦balanced}", "is for estimator: classifier"),
-    ("model: {estimator: classifier, class_weight: ⟦even}", "must be 'balanced' or a section"),
-    (
-        "model: {estimator: classifier, class_weight: {a: ⟦-2}}",
-        "must be at least 0",
-    ),
 ]
 BASE = "experiment: e\ndataset: iris\n"
 
@@ -111,24 +92,24 @@ def test_a_field_of_any_type_is_told_at_its_place(bench, field, message):
     assert bench.problem(text.replace("⟦", "")) == f"run.yaml:2:{column}: {message}"
 
 
-@pytest.mark.parametrize("name", ["digits", "a/b", "a b/c_d-e.f", "1", "v1.2/x"])
+@pytest.mark.parametrize("name", ["digits", "a b/c_d-e.f"])
 def test_names_that_are_folders_are_fine(bench, small, name):
     assert bench.load(small, f"experiment='{name}'").experiment == name
 
 
-@pytest.mark.parametrize("name", ["", " ", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "é"])
+@pytest.mark.parametrize("name", ["", "/a", "a//b", "a/../b", "a\\b"])
 def test_names_that_leave_their_folder_are_refused(registry, name):
     with pytest.raises(ConfigError, match="experiment: must be letters"):
         parse_experiment({"experiment": name, "dataset": "toy"}, registry)
 
 
 def test_many_mistakes_make_a_message_that_can_be_read():
-    names = [f"nothing{i}" for i in range(5000)]
+    names = [f"nothing{i}" for i in range(300)]
     with pytest.raises(ConfigError) as caught:
         parse_experiment({"experiment": "e", "dataset": "iris", "measures": names})
     lines = str(caught.value).splitlines()
     assert len(lines) == 101
-    assert lines[-1] == "and 4900 more"
+    assert lines[-1] == "and 200 more"
     assert max(map(len, lines)) <= 500
     with pytest.raises(ConfigError, match="at most 200 characters between two slashes"):
         parse_experiment({"experiment": "e/" + "x" * 300, "dataset": "iris"})

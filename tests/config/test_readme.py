@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core import SomVQ
-from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.measuring import describe_measure
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_plugins.datasets.table_files import Csv
 
 PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -85,10 +83,6 @@ def test_every_built_in_measure_has_its_row_as_it_tells_of_itself(built_ins):
         assert f"\n| {' | '.join(cells)} |\n" in PAGE, name
 
 
-def test_every_field_of_tables_has_its_row():
-    assert set(Csv.model_fields) <= set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
-
-
 def test_the_tables_of_keys_are_made_from_the_models(folder):
     path = Path("README.md")
     path.write_text(PAGE, encoding="utf-8")
@@ -97,19 +91,3 @@ def test_the_tables_of_keys_are_made_from_the_models(folder):
     assert path.read_text(encoding="utf-8") == PAGE, f"run: python {script} configs/README.md"
     sections = re.findall(r"<!-- keys: (\S+) -->\n\n\| key ", PAGE)
     assert sections == [".", "split", "model", "stability", "plugins", "sweep.*"]
-
-
-def test_the_defaults_that_the_tables_tell_are_those_of_the_code(built_ins):
-    rows = re.findall(r"^\| `(\w+)` \|[^|]+\| `?([^|`]+)`? \|", PAGE, re.MULTILINE)
-    told = {name: default for name, default in rows if default.strip()}
-    vq = SomVQ().get_params(deep=False)
-    for name in ("metric", "kernel", "growth", "init"):
-        assert told[name] == vq[name]
-    for name in ("epochs", "tol", "contamination"):
-        assert float(told[name]) == vq[name]
-    resolved = parse_experiment({"experiment": "x", "dataset": "iris"}, built_ins).resolved
-    assert (told["tracking"], resolved["tracking"][0]["name"]) == ("default", "mlflow")
-    assert told["engine"] == resolved["engine"]["name"]
-    drawn = [figure["name"] for figure in resolved["figures"]]
-    (figures,) = re.findall(r"^\| `figures` \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
-    assert ", ".join(drawn[:-1]) + f" and {drawn[-1]}" in figures

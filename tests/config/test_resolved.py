@@ -23,40 +23,8 @@ def built_ins():
     return Registry.discover(own_only=True)
 
 
-def test_resolved_holds_everything_with_names_first(bench, small):
-    resolved = bench.load(small + "model: {growth: grow}\n").resolved
-    assert list(resolved) == [
-        "experiment",
-        "name",
-        "dataset",
-        "prepare",
-        "split",
-        "model",
-        "seed",
-        "measures",
-        "figures",
-        "tracking",
-        "engine",
-    ]
-    assert resolved["engine"] == {
-        "name": "local",
-        "threads": None,
-        "chunk_rows": 4096,
-        "working_memory": None,
-        "memory": None,
-    }
-    assert resolved["measures"] == "default"
-    assert resolved["model"]["growth"] == {
-        "name": "grow",
-        "spreading_factor": 0.5,
-        "rule": "auto",
-        "max_neurons": "auto",
-    }
-    assert next(iter(resolved["model"]["growth"])) == "name"
-
-
-@pytest.mark.parametrize("estimator", ["vq", "classifier", "regressor"])
-@pytest.mark.parametrize("growth", ["directed", "fixed", "hierarchical"])
+@pytest.mark.parametrize("estimator", ["vq", "classifier"])
+@pytest.mark.parametrize("growth", ["directed", "hierarchical"])
 def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth, monkeypatch):
     values = {"experiment": "e", "dataset": "iris", "model": {"estimator": estimator}}
     if growth != "directed":
@@ -85,11 +53,6 @@ def test_resolved_leaves_out_defaults_that_would_be_refused_when_given(bench, sm
     growth = made.resolved["model"]["growth"]
     assert growth == {"name": "grow", "rule": "entropy", "max_neurons": "auto"}
     assert parse_experiment(made.resolved, bench.registry).resolved == made.resolved
-
-
-def test_resolved_leaves_to_the_estimator_what_it_fills(bench, small):
-    made = bench.load(small + "model: {growth: grow, spreading_factor: 0.2, max_neurons: 9}\n")
-    assert made.resolved["model"]["growth"] == {"name": "grow", "rule": "auto"}
 
 
 def test_resolved_loads_again_to_an_equal_experiment(bench, small, full):
@@ -121,16 +84,12 @@ def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
     ("values", "line"),
     [
         ({}, "experiment: is required\ndataset: is required"),
-        ([], "a configuration is a mapping of keys to values"),
         ({"seed": "x"}, "seed: must be an integer, not 'x'"),
         ({"seed": {1}}, "a configuration holds texts, numbers, lists and mappings, and no set"),
         (
             {"dataset": np.eye(2)},
             "and no ndarray of float64, shape (2, 2); what a table holds is read from a csv",
         ),
-        ({"seed": 2**70}, "seed: cannot be read: it is too large"),
-        ({"name": "\ud800"}, "name: cannot be read: 'utf-8' codec can't encode"),
-        ({"extends": "a.yaml"}, "extends: can only be written in a file"),
         ({"sweep": {}}, "sweep: describes several runs; use 'dbgsom sweep' or sweep()"),
     ],
 )

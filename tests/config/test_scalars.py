@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dbgsom_core.config import read_plain, read_scalar
 from dbgsom_core.config.document import Problems
 from dbgsom_core.config.load import read_yaml
-from dbgsom_core.config.show import commented_yaml, dump_yaml
+from dbgsom_core.config.show import dump_yaml
 
 
 def read(text: str) -> Any:
@@ -24,8 +24,7 @@ PLAIN = {
     math.inf: [".inf", "+.INF"],
 }  # fmt: skip
 TEXTS = [
-    "0b11", "1_000", "-0o10", "0o8", "12:30:45", "2001-12-14", "no", "on", "tRUE", "inf", "nan",
-    ".", "1.2.3", "٣", "１２",
+    "0b11", "1_000", "0o8", "12:30:45", "2001-12-14", "no", "on", "tRUE", "nan", "1.2.3", "٣",
 ]  # fmt: skip
 SCALARS = [(text, value) for value, texts in PLAIN.items() for text in texts]
 SCALARS += [(text, text) for text in TEXTS]
@@ -43,14 +42,6 @@ def test_plain_scalars_follow_the_yaml_1_2_core_schema(text: str, value: Any) ->
 def test_quoted_scalars_are_text(text: str) -> None:
     assert read(f"k: '{text}'") == {"k": text}
     assert read(f'k: "{text}"') == {"k": text}
-
-
-@pytest.mark.parametrize(
-    "text", [str(2**63), str(-(2**63) - 1), "1" + "0" * 400, "1e400", "-1e999"]
-)
-def test_numbers_that_are_too_large_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="too large"):
-        read_scalar(text)
 
 
 VALUES = st.recursive(
@@ -77,10 +68,3 @@ def test_what_is_dumped_is_read_back(values: dict[str, Any]) -> None:
     if "<<" not in str(values):
         assert read(dump_yaml(values)) == values
         assert read_plain(dump_yaml(values), "t.yaml") == values
-
-
-@given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=4), st.text())
-def test_comments_change_nothing(values: dict[str, Any], comment: str) -> None:
-    paths = [(key,) for key in values] + [(key, 0) for key in values if values[key]]
-    if "<<" not in str(values):
-        assert read(commented_yaml(values, dict.fromkeys(paths, comment), [comment])) == values

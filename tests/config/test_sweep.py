@@ -59,8 +59,6 @@ def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
     ("grid", "names"),
     [
         ("{model.kernel.start: [1, null]}", ["start=1", "start=null"]),
-        ("{split.stratify: [true], split.folds: [3]}", ["stratify=true, folds=3"]),
-        ("{engine: [{name: local, threads: 2}]}", ["engine=local, threads=2"]),
         (
             "{prepare: [[], [range_scale, standardize]]}",
             ["prepare=none", "prepare=range_scale standardize"],
@@ -72,10 +70,6 @@ def test_random_draws_distinct_combinations_and_the_same_ones_each_time(bench):
         (
             "{model.kernel: [gauss, {name: bubble, start: 2}]}",
             ["kernel=gauss", "kernel=bubble, start=2"],
-        ),
-        (
-            "{model.kernel.name: [bubble], model.growth.name: [grow]}",
-            ["kernel=bubble, growth=grow"],
         ),
     ],
 )
@@ -93,23 +87,13 @@ def test_a_wrong_grid_value_is_told_at_its_axis(bench):
     )
 
 
-def test_a_problem_of_every_run_is_told_once_without_one(bench):
-    text = BASE + "model.epochs: 3\nsweep: {grid: {seed: [1, 2]}}\n"
-    assert bench.problem(text, sweep=True).startswith("run.yaml:4:1: model.epochs: unknown key")
-
-
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("3", "4:8: sweep: must be a section of 'key: value' lines, not 3"),
         ("{}", "4:8: sweep: needs exactly one of grid, random, list or optimize"),
         (
             "{grid: {seed: [1]}, x: 1}",
             "4:28: sweep.x: unknown key; known: grid, random, list, optimize, repeats, decide",
-        ),
-        (
-            "{grid: {}}",
-            "4:15: sweep.grid: must have at least 1 item, not 0",
         ),
         (
             "{grid: {seed: []}}",
@@ -124,8 +108,6 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
             "4:8: sweep: 2 variants are called 'seed=1': leave all but one out",
         ),
         ("{grid: {a..b: [1]}}", "4:22: sweep.grid.a..b: is no dotted key such as model.epochs"),
-        ("{list: [3]}", "4:16: sweep.list.0: must be a section of 'key: value' lines, not 3"),
-        ("{random: {space: {seed: [1]}}}", "4:9: sweep.random.samples: is required"),
         (
             "{random: {samples: 3, space: {seed: [1, 2]}}}",
             "4:27: sweep.random.samples: asks for 3 of 2 combinations",
@@ -142,20 +124,6 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
 )
 def test_a_wrong_sweep_section_is_told(bench, section, message):
     assert bench.problem(f"{BASE}sweep: {section}\n", sweep=True) == f"run.yaml:{message}"
-
-
-def test_what_a_sweep_with_a_mistake_would_have_given_is_not_missed(bench):
-    assert bench.problem("experiment: e\nsweep: {grid: {dataset: toy}}\n", sweep=True) == (
-        "run.yaml:2:25: sweep.grid.dataset: must be a list, not 'toy'"
-    )
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_a_field_and_the_component_that_it_belongs_to_vary_in_any_order(bench, first):
-    axes = ["model.kernel.end: [0.3]", "model.kernel: [bubble]"][:: 1 if first else -1]
-    (child,) = bench.sweep(f"{BASE}sweep: {{grid: {{{', '.join(axes)}}}}}\n").children
-    kernel = child.experiment.model.params["kernel"]
-    assert (type(kernel).__name__, kernel.start, kernel.end) == ("Bubble", None, 0.3)
 
 
 def test_repeats_are_runs_of_one_variant_with_seeds_of_their_own(bench):
@@ -178,7 +146,6 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
         "      model.kernel: [gauss, {name: bubble, start: 2}]\n"
     )
     assert made.runs == 40
-    assert made.title == "40 runs: epochs × spreading_factor × kernel, 2 seeds each"
     assert len({child.name for child in made.children}) == 4 * 2  # each end and each value
     chosen = {"model.epochs": 15, "model.growth.spreading_factor": 0.25, "model.kernel": 1}
     first, second = made.optimization.variant(3, chosen)
@@ -198,14 +165,8 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
     [
         ("{grid: {seed: [1, 2]}, repeats: {seeds: 2}}",
          "22: sweep.grid.seed: is set by repeats: leave it out of what varies"),
-        ("{optimize: {trials: 3}}",
-         "9: sweep.optimize.space: is required"),
-        ("{optimize: {trials: 1, space: {model.epochs: 3}}}",
-         "model.epochs: must be a section of 'key: value' lines or a list, not 3"),
         ("{optimize: {trials: 1, space: {model.tol: {low: 0, high: 3, log: true}}}}",
          "a logarithmic scale needs a low above 0, not 0"),
-        ("{optimize: {trials: 1, space: {model.tol: {low: 0.0, high: .inf}}}}",
-         "model.tol.high: must be an integer or a finite number, not Infinity"),
         ("{optimize: {trials: 1, space: {dataset: [toy, faulty]}}}",
          "dataset: cannot be optimized: measures of other data do not compare"),
     ],
@@ -224,23 +185,6 @@ def test_a_file_without_a_sweep_is_for_run(bench, tail):
     assert bench.load(BASE + tail).experiment == "e"
     assert not is_sweep("run.yaml")
     assert is_sweep("run.yaml", ["sweep.list=[{seed: 3}]"])
-
-
-def test_a_sweep_can_be_inherited_and_overridden(bench):
-    bench.write(BASE + "sweep: {grid: {seed: [1, 2]}}\n", "base.yaml")
-    made = bench.sweep("extends: base.yaml\n", "sweep={grid: {model.epochs: [5]}}")
-    assert [child.name for child in made.children] == ["seed=1, epochs=5", "seed=2, epochs=5"]
-    assert [child.varies["model.epochs"] for child in made.children] == [5, 5]
-
-
-def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
-    monkeypatch.setenv("SOM_TOKEN", "hunter2")
-    made = bench.sweep(BASE + "sweep: {grid: {dataset.token: ['${env:SOM_TOKEN}']}}\n")
-    assert made.children[0].experiment.dataset.token == "hunter2"
-    assert made.children[0].name == "token=-env:SOM_TOKEN"
-    assert "hunter2" not in str(
-        (made.resolved, made.children[0].varies, made.children[0].experiment.resolved)
-    )
 
 
 @pytest.mark.parametrize(

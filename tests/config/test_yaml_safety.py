@@ -25,68 +25,31 @@ REFUSED = {
         "run.yaml:3:3: c.<<: merge keys are not supported; use 'extends' or repeat",
     ),
     "a number as key": ("a: {1: 2}\n", "run.yaml:1:5: a: 1 is no key; quote it"),
-    "a list as key": ("a: {[1]: 2}\n", "run.yaml:1:5: a: a list or section is no key"),
-    "a section as key": ("? {a: 1}\n: 2\n", "run.yaml:1:3: a list or section is no key"),
     "two documents": (
         "a: 1\n---\nb: 2\n",
         "run.yaml:2:1: no YAML: expected a single document in the stream, but found another "
         "document",
     ),
     "an alias of itself": ("a: &x\n  b: *x\n", "run.yaml:1:4: nested deeper than 50 levels"),
-    "a list in itself": ("a: &x [1, *x]\n", "run.yaml:1:8: nested deeper than 50 levels"),
     "an unknown alias": ("a: *x\n", "run.yaml:1:4: no YAML: found undefined alias 'x'"),
     "an open bracket": (
         "a: [1, 2\nb: 3\n",
         "run.yaml:2:2: no YAML: while parsing a flow sequence, expected ',' or ']', but got ':'",
-    ),
-    "an open quote": (
-        "a: 'x\nb: 1\n",
-        "run.yaml:3:1: no YAML: while scanning a quoted scalar, found unexpected end of stream",
-    ),
-    "a key without a colon": (
-        "experiment: e\ndataset iris\nmodel: {}\n",
-        "run.yaml:3:1: no YAML: while scanning a simple key, could not find expected ':'",
-    ),
-    "a non-breaking space": (
-        "model:\n\xa0 epochs: 2\n",
-        "run.yaml:2:1: \xa0 epochs: unknown key; known: experiment",
     ),
     "a tab": (
         "a:\n\tb: 1\n",
         "run.yaml:2:1: no YAML: while scanning for the next token, found character '\\t' that "
         "cannot start any token",
     ),
-    "wrong indentation": (
-        "a:\n    b: 1\n   c: 2\n",
-        "run.yaml:3:4: no YAML: while parsing a block mapping, expected <block end>, but found "
-        "'<block mapping start>'",
-    ),
-    "a second colon": (
-        "a: b: c\n",
-        "run.yaml:1:5: no YAML: mapping values are not allowed here",
-    ),
     "a control character": (
         "a: 1\nb: x\x07\n",
         "run.yaml: no YAML: unacceptable character #x0007: special characters are not allowed",
-    ),
-    "half a character": (
-        'a: "\\ud800"\n',
-        "run.yaml:1:4: a: cannot be read: 'utf-8' codec can't encode character '\\ud800'",
     ),
     "a large number": (
         f"a: {'9' * 50}\n",
         "run.yaml:1:4: a: cannot be read: it is too large",
     ),
     "an empty file": ("", EMPTY),
-    "a bare document mark": (
-        "---\n",
-        EMPTY,
-    ),
-    "a list": ("- a\n- b\n", EMPTY),
-    "a word": (
-        "digits\n",
-        EMPTY,
-    ),
 }
 
 
@@ -100,21 +63,6 @@ def test_an_alias_bomb_is_refused_at_once(bench):
     levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
     assert "more than 50000 values" in bench.problem("\n".join(levels))
-
-
-def test_deep_nesting_is_refused(bench):
-    assert bench.problem("a: " + "[" * 3000 + "]" * 3000).endswith("nested deeper than 50 levels")
-
-
-def test_an_alias_is_welcome(bench, small):
-    text = (
-        small
-        + "model:\n  kernel: &k {name: gauss, start: 2}\n"
-        + "  growth: {name: nested, inner: {start: 1}}\n"
-    )
-    assert bench.load(text).model.params["kernel"].start == 2
-    twice = "experiment: &e here\ndataset: {name: toy, word: *e}\n"
-    assert bench.load(twice).dataset.word == "here"
 
 
 def test_every_problem_of_the_text_is_told_at_once(bench, small):
@@ -167,10 +115,6 @@ def test_a_pipe_into_which_nobody_writes_is_refused(refused):
     assert refused("run.yaml").startswith("run.yaml:1:10: extends: pipe cannot be read: it is no")
 
 
-def test_a_device_is_refused(refused):
-    assert refused("/dev/zero").endswith("it is no regular file")
-
-
 def test_links_in_a_circle_and_unusable_paths_are_refused(refused):
     Path("loop").symlink_to("loop")
     assert refused("loop").startswith("loop cannot be read")
@@ -187,7 +131,7 @@ def test_a_large_file_is_refused_unread(refused):
 
 
 def test_many_values_are_refused_where_they_become_too_many(bench):
-    told = bench.problem("a: [" + "1," * 60_000 + "]")
+    told = bench.problem("a: [" + "1," * 50_001 + "]")
     assert told.startswith("run.yaml:1:100001: more than 50000 values")
 
 
@@ -202,9 +146,3 @@ def test_what_steers_a_terminal_is_shown_as_text(bench, small):
     told = bench.problem(small + 'measures: "q\\e[31m\\u202e"\n')
     assert r"'q\x1b[31m\u202e'" in told
     assert "\x1b" not in told
-
-
-def test_a_plugin_that_a_file_names_is_not_recommended(bench, small):
-    told = bench.problem(small + "model: {metric: 'nobody:euclit'}\n")
-    assert told.endswith("no plugin of nobody is loaded here")
-    assert "install " not in told

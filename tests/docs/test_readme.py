@@ -77,16 +77,9 @@ def test_the_map_of_the_folders_names_what_is_there():
     assert all((core / name).exists() for name in named), named
     folders = [path.name for path in core.iterdir() if (path / "__init__.py").exists()]
     assert all(f"{folder}/" in tree for folder in folders), folders
-    kinds = [
-        p.name for p in (ROOT / "plugins/dbgsom_plugins").iterdir() if (p / "__init__.py").exists()
-    ]
-    assert all(kind in tree for kind in kinds), kinds
-    tests = [
-        path.name
-        for path in (ROOT / "tests").iterdir()
-        if path.is_dir() and path.name[0] not in "._"
-    ]
-    assert all(name in tree for name in tests), tests
+    for place in ("plugins/dbgsom_plugins", "tests"):
+        names = [path.name for path in (ROOT / place).iterdir() if path.is_dir()]
+        assert all(name in tree for name in names if name[0] not in "._"), names
 
 
 def test_every_link_inside_the_repository_leads_somewhere():
@@ -96,7 +89,6 @@ def test_every_link_inside_the_repository_leads_somewhere():
 
 def test_each_figure_of_the_gallery_is_small_and_that_of_a_configuration():
     shown = set(re.findall(r"\(\.github/gallery/([\w-]+)-(\w+)\.png\)", README))
-    assert len(shown) >= 11
     for config, figure in shown:
         assert (ROOT / f".github/gallery/{config}-{figure}.png").stat().st_size < 100_000
         (file,) = [*ROOT.glob(f"configs/{config}.yaml"), *ROOT.glob(f"plugins/*/{config}.yaml")]
@@ -107,31 +99,14 @@ def test_each_figure_of_the_gallery_is_small_and_that_of_a_configuration():
     assert kept == {f"{config}-{figure}" for config, figure in shown}
 
 
-def test_the_visible_top_level_is_the_layout_that_was_agreed():
-    done = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("no git repository around the tests")
-    visible = {line.partition("/")[0] for line in done.stdout.splitlines()}
-    visible = {name for name in visible if not name.startswith(".")}
-    assert visible == {
-        "pyproject.toml", "README.md", "LICENSE", "dbgsom_core", "plugins", "configs", "tests",
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("module", ["", ".api", ".measures", ".mlflow", ".persistence"])
 def test_what_users_call_is_documented(module):
     door = importlib.import_module(f"dbgsom_core{module}")
     for name in door.__all__:
         named = getattr(door, name)
-        if not (inspect.isclass(named) or inspect.isfunction(named)):
-            continue
-        assert inspect.getdoc(named), name
-        own = dir(named) if inspect.isclass(named) else ()
-        public = [one for one in own if not one.startswith("_")]
-        # The classes of components have no attributes that are defaults of instances.
-        methods = {one: getattr(named, one) for one in public if hasattr(named, one)}
-        for one, method in methods.items():
+        if inspect.isclass(named) or inspect.isfunction(named):
+            assert inspect.getdoc(named), name
+        for public in [attribute for attribute in dir(named) if not attribute.startswith("_")]:
+            method = getattr(named, public, None)  # defaults of instances are not of the class
             if str(getattr(method, "__module__", "")).startswith("dbgsom_core"):
-                assert inspect.getdoc(method), f"{name}.{one}"
+                assert inspect.getdoc(method), f"{name}.{public}"

@@ -4,8 +4,7 @@
 
 Each round starts a run, or a sweep of two, kills it at a random moment, goes on with it, may kill
 that once more, and lets it end. After each kill no file but a journal is written by half. In the
-end journal, measures and models are those of one that nobody killed, to the bit, and after one
-``sync`` MLflow has one run for each run folder, every point of which is there once.
+end journal, measures and models are those of one that nobody killed, to the bit.
 Exits with 1 when anything differs, and tells which seed to try again.
 """
 
@@ -36,19 +35,16 @@ measures: [quantization_error, topographic_error]
 figures: []
 tracking:
   - {{name: run_folder, checkpoint_seconds: 0}}
-{mlflow}{more}"""
-MLFLOW = "  - {name: mlflow, flush_seconds: 0}\n"
+{more}"""
 SWEEP = "sweep: {grid: {model.tol: [0.0, 1.0e-9]}}\n"
 DASK = "engine: {name: dask, shard: 0.05}\n"
 JOBS = ("-j", "2")
 KINDS = {
-    "run": ("{test_size: 0.25}", "", ""),
-    "dask": ("{test_size: 0.25}", "", DASK),
-    "folds": ("{folds: 3}", "", ""),
-    "sweep": ("{test_size: 0.25}", "", SWEEP),
-    "run with MLflow": ("{test_size: 0.25}", MLFLOW, ""),
-    "sweep with MLflow": ("{test_size: 0.25}", MLFLOW, SWEEP),
-    "sweep in processes": ("{test_size: 0.25}", MLFLOW, SWEEP),
+    "run": ("{test_size: 0.25}", ""),
+    "dask": ("{test_size: 0.25}", DASK),
+    "folds": ("{folds: 3}", ""),
+    "sweep": ("{test_size: 0.25}", SWEEP),
+    "sweep in processes": ("{test_size: 0.25}", SWEEP),
 }
 
 
@@ -153,55 +149,21 @@ def _model(path: Path) -> dict[str, object]:
     return {"header": header, **arrays}
 
 
-def check_mlflow(folder: Path) -> None:
-    """Raise AssertionError unless MLflow has each run once, and each of its points once."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    (experiment,) = [one for one in client.search_experiments() if one.name == "faults"]
-    runs = client.search_runs([experiment.experiment_id])
-    paths = begun(folder)
-    known = Counter(run.data.tags["dbgsom.run_id"] for run in runs)
-    assert known == Counter(path.name for path in paths), "runs of MLflow and folders differ"
-    for run in runs:
-        assert run.info.status == "FINISHED", f"MLflow says {run.info.status}"
-        stored = folder / "runs/faults" / run.data.tags["dbgsom.run_id"]
-        journal = stored / "metrics.jsonl"
-        lines = [json.loads(line) for line in journal.open()] if journal.exists() else []
-        for name in lines[0]["metrics"] if lines else ():
-            points = client.get_metric_history(run.info.run_id, name)
-            told = sorted((point.step, point.value, point.timestamp) for point in points)
-            wanted = [(line["epoch"], line["metrics"][name], line["time"]) for line in lines]
-            assert told == wanted, f"points of {name} differ"
-        for name, value in json.loads((stored / "measures.json").read_text()).items():
-            points = client.get_metric_history(run.info.run_id, name)
-            if name.startswith("best/"):  # another one before a run that failed went on
-                assert run.data.metrics[name] == value, f"{name} is not the last"
-                continue
-            assert len({(one.step, one.value) for one in points}) == 1, f"{name} is there twice"
-
-
 class Rounds:
     """Rounds of one kind, beside the same that nobody kills."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
-        split, mlflow, more = KINDS[kind]
+        split, more = KINDS[kind]
         self.jobs = JOBS if "processes" in kind else ()
         self.command = "sweep" if self.jobs else "run"  # that goes on
         self.words = ("sweep" if "sweep" in kind else "run", "config.yaml", "-q", *self.jobs)
-        self.mlflow = bool(mlflow)
-        self.config = CONFIG.format(split=split, mlflow=mlflow, more=more)
+        self.config = CONFIG.format(split=split, more=more)
         whole = self._new("whole")
         started = time.monotonic()
         assert end(start(whole, *self.words)) == 0, (whole / "said.txt").read_text()
         self.seconds = time.monotonic() - started
         self.wanted = results(whole)
-        if self.mlflow:  # a store is there already, as it is from the second run on
-            started = time.monotonic()
-            assert end(start(whole, *self.words)) == 0
-            self.seconds = time.monotonic() - started
-            check_mlflow(whole)
 
     def run(self, seed: int, chance: random.Random) -> int:
         """Kill up to three times, go on, and compare; return how often it was killed."""
@@ -229,10 +191,6 @@ class Rounds:
             for key, value in wanted.items():
                 shown = f": {found[name][key]}" if key == "temporary" else ""
                 assert found[name][key] == value, f"{key} of {name} differs{shown}"
-        if self.mlflow:
-            # What mirrors a sweep that was killed at its end may still be at it beside sync.
-            assert end(start(folder, "sync")) == 0, (folder / "said.txt").read_text()
-            check_mlflow(folder)
         shutil.rmtree(folder, ignore_errors=True)  # the same may write there even now
         return kills
 
@@ -253,24 +211,7 @@ class Rounds:
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(self.config)
         (folder / "said.txt").touch()  # it may be killed before it says a word
-        store = self.folder / self.kind.replace(" ", "-") / "whole" / "mlflow.db"
-        if self.mlflow and name != "whole":
-            fresh = folder / "mlflow.db"
-            shutil.copy(self.empty_store(store), fresh)
         return folder
-
-    def empty_store(self, beside: Path) -> Path:
-        """Return a store without runs, which takes MLflow long to make."""
-        empty = beside.with_name("empty.db")
-        if not empty.exists():
-            from mlflow import MlflowClient
-
-            child = os.fork()
-            if not child:
-                MlflowClient(f"sqlite:///{empty}").search_experiments()
-                os._exit(0)
-            assert end(child) == 0
-        return empty
 
 
 def main() -> int:
@@ -305,12 +246,10 @@ def main() -> int:
 
 
 def _import_all() -> None:
-    import mlflow  # noqa: F401
     import sklearn.model_selection  # noqa: F401
     from sklearn.datasets import load_digits
 
     from dbgsom_core import SomVQ
-    from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401
 
     # What is compiled, or read from the cache, the children have then.
     SomVQ(max_neurons=40, epochs=20, engine={"name": "local", "threads": 1}).fit(

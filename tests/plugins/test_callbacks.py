@@ -3,7 +3,6 @@
 import pytest
 
 from dbgsom_core.experiments.callbacks import Callbacks
-from dbgsom_core.experiments.messages import masked
 
 
 class Failing:

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare_runs
-from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run, write_yaml
+from dbgsom_core.runs.folder import (
+    RunFiles,
+    StoredRun,
+    read_run,
+    write_run,
+    write_yaml,
+)
 from dbgsom_core.runs.manifest import flat_params
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
@@ -72,6 +79,38 @@ def _store(
     ]
     files.write_measures(measures, several)
     return files
+
+
+def _results(root):
+    """Return what the run folders below ``root`` hold, by name, without times, ids and places."""
+    results = {}
+    for path in root.glob("*/run.json"):
+        stored = read_run(path.parent)
+        assert stored.name not in results, "there are two"
+        files, model = RunFiles(path.parent), {}
+        if files.model.exists():
+            with np.load(files.model) as arrays:
+                model = {name: arrays[name].tobytes() for name in arrays.files}
+        hidden = {"header", "digest"}  # which know how long it took
+        model = {name: array for name, array in model.items() if name not in hidden}
+        variants = [
+            (variant.name, variant.varies, variant.measures, variant.spread)
+            for ranking in stored.rankings
+            for variant in ranking.variants
+        ]
+        epochs = [(line.epoch, line.metrics) for line in stored.epochs()]
+        children = [(one["name"], one["measures"], one["params"]) for one in stored.children]
+        left = sorted(file.name for file in path.parent.iterdir() if file.name != "figures")
+        results[stored.name] = (
+            stored.status, stored.varies, stored.params, stored.measures, epochs, children,
+            variants, model, left,
+        )  # fmt: skip
+    return results
+
+
+@pytest.fixture(scope="session")
+def results():
+    return _results
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import dbgsom_core
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.one_version
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]
-WINES = {"first": range(1, 60), "second": range(60, 131), "third": range(131, 179)}
 
 
 @pytest.fixture(scope="module")
@@ -51,33 +49,9 @@ def test_it_runs_and_its_comments_are_there(path, run):
     assert [figure.name for figure in found.figures] == ["label_map.png"]
 
 
-def test_the_wines_are_told_apart_from_rows_in_another_order(run):
-    model = run("csv.yaml").model
-    assert model.columns.ids == ("bottle",)
-    new = pd.read_csv(CONFIGS / "wine-new.csv", sep=";", decimal=",")
-    with pytest.warns(UserWarning, match="column 'tasted' .* unknown to the model, and ignored"):
-        told = model.predict(new)
-    number = new["bottle"].str[1:].astype(int)
-    right = [one in WINES[label] for one, label in zip(number, told, strict=True)]
-    assert sum(right) >= 15
-
-
-def test_child_maps_and_answers_of_a_regressor_are_there(run):
-    assert run("hierarchical.yaml").model.estimator.som_map_.children
-    assert run("regression.yaml").measures["test/r2"] > 0
-
-
-def test_the_grids_are_those_that_their_files_name(run):
-    grown = run("hexagonal.yaml").model.estimator.som_map_
-    assert (grown.grid.name, grown.grid.torus) == ("hexagonal", None)
-    torus = run("torus.yaml").model.estimator.som_map_
-    assert (torus.grid.name, torus.grid.torus) == ("hexagonal", (10, 12))
-
-
 @pytest.mark.parametrize(
     ("name", "changes", "runs"),
     [
-        ("sweep-growth", {"repeats": {"seeds": 1}}, 4),
         ("sweep-metrics", {"repeats": {"seeds": 2}, "grid": {"model.metric": ["cosine"]}}, 4),
         ("optimize", {"optimize": {"trials": 2}}, 2),
     ],

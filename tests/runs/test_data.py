@@ -1,13 +1,10 @@
 """The data of a run: divided, prepared, and faults that are found before a folder exists."""
 
 import csv
-import importlib
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn import model_selection
 from sklearn.datasets import load_iris, load_wine
@@ -15,14 +12,12 @@ from sklearn.datasets import load_iris, load_wine
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
-from dbgsom_core.runs.folder import RunFiles, read_run
-from dbgsom_core.runs.pipeline import prepare, run_experiment, summary
+from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.pipeline import prepare, run_experiment
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
-from dbgsom_plugins.engines.dask import DaskEngine
 
 
 def experiment(split, dataset="iris", estimator="vq", **more):
@@ -38,34 +33,20 @@ def wine():
 
 
 SPLITS = {
-    "KFold": ({}, {"shuffle": True, "random_state": 42}),
-    "StratifiedKFold": ({"n_splits": 3}, {"n_splits": 3, "shuffle": True, "random_state": 42}),
-    "RepeatedKFold": ({"n_repeats": 2}, {"n_repeats": 2, "random_state": 42}),
     "RepeatedStratifiedKFold": (
         {"n_splits": 4, "n_repeats": 2},
         {"n_splits": 4, "n_repeats": 2, "random_state": 42},
     ),
-    "GroupKFold": ({"groups": "farm", "n_splits": 3}, {"n_splits": 3}),
     "StratifiedGroupKFold": (
         {"groups": "farm", "n_splits": 3, "shuffle": True},
         {"n_splits": 3, "shuffle": True, "random_state": 42},
     ),
     "LeaveOneGroupOut": ({"groups": "farm"}, {}),
-    "LeavePGroupsOut": ({"groups": "farm", "n_groups": 2}, {"n_groups": 2}),
-    "LeaveOneOut": ({}, {}),
     "ShuffleSplit": (
         {"n_splits": 4, "test_size": 0.3, "train_size": 50},
         {"n_splits": 4, "test_size": 0.3, "train_size": 50, "random_state": 42},
     ),
-    "StratifiedShuffleSplit": ({"n_splits": 2}, {"n_splits": 2, "random_state": 42}),
-    "GroupShuffleSplit": (
-        {"groups": "farm", "n_splits": 2},
-        {"n_splits": 2, "random_state": 42},
-    ),
-    "TimeSeriesSplit": (
-        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
-        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
-    ),
+    "TimeSeriesSplit": ({"n_splits": 4, "gap": 3}, {"n_splits": 4, "gap": 3}),
 }
 
 
@@ -87,52 +68,17 @@ def test_short_forms_are_drawn_with_the_seed_and_keep_classes_where_asked():
     first = divisions(experiment({"folds": 3, "stratify": True}), data)
     again = divisions(experiment({"folds": 3, "stratify": True}), data)
     other = divisions(experiment({"folds": 3, "stratify": True}, seed=1), data)
-    assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
-    assert any(
-        len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other, strict=True)
-    )
+    tests, same, others = ([test.tolist() for _, test in one] for one in (first, again, other))
+    assert tests == same != others
     shares = [np.bincount(data.y[test]) / len(test) for _, test in first]
-    np.testing.assert_allclose(
-        shares, np.tile(np.bincount(data.y) / len(data.y), (3, 1)), atol=0.02
-    )
+    np.testing.assert_allclose(shares, [np.bincount(data.y) / len(data.y)] * 3, atol=0.02)
 
 
-def test_a_test_part_of_a_model_that_is_refitted_is_one_fold():
-    data = wine()
-    ((train, test),) = divisions(experiment({"test_size": 0.25, "refit": True}), data)
-    assert (len(train), len(test)) == (133, 45)
-    kept = final_fold(experiment({"test_size": 0.25, "refit": True}), data)
-    assert len(kept.train.X) == 178
-    assert kept.test is None
-    assert divisions(experiment({"test_size": 0.25}), data) == []
-
-
-def test_groups_may_be_a_feature_and_are_never_divided():
-    data = wine()
-    data = Data(
-        np.column_stack([data.X, np.arange(178) // 20]), feature_names=("x",) * 13 + ("lot",)
-    )
-    for train, test in divisions(experiment({"name": "GroupKFold", "groups": "lot"}), data):
-        assert not set(data.X[train, 13]) & set(data.X[test, 13])
-
-
-def test_groups_may_stand_beside_the_samples():
-    patient = np.array(["a", "b", "c"], dtype=object)[np.arange(60) % 3]
-    data = Data(np.arange(60.0)[:, None], annotations={"patient": patient})
-    asked = experiment({"name": "GroupKFold", "groups": "patient", "n_splits": 3})
-    for train, test in divisions(asked, data):
-        assert not {*patient[train]} & {*patient[test]}
-
-
-@pytest.mark.parametrize("where", ["memory", "partitions"])
-def test_groups_may_be_a_column_of_categories(where, tmp_path):
+def test_groups_may_be_a_column_of_categories():
     kinds = np.arange(60) // 10
     columns = Columns(names=("x", "lot"), categories={"lot": ("None", *"abcde")})
     X = np.column_stack([np.arange(60.0), np.eye(6)[kinds]])
-    np.save(tmp_path / "x.npy", X)
-    rows = np.load(tmp_path / "x.npy", mmap_mode="r")
-    rows = rows if where == "memory" else DaskEngine(shard=0.01).opened(rows)
-    data = Data(rows, feature_names=columns.feature_names, columns=columns)
+    data = Data(X, feature_names=columns.feature_names, columns=columns)
     asked = experiment({"name": "GroupKFold", "groups": "lot", "n_splits": 3})
     for train, test in divisions(asked, data):
         assert not {*kinds[train]} & {*kinds[test]}
@@ -156,14 +102,9 @@ def test_groups_may_be_a_column_of_categories(where, tmp_path):
             {"name": "GroupKFold", "groups": "farm", "n_splits": 9},
             "cannot be divided like this: .*9",
         ),
-        ({"name": "LeavePGroupsOut", "groups": "farm", "n_groups": 7}, "cannot be divided"),
         ({"folds": 300}, "cannot be divided like this"),
         ({"name": "RepeatedKFold", "n_repeats": 9999}, "folds, more than 10000: ask for fewer"),
-        ({"name": "ShuffleSplit", "test_size": 10**18}, "cannot be divided like this"),
-        ({"name": "TimeSeriesSplit", "gap": 10**18}, "cannot be divided like this"),
-        ({"name": "TimeSeriesSplit", "n_splits": 9999}, "cannot be divided|more than 10000"),
         ({"test_size": 177, "refit": True}, "1 rows are left to train on"),
-        ({"name": "TimeSeriesSplit", "max_train_size": 3}, "3 rows are left to train on"),
     ],
 )
 def test_what_cannot_be_divided_is_told(split, told):
@@ -206,18 +147,6 @@ def test_a_file_of_its_own_is_tested_on_with_its_columns_in_any_order(tmp_path):
     np.testing.assert_array_equal(fold.test.y, expected.y)
 
 
-@pytest.mark.parametrize("engine", ["local", "dask"])
-def test_columns_in_another_order_keep_their_type(tmp_path, engine):
-    X = pd.DataFrame({"a": np.arange(40), "b": np.arange(40) % 7})
-    X.astype("int32").to_parquet(tmp_path / "train.parquet")
-    (X + 0.5)[["b", "a"]].to_parquet(tmp_path / "test.parquet")
-    files = [{"name": "parquet", "path": str(tmp_path / f"{name}.parquet")}
-             for name in ("train", "test")]  # fmt: skip
-    asked = experiment({"test": files[1]}, files[0], engine=engine)
-    data = load_data(asked)
-    np.testing.assert_array_equal(load_test(asked, data).X[:], X.to_numpy() + 0.5)
-
-
 @pytest.mark.parametrize(
     ("header", "order", "told"),
     [
@@ -237,14 +166,10 @@ def test_other_shapes_and_targets_are_told(tmp_path):
     X = np.random.default_rng(0).normal(size=(20, 3))
     np.save(tmp_path / "a.npy", X)
     np.save(tmp_path / "b.npy", X[:, :2])
-    np.savez(tmp_path / "c.npz", X=X, y=np.arange(20) % 2)
     dataset = {"name": "npy", "path": str(tmp_path / "a.npy")}
     narrow = experiment({"test": {"name": "npy", "path": str(tmp_path / "b.npy")}}, dataset)
     with pytest.raises(DataError, match="has 2 columns, and the data to train on has 3"):
         load_test(narrow, load_data(narrow))
-    named = experiment({"test": {"name": "npz", "path": str(tmp_path / "c.npz")}}, dataset)
-    with pytest.raises(DataError, match="has targets: name them in both"):
-        load_test(named, load_data(named))
 
 
 # ------------------------------------------------------------------------------ what a run keeps
@@ -292,31 +217,6 @@ def test_a_refitted_run_measures_a_model_that_has_not_seen_the_test_part(tmp_pat
     assert read_run(apart.run.folder).folds == []
 
 
-def test_a_run_with_a_test_file_knows_both_digests(tmp_path, registry):
-    train, test = two_files(tmp_path)
-    stored = read_run(finished(tmp_path, registry, {"test": test}, train).run.folder)
-    assert stored.data["samples"] == 40
-    assert stored.data["test"]["samples"] == 20
-    assert len(stored.data["test"]["digest"]) == 64
-    assert "test/accuracy" in stored.measures
-    assert stored.params["split.test.path"] == test["path"]
-
-
-def test_folds_survive_being_written(tmp_path):
-    folds = [
-        FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
-        FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
-    ]
-    RunFiles(tmp_path).write_measures({"train/c": float("inf")}, folds)
-    stored = read_run(tmp_path)
-    again = stored.folds
-    assert stored.measures == {"train/c": float("inf")}
-    assert json.dumps([vars(one) for one in again]) == json.dumps([vars(one) for one in folds])
-    found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
-    assert found["test/a,b"] == pytest.approx(0.4)
-    assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
-
-
 def prepared(path):
     """Return the data of a run, divided and prepared."""
     loaded = load_experiment(path)
@@ -351,16 +251,12 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
         "9:25: prepare.4.categories",
         "10:5: prepare.5",
     ]
-    assert told[0].endswith("has no parameter 'shere'; it has with_centering, with_scaling, "
-                            "quantile_range, copy, unit_variance")  # fmt: skip
-    assert "Got 'many' instead" in told[1]
-    assert told[2].endswith("did you mean 'with_mean'?")
-    assert told[4].endswith("did you mean 'RobustScaler'?")
-    assert told[3].endswith("'categories' must be joint or separate, not 'jiont'")
+    words = ["'shere'", "many", "'with_mean'?", "'jiont'", "'RobustScaler'?"]
+    assert all(word in line for word, line in zip(words, told, strict=True))
 
 
 def test_a_joint_category_has_variance_one_and_zeros_and_ones_keep_theirs():
-    """In one piece or several, with missing values or without, and back to the units of before."""
+    """With missing values or without, and back to the units of before."""
     rare = RNG.random((300, 1)) < 0.02
     X = np.hstack([RNG.normal(5, 9, (300, 1)), np.eye(3)[RNG.choice(3, 300, p=[0.9, 0.08, 0.02])]])
     X = np.hstack([X, rare, np.zeros((300, 1))])
@@ -375,12 +271,6 @@ def test_a_joint_category_has_variance_one_and_zeros_and_ones_keep_theirs():
         assert np.nanvar(Z[:, 4]) == pytest.approx(np.nanvar(X[:, 4]))
         np.testing.assert_allclose(np.nanmean(Z, axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(step.inverse_transform(Z), X, atol=1e-12)
-        pieces = make_step("standardize", {"categories": "joint"}).set_params(
-            categories=[[1, 2, 3]]
-        )
-        for start in range(0, 300, 50):
-            pieces.partial_fit(X[start : start + 50])
-        np.testing.assert_allclose(pieces.scale_, step.scale_, rtol=1e-12)
 
 
 def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypatch):
@@ -393,7 +283,6 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
         "separate": "{name: standardize, categories: separate}",
         "joint": "{name: standardize, categories: joint}",
         "behind": "[range_scale, {name: standardize, categories: joint}]",
-        "pca": "['sklearn.decomposition:PCA', {name: standardize, categories: joint}]",
     }.items():
         dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
         text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
@@ -404,11 +293,6 @@ def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypat
     assert found["joint"][1:4].sum() == pytest.approx(1)
     assert found["joint"][4] == pytest.approx(0.16)
     np.testing.assert_allclose(found["behind"], found["joint"])
-    np.testing.assert_allclose(found["pca"][:4], 1)  # the last component is constant
-
-
-def test_a_list_stands_for_a_tuple():
-    assert make_step(SCALER, {"quantile_range": [10, 90]}).quantile_range == (10, 90)
 
 
 STEP = """
@@ -452,11 +336,6 @@ def refusal(name, **params):
     return str(caught.value)
 
 
-def test_what_is_installed_is_imported(module):
-    module("dbgsom_test_there", STEP.format(fit=""))
-    assert type(make_step("dbgsom_test_there:Step", {})).__name__ == "Step"
-
-
 def test_what_lies_in_the_working_directory_is_not(module):
     module("dbgsom_test_near", "open('ran', 'w').close()\n" + STEP.format(fit=""), module.near)
     assert refusal("dbgsom_test_near:Step") == (
@@ -476,30 +355,10 @@ def test_what_lies_beside_the_configuration_is(module, tmp_path):
     assert make_step("dbgsom_test_there:Step", {}, folders[0]) is not None
 
 
-def test_it_is_taken_though_a_module_of_its_name_is_imported_which_stays_if_it_fails(
-    module, tmp_path
-):
-    module("dbgsom_test_own", "class Step: pass", module.near)
-    sys.path.insert(0, str(module.near))
-    elsewhere = importlib.import_module("dbgsom_test_own")
-    folder = module("dbgsom_test_own", "1 / 0", tmp_path / "one")
-    with pytest.raises(ConfigError, match="ZeroDivisionError"):
-        make_step("dbgsom_test_own:Step", {}, folder)
-    assert sys.modules["dbgsom_test_own"] is elsewhere
-    folder = module("dbgsom_test_own", STEP.format(fit=""), tmp_path / "other")
-    assert hasattr(make_step("dbgsom_test_own:Step", {}, folder), "transform")
-
-
-def test_a_class_without_a_signature_is_refused_in_a_sentence(module):
-    module("dbgsom_test_bad", STEP.format(fit="") + "    __signature__ = 1\n")
-    assert "cannot be made (TypeError" in refusal("dbgsom_test_bad:Step")
-
-
 @pytest.mark.parametrize(
     ("code", "told"),
     [
         ("import sys; sys.exit(0)", "(SystemExit: 0)"),
-        ("1 / 0", "(ZeroDivisionError: division by zero)"),
         ("def", "(SyntaxError: "),
     ],
 )
@@ -544,7 +403,8 @@ def X():  # noqa: N802
     return RNG.normal(size=(40, 3))
 
 
-def test_a_step_may_fill_what_is_missing(refused, X):
+def test_a_step_may_fill_what_is_missing(tmp_path, monkeypatch, X):
+    monkeypatch.chdir(tmp_path)
     X[7] = np.nan
     assert len(ready(X, prepare="'sklearn.impute:SimpleImputer'").fold.train.X) == 40
 
@@ -552,22 +412,6 @@ def test_a_step_may_fill_what_is_missing(refused, X):
 def test_targets_without_any_class_are_told(refused, X):
     told = refused(X, np.full(40, -1), model="{estimator: classifier, unlabelled: -1}")
     assert told.startswith("no sample of the part to train on has a class")
-
-
-def test_a_part_to_train_on_without_a_class_is_told(refused, X):
-    y = np.full(40, -1)
-    y[7] = 0
-    seed = next(seed for seed in range(9) if len(_to_train(X, y, seed)) == 0)
-    told = refused(
-        X, y, model="{estimator: classifier, unlabelled: -1}", split="{test_size: 0.5}", seed=seed
-    )
-    assert told.startswith("no sample of the part to train on has a class")
-
-
-def _to_train(X, y, seed):
-    """Return the labels in the part to train on."""
-    part = ready(X, y, split="{test_size: 0.5}", seed=seed).fold.train
-    return part.y[part.y >= 0]
 
 
 def test_a_fold_that_takes_away_all_values_of_a_column_is_told(refused, X):

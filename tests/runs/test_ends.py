@@ -1,6 +1,5 @@
 """However a run ends, its folder says so: signals, processes that are killed, full disks."""
 
-import errno
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,12 +17,10 @@ from dbgsom_core.api import STOP, FigureComponent, TrackerComponent
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.files import write_atomically
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import RunFiles, find_runs, read_run, write_json
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.tables.safe_files import sweep
 
 pytestmark = pytest.mark.one_version
 
@@ -124,23 +120,6 @@ def test_a_signal_that_the_shell_ignores_stays_ignored():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_run_that_has_finished_stays_so(run, sent):
-    class Late:
-        failed = False
-
-        def dbgsom_run_finished(self, run, result):
-            sent(signal.SIGINT)
-
-        def dbgsom_run_failed(self, run, error):
-            self.failed = True
-
-    late = Late()
-    with pytest.raises(KeyboardInterrupt):
-        run(late)
-    assert run.stored().status == "finished"
-    assert not late.failed
-
-
 def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
     observer = Swallowing(lambda: shutil.rmtree(run.root))
     with pytest.raises(DbgsomError, match=r"cannot be written \(No such file"):
@@ -158,21 +137,6 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
     with pytest.raises(DbgsomError, match="No space left on device"):
         run()
     assert list(run.root.iterdir()) == []
-
-
-def test_a_disk_that_is_away_as_a_run_ends_takes_nothing_with_it(run, sent, monkeypatch):
-    def away(path):
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    def end():
-        monkeypatch.setattr(Path, "exists", away)
-        sent(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(Ending(end))
-    monkeypatch.undo()
-    (folder,) = run.root.iterdir()
-    assert read_run(folder).status == "killed"
 
 
 def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
@@ -207,10 +171,8 @@ def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
     stored = run.stored()
     assert (stored.status, len(stored.epochs())) == ("finished", 5)
     report = stored.files.report.read_text()
-    assert "* figure broken failed (" in report
-    assert "no ink" in report
-    assert "failed in observer (ComponentError: " in report
-    assert report.count("failed in dbgsom_epoch_finished (ZeroDivisionError") == 1
+    assert all(text in report for text in ("broken", "no ink", "no store"))
+    assert report.count("ZeroDivisionError") == 1
 
 
 def test_an_observer_of_a_run_may_end_its_training(run):
@@ -279,19 +241,6 @@ def test_a_run_is_killed_once_its_process_is(tmp_path, monkeypatch, is_ours):
     shown = CliRunner().invoke(cli, ["show"]).output
     assert "killed" in shown
     assert RunFiles(folder).run.read_bytes() == written  # readers write nothing
-
-
-def test_only_what_was_left_half_written_is_swept(tmp_path):
-    def killed(temporary):
-        temporary.write_text("{")
-        (tmp_path / "name").write_text(temporary.name)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "a.b.json", killed)
-    (tmp_path / (tmp_path / "name").read_text()).touch()
-    sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["name"]
 
 
 def test_a_folder_of_another_format_is_refused_in_a_sentence(run):

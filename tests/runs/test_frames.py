@@ -90,15 +90,11 @@ def test_the_folder_of_a_frame_is_enough_wherever_it_is(folder, frame, monkeypat
     code, said = command("run", "--resume", moved)
     assert code == 0, said
     assert read_run(moved).measures == dict(whole.measures)
-    assert command("show", moved)[0] == 0
     code, said = command("explore", moved, "-o", "map.html")
     assert (code, "80 rows" in said) == (0, True), said
     frame.to_parquet("new.parquet")
-    assert command("predict", moved, "new.parquet", "-o", "told.csv")[0] == 0
-    assert (
-        "most like it in the training data"
-        in command("explain", moved, "new.parquet", "--row", 1)[1]
-    )
+    code, said = command("explain", moved, "new.parquet", "--row", 1)
+    assert "most like it in the training data" in said
 
 
 def interrupt(folder):
@@ -111,8 +107,6 @@ def test_rows_that_are_not_kept_are_missed_in_a_sentence(folder, frame):
     found = dbgsom_core.run(frame, QUICK, target="left", keep_data=False)
     assert not (found.folder / "data.parquet").exists()
     why = "the rows are those of a data frame, which was not kept (keep_data=False)"
-    code, said = command("explore", found.folder, "-o", "map.html")
-    assert (code, why in said) == (1, True), said
     frame.to_parquet("new.parquet")
     code, said = command("explain", found.folder, "new.parquet", "--row", 1)
     assert (code, why in said) == (0, True), said
@@ -124,11 +118,10 @@ def test_rows_that_are_not_kept_are_missed_in_a_sentence(folder, frame):
     assert "test/accuracy" in dbgsom_core.run(frame, QUICK, target="left", resume=True).measures
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_sweep_keeps_its_frame_once(folder, frame, jobs, monkeypatch):
+def test_a_sweep_keeps_its_frame_once(folder, frame, monkeypatch):
     grid = {"model.spreading_factor": [0.3, 0.6]}
     few = {**QUICK, "sweep.repeats.seeds": 1}
-    found = dbgsom_core.sweep(frame, few, target="left", grid=grid, jobs=jobs)
+    found = dbgsom_core.sweep(frame, few, target="left", grid=grid)
     assert [*folder.rglob("data.parquet")] == [found.folder / "data.parquet"]
     assert [one.params["growth.spreading_factor"] for one in found] == [0.3, 0.6]
     shutil.move(folder / "runs", folder / "others")
@@ -141,19 +134,6 @@ def test_a_sweep_keeps_its_frame_once(folder, frame, jobs, monkeypatch):
     code, said = command("sweep", "--resume", child.with_name(found.id))
     assert code == 0, said
     assert len(read_run(child.with_name(found.id)).children) == 2
-
-
-def test_a_search_goes_on_with_the_rows_of_its_frame(folder, frame):
-    pytest.importorskip("optuna")
-    config = dbgsom_core.init(frame, "left")
-    space = {"model.spreading_factor": {"low": 0.2, "high": 0.8}}
-    config["sweep"] = {"optimize": {"trials": 2, "space": space}}
-    found = dbgsom_core.sweep(config, QUICK, data=frame)
-    assert len(found) == 2
-    shutil.rmtree(found[1].folder)
-    interrupt(found.folder)
-    code, said = command("sweep", "--resume", found.folder)
-    assert code == 0, said
 
 
 def test_a_configuration_says_the_roles_of_a_frames_columns(folder, frame):
@@ -170,21 +150,8 @@ def test_a_configuration_says_the_roles_of_a_frames_columns(folder, frame):
     given = frame.drop(columns="plan")
     found = dbgsom_core.run(bare, QUICK, data=given, target="left", task="classifier")
     assert read_run(found.folder).data["features"] == 2
-    numbered = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)))
-    many = dbgsom_core.init(numbered, target=2, experiment="many")
-    assert (many["experiment"], many["dataset"]["target"]) == ("many", "2")
-    assert many["model"]["estimator"] == "regressor"
-    assert dbgsom_core.init(frame.reset_index(drop=True))["dataset"].get("id") is None
     frame.to_csv("mine.csv")
     assert dbgsom_core.init("mine.csv", "left")["dataset"]["path"] == "mine.csv"
-
-
-def test_frames_of_others_than_pandas(folder, frame):
-    plain = frame.reset_index(drop=True)
-    found = dbgsom_core.run(pa.Table.from_pandas(plain), QUICK, target="left")
-    assert found.measures == dbgsom_core.run(plain, QUICK, target="left").measures
-    other = Capsule(pa.Table.from_pandas(plain))
-    assert found.measures == dbgsom_core.run(other, QUICK, target="left").measures
 
 
 class Capsule:
@@ -209,11 +176,6 @@ KINDS = {
     "capsule": lambda frame: Capsule(pa.Table.from_pandas(frame)),
 }
 ANSWERS = {
-    "predict": lambda model, rows, y: model.predict(rows),
-    "predict_proba": lambda model, rows, y: model.predict_proba(rows),
-    "unit": lambda model, rows, y: model.answers(rows).unit,
-    "novelty": lambda model, rows, y: model.answers(rows).novelty,
-    "pvalue": lambda model, rows, y: model.answers(rows).pvalue,
     "answer_table": lambda model, rows, y: [*answer_table(model, rows).values()],
     "evaluate": lambda model, rows, y: [*evaluate(model, rows, y, ["accuracy", "purity"]).values()],
     "explain": lambda model, rows, y: repr(model.explain(rows[:1])),
@@ -233,11 +195,11 @@ def of_plan(tmp_path_factory):
         return found, rows
 
 
-@pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_finds_the_columns_of_every_frame_by_name(of_plan, kind, loaded):
+def test_a_model_finds_the_columns_of_every_frame_by_name(of_plan, kind):
     found, rows = of_plan
-    model = load(found.folder / "model.npz") if loaded else found.model
+    model = load(found.folder / "model.npz")
+    assert (found.model.predict(KINDS[kind](rows)) == model.predict(KINDS[kind](rows))).all()
     beside = KINDS[kind](rows[rows.columns[::-1]])  # with the target, which is no feature
     features = rows.drop(columns="left")
     for name, answer in ANSWERS.items():
@@ -266,28 +228,20 @@ def test_types_of_pandas_columns(folder, frame):
 
 
 CLASSES = {
-    "bool": lambda old: old,
     "objects of bool": lambda old: old.astype(object),
-    "numpy's bool": lambda old: pd.Series([*old.to_numpy()], dtype=object),
     "boolean": lambda old: old.astype("boolean"),
     "arrow's bool": lambda old: old.astype(pd.ArrowDtype(pa.bool_())),
     "categories of bool": lambda old: old.astype("category"),
-    "int8": lambda old: old.astype("int8"),
     "uint64": lambda old: old.astype("uint64") * 2**63 + 5,
     "Int64": lambda old: old.astype("Int64"),
-    "categories of int": lambda old: (old + 3).astype("category"),
     "float": lambda old: old + 1.0,
-    "float16": lambda old: (old + 1).astype("float16"),
-    "Float64": lambda old: (old + 1.0).astype("Float64"),
-    "text": lambda old: old.map({True: " yes", False: "no"}),
-    "text of numbers": lambda old: old.map({True: "1", False: "2"}),
     "text of bool": lambda old: old.map({True: "true", False: "False"}),
     "string": lambda old: old.map({True: "yes", False: "1"}).astype("string"),
     "categories of text": lambda old: old.map({True: "1", False: "2"}).astype("category"),
 }
 
 
-WITH_GAPS = ("objects of bool", "boolean", "Int64", "string")
+WITH_GAPS = ("objects of bool", "Int64", "string")
 
 
 @pytest.mark.parametrize(
@@ -311,38 +265,14 @@ def test_classes_come_back_as_they_came(folder, kind, gaps):
     assert found.measures["train/accuracy"] > 0.9
 
 
-def test_text_of_numbers_is_a_target_of_a_regressor(folder, frame):
-    said = frame.assign(left=frame["age"].astype(str))
-    found, same = (
-        dbgsom_core.run(one, {**QUICK, "measures": ["r2"]}, target="left", task="regressor")
-        for one in (said, frame.assign(left=frame["age"]))
-    )
-    assert found.measures == same.measures
-
-
-def test_targets_of_text_and_of_others_do_not_mix(folder, frame):
-    rows = frame.drop(columns="plan").reset_index(drop=True)
-    rows.to_parquet("numbers.parquet")
-    rows.assign(left=rows["left"].astype(str)).to_parquet("texts.parquet")
-    names = ["numbers.parquet", "texts.parquet"]
-    for train, test in (names, names[::-1]):
-        parts = {"name": "parquet", "target": "left"}
-        config = {"experiment": "mixed", "dataset": {**parts, "path": train}}
-        config["split"] = {"test": {**parts, "path": test}}
-        with pytest.raises(DataError, match="are text: store both as text"):
-            dbgsom_core.run(config, QUICK, task="classifier")
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda it: it[:0], "the data frame has no rows"),
-        (lambda it: it.reset_index(drop=True)[[]], "no column|no columns"),
         (
             lambda it: it.set_axis(["age", "plan", "age", "left"], axis=1),
             "the data frame has several columns called 'age': rename all but one",
         ),
-        (lambda it: it.drop(columns="left"), "column 'left'"),
         (lambda it: it.rename(columns={"left": "lefft"}), "column 'left'.*; did you mean 'leff"),
         (lambda it: it[:2], "has 2 rows; a map needs at least 4"),
         (lambda it: it.to_numpy(), r"ndarray is no data frame: .* pandas\.DataFrame\(X\)"),
@@ -352,26 +282,14 @@ def test_frames_that_cannot_be_used_leave_nothing(folder, frame, change, said):
     rows = change(frame)
     config = {"experiment": "bad", "dataset": {"name": "parquet", "path": "x", "target": "left"}}
     config["dataset"]["categorical"] = ["plan"] if "plan" in getattr(rows, "columns", ()) else []
-    for given in ((rows, None), (config, rows)):
-        with pytest.raises(DataError, match=said) as caught:
-            dbgsom_core.run(given[0], QUICK, data=given[1], target="left")
-        assert not re.search(r"/tmp|\.parquet:", str(caught.value))
+    with pytest.raises(DataError, match=said) as caught:
+        dbgsom_core.run(config, QUICK, data=rows, target="left")
+    assert not re.search(r"/tmp|\.parquet:", str(caught.value))
     assert os.listdir() == []  # noqa: PTH208
 
 
 def test_arguments_that_do_not_go_together(folder, frame):
     with pytest.raises(ConfigError, match=r"and no Series of int.*: run\(frame, target='y'\)"):
         dbgsom_core.run(frame, frame["left"])
-    with pytest.raises(ConfigError, match="config must be a file or a mapping where data is a d"):
-        dbgsom_core.run(frame, data=frame)
     with pytest.raises(ConfigError, match=r"task must be one of .*did you mean 'classifier'"):
         dbgsom_core.init(frame, task="classifer")
-    with pytest.raises(DataError, match="list is no data frame"):
-        dbgsom_core.run([1, 2])
-
-
-@pytest.mark.usefixtures("folder")
-def test_a_frame_without_a_target_is_run():
-    numbers = np.random.default_rng(0).normal(size=(60, 3))
-    found = dbgsom_core.run(pd.DataFrame(numbers, columns=list("abc")), {"figures": []})
-    assert found.experiment == "data"

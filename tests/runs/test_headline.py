@@ -35,13 +35,6 @@ def test_five_measures_suit_the_task(estimator, first):
     assert "neighbourhood_preservation" not in names
 
 
-@pytest.mark.parametrize(("classes", "shown"), [(3, True), (90, False), (None, False)])
-def test_purity_is_of_classes_with_several_samples(classes, shown):
-    facts = {"classes": classes, "samples": 150}
-    found = headline(measures_of([*DEFAULT, "purity"], "train"), config_of("vq"), facts)
-    assert ("purity" in [one.name for one in found]) == shown
-
-
 def test_what_the_user_named_is_all_there():
     named = ["mine", "accuracy", "neighbourhood_preservation", "a", "b", "c", "d"]
     listed = [{"name": name} for name in named]
@@ -62,17 +55,3 @@ def test_a_value_of_the_test_part_stands_beside_training_and_baseline():
     assert (accuracy.training, accuracy.baseline) == ("0.9", "0.6")
     assert (log_loss.part, log_loss.text, log_loss.training) == ("train", "0.3", "")
     assert log_loss.baseline == ""
-
-
-@pytest.mark.parametrize("config", [{}, {"model": "map", "measures": None}])
-def test_a_damaged_configuration_has_the_headline_of_a_map(config):
-    facts = {"parts": "few", "baseline": 1}
-    (one,) = headline({"train/topographic_error": 0.1}, config, facts)
-    assert (one.name, one.text) == ("topographic_error", "0.1")
-
-
-def test_purity_stands_beside_what_chance_gives():
-    measures = {"train/purity": 1.0, "test/purity": 0.9, "test/purity_shuffled": 0.4}
-    listed, facts = [{"name": "purity"}], {"classes": 2, "samples": 500}
-    (found,) = headline(measures, config_of("vq", listed), facts)
-    assert (found.name, found.text, found.training, found.baseline) == ("purity", "0.9", "1", "0.4")

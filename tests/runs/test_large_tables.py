@@ -13,12 +13,9 @@ import pytest
 import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import DataError
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
-from dbgsom_core.runs.data import Part, subsample
-from dbgsom_plugins.engines.dask import DaskEngine
 
 ROWS, FEATURES = 60_000, 8
 
@@ -100,7 +97,7 @@ def trained(folder, engine, dataset, prepare, **more):
     ("dataset", "prepare"),
     [
         (ARRAYS, [{"name": "standardize", "copy": False}, "range_scale"]),
-        (TABLE, ["sklearn.preprocessing:MinMaxScaler", "sklearn.preprocessing:MaxAbsScaler"]),
+        (TABLE, ["sklearn.preprocessing:MinMaxScaler"]),
     ],
 )
 def test_what_is_prepared_where_it_is_has_the_bits_of_memory(saved, dataset, prepare):
@@ -119,21 +116,6 @@ def test_what_is_prepared_where_it_is_has_the_bits_of_memory(saved, dataset, pre
     assert outside.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
         assert (outside.folder / name).read_bytes() == (memory.folder / name).read_bytes()
-
-
-def test_measures_and_figures_see_an_array_also_where_all_rows_are_few(saved):
-    # Measures of pairs ask for rows again and again, which a file would be read for.
-    X = np.load(saved / "x.npy", mmap_mode="r")
-    part = subsample(Part(DaskEngine().opened(X), None, slice(None)), seed=0)
-    assert type(part.X) is np.ndarray
-    np.testing.assert_array_equal(part.X, X)
-
-
-@pytest.mark.parametrize("engine", ["local", "dask"])
-def test_a_step_that_makes_sparse_rows_is_named(saved, engine):
-    encoder = "sklearn.preprocessing:OneHotEncoder"
-    with pytest.raises(DataError, match=f"prepare step '{encoder}' .* no (dense )?table of"):
-        trained(saved, engine, ARRAYS, [encoder])
 
 
 LIMITED = """

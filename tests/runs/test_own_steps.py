@@ -1,7 +1,5 @@
 """Prepare steps beside a configuration: saved by name, and imported from no stored path."""
 
-import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -97,17 +95,16 @@ def test_what_files_cannot_hold_is_refused_before_training(project):
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("command", ["predict", "explain", "explore", "export"])
+@pytest.mark.parametrize("command", ["predict", "explain"])
 def test_commands_import_it_from_the_folder_that_is_named(command, project, forget, called):
     folder = project()
     run = dbgsom_core.run(folder / "run.yaml")
     forget()
     Path("new.csv").write_text("a,b,c,d\n1,2,3,4\n")
-    files = ["new.csv"] if command in ("predict", "explain") else []
     rows = ["--row", "0"] if command == "explain" else []
     for hostile in (run.folder, Path.cwd()):  # nothing is imported from there
         (hostile / "dbgsom_test_steps.py").write_text("open('imported', 'w')")
-    arguments = [command, run.folder, *files, *rows]
+    arguments = [command, run.folder, "new.csv", *rows]
     answer = called(Path.cwd(), *arguments)
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
     assert "dbgsom_test_steps:Scaler" in answer.err
@@ -133,41 +130,3 @@ def test_resuming_imports_it_from_a_folder_that_is_named(project, forget, called
     assert not Path("imported").exists()
     answer = called(Path.cwd(), "run", "--resume", run.folder, "--steps", folder)
     assert answer.code == 0, answer.err
-
-
-def test_workers_of_a_sweep_get_the_folder(project, called):
-    folder = project(more="sweep: {grid: {seed: [1, 2]}}\n")
-    answer = called(Path.cwd(), "sweep", folder / "run.yaml", "-j", "2")
-    assert answer.code == 0, answer.err
-
-
-def test_a_sweep_is_resumed_with_the_folder(project, forget, called):
-    folder = project(more="sweep: {grid: {seed: [1, 2]}}\n")
-    assert called(Path.cwd(), "sweep", folder / "run.yaml").code == 0
-    for path in Path("runs/own").glob("*/run.json"):
-        stored = json.loads(path.read_text())
-        path.write_text(json.dumps({**stored, "status": "failed", "children": []}))
-        if stored["kind"] == "sweep":
-            sweep = path.parent
-    forget()
-    answer = called(Path.cwd(), "sweep", "--resume", sweep)
-    assert answer.code == 2
-    assert "there is no module 'dbgsom_test_steps' installed or in the folder" in answer.err
-    answer = called(Path.cwd(), "sweep", "--resume", sweep, "--steps", folder)
-    assert answer.code == 0, answer.err
-
-
-def test_mlflow_gets_the_run_without_its_model(project, caplog, empty_store):
-    mlflow = pytest.importorskip("mlflow")
-    store = f"sqlite:///{shutil.copy(empty_store, 'mlflow.db')}"
-    folder = project()
-    text = (folder / "run.yaml").read_text()
-    tracking = f"tracking: [{{name: mlflow, uri: '{store}'}}]"
-    (folder / "run.yaml").write_text(text.replace("tracking: []", tracking))
-    run = dbgsom_core.run(folder / "run.yaml")
-    assert "without its model, whose prepare step dbgsom_test_steps:Scaler" in caplog.text
-    client = mlflow.MlflowClient(store)
-    (experiment,) = client.search_experiments(filter_string="name = 'own'")
-    (sent,) = client.search_runs([experiment.experiment_id])
-    assert (sent.info.status, sent.outputs.model_outputs) == ("FINISHED", [])
-    assert sent.data.tags["dbgsom.run_id"] == run.id

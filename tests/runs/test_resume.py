@@ -7,12 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from dbgsom_core.estimators.checkpoints import write_checkpoint
-from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.folder import RunFiles, read_run, run_lock, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
@@ -36,6 +33,7 @@ class Room:
     path: object
     called: object
     monkeypatch: object
+    read: object
 
     def dbgsom(self, *words, code=0):
         done = self.called(self.path, *words)
@@ -67,29 +65,7 @@ class Room:
 
     def results(self):
         """What the runs hold, without times and ids, by name."""
-        found = {}
-        for folder in self.folders():
-            run = json.loads((folder / "run.json").read_text())
-            assert run["name"] not in found
-            files, journal = RunFiles(folder), []
-            if files.journal.exists():
-                lines = [json.loads(line) for line in files.journal.read_text().splitlines()]
-                journal = [(line["epoch"], line["metrics"]) for line in lines]
-            arrays = {}
-            if files.model.exists():
-                with np.load(files.model) as model:
-                    arrays = {name: model[name].tobytes() for name in model.files}
-                del arrays["header"]  # which knows how long it took
-            arrays.pop("digest", None)
-            children = [(one["name"], one["measures"]) for one in run.get("children", ())]
-            status = run["status"]
-            measures = json.loads(files.measures.read_text())
-            left = [one.name for one in folder.iterdir() if one.name[0] == "."]
-            left += ["checkpoint"] * files.checkpoint.exists()
-            found[run["name"]] = (
-                status, journal, measures, arrays, children, left, run["params"]
-            )  # fmt: skip
-        return found
+        return self.read(self.path / "runs" / "resumed")
 
     def anew(self):
         for folder in self.folders():
@@ -120,7 +96,7 @@ main()
 
 
 @pytest.fixture
-def room(tmp_path, called, monkeypatch):
+def room(tmp_path, called, monkeypatch, results):
     X, y = load_iris(return_X_y=True)
     table = "\n".join(
         ",".join(map(str, [*row, f"c{label}"])) for row, label in zip(X, y, strict=True)
@@ -130,10 +106,10 @@ def room(tmp_path, called, monkeypatch):
     (tmp_path / "sweep.yaml").write_text(CONFIG + SWEEP)
     (tmp_path / "folds.yaml").write_text(CONFIG + "split: {folds: 3}\n")
     monkeypatch.chdir(tmp_path)
-    return Room(tmp_path, called, monkeypatch)
+    return Room(tmp_path, called, monkeypatch, results)
 
 
-@pytest.mark.parametrize("by", ["id", "folder", "file", "told"])
+@pytest.mark.parametrize("by", ["folder", "file", "told"])
 def test_a_run_goes_on_to_the_same_bits(room, by):
     part = "kernel: {start: 2}"
     (room.path / "run.yaml").write_text(CONFIG.replace("tol: 0.0", f"tol: 0.0, {part}"))
@@ -144,7 +120,7 @@ def test_a_run_goes_on_to_the_same_bits(room, by):
     (folder,) = room.folders()
     assert f"to go on: dbgsom run --resume {folder.name}\n" in told
     assert RunFiles(folder).checkpoint.exists()
-    names = {"id": folder.name, "folder": str(folder), "file": "run.yaml"}
+    names = {"folder": str(folder), "file": "run.yaml"}
     words = ["run", "--resume", names[by]] if by != "told" else None
     if words is None:
         words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
@@ -153,51 +129,20 @@ def test_a_run_goes_on_to_the_same_bits(room, by):
     assert "there is nothing left to do" in room.dbgsom("run", "--resume", folder.name)
 
 
-@pytest.mark.parametrize("by", ["file", "id", "told"])
-@pytest.mark.parametrize("place", ["runs", "$ROOM/kept"])
-def test_a_run_named_by_the_environment_goes_on(room, by, place):
+def test_a_run_named_by_the_environment_goes_on(room):
     held = {"GROUP": "of alice", "ROOM": str(room.path), "SPREAD": "0.31415927"}
     for name, value in held.items():
         room.monkeypatch.setenv(name, value)
     config = CONFIG.replace("resumed", "${env:GROUP}").replace("data.csv", "'${env:ROOM}/data.csv'")
     config = config.replace("epochs: 12,", "epochs: 12, spreading_factor: '${env:SPREAD}',")
-    config = config.replace(
-        "run_folder,", f"run_folder, path: '{place}',".replace("$ROOM", "${env:ROOM}")
-    )
+    config = config.replace("run_folder,", "run_folder, path: '${env:ROOM}/kept',")
     (room.path / "run.yaml").write_text(config)
     told = room.interrupted("run", "run.yaml", "-q", at=7)
-    (folder,) = (room.path / place.rpartition("/")[2] / "env-GROUP").iterdir()
+    (folder,) = (room.path / "kept" / "env-GROUP").iterdir()
     words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
-    if by != "told":
-        words[-1] = "run.yaml" if by == "file" else folder.name if place == "runs" else str(folder)
     room.dbgsom(*words, "-q")
     assert read_run(folder).status == "finished"
     assert len(RunFiles(folder).journal.read_text().splitlines()) == 12
-
-
-def test_what_was_trained_before_is_not_trained_again(room, monkeypatch):
-    room.interrupted("run", "run.yaml", "-q", at=9)
-    heard, tell = [], pipeline.EpochCallback.__call__
-
-    def call(self, epoch):
-        heard.append(epoch.epoch)
-        tell(self, epoch)
-
-    monkeypatch.setattr(pipeline.EpochCallback, "__call__", call)
-    room.dbgsom("run", "--resume", "run.yaml", "-q")
-    assert heard == [9, 10, 11, 12]  # the ninth had been written to the journal, and no further
-
-
-def test_folds_that_are_done_are_kept(room, monkeypatch):
-    room.dbgsom("run", "folds.yaml", "-q")
-    whole = room.results()
-    room.anew()
-    room.interrupted("run", "folds.yaml", "-q", at=3)
-    made, make = [], pipeline.make_fold
-    monkeypatch.setattr(pipeline, "make_fold", lambda *given: made.append(given) or make(*given))
-    room.dbgsom("run", "--resume", "folds.yaml", "-q")
-    assert room.results() == whole
-    assert made == []
 
 
 def _looks(folder):
@@ -207,13 +152,9 @@ def _looks(folder):
     return files.table("assignments").read_text(encoding="utf-8"), figures
 
 
-@pytest.mark.parametrize("kind", ["classifier", "regressor"])
-def test_answers_of_finished_folds_are_kept(room, kind):
-    target = {"classifier": "label", "regressor": "d"}[kind]
-    text = CONFIG.replace("target: label", f"target: {target}, columns: [a, b, c]")
-    text = text.replace("{epochs", f"{{estimator: {kind}, epochs")
-    figure = {"classifier": "confusion_matrix, roc_curve", "regressor": "predicted_actual"}[kind]
-    text = text.replace("figures: []", f"figures: [{figure}]")
+def test_answers_of_finished_folds_are_kept(room):
+    text = CONFIG.replace("{epochs", "{estimator: classifier, epochs")
+    text = text.replace("figures: []", "figures: [confusion_matrix]")
     (room.path / "folds.yaml").write_text(text + "split: {folds: 3}\n")
     room.dbgsom("run", "folds.yaml", "-q")
     (folder,) = room.folders()
@@ -244,21 +185,12 @@ def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     assert (first / "model.npz").stat().st_mtime_ns == kept
     assert RunFiles(second).model.exists()
     assert room.results() == whole
-    RunFiles(second).measures.write_text("{")
-    sweep_run = json.loads((sweep / "run.json").read_text())
-    write_json(sweep / "run.json", {**sweep_run, "status": "killed"})
-    room.dbgsom("sweep", "--resume", sweep.name, "-q")
-    assert room.results() == whole  # the damaged one was run again
 
 
 def test_what_tests_on_a_file_goes_on_with_the_same_file_only(room):
     table = (room.path / "data.csv").read_text()
     (room.path / "test.csv").write_text(table)
     split = "split: {test: {name: csv, path: test.csv, target: label}}\n"
-    (room.path / "sweep.yaml").write_text(CONFIG + SWEEP + split)
-    room.interrupted("sweep", "sweep.yaml", "-q", at=5, run=2)
-    room.dbgsom("run", "--resume", "sweep.yaml", "-q")
-    assert {result[0] for result in room.results().values()} == {"finished"}
     (room.path / "run.yaml").write_text(CONFIG + split)
     room.interrupted("run", "run.yaml", "-q", at=5)
     (room.path / "test.csv").write_text(table.replace("5.1", "5.2", 1))
@@ -312,12 +244,8 @@ def test_epochs_that_the_end_of_the_journal_lost_end_the_run(room):
 def test_other_data_and_other_configurations_are_refused(room):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     told = room.dbgsom("run", "--resume", "run.yaml", "--set", "model.max_neurons=8", code=2)
     assert "model.max_neurons was 9 and is 8" in told
-    assert "leave --set out" in room.dbgsom(
-        "run", "--resume", folder.name, "--set", "seed=1", code=2
-    )
     table = (room.path / "data.csv").read_text()
     (room.path / "data.csv").write_text(table.replace("5.1", "5.2", 1))
     told = room.dbgsom("run", "--resume", folder.name, code=2)
@@ -328,9 +256,6 @@ def test_other_data_and_other_configurations_are_refused(room):
     stored["environment"]["versions"]["dbgsom-core"] = "0.0.1"
     write_json(folder / "run.json", stored)
     assert "dbgsom-core was '0.0.1' and is" in room.dbgsom("run", "--resume", folder.name, code=2)
-    for path in before:
-        if path.name != "run.json":
-            assert path.read_bytes() == before[path]
     assert len(room.folders()) == 1
 
 
@@ -345,15 +270,8 @@ def test_names_that_mean_no_run_are_told(room):
     assert "config.yaml" in room.dbgsom("run", "--resume", folder.name, code=2)
 
 
-def test_a_checkpoint_of_other_content_is_refused_in_a_sentence(room):
-    room.interrupted("run", "run.yaml", "-q", at=5)
-    (folder,) = room.folders()
-    write_checkpoint(RunFiles(folder).checkpoint, {}, {}, extra={"folds": [{"share": 1}]})
-    assert "checkpoint.npz is damaged" in room.dbgsom("run", "--resume", folder.name, code=2)
-
-
 # Calls of the system below the folder of runs: the sweep has begun, its first run is about to.
-@pytest.mark.parametrize("calls", [35, 45, 60])
+@pytest.mark.parametrize("calls", [35, 60])
 def test_a_sweep_that_was_killed_as_it_began_goes_on(room, calls):
     words = [sys.executable, "-c", KILLER, str(calls), "sweep", "sweep.yaml", "-q"]
     assert subprocess.run(words, cwd=room.path, check=False).returncode == -signal.SIGKILL

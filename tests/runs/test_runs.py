@@ -3,26 +3,17 @@
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
-from sklearn.datasets import load_diabetes, load_iris
-from sklearn.metrics import r2_score
+from sklearn.datasets import load_iris
 
-import dbgsom_core
 from dbgsom_core import persistence, presets
 from dbgsom_core.api import KernelComponent, hookimpl
-from dbgsom_core.config import load_experiment
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow.store import quiet
 
@@ -91,20 +82,7 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     report = (folder / "report.md").read_text()
     assert f"test accuracy {measures['test/accuracy']:.3f}" in report
     assert str(folder) in done.out
-    assert done.out.endswith(f"\nto look at it: dbgsom ui {folder.name}\n")
-    assert "accuracy" in done.out
-
-
-def test_the_saved_model_answers_as_the_run_measured(digits_run):
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    _, folder = digits_run
-    X, y = load_digits(return_X_y=True)
-    _, X_test, _, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=42)
-    model = persistence.load(folder / "model.npz")
-    measures = json.loads((folder / "measures.json").read_text())
-    assert np.mean(model.predict(X_test) == y_test) == pytest.approx(measures["test/accuracy"])
+    assert f"dbgsom ui {folder.name}" in done.out
 
 
 def test_the_resolved_config_of_a_run_makes_the_same_map(digits_run, workshop, dbgsom):
@@ -136,8 +114,8 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop, dbgs
     assert len(children) == 6
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     variant = "kernel=gaussian, spreading_factor=0.3"
-    assert variant in {run.data.tags["dbgsom.variant"] for run in children}
     assert variant in {run.info.run_name for run in children}
+    assert variant in {run.data.tags["dbgsom.variant"] for run in children}
     common = parent.data.params.keys() - {"kernel.cutoff"}
     assert all(run.data.params.keys() >= common for run in children)
     assert parent.data.params["kernel"] == "varies"
@@ -145,67 +123,6 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop, dbgs
     assert parent.data.metrics["best/test/accuracy"] == best
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert "accuracy" in done.out
-
-    table = dbgsom("compare", "kernels", "--by", "accuracy").out.splitlines()
-    assert "accuracy on the test part" in table[0]
-    assert table[1].split()[:2] == ["variant", "accuracy"]
-    rows = table[2:8]
-    assert all(line.startswith(("kernel=", "spreading_factor=")) for line in rows)
-    accuracies = [float(re.findall(r" (0\.\d+)", line)[0]) for line in rows]
-    assert accuracies == sorted(accuracies, reverse=True)
-
-
-def test_a_regressor_runs_from_yaml_to_mlflow(workshop, dbgsom):
-    done = dbgsom("run", CONFIGS / "regression.yaml")
-    folder = newest(workshop, "diabetes")
-    measures = json.loads((folder / "measures.json").read_text())
-    assert measures["test/r2"] > 0.25
-    assert max(measures["train/rmse"], measures["test/rmse"]) < 80
-    assert not {"train/accuracy", "train/macro_f1", "train/adjusted_rand"} & set(measures)
-    assert "r2" in done.out
-    assert "WARNING" not in done.err
-    assert (folder / "figures" / "label_map.png").exists()
-    assert "| rmse |" in (folder / "report.md").read_text()
-    assert json.loads((folder / "run.json").read_text())["data"]["classes"] is None
-    client, (run,) = mlflow_runs(workshop, "diabetes")
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test/r2"] == pytest.approx(measures["test/r2"])
-    assert run.data.params["labeller"] == "local_linear"
-    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
-    assert model.model_type == "regressor"
-    X, y = load_diabetes(return_X_y=True, scaled=False)
-    answers = persistence.load(folder / "model.npz").predict(X)
-    assert r2_score(y, answers) > 0.35
-
-
-def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
-    (workshop / "clusters.yaml").write_text(
-        "experiment: clusters\ndataset: iris\ntracking: {name: run_folder, path: "
-        f"'{workshop}/runs'}}\nmodel: {{labeller: clusters}}\n"
-    )
-    registry = get_registry()
-    experiment = load_experiment(workshop / "clusters.yaml", registry=registry)
-    outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
-    assert not outcome.view.label_names
-    assert outcome.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
-    assert outcome.measures["train/adjusted_rand"] > 0.5
-
-
-def test_figures_show_columns_that_the_map_was_not_trained_on(workshop):
-    rows = "".join(f"{i % 7},{i % 3},{i}\n" for i in range(40))
-    (workshop / "flats.csv").write_text("rooms,floor,price\n" + rows, encoding="utf-8")
-    config = {
-        "experiment": "flats",
-        "dataset": {"name": "csv", "path": str(workshop / "flats.csv"), "extra": "price"},
-        "split": {"test_size": 0.25},
-        "model": {"epochs": 3},
-        "figures": [{"name": "component_planes", "variables": ["price", "rooms"]}],
-        "measures": [],
-        "tracking": {"name": "run_folder", "path": str(workshop / "runs")},
-    }
-    found = dbgsom_core.run(config)
-    assert [figure.name for figure in found.figures] == ["component_planes.png"]
-    assert found.model.columns.names == ("rooms", "floor")
 
 
 def test_a_data_file_may_lie_beside_the_config(workshop, dbgsom):
@@ -217,34 +134,6 @@ def test_a_data_file_may_lie_beside_the_config(workshop, dbgsom):
     )
     done = dbgsom("run", "elsewhere/run.yaml", "-q")
     assert done.out == ""
-
-
-def test_an_interrupted_run_is_killed_everywhere(workshop):
-    (workshop / "long.yaml").write_text(
-        "experiment: long\n"
-        "dataset: {name: blobs, samples: 20000, features: 20}\n"
-        "model: {growth: {name: fixed, rows: 20, columns: 20}, epochs: 100000}\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-m", "dbgsom_core.cli", "run", "long.yaml"],
-        cwd=workshop,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            while not list((workshop / "runs" / "long").glob("*/metrics.jsonl")):
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            said = process.stderr.read()
-        except BaseException:
-            process.kill()
-            raise
-    assert process.returncode == 130, said
-    assert json.loads((newest(workshop, "long") / "run.json").read_text())["status"] == "killed"
-    _, runs = mlflow_runs(workshop, "long")
-    assert {run.info.status for run in runs} == {"KILLED"}
 
 
 def test_a_run_that_fails_is_failed_everywhere_and_a_tripping_observer_stops_nothing(

@@ -33,12 +33,10 @@ def test_runs_are_listed_newest_first_with_what_differs(store, listed):
     store(4, accuracy(0.9), parent="run-0003", experiment="other")
     store(5, accuracy(0.9), parent="run-0003", experiment="other", status="failed")
     store(6, {}, experiment="other", status="failed").measures.write_text("{")
-    store(0, accuracy(0.1), experiment="alone", config={"name": "by hand"})
     header, *lines = listed()
     assert header.split("  ")[0] == "run"
-    assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001", "0000"]
-    damaged, sweep, bubble, gaussian, named = lines
-    assert " by hand " in named
+    assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001"]
+    damaged, sweep, bubble, gaussian = lines
     assert "damaged: measures.json: Invalid JSON" in damaged
     assert "name of 3" in sweep
     assert " kernel=bubble " in bubble
@@ -64,14 +62,3 @@ def test_a_folder_without_runs_and_a_wrong_name_have_their_cure(store, listed):
     for wrong, right in (("flower", "flowers"), ("run-0008", "run-0007")):
         error = CliRunner().invoke(cli, ["show", wrong]).exception
         assert f"did you mean '{right}'?" in str(error)
-
-
-def test_a_run_shows_what_matters_or_all(store, listed):
-    store(1, accuracy(0.5) | {"test/purity": 0.25, "test/c_measure": 0.125}, experiment="flowers")
-    shown = listed("flowers", "--map", "none")
-    assert ["accuracy", "↑", "0.5", "1"] in [line.split() for line in shown]
-    assert "all 3 measures: dbgsom show run-0001 --all" not in shown  # they are there
-    store(2, {f"train/m{number}": 0.5 for number in range(9)}, experiment="flowers")
-    assert "all 9 measures: dbgsom show run-0002 --all" in listed("run-0002")
-    assert sum(line.startswith("m") for line in listed("run-0002")) == 6  # and their header
-    assert sum(line.startswith("m") for line in listed("run-0002", "--all")) == 10

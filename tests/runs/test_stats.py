@@ -1,7 +1,5 @@
 """The statistics of compare against definitions, published numbers and scipy."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ from dbgsom_core.runs.stats import (
     holm,
     paired_t,
     rank_test,
-    without_rounding,
 )
 
 RNG = np.random.default_rng(7)
@@ -30,22 +27,6 @@ def test_without_overlap_it_is_the_paired_t_test_of_scipy():
         assert row.p == pytest.approx(twin.pvalue, rel=1e-10)
         interval = twin.confidence_interval(1 - LEVEL)
         assert (row.low, row.high) == pytest.approx(tuple(interval), rel=1e-9)
-
-
-def test_the_corrected_resampled_t_test_as_computed_by_hand():
-    # Differences 1, 2, 3, 4, 5 in five folds of a fifth: mean 3, variance 2.5, ratio 1/4.
-    found = t_test([[1, 2, 3, 4, 5]], 0.25).loc[0]
-    t = 3 / math.sqrt((1 / 5 + 1 / 4) * 2.5)
-    assert t == pytest.approx(2.8284271247)
-    assert found.p == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-10)
-    assert found.p == pytest.approx(0.04742, abs=5e-6)
-    reach = stats.t.ppf(0.975, 4) * math.sqrt(0.45 * 2.5)
-    assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
-
-
-def test_pairs_that_lack_a_value_are_left_out():
-    whole, holes = t_test([[1.0, 2, 4]]), t_test([[1.0, 2, np.nan, 4, np.nan]])
-    pd.testing.assert_frame_equal(whole, holes)
 
 
 @pytest.mark.parametrize("one", [[0.0, 1e-17, 0.0], [0.1, 0.1, 0.1 + 1e-16], [0.4, np.nan, np.nan]])
@@ -79,8 +60,3 @@ def test_two_variants_are_tested_by_wilcoxon_from_six_data_sets_on():
     assert rank_test(np.ones((8, 3))) is None
     assert rank_test(np.ones((8, 2))) is None
     assert rank_test(np.tile([1.0, 2.0, 3.0], (5, 1)))[1] == 0.0
-
-
-def test_deviations_know_rounding():
-    found = without_rounding(pd.Series([1.0, 1e-17, np.nan]), pd.Series([2.0, 0.3, 0.5]))
-    np.testing.assert_array_equal(found, [1.0, 0.0, np.nan])

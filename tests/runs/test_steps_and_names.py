@@ -1,18 +1,15 @@
 """Prepare steps that ask for names of columns, and figures of maps whose steps change columns."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 
-from dbgsom_core import SomDisplay, run
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import fit_steps
-from dbgsom_plugins.figures.neuron_values import HitMap
 
 
 class Named(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -35,12 +32,6 @@ def test_a_step_is_told_the_names_before_its_fit():
     assert (step.names_, step.width_) == (["pca0", "pca1"], 2)
 
 
-def test_without_names_a_step_is_told_nothing():
-    X, step = np.random.default_rng(0).normal(size=(20, 3)), Named()
-    fit_steps([("named", step)], X, None)
-    assert not hasattr(step, "names_")
-
-
 CONFIG = {
     "experiment": "pca",
     "prepare": [{"name": "sklearn.decomposition:PCA"}],
@@ -59,15 +50,3 @@ def test_figures_get_prototypes_back_through_a_pca(tmp_path, monkeypatch):
     assert list(view.raw_names) == list(iris.feature_names)
     back = view.restore(view.evaluation.som_map.prototypes)
     np.testing.assert_allclose(back.mean(axis=0), iris.data.mean(axis=0), rtol=0.2)
-
-
-def test_figures_of_a_loaded_model_get_them_back_too(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    frame, views = load_iris(as_frame=True).data, []
-    found = run(CONFIG, data=frame)
-    monkeypatch.setattr(HitMap, "draw", lambda self, view: views.append(view) or Figure())
-    SomDisplay.from_estimator(found.model, frame, kind="hit_map")
-    (view,) = views
-    assert view.raw_names == list(frame)
-    back = view.restore(view.evaluation.som_map.prototypes)
-    np.testing.assert_allclose(back.mean(axis=0), frame.mean(), rtol=0.2)

@@ -7,10 +7,8 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from dbgsom_core import SomVQ
-from dbgsom_core.persistence import FittedModel
+from dbgsom_core import SomClassifier
 from dbgsom_core.runs import models as samples
 from dbgsom_core.tables import Columns
 
@@ -61,17 +59,13 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     assert (shop / "whole-answers.csv").read_text().splitlines()[1].startswith("0000,")
 
 
-@pytest.mark.parametrize("ending", ["parquet", "npy", "tsv"])
+@pytest.mark.parametrize("ending", ["parquet", "tsv"])
 def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
     target = f"out.{ending}"
     told("predict", "fruit", "new.csv", "-o", target, "--columns", "novelty,label,unit")
-    if ending == "npy":
-        found = pd.DataFrame(np.load(shop / target))
-    elif ending == "tsv":
-        found = read_csv(shop / target, sep="\t")
-    else:
-        found = pd.read_parquet(shop / target)
+    read = pd.read_parquet if ending == "parquet" else read_csv
+    found = read(shop / target, **({"sep": "\t"} if ending == "tsv" else {}))
     expected = model.answers(new)
     assert list(found) == ["novelty", "label", "unit"]
     assert (found["novelty"] == expected.novelty).all()
@@ -79,7 +73,7 @@ def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv)
     assert (found["unit"] == expected.unit).all()
 
 
-def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
+def test_ids_of_the_model_are_carried_along(shop, told, new, model):
     from dataclasses import replace
 
     columns = replace(model.columns, ids=("id",), dropped=())
@@ -91,23 +85,15 @@ def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
     assert told("predict", "with-ids.npz", "no-ids.csv", "--columns", "label")[0][:6] == "label\n"
 
 
-@pytest.mark.parametrize(
-    "written", ["semicolons", "tabs", "sep line", "comma decimals", "packed", "utf-16"]
-)
+@pytest.mark.parametrize("written", ["tabs", "sep line", "comma decimals", "utf-16"])
 def test_files_are_read_as_people_write_them(shop, told, new, model, written, read_csv):
     path, decimal = shop / "people.csv", "."
-    if written == "semicolons":
-        path.write_text(new.to_csv(sep=";", index=False))
-    elif written == "tabs":
+    if written == "tabs":
         path.write_text(new.to_csv(sep="\t", index=False))
     elif written == "sep line":
         path.write_text('"sep=|"\n\n' + new.to_csv(sep="|", index=False), encoding="utf-8-sig")
     elif written == "utf-16":
         path.write_text(new.to_csv(sep="\t", index=False), encoding="utf-16")
-    elif written == "packed":
-        path = shop / "people.csv.gz"
-        with gzip.open(path, "wt") as file:
-            file.write(new.to_csv(index=False))
     else:
         from dataclasses import replace
 
@@ -121,10 +107,8 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written, re
 
 
 def test_arrays_are_answered_by_place(shop, told, digits):
-    from dbgsom_core import SomClassifier
-
-    X, y = digits
-    SomClassifier(epochs=5).fit(X, y).save(shop / "digits.npz")
+    X, y = digits[0][:300], digits[1][:300]
+    SomClassifier(epochs=2).fit(X, y).save(shop / "digits.npz")
     again = SomClassifier.load(shop / "digits.npz")
     np.save(shop / "digits.npy", X[:100])
     np.savetxt(shop / "digits.csv", X[:100], delimiter=",")
@@ -134,33 +118,20 @@ def test_arrays_are_answered_by_place(shop, told, digits):
         np.testing.assert_array_equal(np.load(shop / "digits-out.npy"), expected)
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
-def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv):
-    new.to_csv(shop / "new.csv", index=False)
+def test_a_row_without_any_value_is_left_empty(shop, told, new, read_csv):
     hole = new.astype({"size": object, "weight": object, "colour": object})
     hole.loc[40, ["size", "weight", "colour"]] = None
     hole.to_csv(shop / "hole.csv", index=False)
-    wanted = ("--columns", "label,unit,x,distance,novelty,outlier")
-    _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted)
+    _, err = told("predict", "fruit", "hole.csv", "-o", "hole-out.csv")
     assert "note: 1 row(s) have no value and are not answered, first row 40" in err
     assert "49 rows answered" in err
-    _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted, "-q")
-    assert err == ""
-    if ending == "npy":
-        found = pd.DataFrame(np.load(shop / "hole-out.npy"))
-        assert found.loc[40, ["label", "unit", "x", "outlier"]].tolist() == ["", -1, -1, False]
-        assert found.loc[40, ["distance", "novelty"]].isna().all()
-    else:
-        read = read_csv if ending == "csv" else pd.read_parquet
-        found = read(shop / f"hole-out.{ending}")
-        assert found.loc[40].isna().all()
-    told("predict", "fruit", "new.csv", "-o", "all.csv", *wanted, "-q")
-    others = found.drop(index=40)["label"]
-    assert others.tolist() == read_csv(shop / "all.csv").drop(index=40)["label"].tolist()
+    answers = read_csv(shop / "hole-out.csv")
+    assert answers.loc[40].isna().all()
+    assert answers["label"].notna().sum() == 49
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypatch):
+def test_categories_of_no_training_are_warned_of_once(shop, told, new):
     strange = new.assign(colour=["teal"] * 30 + ["red"] * 20)
     strange.to_csv(shop / "strange.csv", index=False)
     sentence = "column 'colour': 'teal' (30 rows) did not occur in training: none of its"
@@ -168,20 +139,6 @@ def test_categories_of_no_training_are_warned_of_once(shop, told, new, monkeypat
     assert err.startswith(f"WARNING: {sentence}")
     assert err.count("teal") == 1
     assert told("predict", "fruit", "strange.csv", "-o", "strange-out.csv", "-q")[1] == ""
-
-
-def test_an_encoding_of_the_training_is_that_of_new_rows(shop, fruit, called, described):
-    folder = shop / "latin"
-    folder.mkdir()
-    named = fruit(60, 1).replace({"colour": {"red": "grün"}})
-    named.to_csv(folder / "fruit.csv", sep=";", index=False, encoding="latin-1")
-    section = {**described["dataset"], "encoding": "latin-1"}
-    (folder / "latin.yaml").write_text(yaml.safe_dump({**described, "dataset": section}))
-    code, _, err = called(folder, "run", "latin.yaml", "-q")
-    assert code == 0, err
-    code, out, err = called(folder, "predict", "fruit", "fruit.csv", "--columns", "label")
-    assert code == 0, err
-    assert len(out.splitlines()) == 61
 
 
 def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refused, new):
@@ -198,14 +155,10 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     told("predict", "fruit", "commas.csv", "--decimal", ",", "-o", "commas-answers.csv")
     answers = [(shop / f"{one}-answers.csv").read_bytes() for one in ("points", "commas")]
     assert answers[0] == answers[1]
-    out, _ = told("explain", "fruit", "commas.csv", "--row", "0", "--decimal", ",")
-    assert out.splitlines()[0] == "row 0 of commas.csv"
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
-    shop, refused, new, run_folder, monkeypatch
-):
+def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, new, run_folder):
     (shop / "bad.csv").write_text(new.drop(columns=["weight", "colour"]).to_csv(index=False))
     (shop / "words.csv").write_text(
         new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
@@ -215,9 +168,6 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
     gap.to_csv(shop / "gap.csv", index=False)
     (shop / "empty.csv").write_text("")
     (shop / "long.csv").write_text("size,colour,weight\n1,red,2\n1,red,2,3\n")
-    (shop / "quote.csv").write_text('size,colour,weight\n1,red,2\n1,"red,2\n')
-    np.save(shop / "narrow.npy", np.ones((3, 2)))
-    (shop / "broken.parquet").write_bytes(b"PAR1 no parquet")
     (shop / "latin.csv").write_bytes("size,colour,weight\n1,grün,2\n".encode("latin-1"))
     out = ("-o", "x.csv")
     assert "lacks 2 columns ('colour', 'weight')" in refused("predict", "fruit", "bad.csv", *out)
@@ -226,81 +176,34 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
     assert "empty.csv is empty" in refused("predict", "fruit", "empty.csv", *out)
     told = refused("predict", "fruit", "long.csv", *out)
     assert "long.csv is no csv file, or damaged (CSV parse error: Expected 3 columns" in told
-    assert "Expected 3 columns, got 2: 1" in refused("predict", "fruit", "quote.csv", *out)
-    assert "has 2 columns" in refused("predict", "fruit", "narrow.npy", *out)
-    assert "parquet" in refused("predict", "fruit", "broken.parquet", *out)
     assert "give encoding as" in refused("predict", "fruit", "latin.csv", *out)
     assert "none.csv" in refused("predict", "fruit", "none.csv", *out)
     assert "did you mean 'novelty'" in refused("predict", "fruit", "bad.csv", "--columns", "novlty")
     assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
     assert ".xlsx" in refused("predict", "fruit", "gap.csv", "-o", "x.xlsx")
-    assert "no folder" in refused("predict", "fruit", "gap.csv", "-o", "nowhere/x.csv")
     assert "file that is read" in refused("predict", "fruit", "gap.csv", "-o", "gap.csv")
-    (shop / "model.npy").write_bytes((run_folder / "model.npz").read_bytes())
-    assert "file that is read" in refused("predict", "model.npy", "gap.csv", "-o", "model.npy")
     (run_folder / "assignments.csv").touch()
     own = str(run_folder / "assignments.csv")
     assert "is a file of a run" in refused("predict", "fruit", "gap.csv", "-o", own)
 
 
-def test_gaps_that_the_model_cannot_take_are_located(shop, refused, told, new):
-    X = new[["size", "weight"]].to_numpy()
-    columns = Columns(("size", "weight"))
-    FittedModel((), SomVQ(metric="cosine", epochs=3).fit(X), columns).save(shop / "cosine.npz")
-    gap = new.astype({"size": object})
-    gap.loc[30, ["size", "weight"]] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    assert "first row 30" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
-    gap.loc[[20, 33], "weight"] = np.nan
-    gap.to_csv(shop / "gap.csv", index=False)
-    assert refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv") == (
-        "gap.csv, line 22, column 'weight': the value is missing: the model's metric takes none "
-        "(and 1 more)\n"
-    )
-    gap.loc[[3, 20, 40], "size"] = "big"
-    gap.to_csv(shop / "gap.csv", index=False)
-    assert refused("predict", "cosine.npz", "gap.csv", "-o", "x.csv") == (
-        "gap.csv, line 5, column 'size': 'big' is no number (and 2 more)\n"
-    )
-
-
-def test_columns_of_one_name_are_refused(shop, refused, told, new):
-    new.assign(label="mine").to_csv(shop / "named.csv", index=False)
-    sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
-    assert "'label' is carried along and written as well" in sentence
-    out, _ = told("predict", "fruit", "named.csv", "--keep", "label", "--columns", "unit")
-    assert out.splitlines()[0] == "label,unit"
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.usefixtures("small_batches")
-def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, called):
+def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, called):
     new.to_csv(shop / "new.csv", index=False)
     does, seen = Columns.features, []
 
     def interrupted(*given):
         seen.append(given)
         if len(seen) == 3:
-            signal.raise_signal(how)
+            signal.raise_signal(signal.SIGTERM)
         return does(*given)
 
     monkeypatch.setattr(Columns, "features", interrupted)
     before = sorted(shop.iterdir())
     code, _, err = called(shop, "predict", "fruit", "new.csv", "-o", "cut.csv")
-    assert code == 128 + how
+    assert code == 128 + signal.SIGTERM
     assert "interrupted" in err
     assert sorted(shop.iterdir()) == before
-
-
-@pytest.mark.parametrize("delimiter", ",;")
-def test_a_table_of_other_columns_is_told_as_such(shop, refused, delimiter):
-    rows = ("sample,GENE000,GENE001", "a,1,3", "b,2,3")
-    (shop / "genes.csv").write_text("\n".join(rows).replace(",", delimiter))
-    for words in ((), ("--delimiter", delimiter)):
-        assert refused("predict", "fruit", "genes.csv", *words) == (
-            "genes.csv lacks 3 columns ('size', 'colour', 'weight'), which the model needs (it "
-            "has: sample, GENE000, GENE001)\n"
-        )
 
 
 def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
@@ -309,6 +212,3 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     assert told == (
         "semicolons.csv has the single column 'id;size;colour;weight;kind': give delimiter as ';'\n"
     )
-    text = (shop / "semicolons.csv").read_text()
-    (shop / "sep.csv").write_text(f"sep=,\n{text}")
-    assert "give delimiter as ';'" in refused("predict", "fruit", "sep.csv")

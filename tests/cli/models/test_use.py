@@ -28,12 +28,12 @@ def test_a_run_is_found_by_folder_id_and_experiment(shop, told, new, run_folder)
         assert told("predict", name, "new.csv")[0] == wanted
 
 
-def test_names_that_mean_nothing_are_told_with_the_nearest(refused, run_folder):
+def test_names_that_mean_nothing_are_told_with_the_nearest(refused):
     assert "did you mean 'fruit'" in refused("predict", "friut", "new.csv")
     assert "no run folder" in refused("show", "nothing-like-it")
 
 
-def test_the_best_run_of_a_sweep_speaks_for_it(shop, told, new, fruit, called, described):
+def test_the_best_run_of_a_sweep_speaks_for_it(shop, new, fruit, called, described):
     folder = shop / "swept"
     folder.mkdir()
     fruit(120, 1).to_csv(folder / "fruit.csv", sep=";", index=False)
@@ -45,9 +45,7 @@ def test_the_best_run_of_a_sweep_speaks_for_it(shop, told, new, fruit, called, d
     code, _, err = called(folder, "predict", "fruit", "new.csv", "--columns", "label")
     assert code == 0, err
     assert "is the best run of sweep" in err
-    shown = called(folder, "show", "fruit")[1]
-    assert "best: " in shown
-    assert "model.epochs" in shown or "epochs=" in shown
+    assert "epochs=" in called(folder, "show", "fruit")[1]
 
 
 # ------------------------------------------------------------------------------------ explain
@@ -71,13 +69,10 @@ def test_a_row_is_explained(shop, told, new, model, fruit):
     assert [one["target"] for one in found["nearest"]] == training["kind"][nearest].tolist()
     told_text, _ = told("explain", "fruit", "odd.csv", "--row", "4", "--nearest", "2")
     assert "unlike the training data" in told_text
-    assert "neurons beside it" in told_text
-    (head,) = [line for line in told_text.splitlines() if line.startswith("row  ")]
-    assert head.split() == ["row", "kind", "distance"]  # as the file calls its target
     assert told_text.index("weight") < told_text.index("size")
 
 
-def test_training_rows_that_have_changed_are_noted(shop, told, new, run_folder):
+def test_training_rows_that_have_changed_are_noted(shop, told, new):
     new.to_csv(shop / "new.csv", index=False)
     before = (shop / "fruit.csv").read_text()
     try:
@@ -86,12 +81,6 @@ def test_training_rows_that_have_changed_are_noted(shop, told, new, run_folder):
     finally:
         (shop / "fruit.csv").write_text(before)
     assert "data changed since" in err
-
-
-def test_what_is_no_model_is_called_by_its_name(refused):
-    assert "fruit.csv is damaged, cut short, or of a format" in refused(
-        "predict", "fruit.csv", "fruit"
-    )
 
 
 def test_a_row_that_is_not_there_is_told(shop, refused, new):
@@ -120,15 +109,14 @@ def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     raw = pd.read_csv(shop / "fruit.csv", sep=";", dtype={"id": str})
     assert page["features"] == list(model.columns.feature_names)
     assert page["classes"] == ["apple", "plum"]
-    assert page["units"]
     assert np.array_equal(integers(page["samples"]["leaf"]), model.answers(raw).unit)
     assert [page["classes"][i - 1] for i in integers(page["samples"]["classes"])] == list(
         raw["kind"]
     )
 
 
-def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
-    ours, here = shop / "fruit-explorer.html", shop / "a b"
+def test_no_page_is_replaced_silently(shop, told, refused):
+    ours = shop / "fruit-explorer.html"
     ours.write_text("<title>mine</title>")
     for more in ((), ("-o", ours)):
         assert "is no explorer: name another file" in refused("explore", "fruit", *more)
@@ -140,22 +128,15 @@ def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
     before = again.read_bytes()
     told("explore", "fruit", "-o", again)
     assert again.read_bytes() == before
-    here.with_suffix(".npz").write_bytes((run_folder / "model.npz").read_bytes())
-    out, _ = told("explore", "a b.npz", "--data", "fruit.csv")
-    assert out.splitlines()[0].endswith(": a b-explorer.html")
 
 
-def test_rows_of_a_file_are_shown_on_the_map(shop, told, model, new, run_folder):
+def test_rows_of_a_file_are_shown_on_the_map(shop, told, model, new):
     new.to_csv(shop / "new.csv", sep=";", index=False)
     told("explore", "fruit", "--data", "new.csv", "-o", "new.html")
     page = parsed(shop / "new.html")
     assert page["samples"]["n"] == 50
     nearest = model.estimator.bmu(np.asarray(model.prepare(new)))
     assert np.array_equal(integers(page["samples"]["leaf"]), nearest)
-    # A model file knows no data, and shows rows that are given.
-    (shop / "alone.npz").write_bytes((run_folder / "model.npz").read_bytes())
-    told("explore", "alone.npz", "--data", "new.csv", "-o", "alone.html")
-    assert parsed(shop / "alone.html")["samples"]["n"] == 50
 
 
 def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
@@ -167,7 +148,7 @@ def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
     assert "nothing.csv" in refused("explore", "fruit", "--data", "nothing.csv")
 
 
-def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
+def test_neurons_are_exported_in_raw_units(shop, told, model):
     out, _ = told("export", "fruit")
     table = pd.read_csv(io.StringIO(out))
     estimator = model.estimator
@@ -175,35 +156,13 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
     raw = model.steps[0][1].inverse_transform(estimator.weights_)
     np.testing.assert_allclose(table.iloc[:, 6:], raw, rtol=1e-12, atol=1e-12)
     assert list(zip(table["x"], table["y"], strict=True)) == estimator.neurons_
-    red = table["colour=red"].map(str)
-    assert set(red) & {"0.0", "1.0"}  # and no -1e-17
-    assert max(map(len, red)) <= len("0.0123456789012")
+    assert set(table["colour=red"].map(str)) & {"0.0", "1.0"}  # and no -1e-17
     assert (table["hits"] == estimator.hit_counts_).all()
     assert (table["label"] == estimator.neuron_labels_).all()
 
     told("export", "fruit", "-o", "map.csv")
     assert (shop / "map.csv").read_text() == out
     assert not (shop / "map.json").exists()
-
-
-def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.persistence import FittedModel
-    from dbgsom_core.runs.models import predict_file
-    from dbgsom_core.runs.results import neuron_tables
-
-    base = {"name": "directed", "spreading_factor": 0.1}
-    growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
-    vq = SomVQ(growth=growth, epochs=20).fit(digits[0])
-    np.save(tmp_path / "digits.npy", digits[0])
-    predict_file(FittedModel((), vq), str(tmp_path / "digits.npy"), str(tmp_path / "ways.csv"))
-    ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
-    down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
-    assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
-    (table,) = neuron_tables(FittedModel((), vq), None)
-    assert table["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in
-                                      vq.leaf_paths_.tolist()]  # fmt: skip
-    assert table["hits"].tolist() == vq.leaf_hit_counts_.tolist()
 
 
 def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
@@ -215,17 +174,10 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
         ("neurons.csv", ("export", "fruit")),
         ("report.html", ("explore", "fruit")),
         ("figures/explorer.html", ("explore", "fruit")),
-        ("report.md", ("compare", "fruit")),
         ("run.json", ("schema",)),
     ):
         (run_folder / name).touch()
         assert "is a file of a run" in refused(*command, "-o", run_folder / name)
-
-
-def test_what_cannot_be_exported_is_refused(refused):
-    for name in ("map.xlsx", "map.json", "map.npz"):
-        assert "tables are written as .csv" in refused("export", "fruit", "-o", name)
-    assert "there is no folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
 
 
 def test_a_run_is_shown(told, run_folder, monkeypatch):
@@ -260,18 +212,6 @@ def test_the_map_in_cells_is_the_map(model):
     assert max(map(len, drawn)) == 3 * columns
 
 
-def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
-    from dbgsom_core import SomVQ
-    from dbgsom_core.cli.show import draw_map
-
-    fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
-    som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
-    lines = draw_map(som, "hits")
-    indents = [len(line.plain) - len(line.plain.lstrip()) for line in lines[:4]]
-    assert [len(line.plain) for line in lines[:4]] == [20, 18, 20, 18]
-    assert min(indents[0], indents[2]) >= 2
-
-
 def test_a_failed_run_says_why(shop, told, called):
     from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run
 
@@ -283,12 +223,6 @@ def test_a_failed_run_says_why(shop, told, called):
     code, _, err = called(shop, "predict", "odd", "new.csv")
     assert code == 2
     assert "has no model: failed" in err
-
-
-def test_runs_in_no_tracker_have_no_page(shop, called):
-    code, _, err = called(shop, "ui", "fruit.yaml", "--print")
-    assert code == 1
-    assert "dbgsom show" in err
 
 
 def test_ui_without_a_store_makes_none(dbgsom, tmp_path):
@@ -315,8 +249,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_the_page_with_all_of_its_processes(tmp_path, monkeypatch, capsys):
     from dbgsom_core.experiments.trackers import Page
 
     ui = import_module("dbgsom_core.cli.trackers")
@@ -339,7 +272,7 @@ def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypat
             child = int(note.read_text())
             below.append(child)
             os.kill(child, 0)  # it is there
-            os.kill(os.getpid(), how)
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(ui.subprocess, "Popen", started)
     monkeypatch.setattr(ui, "echo", hear)
@@ -362,13 +295,3 @@ def _lives(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
-
-
-def test_a_page_that_ends_by_itself_is_told():
-    from dbgsom_core.errors import DbgsomError
-    from dbgsom_core.experiments.trackers import Page
-
-    ui = import_module("dbgsom_core.cli.trackers")
-    words = [sys.executable, "-c", "import sys; print('no port for me'); sys.exit(3)"]
-    with pytest.raises(DbgsomError, match="exit code 3: no port for me"):
-        ui._serve(Page("http://127.0.0.1:9/#/", words), in_browser=False)
