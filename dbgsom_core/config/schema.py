@@ -50,7 +50,7 @@ _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
 def _absent() -> Any:
-    """Return the default of keys that hold no null."""
+    """Return None, the default of keys that may be left out, but not be null."""
 
 
 def refuse(messages: Mapping[tuple[str | int, ...], str]) -> NoReturn:

@@ -310,7 +310,7 @@ class Samples:
     def chunks(self, prototypes: Floats) -> Iterator[tuple[slice, Floats]]:
         """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
         fill = self._distances(prototypes)
-        for rows in self._chunkpieces(prototypes):
+        for rows in self._chunk_slices(prototypes):
             yield rows, fill(rows)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, Floats | None]:
@@ -337,14 +337,14 @@ class Samples:
 
         return distances
 
-    def _chunkpieces(self, prototypes: Floats, size: int | None = None) -> list[slice]:
+    def _chunk_slices(self, prototypes: Floats, size: int | None = None) -> list[slice]:
         most = max(1, _CHUNK_DISTANCES // len(prototypes))
         return pieces(self.n, size or min(most, self.chunk_rows))
 
     def _each_chunk(
         self, prototypes: Floats, work: Callable[[slice], None], size: int | None = None
     ) -> None:
-        chunks = self._chunkpieces(prototypes, size)
+        chunks = self._chunk_slices(prototypes, size)
         threads = 1 if self.n * prototypes.size < _SMALL_WORK else self.threads
         share(threads, len(chunks), lambda _, task: work(chunks[task]))
 

@@ -1,4 +1,4 @@
-"""The tables of keys in configs/README.md: ``python tests/docs/key_tables.py FILE``.
+"""The tables of keys in configs/README.md: ``python tests/docs/key_tables.py`` writes them.
 
 A table stands between ``<!-- keys: SECTION -->`` and ``<!-- end -->``, and is made from the JSON
 Schema, which is made from the models: ``.`` is the top level, ``model`` the section of that name.
@@ -8,7 +8,6 @@ Schema, which is made from the models: ``.`` is the top level, ``model`` the sec
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,7 +169,6 @@ def _or(words: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        page = Path(name)
-        made = with_tables(page.read_text(encoding="utf-8"), Registry.discover(own_only=True))
-        page.write_text(made, encoding="utf-8")
+    page = Path(__file__).parents[2] / "configs/README.md"
+    made = with_tables(page.read_text(encoding="utf-8"), Registry.discover(own_only=True))
+    page.write_text(made, encoding="utf-8")

@@ -32,7 +32,7 @@ from dbgsom_core.api import (
 
 _log = logging.getLogger("dbgsom.run_folder")
 
-_MOST_ASSIGNED = 10_000_000  # samples: to write where each of more ended takes longer than to train
+_MOST_ASSIGNED = 10_000_000  # samples; writing where each ended takes longer than training on more
 _LEFT_OUT = (
     "assignments.csv, where each sample ended, is left out; 'dbgsom predict' writes it afterwards, "
     "tracking: {name: run_folder, assignments: true} in a run"
