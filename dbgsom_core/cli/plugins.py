@@ -95,7 +95,7 @@ def first_sentence(cls: type[Any]) -> str:
 @option("--into", "Folder to put it in.", default=".", show_default=True, type=click.Path())
 def new_plugin(name: str, into: str) -> None:
     """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
-    from dbgsom_core.testing.template import render
+    from dbgsom_core.cli.template import render
 
     folder = render(name, Path(into))
     echo(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dbgsom_core.cli.template import render
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.testing.template import render
 
 pytestmark = pytest.mark.one_version
 
