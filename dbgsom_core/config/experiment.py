@@ -293,7 +293,7 @@ def _experiment(
         written -= {*OF_CLASSES}
     params = {key: _component(getattr(model, key)) for key in model.model_fields_set & written}
     resolved = settings.model_dump(mode="json", exclude={"extends", "sweep"})
-    for key in ("tags", "stability", "report", "plugins"):  # a run's config holds what was said
+    for key in ("tags", "stability", "report", "plugins"):  # else older runs differ
         if not resolved[key]:
             del resolved[key]
     resolved = masked(document.show(resolved))

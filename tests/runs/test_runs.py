@@ -85,6 +85,13 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     assert f"dbgsom ui {folder.name}" in done.out
 
 
+def test_mlflow_holds_the_figures_and_pages_of_the_main_job(digits_run, workshop):
+    client, (stored,) = mlflow_runs(workshop, "digits")
+    held = {file.path for file in client.list_artifacts(stored.info.run_id, "figures")}
+    assert held == {f"figures/{path.name}" for path in (digits_run[1] / "figures").iterdir()}
+    assert "figures/explorer.html" in held
+
+
 def test_the_resolved_config_of_a_run_makes_the_same_map(digits_run, workshop, dbgsom):
     _, folder = digits_run
     dbgsom("run", folder / "config.yaml", "-q", "--set", "tracking=[]", "--set", "figures=[]")
