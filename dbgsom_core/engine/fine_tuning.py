@@ -76,14 +76,16 @@ def nearest_linked(
 
     With ``own_class`` among those with the sample's class in the majority; -1 for none.
     """
-    neighbour, nearest = -1, np.inf
+    neighbour = -1
+    nearest = np.inf
     for side in range(neighbours.size):
         j = np.int64(neighbours[side])
         if j < 0 or (own_class and is_misplaced(classes, i, j)):
             continue
         distance = row_distance(samples, i, prototypes, j)
         if neighbour < 0 or distance < nearest or (distance == nearest and j < neighbour):
-            neighbour, nearest = j, distance
+            neighbour = j
+            nearest = distance
     return neighbour
 
 
@@ -126,15 +128,24 @@ def linked_blocks(
     pass, overwritten. With ``only_changes`` samples with another neighbour move between sums, else
     all are added.
     """
-    tiles, links, starts = data.tiles, neighbours.links, neighbours.starts
-    order, found, values = tiles.order, space.rows[0], space.values
-    lanes, depth = lanes_of(tag), tiles.numbers.shape[1]
-    classed, degree = classes.majority.shape[1] > 0, links.shape[1]
+    tiles = data.tiles
+    links = neighbours.links
+    starts = neighbours.starts
+    order = tiles.order
+    found = space.rows[0]
+    values = space.values
+    lanes = lanes_of(tag)
+    depth = tiles.numbers.shape[1]
+    classed = classes.majority.shape[1] > 0
+    degree = links.shape[1]
     size = starts.itemsize * PANEL_ROWS
-    found_at, units_at = found.ctypes.data, units.ctypes.data
-    slack_at, values_at = space.slack.ctypes.data, values.ctypes.data
+    found_at = found.ctypes.data
+    units_at = units.ctypes.data
+    slack_at = space.slack.ctypes.data
+    values_at = values.ctypes.data
     for b in range(start, stop):
-        base, inside = b * lanes, lanes_inside(tag, tiles, b)
+        base = b * lanes
+        inside = lanes_inside(tag, tiles, b)
         slack_of_block(tag, squares_at(tiles, b), accuracy, slack_at)
         left, doubtful = (inside, 0) if degree <= PANEL_ROWS else (0, inside)
         while left != 0:  # for each unit of the block
@@ -157,7 +168,8 @@ def linked_blocks(
         while rechecked != 0:
             lane = lowest_bit(rechecked)
             rechecked &= rechecked - 1
-            i, linked = np.int64(order[base + lane]), links[units[base + lane]]
+            i = np.int64(order[base + lane])
+            linked = links[units[base + lane]]
             if doubtful >> lane & 1:
                 found[lane] = nearest_linked(data.rows, i, prototypes, linked, classes, np.False_)
             if is_misplaced(classes, i, np.int64(found[lane])):
@@ -240,9 +252,11 @@ def linked_rows(
     majority: Flags | None,
 ) -> Integers:
     """Return, for each sample (n,), the nearest linked neighbour of its BMU."""
-    X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
+    X = np.ascontiguousarray(writeable_view(data.X))
+    out = np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
-    ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
+    ends = [data.n * task // tasks for task in range(tasks + 1)]
+    rows = Rows.of(X)
     classes = classes_of(codes, majority)
 
     def work(worker: int, task: int) -> None:

@@ -27,17 +27,23 @@ from dbgsom_core.engine.tile import (
     UNROLL,
     Vectors,
     call,
+    index,
+    lane_numbers,
     square_root,
     stack_slots,
     suffix_of,
+    word,
 )
 
-# Bound on the relative error of a few float32 roundings in a row.
+# Relative error of what is computed of bounds: roots, products and sums are wrong by less than 5
+# roundings of float32, and 2⁻²¹ is 8 of them (tests/engine/accuracy.md, "Lower bounds").
 SPARE = 2.0**-21
+BELOW_ANY_DISTANCE = -1e30
 _SHORT = ir.IntType(16)
-CHAINS = 2  # independent partial sums of a distance, added in parallel
-
-
+_SINGLE = ir.FloatType()
+# Partial sums of a distance, of every second feature, added in parallel. Their number is part of
+# the order of additions: another one changes the last bits of errors.
+CHAINS = 2
 SCALAR = object()  # see `vector_code`
 
 
@@ -55,12 +61,13 @@ def vector_code(*kinds: Any, returns: Any = types.void, tagged: bool = True) -> 
 
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 bits = signature.args[0].bitwidth if tagged else 32
-                answer = write(Vectors(bits, builder), *arguments[len(tag) :])
-                return context.get_dummy_value() if answer is None else answer
+                value = write(Vectors(bits, builder), *arguments[len(tag) :])
+                return context.get_dummy_value() if value is None else value
 
-            types_given = [given[0] if kind is SCALAR else kind for kind in kinds]
-            return returns(*tag, *types_given), generate
+            argument_types = [given[0] if kind is SCALAR else kind for kind in kinds]
+            return returns(*tag, *argument_types), generate
 
+        # Numba reads the names of the arguments from the signature of ``define``.
         names = list(inspect.signature(write).parameters)  # the first stands for the scalar
         if not tagged:
             names = names[1:]
@@ -77,7 +84,7 @@ def vector_code(*kinds: Any, returns: Any = types.void, tagged: bool = True) -> 
 def lanes_of(v: Any) -> Any:
     """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
     # No instruction: loops over lanes get a length that the compiler knows.
-    return ir.Constant(ADDRESS, v.lanes)
+    return word(v.lanes)
 
 
 @vector_code(types.int64, types.int64, returns=types.float64)
@@ -90,70 +97,89 @@ def read_number(v: Vectors, row: Any, k: Any) -> Any:
 
 
 @vector_code(types.int64, *[SCALAR] * 4, types.int64)
-def write_slack(v: Vectors, squares: Any, c0: Any, c1: Any, c2: Any, c3: Any, slack: Any) -> None:
-    """Fill slack (2, lanes): c0 + c1‖x‖ + c2‖x‖², and that plus c3‖x‖²; ``squares`` are ‖x‖²."""
+def write_slack(
+    v: Vectors, squares: Any, constant: Any, by_norm: Any, by_square: Any, rounding: Any, slack: Any
+) -> None:
+    """Fill slack (2, lanes): 2E = constant + by_norm ‖x‖ + by_square ‖x‖², and 2E + rounding ‖x‖².
+
+    E bounds the error of a value, see `Accuracy`; ``rounding`` times ‖x‖² that of ‖x‖² itself,
+    which counts where distances are compared instead of values. ``squares`` are the ‖x‖².
+    """
     # vsqrtps, vmulps, vaddps.
-    c0, c1, c2, c3 = (v.splat(c) for c in (c0, c1, c2, c3))
-    square, fmul = v.get(squares), v.builder.fmul
-    of_value = v.plus(c0, fmul(c1, v.root(square)), fmul(c2, square))
+    fmul = v.builder.fmul
+    square = v.get(squares)
+    of_norm = fmul(v.splat(by_norm), v.root(square))
+    of_square = fmul(v.splat(by_square), square)
+    of_value = v.plus(v.splat(constant), of_norm, of_square)
     v.put(of_value, slack)
-    v.put(v.plus(of_value, fmul(c3, square)), slack, 1)
+    v.put(v.plus(of_value, fmul(v.splat(rounding), square)), slack, 1)
 
 
 @vector_code(*[types.int64] * 5)
 def write_upper_bounds(
     v: Vectors, value: Any, squares: Any, slack: Any, inside: Any, upper: Any
 ) -> None:
-    """Fill upper (lanes,) with upper bounds on the distance of the BMU in later passes.
+    """Fill upper (lanes,) with U: a panel that is farther away is neither nearest nor ambiguous.
 
     ``value`` are the smallest values, ``slack`` (2, lanes) those of the least exact pass to come. A
     lane without a bit in ``inside`` gets a number below any distance.
     """
+    # U² is to be b² + 9E + 2S at least, with the distance b to the unit and S = ``rounding`` ‖x‖²
+    # (README.md, "Bounds", step 1). ‖x‖² + 2 value is b² but for 2E + S, so 11E + 3S are to be
+    # added to it. The rows of slack, 2E and 2E + S, make 14E + 3S with the factors 4 and 3.
     # vsqrtps, vmulps, vaddps; vblendmps for lanes without a sample.
-    best = v.plus(v.times(v.get(value), 2.0), v.times(v.get(slack), 4.0))
-    square = v.plus(v.get(squares), best, v.times(v.get(slack, 1), 3.0))
-    top = v.times(v.root(square), 1 + 2 * SPARE)
-    v.put(v.builder.select(v.mask(inside), top, v.number(-1e30)), upper)
+    of_value = v.plus(v.times(v.get(value), 2.0), v.times(v.get(slack), 4.0))
+    square = v.plus(v.get(squares), of_value, v.times(v.get(slack, 1), 3.0))
+    rounded_up = v.times(v.root(square), 1 + 2 * SPARE)  # once for the sums, once for the root
+    bounds = v.builder.select(v.mask(inside), rounded_up, v.number(BELOW_ANY_DISTANCE))
+    v.put(bounds, upper)
 
 
 @vector_code(*[types.int64] * 4, types.float32, types.int64)
 def write_lower_bound(
-    v: Vectors, nearest: Any, squares: Any, slack: Any, upper: Any, moved: Any, margin: Any
+    v: Vectors, nearest: Any, squares: Any, slack: Any, upper: Any, drift: Any, margin: Any
 ) -> None:
-    """Write the lower bound of a panel, plus the drift ``moved`` of samples' units and panel.
+    """Write the lower bound of a panel, plus the ``drift`` so far of samples' units and panel.
 
-    ``nearest`` (lanes,) are the panel's smallest values.
+    ``nearest`` (lanes,) are the panel's smallest values. A pass skips the panel while what is
+    written exceeds its drift times 1 + SPARE.
     """
     # vsqrtps; vminps of halves, 16 lanes to 1; the upper half of the float's bits by vpextrw.
     builder = v.builder
     square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
-    distance = v.times(v.root(builder.fsub(square, v.get(slack, 1))), 1 - 2 * SPARE)
-    gaps, width = builder.fsub(distance, v.get(upper)), v.lanes
-    while width > 1:  # the smallest of all lanes
-        width //= 2
-        halves = []
-        for first in (0, width):
-            lanes = ir.Constant(ir.VectorType(INDEX, width), list(range(first, first + width)))
-            halves.append(builder.shuffle_vector(gaps, gaps, lanes))
-        gaps = v.smaller(*halves)
-    least = builder.extract_element(gaps, ir.Constant(INDEX, 0))
+    square = builder.fsub(square, v.get(slack, 1))  # at most the true one
+    rounded_down = v.times(v.root(square), 1 - 2 * SPARE)
+    gap = _least_lane(v, builder.fsub(rounded_down, v.get(upper)))
     if v.size == 8:
-        least = builder.fptrunc(least, ir.FloatType())
-    none = ir.Constant(ir.FloatType(), 0.0)
-    total = builder.fadd(least, builder.fmul(moved, ir.Constant(ir.FloatType(), 1 - SPARE)))
+        gap = builder.fptrunc(gap, _SINGLE)
+    total = builder.fadd(gap, builder.fmul(drift, ir.Constant(_SINGLE, 1 - SPARE)))
+    none = ir.Constant(_SINGLE, 0.0)  # what is below it is compared in any case
     total = builder.select(builder.fcmp_ordered(">", total, none), total, none)
-    bits = builder.lshr(builder.bitcast(total, INDEX), ir.Constant(INDEX, 16))
+    # To cut off the lower bits rounds a non-negative float down.
+    bits = builder.lshr(builder.bitcast(total, INDEX), index(16))
     short = builder.trunc(bits, _SHORT)
     builder.store(short, builder.inttoptr(margin, _SHORT.as_pointer()), align=2)
+
+
+def _least_lane(v: Vectors, values: Any) -> Any:
+    # The smallest of all lanes: of the halves the smaller, until one lane is left.
+    width = v.lanes
+    while width > 1:
+        width //= 2
+        low = v.builder.shuffle_vector(values, values, lane_numbers(range(width)))
+        high = v.builder.shuffle_vector(values, values, lane_numbers(range(width, 2 * width)))
+        values = v.smaller(low, high)
+    return v.builder.extract_element(values, index(0))
 
 
 @vector_code(types.int64, returns=types.float32, tagged=False)
 def read_lower_bound(v: Vectors, address: Any) -> Any:
     """Return the lower bound that is stored at an address."""
     # movzx, shl, vmovd.
-    place = v.builder.inttoptr(address, _SHORT.as_pointer())
-    bits = v.builder.zext(v.builder.load(place, align=2), INDEX)
-    return v.builder.bitcast(v.builder.shl(bits, ir.Constant(INDEX, 16)), ir.FloatType())
+    builder = v.builder
+    short = builder.load(builder.inttoptr(address, _SHORT.as_pointer()), align=2)
+    bits = builder.shl(builder.zext(short, INDEX), index(16))
+    return builder.bitcast(bits, _SINGLE)
 
 
 @vector_code(types.int64, types.int64, returns=types.int64)
@@ -183,49 +209,64 @@ def distances_of(
         v = Vectors(signature.args[0].bitwidth, builder)
         _, block, prototypes, lanes, depth, near, steps = arguments
         rows = [v.bytes_at(row) for row in cgutils.unpack_tuple(builder, prototypes)]
-        lanes, block = cgutils.unpack_tuple(builder, lanes), v.bytes_at(block)
-        doubles = ir.VectorType(DOUBLE, v.lanes)
-        singles = ir.VectorType(ir.FloatType(), v.lanes)
-        sums = stack_slots(builder, [ir.Constant(doubles, [0.0] * v.lanes)] * CHAINS)
-        masks = [v.mask(bits) for bits in lanes]
-        none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
-        # For each feature twice (8 float64 lanes each): vcvtps2pd, vsubpd of the prototype's entry,
-        # vfmadd231pd; with several prototypes vbroadcastsd under the mask of each.
-        with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
-            line = builder.gep(block, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
-            along = builder.mul(k, ir.Constant(ADDRESS, 8))
-            totals = [builder.load(total) for total in sums]
-            for u in range(UNROLL):
-                values = v.load(line, u * LINE, v.reals)
-                values = values if v.size == 4 else builder.fptrunc(values, singles)
-                entry, *others = (
-                    v.splat(v.load(builder.gep(row, [along]), u * 8, DOUBLE)) for row in rows
-                )
-                for mask, other in zip(masks[1:], others, strict=True):
-                    entry = builder.select(mask, other, entry)
-                difference = builder.fsub(builder.fpext(values, doubles), entry)
-                totals[u % CHAINS] = v.fma(difference, difference, totals[u % CHAINS])
-            for total, place in zip(totals, sums, strict=True):
-                builder.store(total, place)
-        total = v.plus(*(builder.load(total) for total in sums))
-        close = v.bits(v.less(total, v.splat(near)))
-        # AVX2 has no conversion to int64: added to a number this large, the last bits are integer.
-        large = ir.Constant(doubles, [1.5 * 2.0**52] * v.lanes)
-        scaled = builder.fmul(square_root(builder, total), v.splat(steps))
-        wholes = (builder.bitcast(n, v.wholes) for n in (builder.fadd(scaled, large), large))
-        whole, nothing = builder.sub(*wholes), ir.Constant(v.wholes, [0] * v.lanes)
-        answers, left_out, suffix = [], none, f"v{v.lanes}i64"
+        lanes = cgutils.unpack_tuple(builder, lanes)
+        squares = _squared_distances(v, v.bytes_at(block), rows, lanes, depth)
+        close = v.bits(v.less(squares, v.splat(near)))
+        distances = _whole_steps(v, square_root(builder, squares), steps)
+        nothing = ir.Constant(v.wholes, [0] * v.lanes)
+        sums = []
+        left_out = word(0)
         for bits in lanes:
             chosen = v.mask(builder.and_(bits, builder.not_(close)))
-            chosen = builder.select(chosen, whole, nothing)
-            answers.append(call(builder, "vector.reduce.add", suffix, ADDRESS, chosen))
+            summands = builder.select(chosen, distances, nothing)
+            sums.append(call(builder, "vector.reduce.add", f"v{v.lanes}i64", ADDRESS, summands))
             left_out = builder.or_(left_out, builder.and_(bits, close))
-        return context.make_tuple(builder, signature.return_type, (*answers, left_out))
+        return context.make_tuple(builder, signature.return_type, (*sums, left_out))
 
-    whole, real = types.int64, types.float64
+    whole = types.int64
+    real = types.float64
     several = types.UniTuple(whole, count)
     signature = types.UniTuple(whole, count + 1)(tag, whole, several, several, whole, real, real)
     return signature, generate
+
+
+def _squared_distances(v: Vectors, block: Any, rows: list[Any], lanes: Any, depth: Any) -> Any:
+    # The float64 squares (lanes,): of each lane to the prototype in ``rows`` that has its bit.
+    # For each feature twice (8 float64 lanes each): vcvtps2pd, vsubpd of the prototype's entry,
+    # vfmadd231pd; with several prototypes vbroadcastsd under the mask of each.
+    builder = v.builder
+    doubles = ir.VectorType(DOUBLE, v.lanes)
+    singles = ir.VectorType(_SINGLE, v.lanes)
+    masks = [v.mask(bits) for bits in lanes]
+    sums = stack_slots(builder, [ir.Constant(doubles, [0.0] * v.lanes)] * CHAINS)
+    with cgutils.for_range_slice(builder, word(0), depth, word(UNROLL)) as (k, _):
+        line = builder.gep(block, [builder.mul(k, word(LINE))])
+        entries_at = builder.mul(k, word(8))
+        totals = [builder.load(total) for total in sums]
+        for u in range(UNROLL):
+            values = v.load(line, u * LINE, v.reals)
+            if v.size == 8:  # so that errors have the same bits for blocks of either dtype
+                values = builder.fptrunc(values, singles)
+            entry = None
+            for row, mask in zip(rows, masks, strict=True):
+                other = v.splat(v.load(builder.gep(row, [entries_at]), u * 8, DOUBLE))
+                entry = other if entry is None else builder.select(mask, other, entry)
+            difference = builder.fsub(builder.fpext(values, doubles), entry)
+            chain = u % CHAINS
+            totals[chain] = v.fma(difference, difference, totals[chain])
+        for total, slot in zip(totals, sums, strict=True):
+            builder.store(total, slot)
+    return v.plus(*(builder.load(total) for total in sums))
+
+
+def _whole_steps(v: Vectors, distances: Any, steps: Any) -> Any:
+    # Distances (lanes,) times ``steps``, below 2^51, rounded to int64. AVX2 has no instruction for
+    # it: a float64 from 2^52 to 2^53 has no digit below 1, so that the bits of 1.5·2^52 + n are
+    # those of 1.5·2^52 plus the integer n.
+    builder = v.builder
+    large = ir.Constant(distances.type, [1.5 * 2.0**52] * v.lanes)
+    rounded = builder.fadd(builder.fmul(distances, v.splat(steps)), large)
+    return builder.sub(builder.bitcast(rounded, v.wholes), builder.bitcast(large, v.wholes))
 
 
 @vector_code(types.int64, types.int64, returns=types.int64)
@@ -269,37 +310,26 @@ def pack_tile(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = Vectors(signature.args[0].bitwidth, builder)
-        single = signature.args[1].bitwidth == 32
+        is_single = signature.args[1].bitwidth == 32
         _, _, rows_at, centre, steps, grid, out, totals = arguments
-        samples = ir.VectorType(ir.FloatType() if single else DOUBLE, v.lanes)
+        samples = ir.VectorType(_SINGLE if is_single else DOUBLE, v.lanes)
         doubles = ir.VectorType(DOUBLE, v.lanes)
         rows_at, centre, out, totals = (v.bytes_at(a) for a in (rows_at, centre, out, totals))
         # A row: vcvtps2pd, vsubpd, vmulpd, vrndscalepd, vmulpd, vcvtpd2ps.
-        middle, steps, grid = v.load(centre, 0, doubles), v.splat(steps), v.splat(grid)
-        packed = []
+        middle = v.load(centre, 0, doubles)
+        steps = v.splat(steps)
+        grid = v.splat(grid)
+        by_sample = []
         for lane in range(v.lanes):
             start = v.bytes_at(v.load(rows_at, lane * 8, ADDRESS))
             values = v.load(start, 0, samples)
-            if single:
+            if is_single:
                 values = builder.fpext(values, doubles)
             values = builder.fmul(builder.fsub(values, middle), steps)
             values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
-            packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
-        # Transpose: in each step rows i and i + h exchange the squares of side h off the diagonal,
-        # by vpermt2ps, vunpcklps and the like.
-        lanes, h = v.lanes, 1
-        while h < lanes:
-            upper = [j if not j & h else lanes + j - h for j in range(lanes)]
-            lower = [j + h if not j & h else lanes + j for j in range(lanes)]
-            for i in range(lanes):
-                if not i & h:
-                    a, b = packed[i], packed[i + h]
-                    for place, taken in ((i, upper), (i + h, lower)):
-                        mask = ir.Constant(ir.VectorType(INDEX, lanes), taken)
-                        packed[place] = builder.shuffle_vector(a, b, mask)
-            h *= 2
+            by_sample.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
         total = v.load(totals, 0, doubles)
-        for k, values in enumerate(packed):
+        for k, values in enumerate(_transposed(builder, by_sample)):
             v.store(values, out, k * LINE)
             wide = builder.fpext(values, doubles) if v.size == 4 else values
             total = builder.fadd(total, builder.fmul(wide, wide))
@@ -309,6 +339,34 @@ def pack_tile(
     numbers = (types.float64, types.float64)
     signature = types.void(tag, given, types.int64, types.int64, *numbers, types.int64, types.int64)
     return signature, generate
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    # The columns of as many rows as they have lanes. In each step rows i and i + side exchange the
+    # squares of this side off the diagonal, by vpermt2ps, vunpcklps and the like (recursive
+    # transposition, Eklundh 1972); sides 1, 2, 4, … move each number to its mirror place.
+    lanes = len(rows)
+    side = 1
+    while side < lanes:
+        # For the row above and the row below: which lanes of both, the second's from ``lanes`` on.
+        above = []
+        below = []
+        for lane in range(lanes):
+            if lane & side:
+                above.append(lanes + lane - side)
+                below.append(lanes + lane)
+            else:
+                above.append(lane)
+                below.append(lane + side)
+        for i in range(lanes):
+            if i & side:
+                continue
+            upper = rows[i]
+            lower = rows[i + side]
+            rows[i] = builder.shuffle_vector(upper, lower, lane_numbers(above))
+            rows[i + side] = builder.shuffle_vector(upper, lower, lane_numbers(below))
+        side *= 2
+    return rows
 
 
 @vector_code(types.int64, tagged=False)

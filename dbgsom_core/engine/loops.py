@@ -39,7 +39,8 @@ def writeable_view(array: NDArray[Any]) -> NDArray[Any]:
 def add_weighted(X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats) -> None:
     """Add ``weights[i]*X[i]`` to ``sums[bmu[i]]``, X (n, D), sums (K, D), row by row."""
     for i in range(X.shape[0]):
-        j, weight = bmu[i], weights[i]
+        j = bmu[i]
+        weight = weights[i]
         for k in range(X.shape[1]):
             sums[j, k] += weight * X[i, k]
 
@@ -50,7 +51,8 @@ def add_observed(
 ) -> None:
     """Do as `add_weighted` for entries that are not nan; add their weights to observed (K, D)."""
     for i in range(X.shape[0]):
-        j, weight = bmu[i], weights[i]
+        j = bmu[i]
+        weight = weights[i]
         for k in range(X.shape[1]):
             if not np.isnan(X[i, k]):
                 sums[j, k] += weight * X[i, k]
@@ -68,7 +70,8 @@ def add_sparse(
 ) -> None:
     """Do as `add_weighted` for the rows of a CSR matrix (values, columns, row starts)."""
     for i in range(starts.size - 1):
-        j, weight = bmu[i], weights[i]
+        j = bmu[i]
+        weight = weights[i]
         for p in range(starts[i], starts[i + 1]):
             sums[j, columns[p]] += weight * values[p]
 
@@ -95,17 +98,26 @@ def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
         for j in range(n_neurons):
             row[j] = 0.0
         for k in range(0, whole, 4):  # unrolled: fewer loads and stores of the sums
-            x, y = np.float64(X[i, k]), np.float64(X[i, k + 1])
-            z, u = np.float64(X[i, k + 2]), np.float64(X[i, k + 3])
-            p, q, r, s = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            x = np.float64(X[i, k])
+            y = np.float64(X[i, k + 1])
+            z = np.float64(X[i, k + 2])
+            u = np.float64(X[i, k + 3])
+            p = columns[k]
+            q = columns[k + 1]
+            r = columns[k + 2]
+            s = columns[k + 3]
             for j in range(n_neurons):
-                first, second, third, fourth = x - p[j], y - q[j], z - r[j], u - s[j]
+                first = x - p[j]
+                second = y - q[j]
+                third = z - r[j]
+                fourth = u - s[j]
                 total = row[j] + first * first
                 total += second * second
                 total += third * third
                 row[j] = total + fourth * fourth
         for k in range(whole, d):
-            x, p = np.float64(X[i, k]), columns[k]
+            x = np.float64(X[i, k])
+            p = columns[k]
             for j in range(n_neurons):
                 first = x - p[j]
                 row[j] += first * first
@@ -132,7 +144,9 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
     for start in range(neurons):
         hops[start, :neurons] = FAR
         hops[start, start] = 0
-        waiting[0], first, last = start, 0, 1
+        waiting[0] = start
+        first = 0
+        last = 1
         while first < last:
             neuron = waiting[first]
             first += 1
@@ -246,7 +260,8 @@ def bisect_across(
             space[_MEAN, k] /= total
         farthest = 0.0
         for row in range(starts[g], starts[g + 1]):
-            i, square = order[row], 0.0
+            i = order[row]
+            square = 0.0
             for k in range(d):
                 square += (X[i, k] - space[_MEAN, k]) ** 2
             if square > farthest * (1 + _EQUAL_WITHIN):  # ties are not left to rounding
@@ -263,7 +278,8 @@ def bisect_across(
                 space[_AXIS, k] = space[_NEXT, k] / np.sqrt(square)
                 space[_NEXT, k] = 0.0
             for row in range(starts[g], starts[g + 1]):
-                i, along = order[row], 0.0
+                i = order[row]
+                along = 0.0
                 for k in range(d):
                     along += (X[i, k] - space[_MEAN, k]) * space[_AXIS, k]
                 if turn == _POWER_STEPS:

@@ -27,7 +27,8 @@ def moments_of(data: Any) -> Moments:
 
     The order of additions does not depend on the number of threads.
     """
-    X, weights = data.X, data.weights
+    X = data.X
+    weights = data.weights
     with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` raises
         if issparse(X):
             return _sparse_moments(data)
@@ -49,8 +50,10 @@ def moments_of(data: Any) -> Moments:
 
 
 def _sparse_moments(data: Any) -> Moments:
-    X, weights = data.X, data.sample_weights
-    n_columns, total = X.shape[1], weights.sum()
+    X = data.X
+    weights = data.sample_weights
+    n_columns = X.shape[1]
+    total = weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))
 
     def columns(values: NDArray[Any]) -> Floats:
@@ -192,7 +195,8 @@ def _svd_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
     from scipy.sparse.linalg import LinearOperator, svds
 
     roots = np.sqrt(data.sample_weights / data.total_weight)
-    X, centre = data.X, moments.mean
+    X = data.X
+    centre = moments.mean
     if not issparse(X):  # a missing value is the mean of its column
         X = centre + (np.nan_to_num(X[:] - centre) if data.incomplete else X[:] - centre)
     operator = LinearOperator(

@@ -30,8 +30,10 @@ def mixture_coefficients(
     optimum is not unique it has at most D entries.
     """
     prototypes = np.ascontiguousarray(prototypes, dtype=np.float64)
-    gram, columns = prototypes @ prototypes.T, np.ascontiguousarray(prototypes.T)
-    rank, tasks = min(prototypes.shape), -(-len(X) // _CHUNK)
+    gram = prototypes @ prototypes.T
+    columns = np.ascontiguousarray(prototypes.T)
+    rank = min(prototypes.shape)
+    tasks = -(-len(X) // _CHUNK)
     helpers = threads or available_threads()
     if len(X) * prototypes.size < _SMALL_WORK:
         helpers = 1
@@ -40,7 +42,8 @@ def mixture_coefficients(
     def work(worker: int, task: int) -> None:
         rows = np.array(X[task * _CHUNK : (task + 1) * _CHUNK], dtype=np.float64)
         coefficients = np.zeros((len(rows), len(prototypes)))
-        factor, members = np.empty((rank, rank)), np.empty(rank, dtype=np.int64)
+        factor = np.empty((rank, rank))
+        members = np.empty(rank, dtype=np.int64)
         scratch = np.empty((5, len(prototypes)))
         solve_rows(rows, columns, gram, coefficients, factor, members, scratch)
         found[task] = csr_array(coefficients)
@@ -70,8 +73,11 @@ def solve_rows(
     for j in range(n_neurons):
         lengths[j] = np.sqrt(gram[j, j])
     for i in range(len(X)):
-        x, values = X[i], coefficients[i]
-        size, settled, exact = 0, True, True
+        x = X[i]
+        values = coefficients[i]
+        size = 0
+        settled = True
+        exact = True
         least = 0.0
         for j in range(n_neurons):
             barred[j] = 0.0
@@ -96,7 +102,8 @@ def solve_rows(
                 if squares > least and size < len(members):
                     for j in range(n_neurons):
                         if barred[j] == 0.0 and slopes[j] > steepest * lengths[j]:
-                            entrant, steepest = j, slopes[j] / lengths[j]
+                            entrant = j
+                            steepest = slopes[j] / lengths[j]
                 if entrant < 0 and exact:
                     break
                 exact = entrant < 0 or (exact and size > 0)
@@ -108,11 +115,13 @@ def solve_rows(
                     continue
                 size += 1
             _solve(factor[:size], members, slopes, move)
-            step, leaving = 1.0, -1
+            step = 1.0
+            leaving = -1
             for a in range(size):
                 value = values[members[a]]
                 if value + move[a] <= 0.0 and (leaving < 0 or -value / move[a] < step):
-                    step, leaving = -value / move[a], a
+                    step = -value / move[a]
+                    leaving = a
             for a in range(size):
                 values[members[a]] = max(values[members[a]] + step * move[a], 0.0)
             settled = leaving < 0
@@ -155,7 +164,8 @@ def _slopes_of_residual(
 @inner_loop
 def _extend_factor(factor: Floats, gram: Floats, members: Integers, size: int) -> bool:
     # Append the row of member number ``size``; False where it is dependent on those before.
-    j, row = members[size], factor[size]
+    j = members[size]
+    row = factor[size]
     left = gram[j, j]
     for a in range(size):
         total = gram[j, members[a]]

@@ -1,8 +1,7 @@
-"""Search of packed samples: with bounds kept between epochs (`PackedPart`), and in one pass."""
+"""Search of packed samples: with bounds kept between epochs (`PackedShard`), and in one pass."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,8 +27,8 @@ from dbgsom_core.engine.packing import (
     packed_prototypes,
     padded,
     patches,
+    scale_of,
 )
-from dbgsom_core.engine.parts import Part
 from dbgsom_core.engine.results import (
     Flags,
     Floats,
@@ -40,16 +39,34 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.search_loops import ALL, IN_REACH
+from dbgsom_core.engine.shards import Shard
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS
 
+# Choices of `Pruning`, which change the time of a pass and never a result. Costs were measured on
+# AVX-512, in multiplications for each sample, unless said otherwise.
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may pay
 _LEAST_COMPARED = 2.0  # panels that a pass compares per block at best, about
 _LEAST_PANELS = 4  # with fewer no panel is skipped
-_LARGER = 4.0  # growth factor of the longest prototype up to which bounds hold
+# Growth of the longest prototype up to which bounds hold. They allow for errors of prototypes as
+# long as that: a larger factor makes them looser, a smaller one ends them earlier.
+_LARGER = 4.0
 _MARGIN_BYTES = 1 << 28  # memory of bounds, or half of the packed copy
+_WRITE_BOUND = 16
+_READ_BOUND = 2
+# Sorting, in panels compared with each block: to pack the samples in another order takes as long as
+# 9 panels; the sort itself is the same for any D, where a panel takes D multiplications.
+_SORT_AND_PACK = 9
+_SORT_FEATURES = 180
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
-MOST_AMBIGUOUS = 1 / 16  # share of the samples that may be in doubt, for few neurons
+
+# Share of the samples that may be ambiguous before blocks are packed in float64, for up to _FEW
+# neurons. Measured with 64 features: a recheck takes 0.5 to 0.8 µs, a comparison with K neurons
+# K/2000 µs longer in float64. They break even where a fifth of the samples is ambiguous with 100
+# neurons, three quarters with 900. The limit is a third of that, as later passes compare fewer
+# panels: so it grows with the neurons, up to _MOST_SHARES times.
+MOST_AMBIGUOUS = 1 / 16
 _FEW = 256
+_MOST_SHARES = 4.0
 
 
 class Pruning:
@@ -81,11 +98,14 @@ class Pruning:
         self.drift = np.empty(0)
         self.begins = False
         self.unsorted = 1.0
-        self._d, self._always, self._grows = d, always, False
+        self._d = d
+        self._always = always
+        self._grows = False
         self._spare = 0  # panels for which the bounds have memory left
         # Sorting and new bounds pay when the excess comparisons of past passes cost as much.
         self._excess = 0.0
-        self._pause, self._next_pause = 0, 1  # passes without bounds, which did not pay
+        self._pause = 0  # passes without bounds, which did not pay
+        self._next_pause = 1
 
     def prepare(
         self, positions: Integers | None, n_neurons: int, known: bool, n_blocks: int, memory: int
@@ -95,33 +115,44 @@ class Pruning:
         Panels hold neighbours by ``positions`` (K, 2), or by row. ``known``: the last pass had as
         many prototypes; ``memory`` are bytes that bounds may take.
         """
-        sorting = 9 + 180 / self._d + len(self.ids)  # its measured cost, in panels
-        is_mixed, sorts = self.unsorted > _UNSORTED, False
-        # Other prototypes than in the last pass: no step of them is known, so no bound holds. With
-        # the same ones bounds hold, but those of a block are loose once its samples have units far
-        # apart, whose steps all count: then samples are sorted anew, and bounds with them.
+        sorts = False
+        # Other prototypes than in the last pass: no step of them is known, so no bound holds.
         if not known or self._spare < 0:
             self.regroup(positions, n_neurons)
-        elif self.bounds is not None and is_mixed and self._excess > sorting:
+        elif self._sorting_pays():
             if self._grows:  # new neurons have panels of their own, far apart on the map
                 self.regroup(positions, n_neurons)
-            self.bounds, sorts = None, True
-        # The first pass with bounds compares all panels, which fills them.
-        self.begins = False
-        if self.bounds is None and known:
-            self._pause -= 1
-            is_worth_it = self._pause < 0 if self._always is None else self._always
-            wide = len(self.ids) + max(self._spare, 0)
-            fits = n_blocks * (wide * 2 + 4) <= memory
-            if is_worth_it and fits and len(self.ids) >= _LEAST_PANELS:
-                self.begins = True
-                lower = np.zeros((n_blocks, wide), np.uint16)
-                unit_drift = np.zeros(n_blocks, np.float32)
-                self.bounds = NO_BOUNDS._replace(lower=lower, unit_drift=unit_drift)
-                self.drift, self._excess = np.zeros(len(self.ids)), 0.0
-        if sorts or (self.begins and is_mixed):
-            self.unsorted, sorts = 0.0, True
+            self.bounds = None
+            sorts = True
+        self.begins = self.bounds is None and known and self._begin_bounds(n_blocks, memory)
+        sorts = sorts or (self.begins and self.unsorted > _UNSORTED)
+        if sorts:
+            self.unsorted = 0.0
         return sorts
+
+    def _sorting_pays(self) -> bool:
+        # The bounds of a block are loose once its samples have units far apart, whose steps all
+        # count. Samples are sorted when the comparisons lost so far amount to sorting them, and to
+        # the pass with new bounds that follows, which compares all panels: as in renting or buying
+        # no more is lost than about twice of what the best moment would have cost.
+        cost = _SORT_AND_PACK + _SORT_FEATURES / self._d + len(self.ids)
+        is_mixed = self.unsorted > _UNSORTED
+        return self.bounds is not None and is_mixed and self._excess > cost
+
+    def _begin_bounds(self, n_blocks: int, memory: int) -> bool:
+        # Allocate bounds, which the next pass fills, where they may pay; return whether they do.
+        self._pause -= 1
+        may_pay = self._pause < 0 if self._always is None else self._always
+        wide = len(self.ids) + max(self._spare, 0)
+        size = n_blocks * (wide * 2 + 4)  # bytes of ``lower`` and ``unit_drift``
+        if not may_pay or size > memory or len(self.ids) < _LEAST_PANELS:
+            return False
+        lower = np.zeros((n_blocks, wide), np.uint16)
+        unit_drift = np.zeros(n_blocks, np.float32)
+        self.bounds = NO_BOUNDS._replace(lower=lower, unit_drift=unit_drift)
+        self.drift = np.zeros(len(self.ids))
+        self._excess = 0.0
+        return True
 
     def fit_accuracy(self, samples: PackedSamples, largest: float) -> None:
         """Drop the bounds where prototypes got longer, so that values are less exact.
@@ -145,9 +176,11 @@ class Pruning:
 
     def grow(self, known: int, n_neurons: int) -> None:
         more = in_rows(np.arange(known, n_neurons), PANEL_ROWS)
-        self.ids, self.begins = np.concatenate([self.ids, more]), False
+        self.ids = np.concatenate([self.ids, more])
+        self.begins = False
         self.drift = np.concatenate([self.drift, np.zeros(len(more))])
-        self._spare, self._grows = self._spare - len(more), True
+        self._spare = self._spare - len(more)
+        self._grows = True
         if self._spare < 0:
             self.bounds = None
 
@@ -155,22 +188,24 @@ class Pruning:
         """Drop the bounds where they do not pay; ``compared`` are panels per block of a pass."""
         self._excess += compared - _LEAST_COMPARED
         comparison = PANEL_ROWS * padded(self._d)
-        # Measured on AVX-512: cost of writing and of reading a bound, in steps of a comparison.
-        if compared / len(self.ids) * (comparison + 16) + 2 < comparison:
+        share = compared / len(self.ids)
+        with_bounds = share * (comparison + _WRITE_BOUND) + _READ_BOUND
+        if with_bounds < comparison:
             self._next_pause = 1
-        elif self._always is None:
-            self.bounds, self._pause = None, self._next_pause
+        elif self._always is None:  # try again after 1, 2, 4, … passes
+            self.bounds = None
+            self._pause = self._next_pause
             self._next_pause *= 2
 
 
-class PartState(NamedTuple):
-    """What a part whose rows are read anew knows of its last pass, number ``done``.
+class ShardState(NamedTuple):
+    """What a shard whose rows are read anew knows of its last pass, ``number``.
 
     ``units`` (m,) by slot and the row ``order`` (m,) of each slot are of the smallest integer type;
-    ``prototypes`` (K, D) are those of the pass, one array for all parts.
+    ``prototypes`` (K, D) are those of the pass, one array for all shards.
     """
 
-    done: int
+    number: int
     prototypes: Floats | None
     units: NDArray[Any]
     order: NDArray[Any]
@@ -178,23 +213,24 @@ class PartState(NamedTuple):
     is_double: bool
 
     def units_by_row(self) -> NDArray[Any]:
-        found = np.empty_like(self.units)
-        found[self.order] = self.units
-        return found
+        by_row = np.empty_like(self.units)
+        by_row[self.order] = self.units
+        return by_row
 
 
-class PackedPart(Part):
+class PackedShard(Shard):
     """Packed samples, searched epoch after epoch with bounds from the pass before.
 
-    ``prune``: keep bounds always, never, or (None) while they pay, see `Pruning`. A part of a table
-    of ``n_total`` rows returns units in the smallest integer type.
+    ``prune``: keep bounds always, never, or (None) while they pay, see `Pruning`. A shard of a
+    table of ``n_total`` rows returns units in the smallest integer type.
     """
 
     def __init__(
         self, data: Any, samples: PackedSamples, prune: bool | None = None, n_total: int = 0
     ) -> None:
         super().__init__(data)
-        self.samples, self._n_total = samples, n_total
+        self.samples = samples
+        self._n_total = n_total
         vars(data)["quantisation"] = samples.quantisation  # that of all samples
         self.pruning = Pruning(samples.X.shape[1], prune)
         self.panels_compared = 0  # over all passes
@@ -203,63 +239,73 @@ class PackedPart(Part):
         # The packed prototypes of the last pass, none where they could not be packed.
         self._before = np.empty((0, samples.X.shape[1]))
         self._last: Floats | None = None  # the prototypes of the last pass
-        self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
-        self._errors, self._steps = self._hits, 0.0
+        self._sums = np.empty((0, 0))
+        self._hits = np.empty(0, np.int64)
+        self._errors = self._hits
+        self._steps = 0.0
         self._bounds_memory: int | None = None
         self._runners_up: LinkedRunnersUp | None = None
 
     def __reduce__(self) -> Any:
-        return PackedPart.of_rows, self._recipe
+        return PackedShard.from_rows, self._recipe
 
     def __sizeof__(self) -> int:
         return 2 * int(self.data.X.nbytes)
 
     @classmethod
-    def of_rows(
+    def from_rows(
         cls,
         X: NDArray[Any],
         codes: Integers | None,
-        state: PartState | None,
+        state: ShardState | None,
         spare: SampleTiles | None,
         make: Callable[..., Any],
         quantisation: Quantisation,
         n_total: int,
         memory: int,
-    ) -> PackedPart:
-        """Return the part of rows X (m, D) of a table of ``n_total`` rows; it pickles as its rows.
+    ) -> PackedShard:
+        """Return the shard of rows X (m, D) of a table of ``n_total`` rows; it pickles as its rows.
 
         ``make(X, codes)`` returns their `Samples`; ``memory`` are bytes for the bounds of all rows.
-        ``state`` is that of an earlier part of these rows, which are then read anew; ``spare`` are
+        ``state`` is that of an earlier shard of these rows, which are then read anew; ``spare`` are
         arrays that it may overwrite.
         """
-        dtype = np.float64 if state is not None and state.is_double else np.float32
-        order = None if state is None else state.order.astype(np.int32)
+        dtype: Any = np.float32
+        order = None
+        if state is not None:
+            dtype = np.float64 if state.is_double else np.float32
+            order = state.order.astype(np.int32)
         data = make(X, codes)
         samples = PackedSamples(X, quantisation, data.threads, dtype, order, spare)
-        part = cls(data, samples, n_total=n_total)
-        part._bounds_memory = memory * len(X) // n_total
-        part._recipe = X, codes, None, None, make, quantisation, n_total, memory
+        shard = cls(data, samples, n_total=n_total)
+        shard._bounds_memory = memory * len(X) // n_total
+        shard._recipe = X, codes, None, None, make, quantisation, n_total, memory
         if state is not None:
             samples.blocks.bmu[: len(X)] = state.units
-            part.pruning, part._done, part._last = state.pruning, state.done, state.prototypes
-        if part._last is not None:
-            part._before = packed_coordinates(part._last, quantisation)
-        return part
+            shard.pruning = state.pruning
+            shard._pass = state.number
+            shard._last = state.prototypes
+        if shard._last is not None:
+            shard._before = packed_coordinates(shard._last, quantisation)
+        return shard
 
-    def state(self) -> PartState:
-        """Return what `of_rows` is to know in the next pass."""
-        blocks, n = self.samples.blocks, len(self.samples.X)
+    def state(self) -> ShardState:
+        """Return what `from_rows` is to know in the next pass."""
+        blocks = self.samples.blocks
+        n = len(self.samples.X)
         n_neurons = 0 if self._last is None else len(self._last)
         units = blocks.bmu[:n].astype(np.min_scalar_type(n_neurons))
         order = blocks.order.astype(np.min_scalar_type(n))
         last = self._last if len(self._before) else None
-        return PartState(self._done, last, units, order, self.pruning, self.samples.is_double)
+        return ShardState(self._pass, last, units, order, self.pruning, self.samples.is_double)
 
     def assign(self, spec: PassSpec) -> PartialSums | None:
         self._run_pass(spec)
         if not len(self._before):
             return None
-        data, classes, linked = self.data, None, None
+        data = self.data
+        classes = None
+        linked = None
         if self._n_total and data.codes is not None:
             units = self.samples.by_row(self.samples.blocks.bmu)
             classes = count_classes(units, data.codes, len(spec.prototypes), data.n_classes)
@@ -268,27 +314,33 @@ class PackedPart(Part):
         hits = self._hits.copy()
         return PartialSums(hits, self._sums, self._errors, self._steps, classes, linked)
 
-    def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
+    def units(self, spec: PassSpec, own_class: Flags | None) -> NDArray[Any]:
         self._run_pass(spec)
         units = self.samples.by_row(self.samples.blocks.bmu)
-        if own is not None:
-            units = self._reassigned(spec, units, own)
+        if own_class is not None:
+            units = self._reassign(spec, units, own_class)
         if self._n_total:
             return units.astype(np.uint16 if len(spec.prototypes) <= 1 << 16 else np.int32)
         return units
 
     def linked(
-        self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
+        self,
+        spec: PassSpec,
+        own_class: Flags | None,
+        links: NDArray[np.int32],
+        majority: Flags | None,
     ) -> tuple[Floats, Integers]:
         self._run_pass(spec)
-        samples, runners_up = self.samples, self._runners_up
+        samples = self.samples
+        runners_up = self._runners_up
         units = samples.blocks.bmu
-        if own is not None:
-            units, by_row = units.copy(), self.units(spec, own)
+        if own_class is not None:
+            units = units.copy()
+            by_row = self.units(spec, own_class)
             units[: len(by_row)] = by_row[samples.blocks.order]
         if runners_up is None or len(runners_up.hits) != len(links):
             runners_up = self._runners_up = LinkedRunnersUp(len(links), samples)
-        if self._packed is None:  # the blocks' dtype changed, or the part is new
+        if self._packed is None:  # the blocks' dtype changed, or the shard is new
             if not len(self.pruning.ids):
                 self.pruning.regroup(None, len(spec.prototypes))
             ids = self.pruning.ids
@@ -299,12 +351,13 @@ class PackedPart(Part):
         return runners_up.sums, runners_up.hits
 
     def _run_pass(self, spec: PassSpec) -> None:
-        if spec.number == self._done:
+        if spec.number == self._pass:
             return
-        # After a missed pass all prototypes are new to this part; its sums are the same bits.
-        known = spec.known if self._done == spec.number - 1 else 0
+        # After a missed pass all prototypes are new to this shard; its sums are the same bits.
+        known = spec.known if self._pass == spec.number - 1 else 0
         self._search(spec.prototypes, spec.positions, known)
-        self._done, self._last = spec.number, spec.prototypes
+        self._pass = spec.number
+        self._last = spec.prototypes
 
     def _pack(
         self,
@@ -314,55 +367,80 @@ class PackedPart(Part):
         before: Floats | None = None,
     ) -> PackedPrototypes | None:
         samples = self.samples
-        how, dtype = samples.quantisation, samples.dtype
+        how = samples.quantisation
+        dtype = samples.dtype
         return packed_prototypes(prototypes, how, dtype, ids, drift, before)
 
     def _search(self, prototypes: Floats, positions: Integers | None, n_known: int = 0) -> None:
         # Find units of all prototypes; where the last pass had the first ``n_known`` of them, the
         # panels of the new ones are compared, and panels within reach.
-        n_neurons, samples, pruning = len(prototypes), self.samples, self.pruning
-        before = self._before
-        if n_known and len(before) == n_known:
-            pruning.grow(n_known, n_neurons)
-            packed = self._pack(prototypes, pruning.ids, pruning.drift)
-            known, more = True, n_neurons - n_known
-            if packed is not None and len(self._hits) == n_known:
-                self._hits = np.pad(self._hits, (0, more))
-                self._sums = np.pad(self._sums, ((0, more), (0, 0)))
+        samples = self.samples
+        pruning = self.pruning
+        grows = n_known > 0 and len(self._before) == n_known
+        if grows:
+            packed = self._pack_grown(prototypes, n_known)
         else:
-            known = n_neurons == len(before)
-            memory = self._memory_of_bounds()
-            if pruning.prepare(positions, n_neurons, known, len(samples.blocks.numbers), memory):
-                self._sort()
-            # Bounds need the drift of prototypes since the last pass.
-            if pruning.bounds is None or not known:
-                pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
-            packed = self._pack(prototypes, pruning.ids, pruning.drift, before)
-        if packed is None:
-            self._before, pruning.bounds = self._before[:0], None
+            packed = self._pack_in_panels(prototypes, positions)
+        if packed is None:  # a prototype is too far: neither bounds nor sums are of the last pass
+            self._before = self._before[:0]
+            self._hits = self._hits[:0]
+            pruning.bounds = None
             return
         pruning.fit_accuracy(samples, packed.accuracy.largest)
         in_reach = pruning.bounds is not None and not pruning.begins
-        # A part that is made anew for each pass has no sums that could change.
-        only_changes = known and len(self._hits) == n_neurons
-        compared = self._run(packed, IN_REACH if in_reach else ALL, only_changes)
-        if in_reach and not n_known:
+        compared = self._run(packed, IN_REACH if in_reach else ALL)
+        if in_reach and not grows:
             pruning.stop_if_slow(compared / len(samples.blocks.numbers))
 
+    def _pack_grown(self, prototypes: Floats, n_known: int) -> PackedPrototypes | None:
+        # The known prototypes have not moved, so bounds and sums of the last pass hold for them.
+        pruning = self.pruning
+        pruning.grow(n_known, len(prototypes))
+        packed = self._pack(prototypes, pruning.ids, pruning.drift)
+        if packed is not None and len(self._hits) == n_known:
+            more = len(prototypes) - n_known
+            self._hits = np.pad(self._hits, (0, more))
+            self._sums = np.pad(self._sums, ((0, more), (0, 0)))
+        return packed
+
+    def _pack_in_panels(
+        self, prototypes: Floats, positions: Integers | None
+    ) -> PackedPrototypes | None:
+        # The panels and the order of samples that `Pruning` chooses.
+        pruning = self.pruning
+        before = self._before
+        n_neurons = len(prototypes)
+        n_blocks = len(self.samples.blocks.numbers)
+        known = n_neurons == len(before)
+        memory = self._memory_of_bounds()
+        if pruning.prepare(positions, n_neurons, known, n_blocks, memory):
+            self._sort()
+        # Bounds need the drift of prototypes since the last pass.
+        if pruning.bounds is None or not known:
+            pruning.drift = np.zeros(len(pruning.ids))
+            before = before[:0]
+        return self._pack(prototypes, pruning.ids, pruning.drift, before)
+
     def _memory_of_bounds(self) -> int:
-        samples, memory = self.samples, self.data.working_memory
+        samples = self.samples
+        memory = self.data.working_memory
         if self._bounds_memory is not None:
             return self._bounds_memory
         if memory is None:
             return max(_MARGIN_BYTES, samples.blocks.numbers.nbytes // 2)
         return int(memory - samples.bytes_for(samples.X, samples.dtype))
 
-    def _run(self, packed: PackedPrototypes, mode: int, only_changes: bool) -> int:
-        # Returns how many panels were compared with blocks.
-        self._before, self._packed = packed.packed, packed
-        samples, n_neurons, bounds = self.samples, len(packed.given), self.pruning.bounds
+    def _run(self, packed: PackedPrototypes, mode: int) -> int:
+        # Return how many panels were compared with blocks.
+        self._before = packed.packed
+        self._packed = packed
+        samples = self.samples
+        n_neurons = len(packed.given)
+        bounds = self.pruning.bounds
         n, d = samples.X.shape
         self._steps = steps = error_steps(self._n_total or n, d, packed.accuracy.largest)
+        # A shard that is made anew for each pass has no sums that could change.
+        only_changes = len(self._hits) == n_neurons
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
@@ -376,21 +454,21 @@ class PackedPart(Part):
         n_panels = len(packed.panels.ids)
         is_small = samples.X.size * n_neurons < _SMALL_WORK
         total = samples.each(self._sums, self._hits, n_panels, work, is_small)
-        self._sums, self._hits, self._errors = total.sums, total.hits, total.errors
+        self._sums = total.sums
+        self._hits = total.hits
+        self._errors = total.errors
         compared, changed, ambiguous = total.counts[:3].tolist()
         self.panels_compared += compared
         self.pruning.unsorted += changed / n
-        # Measured on AVX-512 with 64 features: a recheck takes 0.5 to 0.8 µs, a comparison with K
-        # neurons K/2000 µs longer in float64. They break even where a fifth of the samples is
-        # ambiguous with 100 neurons, three quarters with 900. The limit is a third of that, as
-        # later passes compare fewer panels.
-        if ambiguous > MOST_AMBIGUOUS * min(max(n_neurons / _FEW, 1.0), 4.0) * n:
+        shares = min(max(n_neurons / _FEW, 1.0), _MOST_SHARES)
+        if ambiguous > MOST_AMBIGUOUS * shares * n:
             self.double()
         return int(compared)
 
     def double(self) -> None:
         """Pack in float64: with fewer ambiguous samples it is faster than many rechecks."""
-        samples, most = self.samples, self.data.working_memory
+        samples = self.samples
+        most = self.data.working_memory
         size = samples.bytes_for(samples.X, np.float64)
         if samples.is_double or (most is not None and size > most):
             return
@@ -398,7 +476,9 @@ class PackedPart(Part):
         self._packed = self._runners_up = self.pruning.bounds = None
 
     def _sort(self) -> None:
-        ids, samples, runners_up = self.pruning.ids, self.samples, self._runners_up
+        ids = self.pruning.ids
+        samples = self.samples
+        runners_up = self._runners_up
         rank = np.empty(int((ids >= 0).sum()), np.int32)
         rank[ids[ids >= 0]] = np.arange(len(rank), dtype=np.int32)
         before = None if runners_up is None else samples.blocks.order.copy()
@@ -409,10 +489,9 @@ class PackedPart(Part):
 
 # ------------------------------------------------------------------------------ single passes
 
-_CENTRED = 256  # prototypes whose median is the centre
-_AMBIGUOUS_DIVISOR = 16  # with more than n/16 ambiguous samples blocks are packed in float64
+_CENTRED = 256  # prototypes whose median is the centre: a sample of them, as it has to be sorted
 _LONGEST = 2.0**450  # beyond, and below its inverse, squared distances leave float64
-_ROWS = 8192  # packed at a time
+_ROWS = 8192  # packed at a time: few, so that what a thread packs stays in its cache
 _GRID = 2.0**-52  # no grid: there are no sums to be exact
 
 
@@ -428,43 +507,46 @@ def nearest_units(data: Any, prototypes: Floats, n_best: int) -> Integers | None
     reach = float(np.abs(prototypes - centre).max())
     if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None
-    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
-    how, limit = Quantisation(centre, scale, _GRID), data.n // _AMBIGUOUS_DIVISOR + LINE
-    out, ambiguous = _pack_and_search(data, prototypes, n_best, how, np.float32, limit)
+    how = Quantisation(centre, scale_of(reach), _GRID)
+    limit = int(data.n * MOST_AMBIGUOUS) + LINE
+    units, ambiguous = _pack_and_search(data, prototypes, n_best, how, np.float32, limit)
     if ambiguous > limit:
-        out, ambiguous = _pack_and_search(data, prototypes, n_best, how, np.float64, data.n)
-    return None if ambiguous < 0 else out
+        units, ambiguous = _pack_and_search(data, prototypes, n_best, how, np.float64, data.n)
+    return None if ambiguous < 0 else units
 
 
 def _pack_and_search(
     data: Any, prototypes: Floats, n_best: int, how: Quantisation, dtype: Any, limit: int
 ) -> tuple[Integers, int]:
-    # Units (n, places), and how many samples were in doubt in blocks of this dtype: not all is
-    # done where those are more than ``limit``, or a value is missing: -1 then.
-    ids, out = in_rows(np.arange(len(prototypes)), PANEL_ROWS), np.empty((data.n, n_best), np.int64)
+    # Return the units (n, n_best), and how many samples were ambiguous in blocks of this dtype. The
+    # units are incomplete where those are more than ``limit``, or -1: a value is missing.
+    ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
+    units = np.empty((data.n, n_best), np.int64)
     packed = packed_prototypes(prototypes, how, dtype, ids, np.zeros(len(ids)))
     if packed is None:
-        return out, -1
+        return units, -1
     ambiguous = np.zeros(-(-data.n // _ROWS), np.int64)
 
     def work(worker: int, task: int) -> None:
-        rows = slice(task * _ROWS, min((task + 1) * _ROWS, data.n))
         if ambiguous.min() < 0 or ambiguous.sum() > limit:
             return
+        rows = slice(task * _ROWS, min((task + 1) * _ROWS, data.n))
         samples = PackedSamples(data.X[rows], how, 1, dtype)
         squares = samples.blocks.squares.reshape(-1)[: len(samples.X)]
         if not squares.max() < FAR**2:  # also where it is nan
             if np.isnan(data.X[rows]).any():
                 ambiguous[task] = -1
             else:
-                out[rows] = data.subset(rows).nearest_plainly(prototypes, n_best)[0]
+                units[rows] = data.subset(rows).nearest_plainly(prototypes, n_best)[0]
             return
         nearest = np.empty((len(squares), n_best), np.int32)
         space = samples.workspaces(1, len(ids))[0]
         ambiguous[task] = search_loops.nearest_blocks(
             samples.tag, n_best, samples.packed, packed, NO_BOUNDS, nearest, space
         )
-        out[rows] = nearest
+        units[rows] = nearest
 
+    if not len(ambiguous):
+        return units, 0
     share(data.threads, len(ambiguous), work)
-    return out, -1 if len(ambiguous) and ambiguous.min() < 0 else int(ambiguous.sum())
+    return units, -1 if ambiguous.min() < 0 else int(ambiguous.sum())

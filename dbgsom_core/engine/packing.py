@@ -85,7 +85,8 @@ def number_at(row: int, k: int, size: int) -> float:
 @inner_loop
 def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
     """Return the exact distance of sample i and prototypes[j], summed by feature."""
-    total, row = 0.0, samples.at + i * samples.columns * samples.size
+    total = 0.0
+    row = samples.at + i * samples.columns * samples.size
     for k in range(samples.columns):
         difference = number_at(row, k, samples.size) - prototypes[j, k]
         total += difference * difference
@@ -201,11 +202,20 @@ def pack_blocks(
 
     ``total`` and ``addresses`` (lanes,) are overwritten.
     """
-    samples, how, tiles = data.rows, data.how, data.tiles
-    numbers, order, lanes, n = tiles.numbers, tiles.order, lanes_of(tag), tiles.order.size
-    d, size, steps, grid = samples.columns, samples.size, how.scale / how.grid, how.grid
+    samples = data.rows
+    how = data.how
+    tiles = data.tiles
+    numbers = tiles.numbers
+    order = tiles.order
+    lanes = lanes_of(tag)
+    n = tiles.order.size
+    d = samples.columns
+    size = samples.size
+    steps = how.scale / how.grid
+    grid = how.grid
     long = d * size  # bytes of a row
-    total_at, addresses_at = total.ctypes.data, addresses.ctypes.data
+    total_at = total.ctypes.data
+    addresses_at = addresses.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
         # Rows sorted by unit are scattered in memory: prefetch the next block's.
@@ -220,7 +230,8 @@ def pack_blocks(
             addresses[lane] = samples.at + order[b * lanes + lane] * long
         tiled = d - d % lanes if used == lanes else 0  # other features are packed one by one
         for k in range(0, tiled, lanes):
-            out, centre_at = tile_at(tiles, b) + k * LINE, how.centre.ctypes.data + k * 8
+            out = tile_at(tiles, b) + k * LINE
+            centre_at = how.centre.ctypes.data + k * 8
             if size == 4:
                 kind = np.float32(0)
                 pack_tile(tag, kind, addresses_at, centre_at, steps, grid, out, total_at)
@@ -242,7 +253,8 @@ def pack_blocks(
 @inlined
 def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
     """Fill the first D of out with the packed numbers of sample i, in its dtype."""
-    steps, size = how.scale / how.grid, samples.size
+    steps = how.scale / how.grid
+    size = samples.size
     at = samples.at + i * samples.columns * size
     for k in range(samples.columns):
         value = np.rint((number_at(at, k, size) - how.centre[k]) * steps) * how.grid
@@ -284,6 +296,11 @@ def column_summaries(X: Any, threads: int) -> ColumnSummaries:
     return summaries
 
 
+def scale_of(reach: float) -> float:
+    """Return the power of two that brings numbers up to ``reach`` to 1 at most."""
+    return 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+
+
 def quantisation_of(X: Any, found: ColumnSummaries) -> Quantisation:
     """Return the quantisation of all rows of X, an array or partitions, from its summaries.
 
@@ -298,8 +315,10 @@ def quantisation_of(X: Any, found: ColumnSummaries) -> Quantisation:
 
 
 def _totals(X: Any) -> tuple[Floats, Floats]:
-    total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
-    ends[0], ends[1] = np.inf, -np.inf
+    total = np.zeros(X.shape[1])
+    ends = np.empty((2, X.shape[1]))
+    ends[0] = np.inf
+    ends[1] = -np.inf
     column_totals(writeable_view(X), total, ends)
     return total, ends
 
@@ -325,7 +344,9 @@ class PackedSamples:
         if quantisation is None:
             quantisation = quantisation_of(self.X, column_summaries(self.X, threads))
         self.quantisation = quantisation
-        self.threads, self.dtype, self.rows = threads, np.dtype(dtype), Rows.of(self.X)
+        self.threads = threads
+        self.dtype = np.dtype(dtype)
+        self.rows = Rows.of(self.X)
         self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
         self.depth = padded(d)
@@ -334,7 +355,8 @@ class PackedSamples:
         order = np.arange(n, dtype=np.int32) if order is None else order
         shape = n_blocks, self.depth, lanes
         if spare is None or spare.numbers.shape != shape or spare.numbers.dtype != self.dtype:
-            squares, bmu = np.zeros((n_blocks, lanes), dtype), np.zeros(n_blocks * lanes, np.int32)
+            squares = np.zeros((n_blocks, lanes), dtype)
+            bmu = np.zeros(n_blocks * lanes, np.int32)
             self.blocks = SampleTiles(aligned(shape, dtype), squares, order, bmu)
         else:
             self.blocks = spare._replace(order=order)
@@ -356,7 +378,8 @@ class PackedSamples:
 
     def doubled(self) -> PackedSamples:
         """Return the same samples in blocks of float64."""
-        n, order = len(self.X), self.blocks.order.copy()
+        n = len(self.X)
+        order = self.blocks.order.copy()
         made = PackedSamples(self.X, self.quantisation, self.threads, np.float64, order)
         made.blocks.bmu[:n] = self.blocks.bmu[:n]
         return made
@@ -388,7 +411,8 @@ class PackedSamples:
         """
         threads = 1 if is_small else self.threads
         tasks = [(0, len(self.blocks.numbers))] if is_small else self._tasks(_TASK_NUMBERS)
-        spaces, added = self.workspaces(threads, n_panels), []
+        spaces = self.workspaces(threads, n_panels)
+        added = []
         for worker in range(threads):
             own = (np.zeros_like(sums), np.zeros_like(hits)) if worker else (sums, hits)
             counts = np.zeros(LINE // 8, np.int64)
@@ -402,18 +426,22 @@ class PackedSamples:
 
     def sort(self, rank: NDArray[np.int32]) -> None:
         """Sort the samples by the rank (K,) of their units, so that blocks share few units."""
-        blocks, n = self.blocks, len(self.X)
+        blocks = self.blocks
+        n = len(self.X)
         ranks = rank.astype(np.min_scalar_type(len(rank)))[blocks.bmu[:n]]
         places = np.argsort(ranks, kind="stable")
-        blocks.order[:], blocks.bmu[:n] = blocks.order[places], blocks.bmu[places]
+        blocks.order[:] = blocks.order[places]
+        blocks.bmu[:n] = blocks.bmu[places]
         self._fill()
 
     def _fill(self) -> None:
         # Pack the samples in the blocks' order.
-        tasks, lanes = self._tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
+        tasks = self._tasks(_TASK_PACKED)
+        lanes = self.blocks.numbers.shape[2]
 
         def work(worker: int, task: int) -> None:
-            total, addresses = np.empty(lanes), np.empty(lanes, np.int64)
+            total = np.empty(lanes)
+            addresses = np.empty(lanes, np.int64)
             pack_blocks(self.tag, self.packed, total, addresses, *tasks[task])
 
         share(self.threads, len(tasks), work)
@@ -520,7 +548,9 @@ def pack_prototypes(
 
     Returns the largest norm, or -1 without changing panels where an entry is nan or beyond FAR.
     """
-    largest, moves, d = 0.0, before.shape[0] > 0, prototypes.shape[1]
+    largest = 0.0
+    moves = before.shape[0] > 0
+    d = prototypes.shape[1]
     for j in range(prototypes.shape[0]):
         # Two sums take as long as one: their additions run in parallel.
         square = square_of_step = 0.0
@@ -533,7 +563,8 @@ def pack_prototypes(
             if moves:
                 step = value - before[j, k]
                 square_of_step += step * step
-        halves[j], steps[j] = 0.5 * square, np.sqrt(square_of_step)
+        halves[j] = 0.5 * square
+        steps[j] = np.sqrt(square_of_step)
         largest = max(largest, square)
     for j in range(packed.shape[0]):
         step = steps[j] * (1 + 2e-6)
@@ -561,7 +592,8 @@ def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
     Patches follow a serpentine path in strips two cells high. The last one is filled with -1.
     """
     x, y = (positions - np.minimum.reduce(positions)).T
-    strip, width = y >> 1, int(np.maximum.reduce(x)) + 1
+    strip = y >> 1
+    width = int(np.maximum.reduce(x)) + 1
     along = np.where(strip & 1, width - 1 - x, x)
     return in_rows(np.argsort(2 * (strip * width + along) + (y & 1)), rows)
 
@@ -608,9 +640,11 @@ def packed_prototypes(
     The panels' ``drift`` (G,) grows by their steps since ``before``, the packed prototypes of the
     last pass. None where a prototype is too far from the data for packed numbers.
     """
-    (k, d), n_panels = prototypes.shape, len(ids)
+    k, d = prototypes.shape
+    n_panels = len(ids)
     depth = padded(d)
-    packed, rows = np.zeros((k, depth)), aligned((k, depth), dtype)
+    packed = np.zeros((k, depth))
+    rows = aligned((k, depth), dtype)
     halves = np.empty(k, dtype)
     panels = PrototypeTiles(
         numbers=aligned((n_panels, depth, PANEL_ROWS), dtype),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.loops import writeable_view
-from dbgsom_core.engine.packed_search import PackedPart
+from dbgsom_core.engine.packed_search import PackedShard
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import (
@@ -37,6 +37,7 @@ class PartitionedSamples(Samples):
     """
 
     incomplete = False
+    is_in_memory = False
 
     @property
     def piece(self) -> int:
@@ -83,7 +84,7 @@ class PartitionedSamples(Samples):
 
     def search(self) -> Search:
         make = partial(
-            PackedPart.of_rows,
+            PackedShard.from_rows,
             make=partial(_part_samples, self.metric, self.n_classes),
             quantisation=self.quantisation,
             n_total=self.n,
@@ -96,7 +97,9 @@ class PartitionedSamples(Samples):
         return self.X.fold(_add_part_sums, sums, self.X.beside(self.weights, bmu)), None
 
     def of_parts(self, units: Integers, find: Callable[..., Any]) -> Integers:
-        out, given, beside = np.empty(self.n, np.int64), (find, self.n_classes), (units, self.codes)
+        out = np.empty(self.n, np.int64)
+        given = (find, self.n_classes)
+        beside = (units, self.codes)
         found: Integers = self._fill([out], _find_in_part, *given, beside=beside)
         return found
 
@@ -115,7 +118,8 @@ class PartitionedSamples(Samples):
         return units, distances
 
     def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
-        out, ask = np.empty(len(units)), Samples.distances_to
+        out = np.empty(len(units))
+        ask = Samples.distances_to
         return self._fill([out], ask, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:

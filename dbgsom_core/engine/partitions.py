@@ -7,15 +7,16 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.runtime import share
 
-_PIECE = 8192  # rows
-_RANGE_NUMBERS = 1 << 23  # numbers of a range, at most
+# Rows that are summed together: part of the order of additions, so of the bits of every map.
+_PIECE = 8192
+_RANGE_NUMBERS = 1 << 23  # numbers of a range, at most: 64 MiB, which a worker may have to read
 Block = NDArray[np.floating[Any]]
 
 
@@ -31,8 +32,11 @@ def range_rows(d: int) -> int:
     return rows
 
 
-class Parts(Protocol):
-    """Objects, one for each partition, where the rows are.
+Question = Literal["assign", "units", "linked", "reassigned", "unlinked"]  # methods of `Shard`
+
+
+class Shards(Protocol):
+    """Objects, one for each partition, where the rows are; `shards.Shard` says what they answer.
 
     Attributes
     ----------
@@ -42,8 +46,10 @@ class Parts(Protocol):
 
     rereads: bool
 
-    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        """Return ``answer(question, *given)`` of each object, in the order of the partitions.
+    def ask(
+        self, question: Question, *arguments: Any, add: Callable[[Any, Any], Any] | None
+    ) -> list[Any]:
+        """Return ``answer(question, *arguments)`` of each object, in the order of the partitions.
 
         With ``add`` the caller needs only the exact sum of the results: they may be summed in any
         order, to fewer results.
@@ -133,21 +139,20 @@ class Partitions(ABC):
             raise IndexError(f"the table has {len(self)} rows")
         return np.asarray(np.where(numbers < 0, numbers + len(self), numbers))
 
-    def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Parts:
-        """Return the parts ``make(rows, *given[i], None, None)``, see `RereadParts`."""
-        return RereadParts(self, make, given)
+    def hold(self, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Shards:
+        """Return the shards ``make(rows, *given[i], None, None)``, see `RereadShards`."""
+        return RereadShards(self, make, given)
 
     def beside(self, *arrays: NDArray[Any] | None) -> list[tuple[Any, ...]]:
         """Return the entries of arrays (n,) or None beside each partition's rows."""
-        rows = [slice(*bounds) for bounds in pairwise(self.ends)]
-        return [tuple(None if a is None else a[some] for a in arrays) for some in rows]
+        return [_entries(arrays, slice(*bounds)) for bounds in pairwise(self.ends)]
 
 
-class RereadParts:
-    """Parts of partitions whose rows are read anew for each question, see `Parts`.
+class RereadShards:
+    """Shards of partitions whose rows are read anew for each question, see `Shards`.
 
     ``make(rows, *given, state, spare)`` makes one; what it is to know in the next pass it returns
-    as ``state()``, with ``units_by_row()``. ``spare`` are its arrays, ``part.samples.blocks``, for
+    as ``state()``, with ``units_by_row()``. ``spare`` are its arrays, ``shard.samples.blocks``, for
     another one: pages of new memory cost as much as reading them.
     """
 
@@ -156,25 +161,29 @@ class RereadParts:
     def __init__(
         self, table: Partitions, make: Callable[..., Any], given: Sequence[tuple[Any, ...]]
     ) -> None:
-        self._table, self._make, self._given = table, make, given
+        self._table = table
+        self._make = make
+        self._given = given
         self._states: list[Any] = [None] * len(given)
         self._spare: deque[Any] = deque()
 
-    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        if question == "units" and given[1] is None:
+    def ask(
+        self, question: Question, *arguments: Any, add: Callable[[Any, Any], Any] | None
+    ) -> list[Any]:
+        if question == "units" and arguments[1] is None:  # of the last pass: the states have them
             return [state.units_by_row() for state in self._states]
         totals: deque[Any] = deque()
 
         def answer(rows: Block, i: int) -> Any:
-            part = self._make(rows, *self._given[i], self._states[i], _pop(self._spare))
-            found = part.answer(question, *given)
-            self._states[i] = part.state()
-            self._spare.append(part.samples.blocks)
+            shard = self._make(rows, *self._given[i], self._states[i], _pop(self._spare))
+            value = shard.answer(question, *arguments)
+            self._states[i] = shard.state()
+            self._spare.append(shard.samples.blocks)
             if add is None:
-                return found
+                return value
             # All results together may take more memory than the rows.
             total = _pop(totals)
-            totals.append(found if total is None else add(total, found))
+            totals.append(value if total is None else add(total, value))
             return None
 
         answers = self._table.each(answer, [(i,) for i in range(len(self._given))])
@@ -213,10 +222,14 @@ def each_range(
 
     def work(worker: int, task: int) -> None:
         rows = slice(starts[task], min(starts[task] + size, X.shape[0]))
-        answers[task] = ask(X[rows], *(None if a is None else a[rows] for a in beside))
+        answers[task] = ask(X[rows], *_entries(beside, rows))
 
     share(threads, len(starts), work)
     return answers
+
+
+def _entries(arrays: tuple[NDArray[Any] | None, ...], rows: slice) -> tuple[Any, ...]:
+    return tuple(None if array is None else array[rows] for array in arrays)
 
 
 def pieces(n: int, size: int = _PIECE) -> list[slice]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.partitions import Parts, pieces
+from dbgsom_core.engine.partitions import Question, Shards, pieces
 from dbgsom_core.engine.smoothing import (
     Centre,
     Neighbourhood,
@@ -61,19 +61,21 @@ class Assignment:
 class Units:
     """Lazily computed best-matching unit of each sample, and its distance.
 
-    ``find()`` returns the units (n,), int64 for samples in memory, else of the smallest integer
-    type.
+    ``find()`` returns the units (n,): int64 where the samples ``data`` are in memory, else of the
+    smallest integer type, as units may then take more memory than anything else.
     """
 
     def __init__(self, data: Any, prototypes: Floats, find: Callable[[], NDArray[Any]]) -> None:
-        self.data, self.prototypes, self._find = data, prototypes, find
+        self.data = data
+        self.prototypes = prototypes
+        self._find = find
         self._units: NDArray[Any] | None = None
         self._distance: Floats | None = None
 
     @property
     def units(self) -> NDArray[Any]:
         # No cached_property: that of Python 3.11 has one lock for all instances, and the thread
-        # that holds it may wait for threads that need the units of parts.
+        # that holds it may wait for threads that need the units of shards.
         if self._units is None:
             self._units = self._find()
         return self._units
@@ -81,14 +83,14 @@ class Units:
     @property
     def bmu(self) -> Any:
         units = self.units
-        return units if units.dtype == np.int64 else units.astype(np.int32, copy=False)
+        return units if self.data.is_in_memory else units.astype(np.int32, copy=False)
 
     @property
     def distance(self) -> Floats:
         if self._distance is not None:
             return self._distance
         distance: Floats = self.data.distances_to(self.prototypes, self.bmu)
-        if self.units.dtype == np.int64:  # in memory, beside which it is small
+        if self.data.is_in_memory:  # beside the samples it is small
             self._distance = distance
         return distance
 
@@ -104,19 +106,20 @@ class Moments:
 # ---------------------------------------------------------------------------- sample by sample
 
 
-def each_piece(found: Any, n: int) -> Iterator[tuple[slice, Integers, Floats]]:
+def each_piece(assignment: PerSample, n: int) -> Iterator[tuple[slice, Integers, Floats]]:
     """Yield rows, units and distances of the first ``n`` samples, at most 65536 at a time."""
-    in_memory = found.units.dtype == np.int64
-    size = _ROWS if in_memory else found.data.piece
-    for some in pieces(n, size):
-        bmu = found.units[some].astype(np.int64, copy=False)
-        if in_memory:
-            distance = found.distance[some]
-        else:
-            distance = found.data.distances_to(found.prototypes, bmu, some)
+    if not isinstance(assignment, Units) or assignment.data.is_in_memory:
+        for rows in pieces(n, _ROWS):
+            yield rows, assignment.bmu[rows], assignment.distance[rows]
+        return
+    # Rows outside memory are read, or asked for, in larger pieces, once for each distance.
+    data = assignment.data
+    for piece in pieces(n, data.piece):
+        bmu = assignment.units[piece].astype(np.int64)
+        distance = data.distances_to(assignment.prototypes, bmu, piece)
         for rows in pieces(len(bmu), _ROWS):
-            start = some.start
-            yield slice(start + rows.start, start + rows.stop), bmu[rows], distance[rows]
+            shifted = slice(piece.start + rows.start, piece.start + rows.stop)
+            yield shifted, bmu[rows], distance[rows]
 
 
 def groups(keys: NDArray[Any]) -> list[Integers]:
@@ -128,11 +131,11 @@ def groups(keys: NDArray[Any]) -> list[Integers]:
 
 def unlinked(nearest: NDArray[np.signedinteger[Any]], links: NDArray[np.int32]) -> Flags:
     """Return for which samples (n,) the two ``nearest`` neurons (n, 2) are not linked."""
-    found = np.empty(len(nearest), dtype=bool)
+    flags = np.empty(len(nearest), dtype=bool)
     for rows in pieces(len(nearest), _ROWS):
         first, second = nearest[rows].T
-        found[rows] = (links[first] != second[:, None]).all(axis=1)
-    return found
+        flags[rows] = (links[first] != second[:, None]).all(axis=1)
+    return flags
 
 
 def sum_by_unit(
@@ -154,9 +157,11 @@ def sum_by_unit(
 
     if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
         raise IndexError(f"best-matching units must be rows below {n_neurons}")
-    sums = np.zeros((n_neurons, X.shape[1])) if sums is None else sums
+    if sums is None:
+        sums = np.zeros((n_neurons, X.shape[1]))
+    if weights is None:
+        weights = np.ones(X.shape[0])
     observed = np.zeros_like(sums) if incomplete else None
-    weights = np.ones(X.shape[0]) if weights is None else weights
     if issparse(X):
         loops.add_sparse(X.data, X.indices, X.indptr, weights, bmu, sums)
     elif observed is not None:
@@ -175,7 +180,8 @@ def majority_classes(counts: NDArray[Any]) -> Flags:
     All tied classes are marked, so that the order of classes does not matter; none in a neuron
     without labelled samples.
     """
-    return np.asarray((counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
+    is_largest = counts == counts.max(axis=1, keepdims=True)
+    return np.asarray(is_largest & (counts > 0))
 
 
 def count_classes(
@@ -187,10 +193,12 @@ def count_classes(
     """
     if codes.min(initial=0) < 0:
         labelled = codes >= 0
-        bmu, codes = bmu[labelled], codes[labelled]
+        bmu = bmu[labelled]
+        codes = codes[labelled]
         weights = None if weights is None else weights[labelled]
-    flat = np.bincount(bmu * np.int64(n_classes) + codes, weights, n_neurons * n_classes)
-    return flat.reshape(n_neurons, n_classes)
+    pairs = bmu * np.int64(n_classes) + codes  # a number for each neuron and class
+    counts = np.bincount(pairs, weights, n_neurons * n_classes)
+    return counts.reshape(n_neurons, n_classes)
 
 
 def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, majority: Flags) -> Integers:
@@ -199,13 +207,14 @@ def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, majority:
     A sample without a class, or whose class has no majority, keeps its BMU; equal distances go to
     the lower row.
     """
-    codes, winners = data.codes, bmu.copy()
-    others = np.flatnonzero(_misplaced(codes, majority, bmu))
-    for code in np.unique(codes[others]):
-        own = np.flatnonzero(majority[:, code])
-        rows = others[codes[others] == code]
-        if len(own):
-            winners[rows] = _nearest(data, rows, prototypes, own)
+    codes = data.codes
+    winners = bmu.copy()
+    misplaced = np.flatnonzero(_is_misplaced(codes, majority, bmu))
+    for code in np.unique(codes[misplaced]):
+        candidates = np.flatnonzero(majority[:, code])
+        if len(candidates):
+            rows = misplaced[codes[misplaced] == code]
+            winners[rows] = _nearest(data, rows, prototypes, candidates)
     return winners
 
 
@@ -232,26 +241,27 @@ def linked_runners_up(
         runners_up[rows] = _nearest(data, rows, prototypes, linked[bmu[rows[0]]])
     if majority is None or codes is None:
         return runners_up
-    others = np.flatnonzero(_misplaced(codes, majority, runners_up))
-    for group in groups(bmu[others] * majority.shape[1] + codes[others]):
-        rows = others[group]
+    misplaced = np.flatnonzero(_is_misplaced(codes, majority, runners_up))
+    for group in groups(bmu[misplaced] * majority.shape[1] + codes[misplaced]):
+        rows = misplaced[group]  # all of the same unit and class
         neighbours = linked[bmu[rows[0]]]
-        own = neighbours[majority[neighbours, codes[rows[0]]]]
-        if len(own):
-            runners_up[rows] = _nearest(data, rows, prototypes, own)
+        candidates = neighbours[majority[neighbours, codes[rows[0]]]]
+        if len(candidates):
+            runners_up[rows] = _nearest(data, rows, prototypes, candidates)
     return runners_up
 
 
-def _misplaced(codes: Integers, majority: Flags, neurons: Integers) -> Flags:
+def _is_misplaced(codes: Integers, majority: Flags, neurons: Integers) -> Flags:
     # Mark the samples (n,) whose class is not in the majority in their neuron.
     return np.asarray((codes >= 0) & ~majority[neurons, codes])
 
 
 def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -> Integers:
+    # The nearest of some neurons to each of some samples.
     if len(neurons) == 1:
         return np.full(len(rows), neurons[0])
-    found = data.subset(rows).assign_plainly(prototypes[neurons])
-    return np.asarray(neurons[found.bmu])
+    assignment = data.subset(rows).assign_plainly(prototypes[neurons])
+    return np.asarray(neurons[assignment.bmu])
 
 
 # ------------------------------------------------------------------------------ results of a pass
@@ -265,7 +275,7 @@ class SearchResult:
     search.
     """
 
-    data: Any
+    data: Any  # `Samples`, whose module imports this one
     prototypes: Floats
     of: PerSample
 
@@ -284,7 +294,8 @@ class SearchResult:
     @cached_property
     def hits(self) -> NDArray[Any]:
         """Samples of each neuron, (K,), or the sums of their weights."""
-        units, weights = self.units, self.data.weights
+        units = self.units
+        weights = self.data.weights
         hits: NDArray[Any] = np.zeros(len(self.prototypes), np.int64 if weights is None else float)
         for rows in pieces(len(units)):  # bincount copies its input
             if weights is None:
@@ -296,7 +307,8 @@ class SearchResult:
     @cached_property
     def errors(self) -> Floats:
         """Sums of the samples' distances, (K,)."""
-        errors, data = np.zeros(len(self.prototypes)), self.data
+        errors = np.zeros(len(self.prototypes))
+        data = self.data
         for rows, bmu, distance in each_piece(self.of, data.n):
             if data.scatter is not None:  # the mean distance within a micro-cluster
                 distance = np.hypot(distance, data.scatter[rows])
@@ -320,12 +332,12 @@ class SearchResult:
         data = self.data
         if data.codes is None:
             return None
-        units, size = self.units, (len(self.prototypes), data.n_classes)
+        n_neurons = len(self.prototypes)
         if data.weights is not None:
-            return count_classes(units, data.codes, *size, data.weights)
-        counts = np.zeros(size, np.int64)
+            return count_classes(self.units, data.codes, n_neurons, data.n_classes, data.weights)
+        counts = np.zeros((n_neurons, data.n_classes), np.int64)
         for rows in pieces(data.n):
-            counts += count_classes(units[rows], data.codes[rows], *size)
+            counts += count_classes(self.units[rows], data.codes[rows], *counts.shape)
         return counts
 
     def reassign_to_own_class(self, majority: Flags) -> SearchResult:
@@ -342,7 +354,8 @@ class SearchResult:
         find = partial(
             linked_runners_up, prototypes=self.prototypes, links=links, majority=majority
         )
-        runners_up, n_neurons = self.data.of_parts(self.bmu, find), len(self.prototypes)
+        runners_up = self.data.of_parts(self.bmu, find)
+        n_neurons = len(self.prototypes)
         hits = np.bincount(runners_up, self.data.weights, n_neurons)
         sums, seen = self.data.sums_seen(runners_up, n_neurons)
         return Totals(hits, sums, np.empty(0), seen)
@@ -366,55 +379,71 @@ class SearchResult:
         Samples are grouped by best-matching unit and runner-up, so that no weight of each sample
         and neuron is needed.
         """
-        influence, units, before = kernel.weights[kernel.index.T], self.bmu, self.prototypes
-        if kernel.link_pull > 0:
-            runners_up = linked_runners_up(self.data, units, before, kernel.links, kernel.majority)
-            pairs, units = np.unique(units * len(before) + runners_up, return_inverse=True)
-            bmu, runners_up = np.divmod(pairs, len(before))
-            influence = influence[bmu]
-            influence[np.arange(len(pairs)), runners_up] += kernel.link_pull
+        groups = self.bmu  # a group of samples for each neuron
+        influence = kernel.weights[kernel.index.T]  # of a group (row) on each neuron
+        before = self.prototypes
+        n_neurons = len(before)
+        if kernel.link_pull > 0:  # a group for each pair of a unit and a runner-up
+            runners_up = linked_runners_up(self.data, groups, before, kernel.links, kernel.majority)
+            pairs, groups = np.unique(groups * n_neurons + runners_up, return_inverse=True)
+            units, neighbours = np.divmod(pairs, n_neurons)
+            influence = influence[units]
+            influence[np.arange(len(pairs)), neighbours] += kernel.link_pull
         metric = self.data.metric
-        made = metric.form(self.data.X, units, influence, self.data.weights, before)
-        return np.asarray(made, np.float64)
+        prototypes = metric.form(self.data.X, groups, influence, self.data.weights, before)
+        return np.asarray(prototypes, np.float64)
 
 
 class PackedResult(SearchResult):
     """Result of a pass over unweighted samples, in exact sums of packed numbers.
 
     Errors are of packed samples, as sums are. Units are fetched on access, which must be before the
-    next pass of the same search. With ``own`` (K, C) samples were reassigned to neurons with their
-    class in this majority.
+    next pass of the same search. With ``own_class`` (K, C) samples were reassigned to neurons with
+    their class in this majority.
     """
 
-    def __init__(self, search: Search, spec: PassSpec, won: PartialSums, own: Any = None) -> None:
-        data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
-        super().__init__(data, spec.prototypes, search.units(spec, own))
-        self.packed_sums, self.hits = won.sums, won.hits
+    def __init__(
+        self, search: Search, spec: PassSpec, sums: PartialSums, own_class: Flags | None = None
+    ) -> None:
+        data = search.data
+        super().__init__(data, spec.prototypes, search.units(spec, own_class))
+        self.search = search
+        self.spec = spec
+        self.packed = sums
+        self.own_class = own_class
+        self.hits = sums.hits
         # Not lazy: a cached property takes longer.
-        steps = won.steps * data.quantisation.scale  # of an error of 1 in the data's units
-        self.errors, self.total_error = won.errors / steps, float(won.errors.sum()) / steps
+        steps = sums.steps * data.quantisation.scale  # of an error of 1 in the data's units
+        self.errors = sums.errors / steps
+        self.total_error = float(sums.errors.sum()) / steps
 
     @cached_property
     def totals(self) -> Totals:
-        return Totals(self.hits, self._unpacked(self.packed_sums, self.hits), self.errors)
+        return Totals(self.hits, self._unpacked(self.packed.sums, self.hits), self.errors)
 
     @cached_property
     def class_counts(self) -> NDArray[Any] | None:
-        if self.data.codes is None or self.won.classes is not None:
-            return self.won.classes
+        if self.data.codes is None or self.packed.classes is not None:
+            return self.packed.classes
         return self._by_sample().class_counts
 
     def reassign_to_own_class(self, majority: Flags) -> PackedResult:
-        sums, hits = self.search.total("reassigned", self.spec, majority)
-        won = self.won._replace(sums=self.won.sums + sums, hits=self.won.hits + hits, linked=None)
-        return PackedResult(self.search, self.spec, won, majority)
+        sum_changes, hit_changes = self.search.total("reassigned", self.spec, majority)
+        sums = self.packed._replace(
+            sums=self.packed.sums + sum_changes,
+            hits=self.packed.hits + hit_changes,
+            linked=None,  # that of the units before
+        )
+        return PackedResult(self.search, self.spec, sums, majority)
 
     def runner_up_totals(self, links: NDArray[np.int32], majority: Flags | None) -> Totals:
         sums, hits = self._linked(links, majority)
         return Totals(hits, self._unpacked(sums, hits), np.empty(0))
 
     def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
-        data, before, pull = self.data, self.prototypes, kernel.link_pull
+        data = self.data
+        before = self.prototypes
+        pull = kernel.link_pull
         if centre is not None or kernel.inhibits:
             runners_up = None
             if pull > 0:
@@ -424,7 +453,7 @@ class PackedResult(SearchResult):
             )
         linked = self._linked(kernel.links, kernel.majority) if pull > 0 else None
         return prototypes_from_packed_sums(
-            self.packed_sums, self.hits, before, kernel, linked, data.quantisation, data.threads
+            self.packed.sums, self.hits, before, kernel, linked, data.quantisation, data.threads
         )
 
     def _by_sample(self) -> SearchResult:
@@ -432,24 +461,26 @@ class PackedResult(SearchResult):
 
     def _linked(self, links: NDArray[np.int32], majority: Flags | None) -> tuple[Floats, Integers]:
         # Packed sums and hits by nearest linked neighbour, which the pass may have found already.
-        linked, linked_by = self.won.linked, self.spec.links
-        is_known = majority is None and linked_by is not None and np.array_equal(linked_by, links)
-        if linked is not None and is_known:
+        linked = self.packed.linked
+        linked_by = self.spec.links
+        is_known = linked_by is not None and np.array_equal(linked_by, links)
+        if linked is not None and is_known and majority is None:
             return linked
-        return self.search.linked(self.spec, self.own, links, majority)
+        return self.search.linked(self.spec, self.own_class, links, majority)
 
     def _unpacked(self, sums: Floats, hits: Integers) -> Floats:
         # Sums (K, D) in the data's units, from packed ones (K, depth).
         how = self.data.quantisation
-        exact = sums[:, : self.prototypes.shape[1]] / how.scale  # exact: a power of two
-        return np.asarray(exact + hits[:, None] * how.centre)
+        d = self.prototypes.shape[1]
+        centred = sums[:, :d] / how.scale  # exact: a power of two
+        return np.asarray(centred + hits[:, None] * how.centre)
 
 
 # ------------------------------------------------------------------------------------ the search
 
 
 class PassSpec(NamedTuple):
-    """Prototypes and options of a pass, for any part of the samples.
+    """Prototypes and options of a pass, for any shard of the samples.
 
     ``number`` is unique within a search. The first ``known`` of the ``prototypes`` (K, D) are those
     of the last pass; 0: all are new. With ``links`` (K, degree) the pass also sums the samples by
@@ -464,7 +495,7 @@ class PassSpec(NamedTuple):
 
 
 class PartialSums(NamedTuple):
-    """Exact totals by neuron over a part of the samples.
+    """Exact totals by neuron over a shard of the samples.
 
     ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``,
     counts by class, int64 (K, C), or None, and packed sums and hits by nearest linked neighbour, or
@@ -480,27 +511,29 @@ class PartialSums(NamedTuple):
 
 
 def plus(first: Any, other: Any) -> Any:
-    """Return the sum of two parts' results, which have the same steps."""
+    """Return the sum of two shards' results, which have the same steps."""
     if first is None or isinstance(first, float):
         return first
     if not isinstance(first, tuple):
         return first + other
-    both = [plus(*pair) for pair in zip(first, other, strict=True)]
-    return type(first)(*both) if isinstance(first, PartialSums) else tuple(both)
+    sums = [plus(*pair) for pair in zip(first, other, strict=True)]
+    return PartialSums(*sums) if isinstance(first, PartialSums) else tuple(sums)
 
 
 class Search:
     """Search for the best-matching units of all samples, epoch after epoch.
 
-    With ``parts`` each of them searches its rows and sums them exactly, so that a map does not
+    With ``shards`` each of them searches its rows and sums them exactly, so that a map does not
     depend on how samples are divided: all in this process, partitions of a table, or shards on
     workers. Without, `Samples.assign` finds the units, and the results add up the samples. Equal
     distances go to the lowest row.
     """
 
-    def __init__(self, data: Any, parts: Parts | None = None) -> None:
-        self.data, self.parts = data, parts
-        self._passes, self._known = 0, 0  # passes of the parts; prototypes of the last one
+    def __init__(self, data: Any, shards: Shards | None = None) -> None:
+        self.data = data
+        self.shards = shards
+        self._passes = 0  # of the shards
+        self._known = 0  # prototypes of the last one
         self._links: NDArray[np.int32] | None = None  # of the last update
 
     def assign(self, prototypes: Floats, positions: Integers) -> SearchResult:
@@ -508,74 +541,80 @@ class Search:
 
         ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
         """
-        if self.parts is None:
+        if self.shards is None:
             return SearchResult(self.data, prototypes, self.data.assign(prototypes))
-        return self._pass(self.parts, prototypes, positions, 0)
+        return self._pass(self.shards, prototypes, positions, 0)
 
     def assign_new_neurons(
-        self, found: SearchResult, prototypes: Floats, positions: Integers, known: int
+        self, result: SearchResult, prototypes: Floats, positions: Integers, known: int
     ) -> SearchResult:
-        """Return ``found``, the result for the first ``known`` prototypes, extended to all."""
-        if self.parts is not None:
-            known = known if self._known == known else 0
-            return self._pass(self.parts, prototypes, positions, known)
+        """Return ``result``, which is that of the first ``known`` prototypes, extended to all."""
+        if self.shards is not None:
+            if self._known != known:
+                known = 0
+            return self._pass(self.shards, prototypes, positions, known)
         new = self.data.assign(prototypes[known:])
-        nearer = new.distance < found.distance
-        bmu = np.where(nearer, new.bmu + known, found.bmu)
-        distance = np.where(nearer, new.distance, found.distance)
+        nearer = new.distance < result.distance
+        bmu = np.where(nearer, new.bmu + known, result.bmu)
+        distance = np.where(nearer, new.distance, result.distance)
         return SearchResult(self.data, prototypes, Assignment(bmu, distance))
 
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return for which samples (n,) the two nearest neurons are not linked."""
-        if self.parts is not None:
-            flags = self.parts.ask("unlinked", prototypes, links, add=None)
+        if self.shards is not None:
+            flags = self.shards.ask("unlinked", prototypes, links, add=None)
             return np.concatenate(flags)
         if len(prototypes) == 1:
             return np.zeros(self.data.n, bool)
         return unlinked(self.data.nearest_units(prototypes, 2)[0], links)
 
-    # ------------------------------------------------------------------------ passes of the parts
+    # ------------------------------------------------------------------------ passes of the shards
 
     def _pass(
-        self, parts: Parts, prototypes: Floats, positions: Integers, known: int
+        self, shards: Shards, prototypes: Floats, positions: Integers, known: int
     ) -> SearchResult:
         self._passes += 1
         links = self._links
-        links = links if links is not None and len(links) == len(prototypes) else None
+        if links is not None and len(links) != len(prototypes):
+            links = None
         spec = PassSpec(self._passes, prototypes.copy(), positions, known, links)
-        won: PartialSums | None = self.total("assign", spec)
-        if won is None:  # a prototype is too far away for packed numbers
+        sums: PartialSums | None = self.total("assign", spec)
+        if sums is None:  # a prototype is too far away for packed numbers
             self._known = 0
             return SearchResult(self.data, prototypes, self.data.assign(prototypes))
         self._known = len(prototypes)
-        if self.data.weights is not None:  # units of the parts, sums by sample
+        if self.data.weights is not None:  # units of the shards, sums by sample
             return SearchResult(self.data, prototypes, self.units(spec, None))
-        return PackedResult(self, spec, won)
+        return PackedResult(self, spec, sums)
 
-    def total(self, question: str, *given: Any) -> Any:
-        """Return the sum of all parts' answers."""
-        assert self.parts is not None
-        return reduce(plus, self.parts.ask(question, *given, add=plus))
+    def total(self, question: Question, *arguments: Any) -> Any:
+        """Return the sum of all shards' answers."""
+        assert self.shards is not None
+        return reduce(plus, self.shards.ask(question, *arguments, add=plus))
 
-    def units(self, spec: PassSpec, own: Flags | None) -> Units:
-        """Return the units of a pass, which are fetched from the parts on access."""
-        assert self.parts is not None
-        fetch = partial(self.parts.ask, "units", spec, own, add=None)
+    def units(self, spec: PassSpec, own_class: Flags | None) -> Units:
+        """Return the units of a pass, which are fetched from the shards on access."""
+        assert self.shards is not None
+        ask = self.shards.ask
 
         def find() -> NDArray[Any]:
-            each = fetch()
-            return each[0] if len(each) == 1 else np.concatenate(each)
+            by_shard = ask("units", spec, own_class, add=None)
+            return by_shard[0] if len(by_shard) == 1 else np.concatenate(by_shard)
 
         return Units(self.data, spec.prototypes, find)
 
     def linked(
-        self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
+        self,
+        spec: PassSpec,
+        own_class: Flags | None,
+        links: NDArray[np.int32],
+        majority: Flags | None,
     ) -> tuple[Floats, Integers]:
-        """Return packed sums and hits by nearest linked neighbour, see `Part.linked`.
+        """Return packed sums and hits by nearest linked neighbour, see `Shard.linked`.
 
         Where questions read the rows, the next pass computes them too.
         """
-        assert self.parts is not None
-        self._links = links if majority is None and self.parts.rereads else None
-        total: tuple[Floats, Integers] = self.total("linked", spec, own, links, majority)
+        assert self.shards is not None
+        self._links = links if majority is None and self.shards.rereads else None
+        total: tuple[Floats, Integers] = self.total("linked", spec, own_class, links, majority)
         return total

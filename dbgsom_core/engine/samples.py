@@ -81,6 +81,7 @@ class Samples:
     n_classes: int = 0
     working_memory: int | None = None
 
+    is_in_memory = True
     moments = moments_of
     principal_axes = principal_axes
 
@@ -143,15 +144,15 @@ class Samples:
         """Return a search for the epochs of one training."""
         if self.quantisation is None:
             return Search(self)
-        from dbgsom_core.engine.packed_search import PackedPart
-        from dbgsom_core.engine.parts import LocalParts, Part
+        from dbgsom_core.engine.packed_search import PackedShard
+        from dbgsom_core.engine.shards import LocalShards, Shard
 
         cls = type(self)
         if (cls.assign, cls.quantised_sums) != (Samples.assign, Samples.quantised_sums):
             # An engine with a pass of its own.
-            return Search(self, None if self.weights is not None else LocalParts([Part(self)]))
+            return Search(self, None if self.weights is not None else LocalShards([Shard(self)]))
         packed = self.packed
-        return Search(self, None if packed is None else LocalParts([PackedPart(self, packed)]))
+        return Search(self, None if packed is None else LocalShards([PackedShard(self, packed)]))
 
     # --------------------------------------------------------------- building blocks of engines
 
@@ -219,7 +220,8 @@ class Samples:
     @cached_property
     def packed(self) -> PackedSamples | None:
         """The packed copy; None where the samples cannot be packed or memory is too small."""
-        how, memory = self.quantisation, self.working_memory
+        how = self.quantisation
+        memory = self.working_memory
         if how is None:
             return None
         from dbgsom_core.engine.packing import PackedSamples
@@ -239,7 +241,8 @@ class Samples:
 
     def quantised(self, rows: slice = slice(None)) -> Floats:
         """Return (x - centre)*scale of samples ``rows`` (m, D), rounded to multiples of grid."""
-        how, X = self.quantisation, self.X[rows]
+        how = self.quantisation
+        X = self.X[rows]
         assert how is not None
         numbers = np.rint((X - how.centre) * (how.scale / how.grid)) * how.grid
         return np.asarray(numbers.astype(X.dtype), np.float64)
@@ -255,7 +258,8 @@ class Samples:
         from dbgsom_core.engine import loops  # numba is slow to import
 
         X = loops.writeable_view(self.X if among is None else self.X[among])
-        n, out = len(X), np.empty(len(X))
+        n = len(X)
+        out = np.empty(len(X))
         tasks = min(_TASKS, n, X.size // _TASK_NUMBERS + 1)
 
         def work(worker: int, task: int) -> None:
@@ -297,7 +301,8 @@ class Samples:
 
     def nearest_plainly(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
         """Return the ``k`` nearest prototypes and their distances, from all distances."""
-        neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
+        neurons = np.zeros((self.n, k), dtype=np.int64)
+        distances = np.empty((self.n, k))
         fill = self._distances(prototypes)
 
         def work(rows: slice) -> None:
@@ -426,7 +431,8 @@ class Samples:
 
         distance = np.empty(self.n)
         for rows in pieces(self.n):
-            X, own = loops.writeable_view(self.X[rows]), units[rows].astype(np.int64, copy=False)
+            X = loops.writeable_view(self.X[rows])
+            own = units[rows].astype(np.int64, copy=False)
             loops.distances_to(X, prototypes, own, distance[rows])
         return distance
 
@@ -509,7 +515,8 @@ def _compile(scalar: Any) -> Callable[..., None]:
 
     if not is_jitted(scalar):
         raise TypeError(f"{scalar!r} is not compiled with numba")
-    rows, numbers = types.float64[:, ::1], types.float64[::1]
+    rows = types.float64[:, ::1]
+    numbers = types.float64[::1]
 
     def fill_distances(X: Any, prototypes: Any, params: Any, out: Any) -> None:
         for i in range(X.shape[0]):
@@ -530,15 +537,19 @@ def smallest(block: Floats, columns: Integers, values: Floats) -> None:
     """
     k = columns.shape[1]
     for i in range(block.shape[0]):
-        row, where, found = block[i], columns[i], values[i]
+        row = block[i]
+        where = columns[i]
+        found = values[i]
         limit = np.inf  # of those that may enter once there are k
         for j in range(row.size):
             value = row[j]
             if j < k or value < limit:
                 rank = min(j, k - 1)
                 while rank > 0 and value < found[rank - 1]:
-                    found[rank], where[rank] = found[rank - 1], where[rank - 1]
+                    found[rank] = found[rank - 1]
+                    where[rank] = where[rank - 1]
                     rank -= 1
-                found[rank], where[rank] = value, j
+                found[rank] = value
+                where[rank] = j
                 if j >= k - 1:
                     limit = found[k - 1]

@@ -61,7 +61,9 @@ def compare_block(
     so that results are those of ALL. Panels are selected as bits, without branches. ``space.done``
     gets a bit for each panel compared.
     """
-    n_panels, wide, compared = panels.ids.shape[0], bounds.lower.shape[1], 0
+    n_panels = panels.ids.shape[0]
+    wide = bounds.lower.shape[1]
+    compared = 0
     bounds_at = bounds.lower.ctypes.data + b * wide * _BOUND
     for p in range(n_best + 1):
         for lane in range(lanes_of(tag)):
@@ -101,8 +103,10 @@ def store_lower_bounds(
     space: Workspace,
 ) -> None:  # fmt: skip
     """Write the lower bounds of block b for all panels compared."""
-    squares, slack = squares_at(tiles, b), space.slack.ctypes.data
-    upper, upper_slack = space.upper.ctypes.data, space.upper.ctypes.data + LINE
+    squares = squares_at(tiles, b)
+    slack = space.slack.ctypes.data
+    upper = space.upper.ctypes.data
+    upper_slack = space.upper.ctypes.data + LINE
     nearest = space.nearest.ctypes.data
     bounds_at = bounds.lower.ctypes.data + b * bounds.lower.shape[1] * _BOUND
     slack_of_block(tag, squares, bounds.accuracy, upper_slack)  # of the least exact pass to come
@@ -138,9 +142,13 @@ def recheck_exactly(
                 continue
             exact = row_distance(samples, i, prototypes, j)
             if exact < nearer or (exact == nearer and j < first):
-                farther, second, nearer, first = nearer, first, exact, j
+                farther = nearer
+                second = first
+                nearer = exact
+                first = j
             elif exact < farther or (exact == farther and j < second):
-                farther, second = exact, j
+                farther = exact
+                second = j
     return first, second
 
 
@@ -172,13 +180,18 @@ def move_samples(
     ``known`` (B*lanes,) are the former units by slot, overwritten; with ``only_changes`` samples
     are subtracted from their sums.
     """
-    samples, numbers, x = data.rows, data.tiles.numbers, space.packed[0]
-    sums, hits, is_alike = added.sums, added.hits, samples.size == numbers.itemsize
+    samples = data.rows
+    numbers = data.tiles.numbers
+    x = space.packed[0]
+    sums = added.sums
+    hits = added.hits
+    is_alike = samples.size == numbers.itemsize
     while moved != 0:
         lane = lowest_bit(moved)
         moved &= moved - 1
         place = b * lanes_of(tag) + lane
-        j, before = units[lane], known[place]
+        j = units[lane]
+        before = known[place]
         known[place] = j
         if is_alike:
             for k in range(x.size):
@@ -203,9 +216,15 @@ def add_errors(
 
     They are in whole ``steps``. Small ones are computed from all digits of the sample.
     """
-    samples, tiles, packed = data.rows, data.tiles, prototypes.packed
-    depth, left, close = tiles.numbers.shape[1], inside, np.int64(0)
-    block, at, size = tile_at(tiles, b), packed.ctypes.data, depth * 8
+    samples = data.rows
+    tiles = data.tiles
+    packed = prototypes.packed
+    depth = tiles.numbers.shape[1]
+    left = inside
+    close = np.int64(0)
+    block = tile_at(tiles, b)
+    at = packed.ctypes.data
+    size = depth * 8
     near = NEAR * prototypes.accuracy.largest**2 if samples.size == 8 else -1.0
     while left != 0:  # up to three units at a time: most blocks have no more
         j, same = _unit_of(tag, units, left)
@@ -231,7 +250,8 @@ def add_errors(
     while close != 0:
         lane = lowest_bit(close)
         close &= close - 1
-        row, j = space.packed[0], units[lane]
+        row = space.packed[0]
+        j = units[lane]
         pack_row(samples, np.int64(tiles.order[b * lanes_of(tag) + lane]), data.how, row)
         square = 0.0
         for k in range(samples.columns):
@@ -258,9 +278,11 @@ def error_blocks(
     space: Workspace,
 ) -> None:  # fmt: skip
     """Add the distances of the samples of all blocks to the errors (K,) of their units."""
-    tiles, lanes = data.tiles, lanes_of(tag)
+    tiles = data.tiles
+    lanes = lanes_of(tag)
     for b in range(tiles.numbers.shape[0]):
-        units, inside = tiles.bmu[b * lanes : (b + 1) * lanes], lanes_inside(tag, tiles, b)
+        units = tiles.bmu[b * lanes : (b + 1) * lanes]
+        inside = lanes_inside(tag, tiles, b)
         add_errors(tag, data, b, inside, prototypes, steps, units, errors, space)
 
 
@@ -276,12 +298,20 @@ def search_blocks(
     for the panels compared, with ``only_changes`` samples with another unit move between sums, else
     all are added. Errors are in whole ``steps``, see `error_steps`.
     """
-    tiles, panels, values, rows = data.tiles, prototypes.panels, space.values, space.rows
-    lanes, bmu, order = lanes_of(tag), tiles.bmu, tiles.order
+    tiles = data.tiles
+    panels = prototypes.panels
+    values = space.values
+    rows = space.rows
+    lanes = lanes_of(tag)
+    bmu = tiles.bmu
+    order = tiles.order
     depth = tiles.numbers.shape[1]
-    compared, changed, ambiguous = 0, 0, 0
+    compared = 0
+    changed = 0
+    ambiguous = 0
     for b in range(start, stop):
-        base, inside = b * lanes, lanes_inside(tag, tiles, b)
+        base = b * lanes
+        inside = lanes_inside(tag, tiles, b)
         if keeps:
             # With few panels memory is the limit, and hardware prefetching stops at each page:
             # prefetch the next block, which need not exist.
@@ -301,7 +331,8 @@ def search_blocks(
         while ties != 0:
             lane = lowest_bit(ties)
             ties &= ties - 1
-            row, limit = np.int64(order[base + lane]), values[0, lane] + space.slack[0, lane]
+            row = np.int64(order[base + lane])
+            limit = values[0, lane] + space.slack[0, lane]
             rows[0, lane], _ = recheck_exactly(
                 data.rows, row, prototypes.given, panels, space, lane, limit
             )
@@ -322,8 +353,13 @@ def nearest_blocks(
     out: NDArray[np.int32], space: Workspace,
 ) -> int:  # fmt: skip
     """Fill out (n, n_best) with the 1 or 2 nearest prototypes; return the ambiguous samples."""
-    tiles, panels, values, rows = data.tiles, prototypes.panels, space.values, space.rows
-    order, lanes, ambiguous = tiles.order, lanes_of(tag), 0
+    tiles = data.tiles
+    panels = prototypes.panels
+    values = space.values
+    rows = space.rows
+    order = tiles.order
+    lanes = lanes_of(tag)
+    ambiguous = 0
     for b in range(tiles.numbers.shape[0]):
         slack_of_block(tag, squares_at(tiles, b), prototypes.accuracy, space.slack.ctypes.data)
         compare_block(tag, n_best, b, ALL, tiles, panels, bounds, space)
@@ -331,8 +367,10 @@ def nearest_blocks(
             write_units(panels, space, p)
         for lane in range(min(lanes, order.size - b * lanes)):
             row = np.int64(order[b * lanes + lane])
-            first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
-            first_value, second_value = np.float64(values[0, lane]), np.float64(values[1, lane])
+            first = np.int64(rows[0, lane])
+            second = np.int64(rows[1, lane])
+            first_value = np.float64(values[0, lane])
+            second_value = np.float64(values[1, lane])
             third_value = np.float64(values[2, lane]) if n_best == 2 else np.inf
             close = np.float64(space.slack[0, lane])
             if third_value <= second_value + close or second_value <= first_value + close:

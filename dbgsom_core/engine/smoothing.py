@@ -85,7 +85,9 @@ def prototypes_from_totals(
     Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
     distance of the farthest sample; it stays where inhibition prevails.
     """
-    index, weights, pull = kernel.index, kernel.weights, kernel.link_pull
+    index = kernel.index
+    weights = kernel.weights
+    pull = kernel.link_pull
     reach = kernel_reach(weights, float(won.hits.sum()))
     sums, reached = smooth_totals(index, weights, reach, won.hits, won.sums, threads)
     seen = won.seen
@@ -166,7 +168,8 @@ def smooth_totals(
     farthest, min_hits = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
     hits_won = hits.astype(np.float64) if wide else hits
-    out_sums, out_hits = np.empty((n_neurons, d)), np.empty(n_neurons)
+    out_sums = np.empty((n_neurons, d))
+    out_hits = np.empty(n_neurons)
 
     def smooth(start: int, stop: int) -> None:
         if wide:

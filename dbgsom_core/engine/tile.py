@@ -12,7 +12,7 @@ a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -23,7 +23,8 @@ from numba.extending import intrinsic
 
 LINE = 64  # bytes of a cache line, and of the widest vector register
 UNROLL = 4  # features a step of the inner loop
-VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
+VALUES = 3  # lines of a block's values: `sweep_panels` keeps one more than the two nearest
+SLACKS = 2  # lines of a block's slack, see `lanes.write_slack`
 _AHEAD = 2048  # prefetch distance in bytes of a panel
 
 
@@ -47,6 +48,22 @@ INDEX = ir.IntType(32)
 DOUBLE = ir.DoubleType()
 
 
+def word(value: int) -> Any:
+    """Return a constant of 64 bits, as addresses are."""
+    return ir.Constant(ADDRESS, value)
+
+
+def index(value: int) -> Any:
+    """Return a constant of 32 bits, as LLVM numbers lanes."""
+    return ir.Constant(INDEX, value)
+
+
+def lane_numbers(lanes: Iterable[int]) -> Any:
+    """Return the constant vector of lanes that a shuffle takes."""
+    numbers = list(lanes)
+    return ir.Constant(ir.VectorType(INDEX, len(numbers)), numbers)
+
+
 class Vectors:
     """Builder of instructions on vectors of one real type, a cache line long.
 
@@ -54,7 +71,8 @@ class Vectors:
     """
 
     def __init__(self, bits: int, builder: Any) -> None:
-        self.size, self.builder = bits // 8, builder
+        self.size = bits // 8
+        self.builder = builder
         self.lanes = LINE // self.size
         self.real = ir.FloatType() if bits == 32 else DOUBLE
         self.reals = ir.VectorType(self.real, self.lanes)
@@ -63,16 +81,15 @@ class Vectors:
 
     def splat(self, scalar: Any) -> Any:
         undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(INDEX, 0))
-        zeros = ir.Constant(self.indices, [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, zeros)
+        first = self.builder.insert_element(undefined, scalar, index(0))
+        return self.builder.shuffle_vector(first, undefined, lane_numbers([0] * self.lanes))
 
     def bytes_at(self, address: Any) -> Any:
         return self.builder.inttoptr(address, ir.IntType(8).as_pointer())
 
     def at(self, base: Any, offset: int, kind: Any) -> Any:
         """Return a pointer to ``kind``, ``offset`` bytes behind the byte pointer ``base``."""
-        place = self.builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        place = self.builder.gep(base, [word(offset)])
         return self.builder.bitcast(place, kind.as_pointer())
 
     def load(self, base: Any, offset: int, kind: Any) -> Any:
@@ -94,8 +111,8 @@ class Vectors:
 
     def fetch(self, base: Any, offset: int, near: int) -> None:
         """Fetch a cache line, which need not exist, into the first cache (``near`` 3) or second."""
-        place = self.builder.gep(base, [ir.Constant(ADDRESS, offset)])
-        flags = [ir.Constant(INDEX, flag) for flag in (0, near, 1)]
+        place = self.builder.gep(base, [word(offset)])
+        flags = [index(flag) for flag in (0, near, 1)]
         call(self.builder, "prefetch", "p0i8", ir.VoidType(), place, *flags)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
@@ -114,9 +131,8 @@ class Vectors:
     def root(self, squares: Any) -> Any:
         """Return the square roots, 0 of numbers that rounding made negative."""
         none = self.number(0.0)
-        return square_root(
-            self.builder, self.builder.select(self.less(squares, none), none, squares)
-        )
+        not_negative = self.builder.select(self.less(squares, none), none, squares)
+        return square_root(self.builder, not_negative)
 
     def times(self, values: Any, factor: float) -> Any:
         return self.builder.fmul(values, self.number(factor))
@@ -142,10 +158,12 @@ def suffix_of(vector: Any) -> str:
 
 def call(builder: Any, name: str, suffix: str, kind: Any, *given: Any, **flags: Any) -> Any:
     """Call the LLVM intrinsic of a name and a suffix, which returns a ``kind``."""
-    whole, module = f"llvm.{name}.{suffix}", builder.module
-    function = module.globals.get(whole) or ir.Function(
-        module, ir.FunctionType(kind, [value.type for value in given]), whole
-    )
+    whole = f"llvm.{name}.{suffix}"
+    module = builder.module
+    function = module.globals.get(whole)
+    if function is None:
+        types_given = [value.type for value in given]
+        function = ir.Function(module, ir.FunctionType(kind, types_given), whole)
     return builder.call(function, given, **flags)
 
 
@@ -159,26 +177,30 @@ def stack_slots(builder: Any, values: Sequence[Any]) -> list[Any]:
 
 
 def accumulate(v: Vectors, block: Any, panel: Any, start: Any, depth: Any) -> list[Any]:
-    """Write the loop over features; return the values of a panel's prototypes."""
+    """Write the loop over features; return the values of a panel's prototypes.
+
+    Sums begin at ``start``, ‖w‖²/2, and take one product a feature, in order: the bound of their
+    error counts on it (`Accuracy`).
+    """
     builder = v.builder
-    x, w, h = (v.bytes_at(address) for address in (block, panel, start))
-    first = [v.splat(v.load(h, r * v.size, v.real)) for r in range(PANEL_ROWS)]
-    sums = stack_slots(builder, first)
-    none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
-    with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
-        here = builder.gep(x, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
-        wk = builder.gep(w, [builder.mul(k, ir.Constant(ADDRESS, PANEL_ROWS * v.size))])
+    samples_at, panel_at, start_at = (v.bytes_at(address) for address in (block, panel, start))
+    starts = [v.splat(v.load(start_at, r * v.size, v.real)) for r in range(PANEL_ROWS)]
+    sums = stack_slots(builder, starts)
+    with cgutils.for_range_slice(builder, word(0), depth, word(UNROLL)) as (k, _):
+        lines = builder.gep(samples_at, [builder.mul(k, word(LINE))])
+        entries = builder.gep(panel_at, [builder.mul(k, word(PANEL_ROWS * v.size))])
         for line in range(0, UNROLL * PANEL_ROWS * v.size, LINE):
-            v.fetch(wk, _AHEAD + line, 3)
+            v.fetch(entries, _AHEAD + line, 3)
         totals = [builder.load(total) for total in sums]
         for u in range(UNROLL):
-            samples = v.load(here, u * LINE, v.reals)
+            samples = v.load(lines, u * LINE, v.reals)
             # vmovaps of the samples; vfmadd231ps of each entry, broadcast from memory.
             for r in range(PANEL_ROWS):
-                entry = v.splat(v.load(wk, (u * PANEL_ROWS + r) * v.size, v.real))
+                offset = (u * PANEL_ROWS + r) * v.size
+                entry = v.splat(v.load(entries, offset, v.real))
                 totals[r] = v.fma(entry, samples, totals[r])
-        for total, place in zip(totals, sums, strict=True):
-            builder.store(total, place)
+        for total, slot in zip(totals, sums, strict=True):
+            builder.store(total, slot)
     return [builder.load(total) for total in sums]
 
 
@@ -210,34 +232,43 @@ class _Keys(Vectors):
 
     def with_row_bits(self, value: Any, row: int) -> Any:
         """Return the values with the row number in their lowest bits."""
-        high, low = (ir.Constant(self.keys, [n] * self.lanes) for n in (~_ROW, row))
-        kept = self.builder.and_(self.builder.bitcast(value, self.keys), high)
-        return self.builder.bitcast(self.builder.or_(kept, low), self.reals)
+        bits = self.builder.bitcast(value, self.keys)
+        high = self.builder.and_(bits, ir.Constant(self.keys, [~_ROW] * self.lanes))
+        marked = self.builder.or_(high, ir.Constant(self.keys, [row] * self.lanes))
+        return self.builder.bitcast(marked, self.reals)
 
     def with_middle_row(self, value: Any) -> Any:
+        # What is compared with others is in the middle of what the row bits may be: the error is
+        # half of 2^ROW_BITS.
         return self.with_row_bits(value, (_ROW + 1) // 2)
 
     def slot(self, value: Any, panel: Any) -> Any:
         """Return panel << ROW_BITS | the row in the lowest bits."""
-        low = ir.Constant(self.keys, [_ROW] * self.lanes)
-        row = self.builder.and_(self.builder.bitcast(value, self.keys), low)
-        row = self.builder.trunc(row, self.indices) if self.size == 8 else row
+        bits = self.builder.bitcast(value, self.keys)
+        row = self.builder.and_(bits, ir.Constant(self.keys, [_ROW] * self.lanes))
+        if self.size == 8:
+            row = self.builder.trunc(row, self.indices)
         return self.builder.or_(row, self.splat(panel))
 
     def nearest_two(self, values: list[Any]) -> tuple[Any, Any]:
         """Return smallest and second smallest of at least two values, lane by lane."""
+        # A tournament: pairs of pairs, so that as many minima as possible run in parallel.
         pairs = [(value, None) for value in values]
         while len(pairs) > 1:
-            odd = pairs[-1:] if len(pairs) % 2 else []
-            both = zip(pairs[::2], pairs[1::2], strict=False)
-            pairs = [self.merge_pairs(*a, *b) for a, b in both] + odd
+            merged = []
+            for left, right in zip(pairs[::2], pairs[1::2], strict=False):
+                merged.append(self.merge_pairs(*left, *right))
+            if len(pairs) % 2:
+                merged.append(pairs[-1])
+            pairs = merged
         return pairs[0]
 
     def merge_pairs(self, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
         """Return the two smallest of two pairs (first, second or None)."""
         second = self.larger(a, b)
         for other in (after_a, after_b):
-            second = second if other is None else self.smaller(second, other)
+            if other is not None:
+                second = self.smaller(second, other)
         return self.smaller(a, b), second
 
     def update_best(
@@ -253,16 +284,18 @@ class _Keys(Vectors):
             best, second, slot = carried
             slot = select(self.less(near, best), self.slot(near, panel), slot)
             return [near, *self.merge_pairs(near, then, best, second), slot]
-        a, b, c, first, second = carried
+        # Insertion into a ≤ b ≤ c, with the slots of a and b.
+        a, b, c, slot_a, slot_b = carried
         for value in marked:
             slot = self.slot(value, panel)
-            closer, close = self.less(value, a), self.less(value, b)
-            second = select(closer, first, select(close, slot, second))
-            first = select(closer, slot, first)
+            below_a = self.less(value, a)
+            below_b = self.less(value, b)
+            slot_b = select(below_a, slot_a, select(below_b, slot, slot_b))
+            slot_a = select(below_a, slot, slot_a)
             c = self.smaller(c, self.larger(b, value))
             b = self.smaller(b, self.larger(a, value))
             a = self.smaller(a, value)
-        return [near, a, b, c, first, second]
+        return [near, a, b, c, slot_a, slot_b]
 
 
 def _sweep_function(module: Any, bits: int, n_best: int) -> Any:
@@ -273,35 +306,42 @@ def _sweep_function(module: Any, bits: int, n_best: int) -> Any:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 9), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    block, panels, starts, depth, which, first, values_at, places_at, nearest_at = function.args
+    block, panels, starts, depth, which, first, values, slots, nearest = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Keys(bits, builder)
-    values_at, places_at, nearest_at = map(v.bytes_at, (values_at, places_at, nearest_at))
-    carried = [v.load(values_at, p * LINE, v.reals) for p in range(n_best + 1)]
-    carried += [v.load(places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)]
-    left_at, *state_at = stack_slots(builder, [which, *carried])
-    loop, end = function.append_basic_block("panels"), function.append_basic_block("end")
+    values_at, slots_at, nearest_at = (v.bytes_at(address) for address in (values, slots, nearest))
+    slots_line = 4 * v.lanes  # bytes
+    state = [v.load(values_at, p * LINE, v.reals) for p in range(n_best + 1)]
+    state += [v.load(slots_at, p * slots_line, v.indices) for p in range(n_best)]
+    left_at, *state_at = stack_slots(builder, [which, *state])
+    loop = function.append_basic_block("panels")
+    end = function.append_basic_block("end")
     builder.branch(loop)
+
+    # One panel: that of the lowest bit of what is left.
     builder.position_at_end(loop)
-    left, state = builder.load(left_at), [builder.load(place) for place in state_at]
-    g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
-    left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
-    start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
+    left = builder.load(left_at)
+    state = [builder.load(place) for place in state_at]
+    lowest = builder.cttz(left, ir.Constant(ir.IntType(1), 1))
+    g = builder.add(first, lowest)
+    left = builder.and_(left, builder.sub(left, word(1)))
+    start = builder.mul(g, word(PANEL_ROWS * v.size))
     panel = builder.add(panels, builder.mul(start, depth))
     sums = accumulate(v, block, panel, builder.add(starts, start), depth)
-    panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), INDEX)
+    panel_bits = builder.trunc(builder.shl(g, word(ROW_BITS)), INDEX)
     marked = [v.with_row_bits(value, r) for r, value in enumerate(sums)]
     near, *state = v.update_best(n_best, state, panel_bits, marked)
-    line = builder.mul(g, ir.Constant(ADDRESS, LINE))
-    v.store(v.with_middle_row(near), builder.gep(nearest_at, [line]), 0)
+    line = builder.gep(nearest_at, [builder.mul(g, word(LINE))])
+    v.store(v.with_middle_row(near), line, 0)
     for value, place in zip([left, *state], [left_at, *state_at], strict=True):
         builder.store(value, place)
-    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
+    builder.cbranch(builder.icmp_unsigned("!=", left, word(0)), loop, end)
+
     builder.position_at_end(end)
     for p, value in enumerate(state[: n_best + 1]):
         v.store(v.with_middle_row(value), values_at, p * LINE)
-    for p, place in enumerate(state[n_best + 1 :]):
-        v.store(place, places_at, p * 4 * v.lanes)
+    for p, slot in enumerate(state[n_best + 1 :]):
+        v.store(slot, slots_at, p * slots_line)
     builder.ret_void()
     return function
 
@@ -309,21 +349,22 @@ def _sweep_function(module: Any, bits: int, n_best: int) -> Any:
 @intrinsic
 def sweep_panels(
     typing_context: Any, tag: Any, n_best: Any, block: Any, panels: Any, starts: Any, depth: Any,
-    which: Any, first: Any, values: Any, places: Any, nearest: Any,
+    which: Any, first: Any, values: Any, slots: Any, nearest: Any,
 ) -> Any:  # fmt: skip
     """Compare a block with at least one panel and update the smallest values of each lane.
 
     value = start[r] + Σ_k panel[k, r]*block[k, lane], with an error of half of 2^ROW_BITS units in
     the last place. ``n_best`` is 1 or 2; bit i of ``which`` selects panel first + i. Addresses are
     those of numbers (depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS); ``values``
-    (VALUES, lanes), the n_best + 1 smallest so far, ascending; ``places`` (2, lanes) int32, the
-    slots panel << ROW_BITS | row of the n_best smallest; ``nearest`` (G, lanes), filled with the
+    (VALUES, lanes), the n_best + 1 smallest so far, ascending; ``slots`` (2, lanes) int32, the
+    as panel << ROW_BITS | row, of the n_best smallest; ``nearest`` (G, lanes), filled with the
     smallest value of each panel.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits, module = signature.args[0].bitwidth, builder.module
-        is_one = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 1))
+        bits = signature.args[0].bitwidth
+        module = builder.module
+        is_one = builder.icmp_signed("==", arguments[1], word(1))
         with builder.if_else(is_one) as branches:
             for n_best, branch in enumerate(branches, 1):
                 with branch:

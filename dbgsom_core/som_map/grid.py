@@ -88,8 +88,10 @@ class Grid:
         """Return the cell of the torus for coordinates beyond its sides; else the cell itself."""
         if self.torus is None:
             return cell
-        (x, y), (rows, columns) = cell, self.torus
-        column, row = (x + self._shift(y)) % columns, y % rows
+        x, y = cell
+        rows, columns = self.torus
+        column = (x + self._shift(y)) % columns
+        row = y % rows
         return column - self._shift(row), row
 
     def rectangle(self, rows: int, columns: int) -> Integers:
@@ -168,7 +170,8 @@ class Grid:
 
         Raises any error for invalid values, and for a torus that the cells do not fill.
         """
-        name, torus = plain.get("grid", "square"), plain.get("torus")
+        name = plain.get("grid", "square")
+        torus = plain.get("torus")
         grid = GRIDS.get(name) if isinstance(name, str) else None
         if "lattice" in plain:
             shape: dict[str, Any] = {

@@ -149,7 +149,8 @@ class SomMap:
     @cached_property
     def links_or_self(self) -> NDArray[np.int32]:
         """The ``links``; a neuron without any is linked with itself."""
-        links, lone = self.links, np.flatnonzero((self._links < 0).all(axis=1))
+        links = self.links
+        lone = np.flatnonzero((self._links < 0).all(axis=1))
         links[lone, 0] = lone
         return links
 
@@ -178,13 +179,16 @@ class SomMap:
         """
         if of in self._tables:
             return self._tables[of]
-        n, grid, positions = len(self), self.grid, self._positions
+        n = len(self)
+        grid = self.grid
+        positions = self._positions
         keys = np.empty((n, n), dtype=np.int64)  # an integer for each value
         step = max(1, _BLOCK // n)
         wide = 2 * (int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)) + 1
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            cells, others = positions[rows, None], positions[None]
+            cells = positions[rows, None]
+            others = positions[None]
             if of == "plane":
                 keys[rows] = grid.squared_distances(cells, others)
             else:
@@ -267,7 +271,9 @@ class SomMap:
         if isolated is not None:
             raise ValueError(f"a neuron cannot be born at {isolated}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
-        self._positions, self._by_cell, self._links = positions, by_cell, links
+        self._positions = positions
+        self._by_cell = by_cell
+        self._links = links
         if self.is_apart:  # a new neuron may connect them
             self.is_apart = bool(self.parts().any())
         parents = np.array([parent for _, _, parent in births], dtype=np.int64)
@@ -307,7 +313,8 @@ class SomMap:
         parents = self._parents[rows]
         while (lost := (parents >= 0) & (number[parents] < 0)).any():
             parents[lost] = self._parents[parents[lost]]
-        prototypes, epochs = self.prototypes[rows], self._birth_epochs[rows]
+        prototypes = self.prototypes[rows]
+        epochs = self._birth_epochs[rows]
         return SomMap.restored(positions, prototypes, number[parents], epochs, self.grid)
 
     def parts(self, kept: Any = None) -> Integers:
@@ -413,14 +420,16 @@ def changed_map(som_map: SomMap, changes: Sequence[Change]) -> tuple[SomMap, Int
 
 def _insert_line(som_map: SomMap, neuron: int, other: int) -> tuple[Integers, Births]:
     # The cells of all neurons with a free line between two lines, and the births in it.
-    grid, positions = som_map.grid, som_map.positions
+    grid = som_map.grid
+    positions = som_map.positions
     step = positions[other] - positions[neuron]
     if grid.torus is not None:
         raise ValueError("a torus has no room for another row or column")
     if other not in som_map.neighbours(neuron) or np.abs(step).sum() != 1:
         cells = f"{positions[neuron].tolist()} and {positions[other].tolist()}"
         raise ValueError(f"no row or column fits between {cells}: they are not linked along one")
-    axis, side = int(step[1] != 0), int(step.sum())
+    axis = int(step[1] != 0)
+    side = int(step.sum())
     link = grid.offsets.index((int(step[0]), int(step[1])))
     line = np.flatnonzero(positions[:, axis] == positions[neuron, axis])
     beyond = side * (positions[:, axis] - positions[neuron, axis]) > 0

@@ -76,7 +76,8 @@ def topographic_product(
     grid_distance : {"euclidean", "hops"}
         Between grid cells: the paper's, or along the map's links.
     """
-    n, prototypes = len(som_map), som_map.prototypes
+    n = len(som_map)
+    prototypes = som_map.prototypes
     if n < 2:
         return 0.0
     # The inner sums over k are a weight of each l: Σ_{k ≥ l} 1/(2k).
@@ -168,7 +169,8 @@ def path_lengths(links: NDArray[np.int32], lengths: Floats, wanted: NDArray[np.b
     rows, link = np.nonzero(links >= 0)
     linked[rows, links[rows, link]] = True
     ends = np.nonzero(linked)
-    found, starts = np.zeros(lengths.shape), np.flatnonzero(wanted.any(axis=1))
+    found = np.zeros(lengths.shape)
+    starts = np.flatnonzero(wanted.any(axis=1))
     graph = csr_array((lengths[ends], ends), shape=lengths.shape)
     found[starts] = np.where(wanted[starts], dijkstra(graph, indices=starts), 0.0)
     return found

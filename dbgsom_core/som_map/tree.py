@@ -110,7 +110,8 @@ def descend(
     if len(tree.maps) == 1:
         found, units = _units(tree, data, live, 0)
         return Descent(units, units[:, None], found)
-    leaf, distance = np.empty(n, dtype=np.int64), np.empty(n)
+    leaf = np.empty(n, dtype=np.int64)
+    distance = np.empty(n)
     path = np.full((n, tree.depth), -1, dtype=np.int64)
     waiting: list[tuple[int, Integers]] = [(start, np.arange(n))]
     while waiting:
@@ -164,10 +165,13 @@ def leaf_map(tree: Tree) -> SomMap:
     if len(tree.maps) == 1:
         return tree.maps[0]
     positions = np.empty((len(tree), 2), dtype=np.int64)
-    column, grid = 0, tree.maps[0].grid.flat
+    column = 0
+    grid = tree.maps[0].grid.flat
     links = np.empty((len(tree), grid.degree), dtype=np.int32)
     for som_map, leaves in zip(tree.maps, tree.leaf_of, strict=True):
-        cells, linked, kept = som_map.positions, som_map.links, leaves >= 0
+        cells = som_map.positions
+        linked = som_map.links
+        kept = leaves >= 0
         cells = cells - cells.min(axis=0) + (column, 0)
         positions[leaves[kept]] = cells[kept]
         links[leaves[kept]] = np.where(linked >= 0, leaves[linked], -1)[kept]

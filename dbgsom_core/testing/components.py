@@ -50,7 +50,8 @@ def _targets(component: Any) -> Any:
 
 def _fit(component: Any, X: Any = None, y: Any = None, **params: Any) -> Any:
     """Return an estimator that was trained with a component, on data that suit it."""
-    kind, growth = kind_of(component), {"name": "fixed", "rows": 2, "columns": 3}
+    kind = kind_of(component)
+    growth = {"name": "fixed", "rows": 2, "columns": 3}
     if kind == "grid":
         growth |= {"rows": 1 if component.lattice(4, 4).is_line else 4, "columns": 4}
     if X is None:
@@ -67,7 +68,8 @@ def _fit(component: Any, X: Any = None, y: Any = None, **params: Any) -> Any:
 
 def _alike(first: Any, second: Any) -> bool:
     """Return whether arrays are equal, floats but for rounding."""
-    first, second = np.asarray(first), np.asarray(second)
+    first = np.asarray(first)
+    second = np.asarray(second)
     if first.dtype.kind != "f" or first.shape != second.shape:
         return np.array_equal(first, second)
     return np.allclose(first, second, rtol=1e-9, atol=1e-12)
@@ -201,7 +203,8 @@ def check_lattice(component: Any) -> None:
     rows = 1 if lattice.is_line else 4
     som_map = SomMap.rectangle(rows, 16 // rows, np.zeros((16, 1)), lattice)
     assert not som_map.is_apart, "a map of 4 × 4 neurons does not hang together"
-    cells, hops = som_map.positions, np.array(som_map.hops)
+    cells = som_map.positions
+    hops = np.array(som_map.hops)
     fill_hops(hops, som_map.links)
     same = np.array_equal(hops, lattice.steps(cells[:, None], cells))
     assert same, "steps and links differ: are the links all around a cell?"
@@ -225,7 +228,8 @@ def check_answers(component: Any) -> None:
     groups that are far apart with the right one, and of classes with the most probable one.
     """
     group = np.arange(fixtures.SAMPLES) % 3
-    X, y = fixtures.data() + 100.0 * group[:, None], _targets(component)
+    X = fixtures.data() + 100.0 * group[:, None]
+    y = _targets(component)
     numbers = y is not None and y.dtype.kind == "f"
     if numbers:
         y = 10.0 * group

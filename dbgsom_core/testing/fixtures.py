@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from dbgsom_core.interfaces.guard import Guarded, MetricWithState
 from dbgsom_core.training import parts
 
-SAMPLES, FEATURES = 40, 4
+SAMPLES = 40
+FEATURES = 4
 
 
 def generator() -> np.random.Generator:

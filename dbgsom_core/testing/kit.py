@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 Function = Callable[[Any], None]
 Applies = Callable[[Any], Any]
-EVERY_KIND, MODEL_PART = "any", "model part"
+EVERY_KIND = "any"
+MODEL_PART = "model part"
 _RUN_PARTS = ("dataset", "measure", "figure", "tracker", STEP)  # all others shape a model
 
 
@@ -178,7 +179,9 @@ def parametrize_with_checks(
 
     given: Any = component
     components = [given] if isinstance(given, Component) or is_step(given) else list(given)
-    reasons, names, cases = dict(expected_failures or {}), set[str](), []
+    reasons = dict(expected_failures or {})
+    names = set[str]()
+    cases = []
     for part in components:
         for check in checks_for(part):
             marks = []

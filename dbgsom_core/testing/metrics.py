@@ -84,7 +84,8 @@ def check_levels_agree(component: Any) -> None:
     returns the nearest prototype, of two equal ones the first.
     """
     metric, X, W = _given_to(component)
-    levels, narrow = _levels_of(metric), X.astype(np.float32)
+    levels = _levels_of(metric)
+    narrow = X.astype(np.float32)
     expected = levels[next(iter(levels))](X, W)
     for level, distances in levels.items():
         _assert_close(distances(X, W), expected, 1e-7, f"{level} differs from the fastest level")
@@ -137,7 +138,8 @@ def _prepares(component: Any) -> bool:
 @check("metric", _prepares)
 def check_prepare(component: Any) -> None:
     """Preparing treats each row alone and keeps float32, centring leaves a sample near itself."""
-    samples, (metric, X, _) = fixtures.samples_for(component), _given_to(component)
+    samples = fixtures.samples_for(component)
+    metric, X, _ = _given_to(component)
     for given in (samples, samples.astype(np.float32)):
         prepared = metric.prepared(given)
         assert prepared.dtype == given.dtype, f"prepare turns {given.dtype} into {prepared.dtype}"
@@ -156,7 +158,8 @@ def check_form(component: Any) -> None:
     sample of weight 2 counts as two samples do, and one of weight 0 as none.
     """
     metric, X, _ = _given_to(component)
-    rows, so_far = np.arange(len(X)), np.asarray(X[:6], dtype=np.float64)
+    rows = np.arange(len(X))
+    so_far = np.asarray(X[:6], dtype=np.float64)
     influence = np.eye(5, 6) + 0.5 * np.eye(5, 6, -1)  # nothing reaches the last neuron
 
     def form(rows: NDArray[Any], weights: Any = None) -> NDArray[Any]:
@@ -174,7 +177,9 @@ def check_handles(component: Any) -> None:
     and whole rows stay; a CSR matrix, where it does, gives the distances of its dense copy.
     """
     metric, X, W = _given_to(component)
-    gaps, other, raw = X.copy(), W.copy(), fixtures.samples_for(metric)
+    gaps = X.copy()
+    other = W.copy()
+    raw = fixtures.samples_for(metric)
     gaps[::2, 0] = np.nan
     other[:, 0] = W[::-1, 0] + 1.0
     raw[:, ::2] = 0.0
@@ -186,5 +191,6 @@ def check_handles(component: Any) -> None:
             same = np.array_equal(distances(gaps, other)[::2], d[::2])
             assert same, f"{level}: a missing feature counts"
         if "sparse" in metric.handles and level != "scalar":
-            dense, sparse = metric.prepared(raw), metric.prepared(csr_matrix(raw))
+            dense = metric.prepared(raw)
+            sparse = metric.prepared(csr_matrix(raw))
             _assert_close(distances(sparse, W), distances(dense, W), 1e-7, f"{level} of sparse")

@@ -58,7 +58,8 @@ def check_load(component: Any) -> None:
 
 def _evaluation(component: Any, **changes: Any) -> Evaluation:
     """Return `fixtures.trained` on its samples, with targets that suit a measure or figure."""
-    estimator, X = fixtures.trained(), fixtures.data()
+    estimator = fixtures.trained()
+    X = fixtures.data()
     evaluation: Evaluation = estimator.evaluate(X, fixtures.classes(), estimator.predict(X))
     if fixtures.only_regresses(component):
         changes = {"y": X[:, 0], "predictions": X[:, 0] + 0.1 * X[:, 1], **changes}
@@ -70,7 +71,8 @@ def check_value(component: Any) -> None:
     """It says which way is better, and gives one finite number within its bounds, the same when
     asked twice, however many rows are looked at together, and without targets unless it needs them.
     """
-    able, better = Guarded(component), type(component).greater_is_better
+    able = Guarded(component)
+    better = type(component).greater_is_better
     assert isinstance(better, bool), "greater_is_better must be a bool"
     assert not (able.zero_is_best and better), "what is best at 0 has greater_is_better = False"
     value = able.compute(_evaluation(component))
@@ -98,7 +100,8 @@ def check_draw(component: Any) -> None:
     able = Guarded(component)
     view: Any = _sweep() if able.of_sweeps else _view(component)
     plt.get_backend()  # which is chosen when it is first asked for
-    opened, settings = plt.get_fignums(), plt.rcParams.copy()
+    opened = plt.get_fignums()
+    settings = plt.rcParams.copy()
     drawn, again = (images_of("", able.draw(view)) for _ in range(2))
     for name, figure in drawn.items():
         if isinstance(figure, Html):
@@ -160,7 +163,8 @@ def check_runs(component: Any) -> None:
     """Its observer hears of runs that finish, fail or are interrupted without raising; what it adds
     to a run folder goes through the run, which a resumed run repeats.
     """
-    history, example = fixtures.trained().history_, fixtures.data()[:3]
+    history = fixtures.trained().history_
+    example = fixtures.data()[:3]
     result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
     before = pickle.dumps(result)
     with TemporaryDirectory() as place, chdir(place):  # trackers write into the working directory

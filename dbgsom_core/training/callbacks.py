@@ -133,7 +133,8 @@ class _Progress:
         else:
             is_due = tenth > self._tenth or since >= _SECONDS_BETWEEN_LINES
         if is_due and epoch.epoch < epoch.epochs:
-            self._shown_at, self._tenth = time.monotonic(), tenth
+            self._shown_at = time.monotonic()
+            self._tenth = tenth
             self._show(epoch, "")
 
     def end(self) -> None:

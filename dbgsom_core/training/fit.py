@@ -82,9 +82,13 @@ def fit_map(
     ``notify`` is called with the record of each epoch. Raises ValueError for unusable samples or
     settings.
     """
-    parts, samples, target, new = task.parts, task.samples, task.target, task.new
+    parts = task.parts
+    samples = task.samples
+    target = task.target
+    new = task.new
     checkpointer = checkpointer or Checkpointer()
-    moments, weights = samples.moments(), samples.weights
+    moments = samples.moments()
+    weights = samples.weights
     single = replace(task, parts=horizontal_parts(parts))
     training, search, last = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
@@ -104,7 +108,8 @@ def fit_map(
     tree = Tree.of(som_map)
     if len(tree.maps) > 1:  # otherwise the leaves are the neurons
         below = descend(tree, samples)
-        leaf_bmu, totals = Assignment(below.leaf, below.distance), None
+        leaf_bmu = Assignment(below.leaf, below.distance)
+        totals = None
     seed = seed_of(task.settings["random_state"])
     trained = TrainedMap(tree, samples, found, leaf_bmu, target, seed, training.history, totals)
     labelled = label_map(parts.labeller, trained)
@@ -136,7 +141,8 @@ def fit_map(
 
 def _errors(found: PerSample, n: int, weights: Floats | None, n_units: int) -> tuple[Floats, float]:
     """Return each unit's sum of distances over the first n samples, and the mean distance."""
-    errors, total = np.zeros(n_units), 0.0
+    errors = np.zeros(n_units)
+    total = 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
         np.add.at(errors, bmu, weighted)
@@ -172,7 +178,8 @@ def _train_map(
 
     if state.capped and config.growth.max_neurons == "auto":
         _warn_of_cap(config)
-    som_map, kept = state.som_map, len(state.history)
+    som_map = state.som_map
+    kept = len(state.history)
     if state.best is not None and state.best[0] < kept:
         kept, som_map = state.best
         search = config.data.search()
@@ -193,8 +200,12 @@ def _train_map(
 
 
 def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
-    parts, settings, growing, target = task.parts, task.settings, task.parts.growing, task.target
-    samples, n_classes = task.samples, 0
+    parts = task.parts
+    settings = task.settings
+    growing = task.parts.growing
+    target = task.target
+    samples = task.samples
+    n_classes = 0
     if target is not None:
         n_classes = 0 if target.classes is None else len(target.classes)
         samples = samples.with_classes(target.codes, n_classes)
@@ -221,7 +232,8 @@ def _config_of(task: FitTask, moments: Moments) -> TrainingConfig:
 
 
 def _warn_of_cap(config: TrainingConfig) -> None:
-    factor, smaller = config.growth.spreading_factor, ""
+    factor = config.growth.spreading_factor
+    smaller = ""
     if factor is not None:
         smaller = f", or spreading_factor one below {factor:g}"
     warnings.warn(
@@ -248,12 +260,15 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
 
 def _start_map(task: FitTask, moments: Moments) -> SomMap:
     """Return the map that goes on, or one at the start of its training."""
-    parts, samples, start_map = task.parts, task.samples, task.start
+    parts = task.parts
+    samples = task.samples
+    start_map = task.start
     if start_map is not None:
         return SomMap(start_map.positions, start_map.prototypes, start_map.grid)
     growing = parts.growing
     grid = start_grid(growing, parts.grid, samples.X.shape[1])
-    (rows, columns), cap = start_shape(growing, grid), growing.max_neurons
+    rows, columns = start_shape(growing, grid)
+    cap = growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
         raise ValueError(
             f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
@@ -296,7 +311,8 @@ def horizontal_parts(parts: Parts) -> Parts:
 
 def check_continues(som_map: SomMap, n_features: int, metric: Any, parts: Parts, grid: Any) -> None:
     """Raise ValueError where training of a map cannot continue with such samples and parts."""
-    trained, columns = som_map.grid, som_map.prototypes.shape[1]
+    trained = som_map.grid
+    columns = som_map.prototypes.shape[1]
     if columns != n_features:
         raise ValueError(
             f"warm_start continues a map of {columns} features, and X has {n_features}; "
@@ -328,9 +344,11 @@ def _grow_children(
     ``parts`` have the vertical strategy, ``task`` is that of the map at ``path``, whose
     ``children`` are filled.
     """
-    data, target = task.samples, task.target
+    data = task.samples
+    target = task.target
     exact = data.found(som_map.prototypes, found)
-    hits, errors = exact.hits, exact.errors
+    hits = exact.hits
+    errors = exact.errors
     for array in (hits, errors):
         array.flags.writeable = False
     context = Context(data, found, seed_of(task.settings["random_state"]))
@@ -344,7 +362,8 @@ def _grow_children(
         # A neuron with all samples would get the same map again.
         if not wanted[neuron] or len(rows) == len(found.bmu):
             continue
-        samples, y_child = data.subset(rows), None if target is None else target.subset(rows)
+        samples = data.subset(rows)
+        y_child = None if target is None else target.subset(rows)
         codes = None if y_child is None else y_child.codes
         has_classes = codes is not None and int(codes.max()) >= 0
         if task.parts.growing.needs_classes and not has_classes:

@@ -81,7 +81,8 @@ def group_samples(
     keys = found.bmu * n_kinds + kinds
     if not bisects:
         present, groups = _numbered(keys)
-        by_group, numbers = Assignment(groups, found.distance), np.arange(len(present))
+        by_group = Assignment(groups, found.distance)
+        numbers = np.arange(len(present))
         totals = data.found(np.empty((len(present), 0)), by_group).totals
         clusters = _clusters_of_totals(totals, numbers, present // n_kinds)
     else:
@@ -138,7 +139,8 @@ def _units_as_groups(
 
 def _clusters_of_totals(totals: Totals, rows: Integers, units: Integers) -> MicroClusters:
     # The scatter is the mean of the distances to the units.
-    hits, sums = totals.hits[rows].astype(np.float64), totals.sums[rows]
+    hits = totals.hits[rows].astype(np.float64)
+    sums = totals.sums[rows]
     if totals.seen is None:
         means = sums / hits[:, None]
     else:
@@ -187,7 +189,8 @@ def _with_labels(
 
 def append_clusters(target: Target, clusters: MicroClusters) -> Target:
     """Return the targets of new samples and, after them, of micro-clusters."""
-    labels, labelled = clusters.labels, clusters.labelled
+    labels = clusters.labels
+    labelled = clusters.labelled
     if labels is None:
         raise ValueError(
             "the map was trained without targets until now: give y from the first call on"
@@ -223,7 +226,8 @@ def leave_one_out(
     removed = 1.0 if sample_weights is None else np.minimum(sample_weights[sample], 1.0)
     left = np.maximum(total - removed, 0.0)
     left[left <= _ROUNDING * total] = 0.0
-    adjusted, counts = distances.astype(np.float64), weights.astype(np.float64)
+    adjusted = distances.astype(np.float64)
+    counts = weights.astype(np.float64)
     adjusted[sample, column] *= np.divide(total, left, out=np.ones_like(total), where=left > 0)
     counts[sample, column] = left
     order = np.argsort(np.where(counts > 0, adjusted, np.inf), axis=1, kind="stable")
@@ -236,7 +240,8 @@ SOFT_MASS = 10.0  # decay in samples of the weights of nearest samples
 _MAX_SAMPLES = 10 * SOFT_MASS  # the next sample would weigh less than 1/22000 of the nearest
 _MAX_GROUPS = 40  # groups searched for them, at most
 # Samples at most, evenly spaced: held out, and of the training, scored in every fit.
-_MAX_CALIBRATION, _MAX_LEFT_OUT = 5000, 1000
+_MAX_CALIBRATION = 5000
+_MAX_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -278,7 +283,8 @@ class Density:
         """
         from dbgsom_core.engine.loops import Groups, soft_means  # numba is slow to import
 
-        found, held = np.empty(data.n), np.empty(data.n)
+        found = np.empty(data.n)
+        held = np.empty(data.n)
         all_groups = Groups.of(self.weights, self.spreads, SOFT_MASS)
 
         def score(rows: slice, part: Samples) -> None:
@@ -294,7 +300,8 @@ class Density:
                 spreads = self.spreads[np.take_along_axis(groups, order, 1)]
                 groups_of = Groups.of(weights.ravel(), spreads.ravel(), SOFT_MASS)
                 groups = np.arange(groups.size).reshape(groups.shape)
-            groups, distances = np.ascontiguousarray(groups), np.ascontiguousarray(distances)
+            groups = np.ascontiguousarray(groups)
+            distances = np.ascontiguousarray(distances)
             count = min(groups.shape[1], self.neighbours)
             soft_means(groups, distances, count, groups_of, _MAX_SAMPLES, found[rows], held[rows])
 
@@ -324,7 +331,8 @@ class Calibration:
         samples, evenly spaced, are scored.
         """
         limit = _MAX_CALIBRATION if members is None else _MAX_LEFT_OUT
-        rows, part = np.arange(data.n), data
+        rows = np.arange(data.n)
+        part = data
         if data.n > limit:
             rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
             part = data.subset(rows)

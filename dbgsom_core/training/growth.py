@@ -48,7 +48,9 @@ def grow_map(
 
     Returns also a search and its result for the grown map.
     """
-    strategy, som_map, epoch = config.growth, state.som_map, state.next_epoch
+    strategy = config.growth
+    som_map = state.som_map
+    epoch = state.next_epoch
     room = None
     if config.max_neurons is not None:
         room = max(0, config.max_neurons - len(som_map))
@@ -76,7 +78,8 @@ def grow_map(
         som_map.prototypes = smooth_over_links(som_map, result.hits, weights, index, centre)
         result = search.assign(som_map.prototypes, som_map.positions)
         requests = request_growth()
-    known, centre = len(som_map), config.data.metric.centre
+    known = len(som_map)
+    centre = config.data.metric.centre
     try:
         grown = apply_growth(som_map, requests, epoch, room, centre, strategy.may_disconnect)
     except ValueError as error:

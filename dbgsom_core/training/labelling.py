@@ -67,14 +67,19 @@ class TrainedMap:
 
         It is of the samples whose number is known; those without a class are among it.
         """
-        data, target, y, classes = self.samples, self.target, None, None
+        data = self.samples
+        target = self.target
+        y = None
+        classes = None
         if target is not None and self.has_gaps:
             rows = np.flatnonzero(target.known)
             units = won.bmu[rows].astype(np.int64, copy=False)
-            data, target = data.subset(rows), target.subset(rows)
+            data = data.subset(rows)
+            target = target.subset(rows)
             won = Assignment(units, won.distance[rows])
         if target is not None:
-            y, classes = target.y, target.classes
+            y = target.y
+            classes = target.classes
             data = data.with_classes(target.codes, 0 if classes is None else len(classes))
         exact = data.found(som_map.prototypes, won)
         return LazyEvidence(
@@ -106,7 +111,8 @@ def label_units(
     labeller: LabellerComponent, evidence: LabelEvidence, metric: MetricComponent
 ) -> Labels:
     """Call the labeller; neurons without labelled samples take the nearest neuron's label."""
-    prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
+    prototypes = evidence.som_map.prototypes
+    counts = evidence.class_counts
     known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
     nearest = np.arange(len(prototypes))
     if not known.all():
@@ -197,8 +203,10 @@ class FittedLabeller:
         too_wide = issparse(data.X) and data.X.shape[1] > self.labeller.sparse_columns
         if self.labeller.reads_samples and not too_wide:
             X = data.completed(self.prototypes)
-        weights, units = self.weights.take(rows), self.units.take(rows)
-        values, limits = self.values.take(rows), self.limits
+        weights = self.weights.take(rows)
+        units = self.units.take(rows)
+        values = self.values.take(rows)
+        limits = self.limits
         return Surroundings(distances, weights, values, units, X, self.n_classes, limits)
 
     def __call__(self, data: Samples) -> Floats:
@@ -227,7 +235,8 @@ def fit_labeller(
     target = trained.target
     if target is None or calls.answer is None:
         return None
-    data, tree = trained.samples, trained.tree
+    data = trained.samples
+    tree = trained.tree
     fresh = FittedLabeller.from_clusters(
         calls, clusters, tree.weights, data.metric, target.classes, {}
     )
@@ -243,7 +252,8 @@ def fit_labeller(
     is_own = near[0] == own[:, None]
     y: NDArray[Any]
     if target.codes is not None:
-        numbers, y = None, target.codes[rows]
+        numbers = None
+        y = target.codes[rows]
     else:
         numbers = y = np.asarray(target.y[rows], np.float64)
     around = leave_out(fresh.surroundings(part, near), is_own, numbers, part.weights)
@@ -268,7 +278,8 @@ def leave_out(
     weights: Floats | None,
 ) -> Surroundings:
     """Remove each sample from its own group, marked in ``mine`` (m, k), and from its mean."""
-    values, held = around.values, around.weights
+    values = around.values
+    held = around.weights
     distances, left, order = leave_one_out(around.distances, held, mine, weights)
     if y is not None:
         kept = np.empty_like(held)
@@ -325,7 +336,9 @@ class LabelledMap:
 
 def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     """Label a trained map by its training samples."""
-    tree, samples, target = trained.tree, trained.samples, trained.target
+    tree = trained.tree
+    samples = trained.samples
+    target = trained.target
     neurons, leaves = _labels(labeller, trained)
     if trained.has_gaps:  # the labels are of some samples, the hits of all
         exact = samples.found(tree.maps[0].prototypes, trained.found)
@@ -352,14 +365,16 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
 
 def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, Labels]:
     # Labels of the neurons of the first map, and of all leaves, labelled as one map.
-    tree, samples = trained.tree, trained.samples
+    tree = trained.tree
+    samples = trained.samples
     evidence = trained.evidence(tree.maps[0], trained.found)
     neurons = leaves = label_units(labeller, evidence, samples.metric)
     if len(tree.maps) == 1:
         return neurons, leaves
     evidence = trained.evidence(leaf_map(tree), trained.leaf_bmu)
     leaves = label_units(labeller, evidence, samples.metric)
-    rows, shares = fallback_leaves(tree, samples, leaves.hits), leaves.probabilities
+    rows = fallback_leaves(tree, samples, leaves.hits)
+    shares = leaves.probabilities
     if shares is not None:
         shares = shares[rows]
     leaves = Labels(leaves.labels[rows], shares, leaves.hits)

@@ -156,7 +156,8 @@ def is_suitable_measure(measure: Any, estimator: str) -> bool:
 def component_problem(kind: str, name: str, component: Any, estimator: str) -> str | None:
     """Return why a labeller or growth strategy does not suit an estimator, with a hint, or None."""
     if kind == "labeller":
-        able, usual = guarded(component), DEFAULT_LABELLERS[estimator]
+        able = guarded(component)
+        usual = DEFAULT_LABELLERS[estimator]
         kinds = able.estimators if able.columns is None else ("regressor",)
         if kinds is not None and estimator not in kinds:
             suited = " or ".join(kinds)

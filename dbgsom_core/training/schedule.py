@@ -55,7 +55,8 @@ class Schedule:
         ``width_schedule`` is a component; None: the kernel's ``decay``. A map whose training
         ``continues`` is unfolded: the width is at its end from the start.
         """
-        widths, pull = guarded(kernel), float(growing.link_pull)
+        widths = guarded(kernel)
+        pull = float(growing.link_pull)
         end = widths.end or DEFAULT_END
         fine_end = end
         if pull > 0 and widths.end is None:
@@ -135,7 +136,8 @@ class Schedule:
     def _natural_width(self, som_map: SomMap) -> float:
         # A quarter of the larger side, or of that of a square map of as many neurons: wide enough
         # to unfold the map, and it follows growth.
-        (rows, columns), n_neurons = som_map.shape, len(som_map)
+        rows, columns = som_map.shape
+        n_neurons = len(som_map)
         side: float = n_neurons**0.5
         if rows * columns == n_neurons:
             side = max(rows, columns)

@@ -158,7 +158,8 @@ class Checkpointer:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        self._saved, self._save_seconds = time.monotonic(), 0.0
+        self._saved = time.monotonic()
+        self._save_seconds = 0.0
 
     def take(self, path: Path, state: TrainingState) -> None:
         """Take the state of the map at ``path`` after an epoch, and write all states when due."""

@@ -67,7 +67,9 @@ def apply_rules(
         return
     if not state.watched:
         state.watched = [[] for _ in config.rules]
-    som_map, epoch, history = state.som_map, state.history[-1].epoch, tuple(state.history)
+    som_map = state.som_map
+    epoch = state.history[-1].epoch
+    history = tuple(state.history)
     train = held_out = Evaluation(som_map, config.data)
     if config.validation is not None:
         held_out = Evaluation(som_map, config.validation[0])
@@ -102,13 +104,16 @@ def evaluations_with_targets(
     Predictions are those of the map so far, before child maps; the map is labelled on the first
     prediction. Raises ValueError where no target is known.
     """
-    data, target, labeller = config.data, config.target, config.labeller
+    data = config.data
+    target = config.target
+    labeller = config.labeller
     assert target is not None
     assert labeller is not None
 
     @cache
     def predictor() -> Predictor:
-        tree, won = Tree.of(som_map), data.lasting(som_map.prototypes, found)
+        tree = Tree.of(som_map)
+        won = data.lasting(som_map.prototypes, found)
         trained = TrainedMap(tree, data, won, won, target, config.seed, history)
         labelled = label_map(labeller, trained)
         return Predictor(tree, labelled.leaves, labelled.labeller, target.classes)
@@ -127,11 +132,14 @@ def evaluations_with_targets(
                 "validation share, or use a measure that needs no target"
             )
         if not known.all():
-            data, target = data.subset(np.flatnonzero(known)), target.subset(known)
-        y, of_classes = target.y, None
+            data = data.subset(np.flatnonzero(known))
+            target = target.subset(known)
+        y = target.y
+        of_classes = None
         if target.classes is not None:
             # Labels beside None are an array of objects; the classes have the right dtype.
-            y, of_classes = target.classes[target.codes], probabilities
+            y = target.classes[target.codes]
+            of_classes = probabilities
         return LazyEvaluation(
             som_map,
             data,

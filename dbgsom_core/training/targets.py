@@ -84,7 +84,8 @@ def class_weights(
     """
     assert target.classes is not None
     assert target.codes is not None
-    labels, found = target.classes.tolist(), np.ones(len(target.classes) + 1)
+    labels = target.classes.tolist()
+    found = np.ones(len(target.classes) + 1)
     if isinstance(given, str):
         counted = None if weights is None else weights[target.known]
         held = np.bincount(target.codes[target.known], counted, len(labels))
@@ -158,7 +159,8 @@ def encode_classes(
 
 def mark_labelled(y: Any, unlabelled: Any, classes: Any) -> Flags | None:
     """Return which of further samples have a class, bool (n,), or None when all have one."""
-    y, classes = _column(y), np.asarray(classes)
+    y = _column(y)
+    classes = np.asarray(classes)
     if isinstance(unlabelled, str) and unlabelled == "auto":
         unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None
     missing = _is_unlabelled(y, unlabelled)

@@ -40,7 +40,8 @@ def train(
 
     schedule = config.schedule.ending_at(state.epochs)
     while not state.is_finished:
-        epoch, som_map = state.next_epoch, state.som_map
+        epoch = state.next_epoch
+        som_map = state.som_map
 
         # Each prototype becomes the mean of all samples, weighted by the kernel of the hops from
         # their best-matching units. Then the samples look for their units again.
@@ -56,7 +57,8 @@ def train(
         changes: tuple[Change, ...] = ()
         if schedule.may_grow(epoch) and not is_full(config, state):
             grown, search, result = grow_map(config, schedule, state, search, result, movement)
-            births, changes = grown.births, grown.changes
+            births = grown.births
+            changes = grown.changes
             if config.tol > 0 and is_full(config, state):
                 schedule = schedule.full_after(epoch)  # fine-tuning may begin at once
                 state.epochs = schedule.epochs

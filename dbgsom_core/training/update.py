@@ -28,8 +28,10 @@ def update_prototypes(
     with a class trains the nearest neuron with its class in the majority. Majorities are fixed once
     width and pull are final, so that training converges.
     """
-    som_map, epoch = state.som_map, state.next_epoch
-    kernel, metric = config.kernel, config.data.metric
+    som_map = state.som_map
+    epoch = state.next_epoch
+    kernel = config.kernel
+    metric = config.data.metric
     if schedule.phase(epoch) == "growing":
         return batch_update(som_map, kernel, metric, result, width)
     if config.growth.class_tuning and result.class_counts is not None:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.packed_search import PackedPart
+from dbgsom_core.engine.packed_search import PackedShard
 from dbgsom_core.engine.packing import PackedSamples
-from dbgsom_core.engine.parts import LocalParts
 from dbgsom_core.engine.results import Search
 from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.shards import LocalShards
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -53,13 +53,13 @@ def same():
 
 @pytest.fixture(scope="session")
 def fast():
-    """Return a function that makes the fast search of samples, however few, and its part."""
+    """Return a function that makes the fast search of samples, however few, and its shard."""
 
     def make(X, prune=None, threads=1, codes=None, samples=None):
         data = Samples(X, guarded(Euclidean()), threads, codes=codes)
         samples = PackedSamples(X, None, threads) if samples is None else samples
         vars(data)["quantisation"] = samples.quantisation
-        part = PackedPart(data, samples, prune)
-        return Search(data, LocalParts([part])), part
+        shard = PackedShard(data, samples, prune)
+        return Search(data, LocalShards([shard])), shard
 
     return make
