@@ -50,9 +50,10 @@ def compiled(function: Loop, **more: Any) -> Loop:
     """Compile with numba on first call: no GIL, strict IEEE arithmetic, cached on disk.
 
     Numba chooses the folder: ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the source, or the user's
-    cache folder. Only for functions at module level that call compiled functions of their own file
-    or of the core: the cache misses changes of other files, and numba caches no closures. Without a
-    writeable folder, or a source file, functions are compiled in each process.
+    cache folder. Only for functions that call compiled functions of their own file or of the core:
+    the cache misses changes of other files. A closure may be one over numbers, which are part of
+    the cache's key. Without a writeable folder, or a source file, functions are compiled in each
+    process.
     """
     if config.DISABLE_JIT:
         raise ImportError(

@@ -33,7 +33,7 @@ from dbgsom_core.engine.search_loops import lanes_inside, move_samples, slack_of
 from dbgsom_core.engine.tile import PANEL_ROWS, ROW_BITS, sweep_panels
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
-_ROWS = 4096  # samples a task
+_ROWS = 4096  # samples a task: enough that a thread works longer than it takes to start
 
 
 class Classes(NamedTuple):
@@ -111,8 +111,11 @@ def gather_links(packed: Any, halves: NDArray[Any], tiles: LinkTiles) -> None:
     for j in range(links.shape[0]):
         for side in range(links.shape[1]):
             neighbour = links[j, side]
-            tiles.starts[j, side] = NO_PROTOTYPE if neighbour < 0 else halves[neighbour]
-            for k in range(packed.shape[1] if neighbour >= 0 else 0):
+            if neighbour < 0:
+                tiles.starts[j, side] = NO_PROTOTYPE
+                continue
+            tiles.starts[j, side] = halves[neighbour]
+            for k in range(packed.shape[1]):
                 tiles.numbers[j, k, side] = packed[neighbour, k]
 
 
@@ -132,14 +135,14 @@ def linked_blocks(
     links = neighbours.links
     starts = neighbours.starts
     order = tiles.order
-    found = space.rows[0]
+    nearest = space.rows[0]
     values = space.values
     lanes = lanes_of(tag)
     depth = tiles.numbers.shape[1]
-    classed = classes.majority.shape[1] > 0
+    has_classes = classes.majority.shape[1] > 0
     degree = links.shape[1]
     size = starts.itemsize * PANEL_ROWS
-    found_at = found.ctypes.data
+    nearest_at = nearest.ctypes.data
     units_at = units.ctypes.data
     slack_at = space.slack.ctypes.data
     values_at = values.ctypes.data
@@ -147,38 +150,45 @@ def linked_blocks(
         base = b * lanes
         inside = lanes_inside(tag, tiles, b)
         slack_of_block(tag, squares_at(tiles, b), accuracy, slack_at)
-        left, doubtful = (inside, 0) if degree <= PANEL_ROWS else (0, inside)
+        left = inside
+        ambiguous = 0
+        if degree > PANEL_ROWS:  # the neighbours fit no panel: all lanes are compared exactly
+            left = 0
+            ambiguous = inside
         while left != 0:  # for each unit of the block
             unit = units[base + lowest_bit(left)]
             same = lanes_with(tag, units_at + base * 4, unit) & left
             left &= ~same
             for lane in range(lanes):
                 values[0, lane] = values[1, lane] = np.inf
+            panel_at = neighbours.numbers.ctypes.data + unit * depth * size
+            start_at = starts.ctypes.data + unit * size
             sweep_panels(
-                tag, 1, tile_at(tiles, b), neighbours.numbers.ctypes.data + unit * depth * size,
-                starts.ctypes.data + unit * size, depth, 1, 0, values_at, space.slots.ctypes.data,
-                space.nearest.ctypes.data,
+                tag, 1, tile_at(tiles, b), panel_at, start_at, depth, 1, 0, values_at,
+                space.slots.ctypes.data, space.nearest.ctypes.data,
             )  # fmt: skip
-            doubtful |= ties_of(tag, values_at, slack_at) & same
+            ambiguous |= ties_of(tag, values_at, slack_at) & same
             while same != 0:
                 lane = lowest_bit(same)
                 same &= same - 1
-                found[lane] = links[unit, space.slots[0, lane] & ((1 << ROW_BITS) - 1)]
-        rechecked = inside if classed else doubtful
+                side = space.slots[0, lane] & ((1 << ROW_BITS) - 1)
+                nearest[lane] = links[unit, side]
+        rechecked = inside if has_classes else ambiguous
         while rechecked != 0:
             lane = lowest_bit(rechecked)
             rechecked &= rechecked - 1
             i = np.int64(order[base + lane])
             linked = links[units[base + lane]]
-            if doubtful >> lane & 1:
-                found[lane] = nearest_linked(data.rows, i, prototypes, linked, classes, np.False_)
-            if is_misplaced(classes, i, np.int64(found[lane])):
-                own = nearest_linked(data.rows, i, prototypes, linked, classes, np.True_)
-                found[lane] = own if own >= 0 else found[lane]
+            if ambiguous >> lane & 1:
+                nearest[lane] = nearest_linked(data.rows, i, prototypes, linked, classes, np.False_)
+            if is_misplaced(classes, i, np.int64(nearest[lane])):
+                of_class = nearest_linked(data.rows, i, prototypes, linked, classes, np.True_)
+                if of_class >= 0:
+                    nearest[lane] = of_class
         moved = inside
         if only_changes:
-            moved &= lanes_other(tag, found_at, runners_up.ctypes.data + base * 4)
-        move_samples(tag, data, b, moved, found, runners_up, only_changes, added, space)
+            moved &= lanes_other(tag, nearest_at, runners_up.ctypes.data + base * 4)
+        move_samples(tag, data, b, moved, nearest, runners_up, only_changes, added, space)
 
 
 class LinkedRunnersUp:
@@ -236,10 +246,12 @@ def fill_linked(
     ``neighbours`` is (K, degree); those with the sample's class in the majority come first.
     """
     for i in range(start, stop):
-        j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
+        linked = neighbours[units[i]]
+        j = nearest_linked(samples, i, prototypes, linked, classes, np.False_)
         if is_misplaced(classes, i, j):
-            own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
-            j = own if own >= 0 else j
+            of_class = nearest_linked(samples, i, prototypes, linked, classes, np.True_)
+            if of_class >= 0:
+                j = of_class
         out[i] = j
 
 
@@ -256,7 +268,7 @@ def linked_rows(
     out = np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends = [data.n * task // tasks for task in range(tasks + 1)]
-    rows = Rows.of(X)
+    rows = Rows.from_samples(X)
     classes = classes_of(codes, majority)
 
     def work(worker: int, task: int) -> None:

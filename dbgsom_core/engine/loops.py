@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import Floats, Integers, compiled, loop
 
-FAR = 2**16 - 1  # hops (uint16) between neurons without a path
-_POWER_STEPS = 3  # of the power iteration, which starts at the sample farthest from the mean
+NO_PATH = 2**16 - 1  # hops (uint16) between neurons without a path
+_POWER_STEPS = 3  # of the power iteration from the farthest sample: any axis near the first serves
 _EQUAL_WITHIN = 1e-9  # relative to the farthest sample: smaller differences are rounding
-_MEAN, _AXIS, _NEXT = 0, 1, 2  # rows of the workspace of `bisect_across`
+_MEAN = 0  # rows of the workspace of `bisect_across`
+_AXIS = 1
+_NEXT = 2
 
 
 class _SameMemory:
@@ -142,7 +144,7 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
     neurons = len(links)
     waiting = np.empty(neurons, np.int32)
     for start in range(neurons):
-        hops[start, :neurons] = FAR
+        hops[start, :neurons] = NO_PATH
         hops[start, start] = 0
         waiting[0] = start
         first = 0
@@ -151,10 +153,10 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
             neuron = waiting[first]
             first += 1
             farther = int(hops[start, neuron]) + 1
-            if farther >= FAR:
+            if farther >= NO_PATH:
                 continue
             for linked in links[neuron]:
-                if linked >= 0 and hops[start, linked] == FAR:
+                if linked >= 0 and hops[start, linked] == NO_PATH:
                     hops[start, linked] = farther
                     waiting[last] = linked
                     last += 1
@@ -295,8 +297,11 @@ def bisect_across(
 class Groups(NamedTuple):
     """Micro-clusters (M,): their weights, mean squared radii, and decay of the density kernel.
 
-    The r-th nearest sample weighs in proportion to exp(-r/mass). Of the weight that remains,
-    ``parts`` goes to a micro-cluster, and ``fades`` remains for those farther away.
+    A score is the mean distance to the nearest samples (after Angiulli & Pizzuti 2002). Ours is
+    that the r-th nearest sample weighs in proportion to exp(-r/mass), instead of 1 up to the k-th
+    and then 0: a micro-cluster holds many samples, and with a cut the score would jump where it
+    enters. Of the weight that remains, ``parts`` goes to a micro-cluster, the integral of the decay
+    over its samples, and ``fades`` remains for those farther away.
     """
 
     weights: Floats
@@ -305,10 +310,12 @@ class Groups(NamedTuple):
     fades: Floats
 
     @classmethod
-    def of(cls, weights: Floats, spreads: Floats, mass: float) -> Groups:
+    def from_weights(cls, weights: Floats, spreads: Floats, mass: float) -> Groups:
         """Return micro-clusters of ``weights`` (M,) samples at distance² + ``spreads`` (M,)."""
-        weights, spreads = (np.array(values, np.float64) for values in (weights, spreads))
-        return cls(weights, spreads, -np.expm1(-weights / mass), np.exp(-weights / mass))
+        weights = np.array(weights, np.float64)
+        spreads = np.array(spreads, np.float64)
+        decay = -weights / mass
+        return cls(weights, spreads, -np.expm1(decay), np.exp(decay))
 
 
 @loop

@@ -24,9 +24,8 @@ from dbgsom_core.engine.partitions import Partitions, each_range
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, UNROLL, VALUES
 
-_AHEAD = 1
-_FETCHED = 512  # bytes of a row to prefetch, at most
-_TASKS = 16  # chunks of blocks, at most
+_FETCHED = 512  # bytes of a row to prefetch, at most: the processor itself fetches what follows
+_TASKS = 16  # chunks of blocks, at most: some for each thread, as chunks take different times
 _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: a smaller one costs more to start
 _TASK_PACKED = 1 << 18  # the same where chunks are only packed
 # Error bounds, derived in tests/engine/accuracy.md:
@@ -67,7 +66,7 @@ class Rows(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, X: NDArray[Any]) -> Rows:
+    def from_samples(cls, X: NDArray[Any]) -> Rows:
         """Return the rows of X, which the caller must keep in memory."""
         return cls(X.ctypes.data, X.shape[1], X.itemsize)
 
@@ -205,22 +204,20 @@ def pack_blocks(
     samples = data.rows
     how = data.how
     tiles = data.tiles
-    numbers = tiles.numbers
     order = tiles.order
     lanes = lanes_of(tag)
-    n = tiles.order.size
+    n = order.size
     d = samples.columns
     size = samples.size
-    steps = how.scale / how.grid
-    grid = how.grid
     long = d * size  # bytes of a row
+    steps = how.scale / how.grid
     total_at = total.ctypes.data
     addresses_at = addresses.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
         # Rows sorted by unit are scattered in memory: prefetch the next block's.
-        for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
-            row = samples.at + order[place] * long
+        for slot in range((b + 1) * lanes, min((b + 2) * lanes, n)):
+            row = samples.at + order[slot] * long
             for offset in range(0, min(long, _FETCHED), LINE):
                 fetch_line(row + offset)
             fetch_line(row + min(long, _FETCHED) - 1)
@@ -228,23 +225,25 @@ def pack_blocks(
             total[lane] = 0.0
         for lane in range(used):
             addresses[lane] = samples.at + order[b * lanes + lane] * long
-        tiled = d - d % lanes if used == lanes else 0  # other features are packed one by one
+        tiled = 0  # features that are packed in squares of lanes samples; others one by one
+        if used == lanes:
+            tiled = d - d % lanes
         for k in range(0, tiled, lanes):
             out = tile_at(tiles, b) + k * LINE
             centre_at = how.centre.ctypes.data + k * 8
             if size == 4:
                 kind = np.float32(0)
-                pack_tile(tag, kind, addresses_at, centre_at, steps, grid, out, total_at)
+                pack_tile(tag, kind, addresses_at, centre_at, steps, how.grid, out, total_at)
             else:
-                pack_tile(tag, 0.0, addresses_at, centre_at, steps, grid, out, total_at)
+                pack_tile(tag, 0.0, addresses_at, centre_at, steps, how.grid, out, total_at)
             for lane in range(lanes):
                 addresses[lane] += lanes * size
         for k in range(tiled, d):
             for lane in range(used):
                 row = samples.at + order[b * lanes + lane] * long
                 value = (number_at(row, k, size) - how.centre[k]) * steps
-                packed = type(tag)(np.rint(value) * grid)
-                numbers[b, k, lane] = packed
+                packed = type(tag)(np.rint(value) * how.grid)
+                tiles.numbers[b, k, lane] = packed
                 total[lane] += np.float64(packed) * packed
         for lane in range(lanes):
             tiles.squares[b, lane] = total[lane]
@@ -257,7 +256,8 @@ def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
     size = samples.size
     at = samples.at + i * samples.columns * size
     for k in range(samples.columns):
-        value = np.rint((number_at(at, k, size) - how.centre[k]) * steps) * how.grid
+        centred = number_at(at, k, size) - how.centre[k]
+        value = np.rint(centred * steps) * how.grid
         out[k] = np.float64(np.float32(value)) if size == 4 else value
 
 
@@ -288,9 +288,11 @@ def column_summaries(X: Any, threads: int) -> ColumnSummaries:
     known = getattr(X, "summaries", None)
     if known is not None:
         return ColumnSummaries(*known)
-    found = each_range(X, _totals, threads if X.size >= _TASK_PACKED else 1)
-    totals, ends = map(np.array, zip(*found, strict=True))
-    summaries = ColumnSummaries(totals, ends[:, 0].min(axis=0), ends[:, 1].max(axis=0))
+    ranges = each_range(X, _totals, threads if X.size >= _TASK_PACKED else 1)
+    totals, ends = map(np.array, zip(*ranges, strict=True))
+    low = ends[:, 0].min(axis=0)
+    high = ends[:, 1].max(axis=0)
+    summaries = ColumnSummaries(totals, low, high)
     if isinstance(X, Partitions):
         X.summaries = summaries
     return summaries
@@ -301,17 +303,19 @@ def scale_of(reach: float) -> float:
     return 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
 
 
-def quantisation_of(X: Any, found: ColumnSummaries) -> Quantisation:
+def quantisation_of(X: Any, summaries: ColumnSummaries) -> Quantisation:
     """Return the quantisation of all rows of X, an array or partitions, from its summaries.
 
     The centre is the column means up to rounding, the same for any threads and partitions.
     """
     n = len(X)
-    centre = found.totals.sum(axis=0) / n
-    reach = float(np.maximum(found.high - centre, centre - found.low).max())
-    digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
-    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
-    return Quantisation(centre, scale, 2.0**-digits)
+    centre = summaries.totals.sum(axis=0) / n
+    reach = float(np.maximum(summaries.high - centre, centre - summaries.low).max())
+    # No more digits than numbers of this dtype have, next to 1, with some to spare for float32
+    # numbers near the centre; and so few that sums of n numbers up to 1 fit the 53 of float64.
+    most_digits = 30 if X.dtype.itemsize == 4 else 52
+    exact_digits = 52 - math.ceil(math.log2(n + 1))
+    return Quantisation(centre, scale_of(reach), 2.0 ** -min(most_digits, exact_digits))
 
 
 def _totals(X: Any) -> tuple[Floats, Floats]:
@@ -346,13 +350,14 @@ class PackedSamples:
         self.quantisation = quantisation
         self.threads = threads
         self.dtype = np.dtype(dtype)
-        self.rows = Rows.of(self.X)
+        self.rows = Rows.from_samples(self.X)
         self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
         self.depth = padded(d)
         lanes = LINE // self.dtype.itemsize
         n_blocks = -(-n // lanes)
-        order = np.arange(n, dtype=np.int32) if order is None else order
+        if order is None:
+            order = np.arange(n, dtype=np.int32)
         shape = n_blocks, self.depth, lanes
         if spare is None or spare.numbers.shape != shape or spare.numbers.dtype != self.dtype:
             squares = np.zeros((n_blocks, lanes), dtype)
@@ -370,7 +375,8 @@ class PackedSamples:
     def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
         """Return the bytes of a packed copy of X (n, D) in blocks of a dtype."""
         n, d = X.shape
-        return int(n * ((padded(d) + 1) * np.dtype(dtype).itemsize + 8))
+        numbers = padded(d) + 1  # with ‖x‖²
+        return int(n * (numbers * np.dtype(dtype).itemsize + 8))  # 8: row and unit, int32
 
     @property
     def is_double(self) -> bool:
@@ -380,22 +386,22 @@ class PackedSamples:
         """Return the same samples in blocks of float64."""
         n = len(self.X)
         order = self.blocks.order.copy()
-        made = PackedSamples(self.X, self.quantisation, self.threads, np.float64, order)
-        made.blocks.bmu[:n] = self.blocks.bmu[:n]
-        return made
+        samples = PackedSamples(self.X, self.quantisation, self.threads, np.float64, order)
+        samples.blocks.bmu[:n] = self.blocks.bmu[:n]
+        return samples
 
     def by_row(self, units: NDArray[np.int32], dtype: Any = np.int64) -> NDArray[Any]:
-        found = np.empty(len(self.X), dtype)
-        found[self.blocks.order] = units[: len(found)]
-        return found
+        by_row = np.empty(len(self.X), dtype)
+        by_row[self.blocks.order] = units[: len(by_row)]
+        return by_row
 
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
         """Return a workspace for each worker, for at least ``n_panels``: a map may grow."""
-        known = self._workspaces
-        if len(known) < threads or len(known[0].nearest) < n_panels:
-            room = 2 * n_panels + 1
-            known[:] = [workspace(room, self.depth, self.dtype) for _ in range(threads)]
-        return known
+        spaces = self._workspaces
+        if len(spaces) < threads or len(spaces[0].nearest) < n_panels:
+            capacity = 2 * n_panels + 1
+            spaces[:] = [workspace(capacity, self.depth, self.dtype) for _ in range(threads)]
+        return spaces
 
     def each(
         self,
@@ -410,13 +416,18 @@ class PackedSamples:
         ``sums`` and ``hits`` are updated. Additions are exact, so their order does not matter.
         """
         threads = 1 if is_small else self.threads
-        tasks = [(0, len(self.blocks.numbers))] if is_small else self._tasks(_TASK_NUMBERS)
+        tasks = self._tasks(_TASK_NUMBERS)
+        if is_small:
+            tasks = [(0, len(self.blocks.numbers))]
         spaces = self.workspaces(threads, n_panels)
         added = []
         for worker in range(threads):
-            own = (np.zeros_like(sums), np.zeros_like(hits)) if worker else (sums, hits)
-            counts = np.zeros(LINE // 8, np.int64)
-            added.append(Accumulator(*own, np.zeros(len(hits), np.int64), counts))
+            if worker > 0:
+                sums = np.zeros_like(sums)
+                hits = np.zeros_like(hits)
+            errors = np.zeros(len(hits), np.int64)
+            counts = np.zeros(LINE // 8, np.int64)  # a cache line, which no two threads share
+            added.append(Accumulator(sums, hits, errors, counts))
         share(threads, len(tasks), lambda w, task: work(added[w], spaces[w], *tasks[task]))
         first, *others = added
         for other in others:
@@ -447,10 +458,12 @@ class PackedSamples:
         share(self.threads, len(tasks), work)
 
     def _tasks(self, numbers: int) -> list[tuple[int, int]]:
-        # The blocks of each task, ``lower`` numbers about, as (start, stop).
-        n_blocks = len(self.blocks.numbers)
-        tasks = 1 if self.threads == 1 else min(_TASKS, self.blocks.numbers.size // numbers + 1)
-        return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
+        # The blocks of each task, with that many ``numbers`` about, as (start, stop).
+        blocks = self.blocks.numbers
+        tasks = 1
+        if self.threads > 1:
+            tasks = min(_TASKS, blocks.size // numbers + 1)
+        return list(pairwise(len(blocks) * task // tasks for task in range(tasks + 1)))
 
 
 # ------------------------------------------------------------------------- packed prototypes
@@ -490,14 +503,19 @@ def accuracy_of(d: int, dtype: Any, grid: float, largest: float) -> Accuracy:
     ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
     the longest packed prototype.
     """
+    # tests/engine/accuracy.md derives each term, "Values".
     unit = float(np.finfo(dtype).eps) / 2
+    # Of a value, with the row bits: (D + 5 + 8) u (‖w‖²/2 + ‖x‖‖w‖).
     product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
+    # Of the start ‖w‖²/2 in float64 blocks without a grid, whose error nothing else covers.
     start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
+    # Of half a squared distance by definition: (D + 6)/2 u₆₄ (‖x‖ + ‖w‖)².
     definition = _MORE / 2 * (d + 6) * DOUBLE
+    # Of rounding the sample to the grid: √D grid/2 ‖w‖.
+    rounding = _MORE / 2 * math.sqrt(d) * grid * largest
     constant = (product / 2 + definition + start / 2) * largest**2
-    moved = _MORE / 2 * math.sqrt(d) * grid * largest
     by_norm = (product + 2 * definition) * largest
-    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
+    return Accuracy(constant + rounding + TINY, by_norm, definition, unit, largest)
 
 
 def error_steps(n: int, d: int, largest: float) -> float:
@@ -505,8 +523,9 @@ def error_steps(n: int, d: int, largest: float) -> float:
 
     Sums of all samples fit 62 bits, and a distance 51; no packed sample is longer than √D.
     """
-    _, power = math.frexp(math.sqrt(d) + largest)
-    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
+    _, power = math.frexp(math.sqrt(d) + largest)  # no packed distance is above 2^power
+    bits = min(60 - math.ceil(math.log2(n + 1)), 51)
+    return math.ldexp(1.0, bits - power)
 
 
 class LowerBounds(NamedTuple):
@@ -548,9 +567,12 @@ def pack_prototypes(
 
     Returns the largest norm, or -1 without changing panels where an entry is nan or beyond FAR.
     """
+    # A step or norm of D numbers is wrong by D + 2 roundings of float64: far less than 10⁻⁹ of
+    # itself. Steps are also added up over passes, with 10⁻⁶ for each.
     largest = 0.0
     moves = before.shape[0] > 0
     d = prototypes.shape[1]
+    up = np.float32(np.inf)
     for j in range(prototypes.shape[0]):
         # Two sums take as long as one: their additions run in parallel.
         square = square_of_step = 0.0
@@ -568,7 +590,9 @@ def pack_prototypes(
         largest = max(largest, square)
     for j in range(packed.shape[0]):
         step = steps[j] * (1 + 2e-6)
-        panels.moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
+        panels.moves[j] = 0.0
+        if step > 0:
+            panels.moves[j] = np.nextafter(np.float32(step), up)
         for k in range(d):
             rows[j, k] = -packed[j, k]
     for g in range(panels.ids.shape[0]):
@@ -582,7 +606,7 @@ def pack_prototypes(
                 panels.numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
         drift[g] += farthest * (1 + 1e-6)
-        panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+        panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), up)
     return float(np.sqrt(largest) * (1 + 1e-9))
 
 
@@ -594,11 +618,14 @@ def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
     x, y = (positions - np.minimum.reduce(positions)).T
     strip = y >> 1
     width = int(np.maximum.reduce(x)) + 1
-    along = np.where(strip & 1, width - 1 - x, x)
-    return in_rows(np.argsort(2 * (strip * width + along) + (y & 1)), rows)
+    from_left = (strip & 1) == 0
+    column = np.where(from_left, x, width - 1 - x)
+    place = 2 * (strip * width + column) + (y & 1)  # on the path
+    return in_rows(np.argsort(place), rows)
 
 
 def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
+    """Divide neurons into rows (G, rows), in order; the last one is filled with -1."""
     filled = np.full(-(-len(neurons) // rows) * rows, -1, np.int32)
     filled[: len(neurons)] = neurons
     return filled.reshape(-1, rows)
@@ -653,7 +680,8 @@ def packed_prototypes(
         drift=np.empty(n_panels, np.float32),
         moves=np.empty(k, np.float32),
     )
-    before = packed[:0] if before is None else before
+    if before is None:
+        before = packed[:0]
     steps = np.empty(k)
     largest = pack_prototypes(prototypes, how, before, packed, steps, drift, panels, rows, halves)
     if largest < 0:

@@ -24,9 +24,12 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.engine.samples import PACKING_PAYS, Samples
 
-_FEW_BYTES = 1 << 22  # rows that are rather held in this process
-_BOUNDS_BYTES = 1 << 28  # of bounds between passes, or
-_BOUNDS_SHARE = 16  # the data's bytes over this, whichever is more
+_FEW_BYTES = (
+    1 << 22
+)  # rows that are rather held in this process, as tasks would take longer to start
+# Memory of bounds between passes: so many bytes, or this share of the data, whichever is more.
+_BOUNDS_BYTES = 1 << 28
+_BOUNDS_SHARE = 16
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class PartitionedSamples(Samples):
     ) -> Any:
         # Fill ``outs`` with ``ask(samples, *given, *entries)`` of all partitions, or of the rows
         # ``among``; return the first. ``entries`` are those of the arrays ``beside``.
-        X = self.X if among is None else self.X.take(among)
-        part = partial(_ask_samples, ask, given, self.metric, self.chunk_rows)
+        X = self.X
+        if among is not None:
+            X = X.take(among)
+        ask_rows = partial(_ask_samples, ask, given, self.metric, self.chunk_rows)
 
         def keep(rows: slice, answer: Any) -> None:
             answers = answer if isinstance(answer, tuple) else (answer,)
@@ -67,7 +72,7 @@ class PartitionedSamples(Samples):
                 if out is not None:
                     out[rows] = values
 
-        X.each(part, X.beside(*beside), keep)
+        X.each(ask_rows, X.beside(*beside), keep)
         return outs[0]
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
@@ -78,34 +83,39 @@ class PartitionedSamples(Samples):
     def subset(self, rows: NDArray[Any] | slice) -> Any:
         if not is_small(len(self.X.row_numbers(rows)), self.X):
             return replace(self, X=take(self.X, rows), **self._entries(rows))
-        given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes}
-        given |= {"chunk_rows": self.chunk_rows, **self._entries(rows)}
-        return Samples(self.X[rows], self.metric, **given)
+        return Samples(
+            self.X[rows],
+            self.metric,
+            threads=self.threads,
+            chunk_rows=self.chunk_rows,
+            n_classes=self.n_classes,
+            **self._entries(rows),
+        )
 
     def search(self) -> Search:
-        make = partial(
+        make_shard = partial(
             PackedShard.from_rows,
-            make=partial(_part_samples, self.metric, self.n_classes),
+            make=partial(_samples_of_partition, self.metric, self.n_classes),
             quantisation=self.quantisation,
             n_total=self.n,
             memory=max(_BOUNDS_BYTES, self.X.nbytes // _BOUNDS_SHARE),
         )
-        return Search(self, self.X.hold(make, self.X.beside(self.codes)))
+        shards = self.X.hold(make_shard, self.X.beside(self.codes))
+        return Search(self, shards)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, None]:
         sums = np.zeros((n_neurons, self.X.shape[1]))
-        return self.X.fold(_add_part_sums, sums, self.X.beside(self.weights, bmu)), None
+        return self.X.fold(_add_sums, sums, self.X.beside(self.weights, bmu)), None
 
     def of_parts(self, units: Integers, find: Callable[..., Any]) -> Integers:
         out = np.empty(self.n, np.int64)
-        given = (find, self.n_classes)
         beside = (units, self.codes)
-        found: Integers = self._fill([out], _find_in_part, *given, beside=beside)
-        return found
+        self._fill([out], _find_in_partition, find, self.n_classes, beside=beside)
+        return out
 
     def assign(self, prototypes: Floats) -> PerSample:
         out = np.empty(self.n, np.int32)
-        return Units(self, prototypes, lambda: self._fill([out], _part_units, prototypes))
+        return Units(self, prototypes, lambda: self._fill([out], _units_of_partition, prototypes))
 
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         units = of.units
@@ -119,8 +129,7 @@ class PartitionedSamples(Samples):
 
     def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
         out = np.empty(len(units))
-        ask = Samples.distances_to
-        return self._fill([out], ask, prototypes, beside=[units], among=among)
+        return self._fill([out], Samples.distances_to, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         return np.array(self.X[:])
@@ -137,29 +146,35 @@ def _ask_samples(
     X: Any,
     *beside: NDArray[Any] | None,
 ) -> Any:
-    entries = (None if some is None else some.astype(np.int64, copy=False) for some in beside)
+    entries = []
+    for values in beside:  # units and classes, which workers get in small types
+        entries.append(None if values is None else values.astype(np.int64, copy=False))
     return ask(Samples(X, metric, chunk_rows=chunk_rows), *given, *entries)
 
 
-def _find_in_part(
-    part: Samples,
+def _find_in_partition(
+    samples: Samples,
     find: Callable[..., Any],
     n_classes: int,
     units: Integers,
     codes: Integers | None,
 ) -> Any:
-    return find(part.with_classes(codes, n_classes), units)
+    return find(samples.with_classes(codes, n_classes), units)
 
 
-def _part_units(part: Samples, prototypes: Floats) -> Any:
-    return part.assign(prototypes).bmu
+def _units_of_partition(samples: Samples, prototypes: Floats) -> Any:
+    return samples.assign(prototypes).bmu
 
 
-def _add_part_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[Any]) -> Floats:
-    return sum_by_unit(X, weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
+def _add_sums(X: Any, sums: Floats, weights: Floats | None, units: NDArray[Any]) -> Floats:
+    bmu = units.astype(np.int64)
+    added, _ = sum_by_unit(X, weights, False, bmu, len(sums), sums.copy())
+    return added
 
 
-def _part_samples(metric: Any, n_classes: int, X: NDArray[Any], codes: Integers | None) -> Samples:
+def _samples_of_partition(
+    metric: Any, n_classes: int, X: NDArray[Any], codes: Integers | None
+) -> Samples:
     return Samples(writeable_view(X), metric, codes=codes, n_classes=n_classes)
 
 

@@ -149,10 +149,13 @@ class Samples:
 
         cls = type(self)
         if (cls.assign, cls.quantised_sums) != (Samples.assign, Samples.quantised_sums):
-            # An engine with a pass of its own.
-            return Search(self, None if self.weights is not None else LocalShards([Shard(self)]))
-        packed = self.packed
-        return Search(self, None if packed is None else LocalShards([PackedShard(self, packed)]))
+            # An engine with a pass of its own, whose sums know no weights.
+            if self.weights is not None:
+                return Search(self)
+            return Search(self, LocalShards([Shard(self)]))
+        if self.packed is None:
+            return Search(self)
+        return Search(self, LocalShards([PackedShard(self, self.packed)]))
 
     # --------------------------------------------------------------- building blocks of engines
 

@@ -1,4 +1,9 @@
-"""Compiled passes: panels to compare with a block, its units, and sums by unit."""
+"""Compiled passes: panels to compare with a block, its units, and sums by unit.
+
+Lanes and panels are selected by bits of an int64, from the lowest on: ``left &= left - 1`` removes
+the lowest one. A block's panels are compared first, all of them or those within bounds; then lanes
+that are ambiguous are compared exactly; then the sums of those that changed their unit.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +48,12 @@ from dbgsom_core.engine.packing import (
 )
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
-ALL, IN_REACH = 0, 1  # modes: compare all panels, or those within bounds
+ALL = 0  # mode: compare all panels
+IN_REACH = 1  # mode: compare the panels within bounds
 _WORD = 64  # panels per word of bits
 _BOUND = 2  # bytes of a lower bound
-_MORE = np.float32(1 + SPARE)
-_NONE = 2**31 - 1
+_MORE = np.float32(1 + SPARE)  # drifts are rounded up, so that no bound is too high
+_NONE = 2**31 - 1  # above every prototype: at the same distance any of them comes first
 
 
 @inlined
@@ -72,12 +78,15 @@ def compare_block(
         first = word * _WORD
         end = min(n_panels, first + _WORD)
         which: Any = np.int64(0)  # numba types a plain 0 as a literal
-        if mode == ALL:
-            which = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
-        else:
+        if mode == IN_REACH:
             for g in range(first, end):
-                moved = (panels.drift[g] + bounds.unit_drift[b]) * _MORE
-                which |= int(read_lower_bound(bounds_at + g * _BOUND) <= moved) << (g - first)
+                drift = (panels.drift[g] + bounds.unit_drift[b]) * _MORE
+                is_near = read_lower_bound(bounds_at + g * _BOUND) <= drift
+                which |= int(is_near) << (g - first)
+        elif end - first == _WORD:
+            which = np.int64(-1)
+        else:
+            which = np.int64((1 << (end - first)) - 1)
         space.done[word] = which
         if which != 0:
             sweep_panels(
@@ -93,8 +102,8 @@ def compare_block(
 def write_units(panels: PrototypeTiles, space: Workspace, p: int) -> None:
     """Fill ``space.rows[p]`` with the prototypes in the slots ``space.slots[p]``."""
     for lane in range(space.slots.shape[1]):
-        place = space.slots[p, lane]
-        space.rows[p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
+        slot = space.slots[p, lane]
+        space.rows[p, lane] = panels.ids[slot >> ROW_BITS, slot & ((1 << ROW_BITS) - 1)]
 
 
 @inlined
@@ -116,10 +125,9 @@ def store_lower_bounds(
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
-            moved = panels.drift[g] + bounds.unit_drift[b]
-            write_lower_bound(
-                tag, nearest + g * LINE, squares, slack, upper, moved, bounds_at + g * _BOUND
-            )
+            drift = panels.drift[g] + bounds.unit_drift[b]
+            bound_at = bounds_at + g * _BOUND
+            write_lower_bound(tag, nearest + g * LINE, squares, slack, upper, drift, bound_at)
 
 
 @inner_loop
@@ -134,7 +142,9 @@ def recheck_exactly(
     first = second = _NONE
     nearer = farther = np.inf
     for g in range(panels.ids.shape[0]):
-        if not space.done[g >> 6] >> (g & 63) & 1 or space.nearest[g, lane] > limit:
+        word = space.done[g >> 6]  # of 64 panels
+        was_compared = word >> (g & 63) & 1
+        if not was_compared or space.nearest[g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j: Any = np.int64(panels.ids[g, r])
@@ -158,16 +168,11 @@ def slack_of_block(tag: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
     Both are addresses.
     """
-    kind = type(tag)
-    write_slack(
-        tag,
-        squares,
-        kind(TWICE * accuracy.constant),
-        kind(TWICE * accuracy.by_norm),
-        kind(TWICE * accuracy.by_square),
-        kind(OF_SQUARES * accuracy.unit),
-        slack,
-    )
+    real = type(tag)
+    constant = real(TWICE * accuracy.constant)
+    by_norm = real(TWICE * accuracy.by_norm)
+    by_square = real(TWICE * accuracy.by_square)
+    write_slack(tag, squares, constant, by_norm, by_square, real(OF_SQUARES * accuracy.unit), slack)
 
 
 @inlined
@@ -182,29 +187,29 @@ def move_samples(
     """
     samples = data.rows
     numbers = data.tiles.numbers
-    x = space.packed[0]
+    row = space.packed[0]
     sums = added.sums
     hits = added.hits
-    is_alike = samples.size == numbers.itemsize
+    is_packed_alike = samples.size == numbers.itemsize  # else blocks are rounded to float32
     while moved != 0:
         lane = lowest_bit(moved)
         moved &= moved - 1
-        place = b * lanes_of(tag) + lane
-        j = units[lane]
-        before = known[place]
-        known[place] = j
-        if is_alike:
-            for k in range(x.size):
-                x[k] = numbers[b, k, lane]
+        slot = b * lanes_of(tag) + lane
+        unit = units[lane]
+        former = known[slot]
+        known[slot] = unit
+        if is_packed_alike:
+            for k in range(row.size):
+                row[k] = numbers[b, k, lane]
         else:
-            pack_row(samples, data.tiles.order[place], data.how, x)
+            pack_row(samples, data.tiles.order[slot], data.how, row)
         if only_changes:
-            hits[before] -= 1
-            for k in range(x.size):
-                sums[before, k] -= x[k]
-        hits[j] += 1
-        for k in range(x.size):
-            sums[j, k] += x[k]
+            hits[former] -= 1
+            for k in range(row.size):
+                sums[former, k] -= row[k]
+        hits[unit] += 1
+        for k in range(row.size):
+            sums[unit, k] += row[k]
 
 
 @inlined
@@ -220,43 +225,47 @@ def add_errors(
     tiles = data.tiles
     packed = prototypes.packed
     depth = tiles.numbers.shape[1]
+    block = tile_at(tiles, b)
+    first_at = packed.ctypes.data
+    size = depth * 8  # bytes of a prototype
+    near = -1.0  # no square is below it
+    if samples.size == 8:
+        near = NEAR * prototypes.accuracy.largest**2
     left = inside
     close = np.int64(0)
-    block = tile_at(tiles, b)
-    at = packed.ctypes.data
-    size = depth * 8
-    near = NEAR * prototypes.accuracy.largest**2 if samples.size == 8 else -1.0
     while left != 0:  # up to three units at a time: most blocks have no more
-        j, same = _unit_of(tag, units, left)
-        left &= ~same
+        j, lanes_j = _unit_of(tag, units, left)
+        left &= ~lanes_j
+        row_j = first_at + j * size
         if left == 0:
-            total, near_ones = distances_of(
-                tag, block, (at + j * size,), (same,), depth, near, steps
-            )
-            errors[j] += total
+            error_j, near_lanes = distances_of(tag, block, (row_j,), (lanes_j,), depth, near, steps)
+            errors[j] += error_j
         else:
-            k, others = _unit_of(tag, units, left)
-            left &= ~others
-            m, rest = _unit_of(tag, units, left) if left != 0 else (k, np.int64(0))
-            left &= ~rest
-            rows = at + j * size, at + k * size, at + m * size
-            total, more, most, near_ones = distances_of(
-                tag, block, rows, (same, others, rest), depth, near, steps
+            k, lanes_k = _unit_of(tag, units, left)
+            left &= ~lanes_k
+            m = k  # where there are two units the third has no lane
+            lanes_m = np.int64(0)
+            if left != 0:
+                m, lanes_m = _unit_of(tag, units, left)
+            left &= ~lanes_m
+            rows = row_j, first_at + k * size, first_at + m * size
+            error_j, error_k, error_m, near_lanes = distances_of(
+                tag, block, rows, (lanes_j, lanes_k, lanes_m), depth, near, steps
             )
-            errors[j] += total
-            errors[k] += more
-            errors[m] += most
-        close |= near_ones
+            errors[j] += error_j
+            errors[k] += error_k
+            errors[m] += error_m
+        close |= near_lanes
+    row = space.packed[0]
     while close != 0:
         lane = lowest_bit(close)
         close &= close - 1
-        row = space.packed[0]
-        j = units[lane]
+        unit = units[lane]
         pack_row(samples, np.int64(tiles.order[b * lanes_of(tag) + lane]), data.how, row)
         square = 0.0
         for k in range(samples.columns):
-            square += (row[k] - packed[j, k]) ** 2
-        errors[j] += np.int64(np.rint(np.sqrt(square) * steps))
+            square += (row[k] - packed[unit, k]) ** 2
+        errors[unit] += np.int64(np.rint(np.sqrt(square) * steps))
 
 
 @inlined
@@ -284,6 +293,19 @@ def error_blocks(
         units = tiles.bmu[b * lanes : (b + 1) * lanes]
         inside = lanes_inside(tag, tiles, b)
         add_errors(tag, data, b, inside, prototypes, steps, units, errors, space)
+
+
+@inlined
+def add_unit_drift(
+    tag: Any, b: int, tiles: SampleTiles, panels: PrototypeTiles, bounds: LowerBounds
+) -> None:
+    """Add the longest step of the units of block b since the last pass to its drift."""
+    start = b * lanes_of(tag)
+    stop = min(start + lanes_of(tag), tiles.order.size)
+    farthest = np.float32(0)
+    for slot in range(start, stop):
+        farthest = max(farthest, panels.moves[tiles.bmu[slot]])
+    bounds.unit_drift[b] = (bounds.unit_drift[b] + farthest) * _MORE
 
 
 @loop
@@ -317,10 +339,7 @@ def search_blocks(
             # prefetch the next block, which need not exist.
             for k in range(depth):
                 fetch_line(tile_at(tiles, b + 1) + k * LINE)
-            farthest = np.float32(0)  # longest step of the block's units
-            for lane in range(min(lanes, order.size - base)):
-                farthest = max(farthest, panels.moves[bmu[base + lane]])
-            bounds.unit_drift[b] = (bounds.unit_drift[b] + farthest) * _MORE
+            add_unit_drift(tag, b, tiles, panels, bounds)
         slack_of_block(tag, squares_at(tiles, b), prototypes.accuracy, space.slack.ctypes.data)
         compared += compare_block(tag, 1, b, mode, tiles, panels, bounds, space)
         write_units(panels, space, 0)
@@ -371,11 +390,15 @@ def nearest_blocks(
             second = np.int64(rows[1, lane])
             first_value = np.float64(values[0, lane])
             second_value = np.float64(values[1, lane])
-            third_value = np.float64(values[2, lane]) if n_best == 2 else np.inf
-            close = np.float64(space.slack[0, lane])
-            if third_value <= second_value + close or second_value <= first_value + close:
+            slack = np.float64(space.slack[0, lane])
+            is_ambiguous = second_value <= first_value + slack
+            limit = first_value + slack
+            if n_best == 2:
+                third_value = np.float64(values[2, lane])
+                limit = second_value + slack
+                is_ambiguous = is_ambiguous or third_value <= limit
+            if is_ambiguous:
                 ambiguous += 1
-                limit = (second_value if n_best == 2 else first_value) + close
                 first, second = recheck_exactly(
                     data.rows, row, prototypes.given, panels, space, lane, limit
                 )

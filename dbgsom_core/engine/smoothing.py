@@ -4,7 +4,7 @@
 
 with the sum s_i of the samples of neuron i, their number n_i, and the kernel's weight h_ij between
 the neurons. `smooth_totals` computes both sums; what stands before it makes prototypes of them.
-Width and pull of an epoch are `training.update`'s, totals come from `results`.
+Width and pull of an epoch are `training.train`'s, totals come from `results`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Centre = Callable[[Floats], Floats]
 
 _ROWS = 64  # neurons that one task updates
 _SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they save
-_NEGLIGIBLE = 2.0**-70
+_NEGLIGIBLE = 2.0**-70  # share of the largest weight below which hops may be skipped
+_LOSES_REST = 2.0**60  # a sum so many times larger loses the rest in rounding, at 2⁻⁵³
+_WIDE_SHARE = 4  # a quarter of the neurons: from there on a matrix product is faster
 
 
 @dataclass(frozen=True)
@@ -166,17 +168,18 @@ def smooth_totals(
 
     n_neurons, d = sums.shape
     farthest, min_hits = reach
-    wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
-    hits_won = hits.astype(np.float64) if wide else hits
+    in_reach = 2 * farthest * (farthest + 1)  # neurons within so many hops on squares
+    is_wide = in_reach > n_neurons / _WIDE_SHARE
+    float_hits = hits.astype(np.float64)
     out_sums = np.empty((n_neurons, d))
     out_hits = np.empty(n_neurons)
 
     def smooth(start: int, stop: int) -> None:
-        if wide:
+        if is_wide:
             influence = np.empty((stop - start, n_neurons))
             fill_influence(index, weights, start, influence)
             np.matmul(influence, sums, out=out_sums[start:stop])
-            np.matmul(influence, hits_won, out=out_hits[start:stop])
+            np.matmul(influence, float_hits, out=out_hits[start:stop])
         else:
             smooth_rows(
                 index, weights, farthest, min_hits, hits, sums, start, stop, out_sums, out_hits
@@ -200,14 +203,16 @@ def kernel_reach(weights: Floats, hits: float) -> tuple[int, float]:
     at all hops.
     """
     by_hops = np.abs(weights).tolist()
-    min_hits = _NEGLIGIBLE * max(by_hops)
-    reach = len(by_hops) - 1
-    while by_hops[reach] <= min_hits and reach > 0:
+    negligible = _NEGLIGIBLE * max(by_hops)
+    reach = last = len(by_hops) - 1
+    while by_hops[reach] <= negligible and reach > 0:
         reach -= 1
-    if by_hops[reach] <= min_hits:
-        reach = len(by_hops) - 1
-    rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * hits
-    return reach, rest * 2.0**60
+    if by_hops[reach] <= negligible:
+        reach = last
+    rest = 0.0  # what all samples add at most if they lie beyond
+    if reach < last:
+        rest = max(by_hops[reach + 1 :]) * hits
+    return reach, rest * _LOSES_REST
 
 
 def step_length(before: Floats, after: Floats) -> float:

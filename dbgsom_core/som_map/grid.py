@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import islice, pairwise, product
@@ -19,7 +19,8 @@ Integers = NDArray[np.int64]
 Position = tuple[int, int]
 Point = tuple[float, float]
 _LATTICE = ("offsets", "diagonals", "axes", "corners")
-_MOST_POINTS = 64
+_MOST_POINTS = 64  # that are read of a file, more than a grid can have
+_MOST_CHARACTERS = 200  # of a name in a file
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Grid:
         if self.torus is None:
             return 2 * other[0] - cell[0], 2 * other[1] - cell[1]
         around = self.beside(other)
-        return around[self.opposite[around.index(cell)]]
+        link = around.index(cell)
+        return around[self.opposite[link]]
 
     def home(self, cell: Position) -> Position:
         """Return the cell of the torus for coordinates beyond its sides; else the cell itself."""
@@ -96,13 +98,14 @@ class Grid:
 
     def rectangle(self, rows: int, columns: int) -> Integers:
         """Return the cells (rows*columns, 2) of a rectangle in row-major order, from (0, 0)."""
-        y, x = np.divmod(np.arange(rows * columns, dtype=np.int64), max(columns, 1))
-        return np.stack([x - np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
+        numbers = np.arange(rows * columns, dtype=np.int64)
+        y, column = np.divmod(numbers, max(columns, 1))
+        return np.stack([column - self._shifts(y), y], axis=-1)
 
     def in_columns(self, cells: Integers) -> Integers:
         """Return the columns and rows (..., 2) of cells (..., 2) in rectangles like `rectangle`."""
         x, y = np.moveaxis(np.asarray(cells), -1, 0)
-        return np.stack([x + np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
+        return np.stack([x + self._shifts(y), y], axis=-1)
 
     def closed(self, rows: int, columns: int) -> Grid:
         """Return the same grid as a torus.
@@ -131,37 +134,48 @@ class Grid:
 
     def check(self) -> None:
         """Raise ValueError where the attributes do not make a grid as `Grid` describes it."""
-        offsets = [*self.offsets, *self.diagonals]
-        along, up = axes = np.array(self.axes, dtype=np.float64)
-        squares = np.array([along @ along, up @ up, 2 * along @ up])
-        holds = (
-            0 < len(self.offsets) <= 8
-            and all(type(x) is int and type(y) is int for x, y in offsets)
-            and set(offsets) <= {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
-            and len(set(offsets)) == len(offsets)
-            and all((-x, -y) in of for of in (self.offsets, self.diagonals) for x, y in of)
-            and (np.abs(axes) < 1e6).all()
-            and np.array_equal(along, (1.0, 0.0))
-            and up[0] in (0.0, 0.5)
-            and up[1] > 0
-            and np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
-            and len(self.corners) >= 3
-            and np.isfinite(np.array(self.corners, np.float64)).all()
-        )
-        if not holds:
+        if not (self._has_directions() and self._has_axes() and self._has_corners()):
             raise ValueError(
                 "a grid has 2 to 8 links a cell, offsets and diagonals of -1, 0 and 1, each once "
                 "and with its opposite, axes (1, 0) and (0 or 0.5, h) with whole squared "
                 "distances, and at least three corners a cell"
             )
 
+    def _has_directions(self) -> bool:
+        for directions in (self.offsets, self.diagonals):
+            for x, y in directions:
+                if type(x) is not int or type(y) is not int or max(abs(x), abs(y)) != 1:
+                    return False
+                if (-x, -y) not in directions:
+                    return False
+        cells = [*self.offsets, *self.diagonals]
+        is_each_once = len(set(cells)) == len(cells)
+        return is_each_once and 0 < len(self.offsets) <= 8
+
+    def _has_axes(self) -> bool:
+        along, up = axes = np.array(self.axes, dtype=np.float64)
+        if not (np.abs(axes) < 1e6).all():  # also where it is nan
+            return False
+        is_upright = np.array_equal(along, (1.0, 0.0)) and up[0] in (0.0, 0.5) and up[1] > 0
+        # |x along + y up|² = x² + (up @ up) y² + (2 along @ up) xy
+        coefficients = np.array([up @ up, 2 * along @ up])
+        is_whole = np.allclose(coefficients, np.rint(coefficients), rtol=0, atol=1e-12)
+        return bool(is_upright and is_whole)
+
+    def _has_corners(self) -> bool:
+        corners = np.array(self.corners, np.float64)
+        return len(corners) >= 3 and bool(np.isfinite(corners).all())
+
     def plain(self) -> dict[str, Any]:
         """Return the grid as JSON values for `of_plain`; reading them needs no plugin."""
-        plain: dict[str, Any] = {"grid": self.name, "torus": self.torus and list(self.torus)}
+        plain: dict[str, Any] = {"grid": self.name, "torus": None}
+        if self.torus is not None:
+            plain["torus"] = list(self.torus)
         if self.flat != GRIDS.get(self.name):
-            plain["lattice"] = {
-                name: [list(point) for point in getattr(self, name)] for name in _LATTICE
-            }
+            lattice = {}
+            for name in _LATTICE:
+                lattice[name] = [list(point) for point in getattr(self, name)]
+            plain["lattice"] = lattice
         return plain
 
     @classmethod
@@ -171,25 +185,25 @@ class Grid:
         Raises any error for invalid values, and for a torus that the cells do not fill.
         """
         name = plain.get("grid", "square")
-        torus = plain.get("torus")
         grid = GRIDS.get(name) if isinstance(name, str) else None
         if "lattice" in plain:
-            shape: dict[str, Any] = {
-                key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_POINTS))
-                for key in _LATTICE
-            }
-            grid = cls(**shape, name=str(name)[:200])
+            lattice: dict[str, Any] = {}
+            for key in _LATTICE:
+                points = islice(plain["lattice"][key], _MOST_POINTS)
+                lattice[key] = tuple((a, b) for a, b in points)
+            grid = cls(**lattice, name=str(name)[:_MOST_CHARACTERS])
             grid.check()
         if grid is None:
             raise ValueError(f"a map on a grid that is not known here: {name!r:.60}")
+        torus = plain.get("torus")
         if torus is None:
             return grid
         rows, columns = map(index, torus)
-        fills = rows > 0 < columns and rows * columns == len(cells)
-        closed = grid.closed(rows, columns) if fills else grid
-        if not fills or any(closed.home((x, y)) != (x, y) for x, y in cells.tolist()):
-            raise ValueError(f"a torus that its neurons do not fill: {rows} × {columns}")
-        return closed
+        if rows > 0 < columns and rows * columns == len(cells):
+            closed = grid.closed(rows, columns)
+            if all(closed.home((x, y)) == (x, y) for x, y in cells.tolist()):
+                return closed
+        raise ValueError(f"a torus that its neurons do not fill: {rows} × {columns}")
 
     @property
     def flat(self) -> Grid:
@@ -200,20 +214,22 @@ class Grid:
         # How many cells of a row lie left of the column x = 0.
         return floor(y * self.axes[1][0])
 
+    def _shifts(self, y: Integers) -> Integers:
+        # The same for many rows.
+        return np.asarray(np.floor(y * self.axes[1][0]), np.int64)
+
     @cached_property
     def _images(self) -> Integers:
         # Translations (9, 2) from a cell of a torus to its nearest periodic images; without a torus
         # only 0 (1, 2). Rectangles are upright, so that whatever lies nearest in columns and in
-        # rows is nearest.
+        # rows is nearest. The cell itself comes first, and wins where others are as near.
         if self.torus is None:
             return np.zeros((1, 2), dtype=np.int64)
         rows, columns = self.torus
-        return np.array(
-            [
-                (i * columns - self._shift(j * rows), j * rows)
-                for i, j in product((0, -1, 1), (0, -1, 1))
-            ]
-        )
+        translations = []
+        for i, j in product((0, -1, 1), repeat=2):
+            translations.append((i * columns - self._shift(j * rows), j * rows))
+        return np.array(translations)
 
     def plane(self, cells: NDArray[Any]) -> Floats:
         """Return the plane coordinates of cells (..., 2), y up; fractions of cells are allowed."""
@@ -224,9 +240,11 @@ class Grid:
 
         On a torus they are the shortest; of equally short ones those that lead around it least.
         """
-        shifted = (cells - others)[..., None, :] + self._images
-        nearest = np.rint(np.square(self.plane(shifted)).sum(axis=-1)).argmin(axis=-1)
-        return np.asarray(np.take_along_axis(shifted, nearest[..., None, None], -2)[..., 0, :])
+        images = (cells - others)[..., None, :] + self._images
+        squares = np.square(self.plane(images)).sum(axis=-1)
+        nearest = np.rint(squares).argmin(axis=-1)
+        chosen = np.take_along_axis(images, nearest[..., None, None], -2)
+        return np.asarray(chosen[..., 0, :])
 
     def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> Floats:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
@@ -234,11 +252,12 @@ class Grid:
         They are whole numbers, so that equal distances have equal bits. On a torus they are those
         to the nearest periodic image.
         """
-        one = self.plane(cells)
+        point = self.plane(cells)
 
         def square(image: Integers) -> Floats:
             other = self.plane(others - image)
-            x, y = (one[..., i] - other[..., i] for i in (0, 1))  # short axes are slow to sum over
+            x = point[..., 0] - other[..., 0]  # short axes are slow to sum over
+            y = point[..., 1] - other[..., 1]
             return np.asarray(x * x + y * y)
 
         return np.asarray(np.rint(reduce(np.minimum, map(square, self._images))))
@@ -260,24 +279,33 @@ class Grid:
         # The cells within n steps fill the polygon of the neighbours, n times as large, so the
         # number of steps is the largest product with a normal of a side. Two adjacent neighbours
         # and the cell span a triangle of area 1/2, so (normal, neighbour) is 1.
-        around = sorted(
-            self.offsets + self.diagonals * over_corners, key=lambda to: atan2(to[1], to[0])
-        )
+        around = list(self.offsets)
+        if over_corners:
+            around += self.diagonals
         if len(around) < 4:  # they do not surround the cell: a chain of cells
             return np.ceil(np.sqrt(self.squared_distances(cells, others))).astype(np.int64)
+        around.sort(key=_angle)
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
 
-        def steps_to(image: Integers, normal: Integers) -> NDArray[np.int32]:
-            # There are many pairs: narrow integers, and no array more than needed.
-            ends = (cells @ normal).astype(np.int32), ((others - image) @ normal).astype(np.int32)
-            difference = np.asarray(ends[0] - ends[1])
-            return np.abs(difference, out=difference)
+        def steps_to(image: Integers) -> NDArray[np.int32]:
+            by_normal = (_steps_along(normal, cells, others - image) for normal in normals)
+            return reduce(np.maximum, by_normal)
 
-        return reduce(
-            np.minimum,
-            (reduce(np.maximum, (steps_to(image, n) for n in normals)) for image in self._images),
-        )
+        return reduce(np.minimum, map(steps_to, self._images))
+
+
+def _angle(direction: Position) -> float:
+    x, y = direction
+    return atan2(y, x)
+
+
+def _steps_along(normal: Integers, cells: Integers, others: Integers) -> NDArray[np.int32]:
+    # There are many pairs: narrow integers, and no array more than needed.
+    ends = (cells @ normal).astype(np.int32)
+    starts = (others @ normal).astype(np.int32)
+    difference = np.asarray(ends - starts)
+    return np.abs(difference, out=difference)
 
 
 # Free cells are tried in this order: north, south, east, west (Vasighi & Amini 2017).
@@ -288,16 +316,22 @@ SQUARE = Grid(
     corners=((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)),
     name="square",
 )
+
+
+def _hexagon() -> Iterator[Point]:
+    # The corners of a hexagon whose inner radius is 1/2.
+    for corner in range(6):
+        angle = pi * (corner / 3 + 1 / 6)
+        yield cos(angle) / 3**0.5, sin(angle) / 3**0.5
+
+
 # Axial coordinates: x counts along the row, y up and half a cell to the right. Free cells are
 # tried counter-clockwise, from the right.
 HEXAGONAL = Grid(
     offsets=((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)),
     diagonals=(),
     axes=((1.0, 0.0), (0.5, 3**0.5 / 2)),
-    corners=tuple(
-        (cos(angle) / 3**0.5, sin(angle) / 3**0.5)
-        for angle in (pi * (corner / 3 + 1 / 6) for corner in range(6))
-    ),
+    corners=tuple(_hexagon()),
     name="hexagonal",
 )
 # A row of squares, for data of one column, whose map would fold on a grid with rows.

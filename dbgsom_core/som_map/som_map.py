@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _MOST = 1 << 16  # distinct values of a table, whose indices are uint16
-_BLOCK = 1 << 20  # pairs of neurons that are computed together
+_BLOCK = 1 << 20  # pairs of neurons that are computed together, in arrays of some 16 MiB
 
 
 class SomMap:
@@ -116,7 +116,7 @@ class SomMap:
 
         Between connected components they are steps over cells.
         """
-        from dbgsom_core.engine.loops import FAR, fill_hops  # numba is slow to import
+        from dbgsom_core.engine.loops import NO_PATH, fill_hops  # numba is slow to import
 
         # One spare column: the returned view is never contiguous, so that compiled loops have one
         # variant for it instead of two.
@@ -124,8 +124,8 @@ class SomMap:
         fill_hops(filled, self._links)
         hops = filled[:, : len(self)]
         if self.is_apart:
-            far = hops == FAR
-            hops[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
+            no_path = hops == NO_PATH
+            hops[no_path] = self.grid.steps(self._positions[:, None], self._positions)[no_path]
         hops.setflags(write=False)
         return hops
 
@@ -150,7 +150,7 @@ class SomMap:
     def links_or_self(self) -> NDArray[np.int32]:
         """The ``links``; a neuron without any is linked with itself."""
         links = self.links
-        lone = np.flatnonzero((self._links < 0).all(axis=1))
+        lone = np.flatnonzero((links < 0).all(axis=1))
         links[lone, 0] = lone
         return links
 
@@ -182,30 +182,36 @@ class SomMap:
         n = len(self)
         grid = self.grid
         positions = self._positions
-        keys = np.empty((n, n), dtype=np.int64)  # an integer for each value
+        reach = int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)
+        width = 2 * reach + 1  # columns from -reach to reach
+
+        def keys_of(cells: Integers, others: Integers) -> NDArray[Any]:
+            # An integer for each value.
+            if of == "plane":
+                return grid.squared_distances(cells, others)
+            x, y = np.moveaxis(grid.apart(cells, others), -1, 0)
+            return np.asarray((y + reach) * width + x + reach)
+
+        keys = np.empty((n, n), dtype=np.int64)
         step = max(1, _BLOCK // n)
-        wide = 2 * (int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)) + 1
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            cells = positions[rows, None]
-            others = positions[None]
-            if of == "plane":
-                keys[rows] = grid.squared_distances(cells, others)
-            else:
-                x, y = np.moveaxis(grid.apart(cells, others), -1, 0)
-                keys[rows] = (y + wide // 2) * wide + x + wide // 2
+            keys[rows] = keys_of(positions[rows, None], positions[None])
         present = np.flatnonzero(np.bincount(keys.ravel()))
         if len(present) > _MOST:
             raise ValueError(
                 f"a kernel that reads {of} tells {_MOST} of them apart, and a map of {n} neurons "
                 f"has {len(present)}"
             )
-        values: NDArray[Any] = np.sqrt(present.astype(np.float64))
-        order = np.arange(len(present))
-        if of == "offsets":
-            cells = np.column_stack([present % wide, present // wide]) - wide // 2
-            order = np.argsort(grid.squared_distances(cells, 0 * cells), kind="stable")
-            values = grid.plane(cells[order])
+        if of == "plane":
+            order = np.arange(len(present))
+            values: NDArray[Any] = np.sqrt(present.astype(np.float64))
+        else:
+            y, x = np.divmod(present, width)
+            offsets = np.column_stack([x, y]) - reach
+            from_origin = grid.squared_distances(offsets, 0 * offsets)
+            order = np.argsort(from_origin, kind="stable")
+            values = grid.plane(offsets[order])
         number = np.empty(int(present[-1]) + 1, dtype=np.uint16)
         number[present[order]] = np.arange(len(present))
         # Not contiguous, as hops: compiled loops have one variant for both.
@@ -236,8 +242,10 @@ class SomMap:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
         first = np.repeat(np.arange(len(self)), self.grid.degree)
         other = self._links.ravel()
-        pairs = np.column_stack([first, other])[other > first]
-        return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
+        pairs = np.column_stack([first, other])
+        pairs = pairs[other > first]  # each link once
+        order = np.lexsort(pairs.T[::-1])
+        return np.asarray(pairs[order], dtype=np.int64)
 
     def degrees(self) -> Integers:
         """Return how many linked neighbours each neuron has, shape (K,)."""
@@ -246,7 +254,9 @@ class SomMap:
     def mean_over_links(self, distances: Floats) -> Floats:
         """Return the mean of distances (K, K) over the links of each neuron, (K,); 0 for none."""
         linked = self.hops == 1
-        return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
+        totals = (distances * linked).sum(axis=1)
+        counts = np.maximum(linked.sum(axis=1), 1)
+        return np.asarray(totals / counts)
 
     def add(self, births: Iterable[tuple[Position, Any, int]], epoch: int) -> None:
         """Append neurons given as (position, prototype (D,), parent), in this order.
@@ -270,8 +280,7 @@ class SomMap:
         links, isolated = self._link(by_cell, self._links, cells)
         if isolated is not None:
             raise ValueError(f"a neuron cannot be born at {isolated}: no neuron is beside it")
-        positions = np.concatenate([self._positions, cells])
-        self._positions = positions
+        self._positions = np.concatenate([self._positions, cells])
         self._by_cell = by_cell
         self._links = links
         if self.is_apart:  # a new neuron may connect them
@@ -281,14 +290,8 @@ class SomMap:
         self._parents = np.concatenate([self._parents, parents])
         self._birth_epochs = np.concatenate([self._birth_epochs, epochs])
         self.prototypes = np.concatenate([self.prototypes, newborn])
-        for name in (
-            "hops",
-            "shape",
-            "diameter",
-            "links_or_self",
-            "_tables",
-        ):  # computed again on use
-            vars(self).pop(name, None)
+        for name in ("hops", "shape", "diameter", "links_or_self", "_tables"):
+            vars(self).pop(name, None)  # computed again on use
 
     def _why_unborn(self, position: Position, prototype: Any, parent: int) -> str:
         # Why a neuron cannot be born, or no text.
@@ -311,8 +314,11 @@ class SomMap:
         number = np.full(len(self) + 1, -1)  # index -1 gives -1
         number[rows] = np.arange(len(rows))
         parents = self._parents[rows]
-        while (lost := (parents >= 0) & (number[parents] < 0)).any():
-            parents[lost] = self._parents[parents[lost]]
+        while True:
+            orphans = (parents >= 0) & (number[parents] < 0)
+            if not orphans.any():
+                break
+            parents[orphans] = self._parents[parents[orphans]]
         prototypes = self.prototypes[rows]
         epochs = self._birth_epochs[rows]
         return SomMap.restored(positions, prototypes, number[parents], epochs, self.grid)
@@ -327,10 +333,13 @@ class SomMap:
 
         kept = np.ones(len(self), bool) if kept is None else np.asarray(kept, bool)
         edges = self.edges()
-        edges = (np.cumsum(kept) - 1)[edges[kept[edges].all(axis=1)]]
-        ends = edges[:, 0], edges[:, 1]
-        linked = coo_array((np.ones(len(ends[0])), ends), shape=(kept.sum(), kept.sum()))
-        return np.asarray(connected_components(linked, directed=False)[1], dtype=np.int64)
+        inside = kept[edges].all(axis=1)
+        number = np.cumsum(kept) - 1
+        ends = tuple(number[edges[inside]].T)
+        n = int(kept.sum())
+        linked = coo_array((np.ones(len(ends[0])), ends), shape=(n, n))
+        _, components = connected_components(linked, directed=False)
+        return np.asarray(components, dtype=np.int64)
 
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: Integers
@@ -352,8 +361,8 @@ class SomMap:
                 isolated = (x, y)
         links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
         if ends:
-            rows, columns, found = np.array(ends).T
-            links[rows, columns] = found
+            rows, columns, others = np.array(ends).T
+            links[rows, columns] = others
         return links, isolated
 
 

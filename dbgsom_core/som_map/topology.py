@@ -81,23 +81,24 @@ def topographic_product(
     if n < 2:
         return 0.0
     # The inner sums over k are a weight of each l: Σ_{k ≥ l} 1/(2k).
-    shares = np.cumsum(1.0 / (2.0 * np.arange(n - 1, 0, -1)))[::-1]
+    k = np.arange(n - 1, 0, -1)
+    shares = np.cumsum(1.0 / (2.0 * k))[::-1]
     totals = np.empty(n)
     size = max(1, _BLOCK // n)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
         d = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
         g = grid_distances(som_map, rows, grid_distance)
-        own = np.arange(len(d)), np.arange(n)[rows]
-        d[own] = -1.0  # every neuron is its own nearest, and left out
+        block = np.arange(len(d))
+        d[block, start + block] = -1.0  # every neuron is its own nearest, and left out
         on_grid = np.lexsort((d, g), axis=1)[:, 1:]
         in_space = np.lexsort((g, d), axis=1)[:, 1:]
         logarithms = np.zeros(on_grid.shape)
         for distances in (d, g):
-            above, below = (np.take_along_axis(distances, to, 1) for to in (on_grid, in_space))
-            ratios = np.divide(
-                above, below, out=np.ones_like(above), where=(above > 0) & (below > 0)
-            )
+            above = np.take_along_axis(distances, on_grid, 1)
+            below = np.take_along_axis(distances, in_space, 1)
+            ratios = np.ones_like(above)
+            np.divide(above, below, out=ratios, where=(above > 0) & (below > 0))
             logarithms += np.log(ratios)
         totals[rows] = logarithms @ shares
     return float(totals.sum() / (n * (n - 1)))
@@ -140,7 +141,8 @@ def topographic_function(
     n = len(som_map)
     linked = np.zeros((n, n), dtype=np.bool_)
     linked[bmu, second_bmu] = True
-    pairs = np.argwhere(np.triu(linked | linked.T, 1))  # that are nearest to a sample
+    either_way = linked | linked.T
+    pairs = np.argwhere(np.triu(either_way, 1))  # that are nearest to a sample
     if neighbours == 8:
         forward = som_map.grid.steps(*som_map.positions[pairs.T], over_corners=True)
     else:
@@ -169,11 +171,11 @@ def path_lengths(links: NDArray[np.int32], lengths: Floats, wanted: NDArray[np.b
     rows, link = np.nonzero(links >= 0)
     linked[rows, links[rows, link]] = True
     ends = np.nonzero(linked)
-    found = np.zeros(lengths.shape)
-    starts = np.flatnonzero(wanted.any(axis=1))
     graph = csr_array((lengths[ends], ends), shape=lengths.shape)
-    found[starts] = np.where(wanted[starts], dijkstra(graph, indices=starts), 0.0)
-    return found
+    starts = np.flatnonzero(wanted.any(axis=1))
+    paths = np.zeros(lengths.shape)
+    paths[starts] = np.where(wanted[starts], dijkstra(graph, indices=starts), 0.0)
+    return paths
 
 
 def _hops_between(pairs: Integers, ends: Integers, n: int) -> Floats:

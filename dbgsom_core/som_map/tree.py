@@ -78,10 +78,11 @@ class Tree:
 
     def live(self, hits: NDArray[Any]) -> list[Integers]:
         """Return for each map the rows of the neurons with a child map or ``hits`` (L,)."""
-        return [
-            np.flatnonzero((children >= 0) | (hits[leaves] > 0))
-            for leaves, children in zip(self.leaf_of, self.child_of, strict=True)
-        ]
+        live = []
+        for leaves, children in zip(self.leaf_of, self.child_of, strict=True):
+            may_win = (children >= 0) | (hits[leaves] > 0)
+            live.append(np.flatnonzero(may_win))
+        return live
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ class Descent:
 
     leaf: Integers
     path: Integers
-    found: PerSample
+    assignment: PerSample
 
     @property
     def distance(self) -> NDArray[np.float64]:
-        return self.found.distance
+        return self.assignment.distance
 
 
 def descend(
@@ -108,8 +109,8 @@ def descend(
     """
     n = data.n
     if len(tree.maps) == 1:
-        found, units = _units(tree, data, live, 0)
-        return Descent(units, units[:, None], found)
+        assignment, units = _units(tree, data, live, 0)
+        return Descent(units, units[:, None], assignment)
     leaf = np.empty(n, dtype=np.int64)
     distance = np.empty(n)
     path = np.full((n, tree.depth), -1, dtype=np.int64)
@@ -117,10 +118,10 @@ def descend(
     while waiting:
         number, rows = waiting.pop()
         here = data if len(rows) == n else data.subset(rows)
-        found, units = _units(tree, here, live, number)
+        assignment, units = _units(tree, here, live, number)
         path[rows, tree.depths[number] - 1] = units
         leaf[rows] = tree.leaf_of[number][units]
-        distance[rows] = found.distance
+        distance[rows] = assignment.distance
         children = tree.child_of[number][units]
         deeper = np.flatnonzero(children >= 0)
         for group in groups(children[deeper]):
@@ -132,13 +133,13 @@ def descend(
 def _units(
     tree: Tree, data: Samples, live: Sequence[Integers] | None, number: int
 ) -> tuple[PerSample, Integers]:
-    # The nearest neurons of one map.
+    # The nearest neurons of one map: the assignment, and its units as rows of the map.
     prototypes = tree.maps[number].prototypes
     if live is None:
-        found = data.assign(prototypes)
-        return found, found.bmu
-    found = data.assign(prototypes[live[number]])
-    return found, live[number][found.bmu]
+        assignment = data.assign(prototypes)
+        return assignment, assignment.bmu
+    assignment = data.assign(prototypes[live[number]])
+    return assignment, live[number][assignment.bmu]
 
 
 def fallback_leaves(tree: Tree, data: Samples, hits: NDArray[Any]) -> Integers:
@@ -169,11 +170,12 @@ def leaf_map(tree: Tree) -> SomMap:
     grid = tree.maps[0].grid.flat
     links = np.empty((len(tree), grid.degree), dtype=np.int32)
     for som_map, leaves in zip(tree.maps, tree.leaf_of, strict=True):
+        is_leaf = leaves >= 0
         cells = som_map.positions
-        linked = som_map.links
-        kept = leaves >= 0
         cells = cells - cells.min(axis=0) + (column, 0)
-        positions[leaves[kept]] = cells[kept]
-        links[leaves[kept]] = np.where(linked >= 0, leaves[linked], -1)[kept]
+        positions[leaves[is_leaf]] = cells[is_leaf]
+        linked = som_map.links
+        linked = np.where(linked >= 0, leaves[linked], -1)  # as leaves; -1 for a child map's neuron
+        links[leaves[is_leaf]] = linked[is_leaf]
         column = int(cells[:, 0].max()) + 2
     return SomMap(positions, tree.weights, grid, links)

@@ -285,7 +285,7 @@ class Density:
 
         found = np.empty(data.n)
         held = np.empty(data.n)
-        all_groups = Groups.of(self.weights, self.spreads, SOFT_MASS)
+        all_groups = Groups.from_weights(self.weights, self.spreads, SOFT_MASS)
 
         def score(rows: slice, part: Samples) -> None:
             groups, distances = part.nearest(self.centres, self.neighbours)
@@ -298,7 +298,7 @@ class Density:
                     distances, self.weights[groups], groups == own[rows, None], part.weights
                 )
                 spreads = self.spreads[np.take_along_axis(groups, order, 1)]
-                groups_of = Groups.of(weights.ravel(), spreads.ravel(), SOFT_MASS)
+                groups_of = Groups.from_weights(weights.ravel(), spreads.ravel(), SOFT_MASS)
                 groups = np.arange(groups.size).reshape(groups.shape)
             groups = np.ascontiguousarray(groups)
             distances = np.ascontiguousarray(distances)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import Floats, Integers, Search, SearchResult
 from dbgsom_core.engine.smoothing import Centre
@@ -15,9 +16,8 @@ from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.som_map.som_map import Change, Death, Insert, SomMap, changed_map
-from dbgsom_core.training.schedule import Schedule
+from dbgsom_core.training.schedule import Schedule, kernel_weights
 from dbgsom_core.training.state import TrainingConfig, TrainingState
-from dbgsom_core.training.update import kernel_weights, smooth_over_links
 
 
 class GrowthResult(NamedTuple):
@@ -97,6 +97,31 @@ def grow_map(
     return grown, search, result
 
 
+def smooth_over_links(
+    som_map: SomMap,
+    hits: NDArray[Any],
+    weights: Floats,
+    index: NDArray[np.uint16],
+    centre: Centre | None = None,
+) -> Floats:
+    """Return each prototype averaged with those of its linked neighbours, (K, D).
+
+    m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
+    with n_j the ``hits`` of j and h_ij = weights[index[i, j]] the kernel's weights, 0 for negative
+    ones. It is the batch update with prototypes instead of the means of samples, cut off after
+    one hop (after Kohonen 2001, eq. 3.80). A neuron without hits, also in its neighbours, keeps its
+    prototype. ``centre`` makes prototypes of means.
+    """
+    near = np.maximum(weights[index] * (som_map.hops <= 1), 0.0)
+    influence = near * np.asarray(hits, np.float64)
+    reached = influence.sum(axis=1)
+    alive = reached > 0
+    means = (influence @ som_map.prototypes)[alive] / reached[alive, None]
+    prototypes = som_map.prototypes.copy()
+    prototypes[alive] = means if centre is None else centre(means)
+    return prototypes
+
+
 # --------------------------------------------------------------------------- requests
 
 
@@ -147,14 +172,13 @@ def apply_growth(
     wanted = len(births)
     births = births[:room]
     if centre is not None:
-        births = [b._replace(prototype=_centred(centre, b.prototype)) for b in births]
+        for i, birth in enumerate(births):
+            prototypes = np.asarray(birth.prototype, float)[None]
+            births[i] = birth._replace(prototype=np.asarray(centre(prototypes)[0]))
     som_map.add(births, epoch)
     rows = np.concatenate([rows, np.full(len(births), -1)])
-    events = tuple(
-        GrowthEvent(epoch, int(parent), (int(x), int(y))) for (x, y), _, parent in births
-    )
-    return GrowthResult(som_map, rows, events, changes, is_cut=len(births) < wanted)
-
-
-def _centred(centre: Centre, prototype: Any) -> Floats:
-    return np.asarray(centre(np.asarray(prototype, float)[None])[0])
+    events = []
+    for (x, y), _, parent in births:
+        events.append(GrowthEvent(epoch, int(parent), (int(x), int(y))))
+    is_cut = len(births) < wanted
+    return GrowthResult(som_map, rows, tuple(events), changes, is_cut)

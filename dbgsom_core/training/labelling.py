@@ -49,7 +49,7 @@ class TrainedMap:
 
     tree: Tree
     samples: Samples
-    found: PerSample  # best-matching neurons of the first map
+    assignment: PerSample  # best-matching neurons of the first map
     leaf_bmu: PerSample  # best-matching leaves
     target: Target | None
     seed: tuple[int, ...] = (0,)  # seed and records are the labeller's context
@@ -62,7 +62,7 @@ class TrainedMap:
         target = self.target
         return target is not None and target.classes is None and not target.known.all()
 
-    def evidence(self, som_map: SomMap, won: PerSample) -> LabelEvidence:
+    def evidence(self, som_map: SomMap, assignment: PerSample) -> LabelEvidence:
         """Return a labeller's evidence on the first map, or on all leaves as one map.
 
         It is of the samples whose number is known; those without a class are among it.
@@ -73,26 +73,26 @@ class TrainedMap:
         classes = None
         if target is not None and self.has_gaps:
             rows = np.flatnonzero(target.known)
-            units = won.bmu[rows].astype(np.int64, copy=False)
+            units = assignment.bmu[rows].astype(np.int64, copy=False)
             data = data.subset(rows)
             target = target.subset(rows)
-            won = Assignment(units, won.distance[rows])
+            assignment = Assignment(units, assignment.distance[rows])
         if target is not None:
             y = target.y
             classes = target.classes
             data = data.with_classes(target.codes, 0 if classes is None else len(classes))
-        exact = data.found(som_map.prototypes, won)
+        exact = data.found(som_map.prototypes, assignment)
         return LazyEvidence(
             som_map=som_map,
-            bmu=won.units,
-            bmu_of=lambda: won.bmu,
+            bmu=assignment.units,
+            bmu_of=lambda: assignment.bmu,
             hits=exact.hits,
             y=y,
             classes=classes,
             class_counts=exact.class_counts,
             weights=data.weights,
             errors=exact.errors,
-            context=Context(data, won, self.seed, self.epochs),
+            context=Context(data, assignment, self.seed, self.epochs),
         )
 
 
@@ -341,7 +341,7 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     target = trained.target
     neurons, leaves = _labels(labeller, trained)
     if trained.has_gaps:  # the labels are of some samples, the hits of all
-        exact = samples.found(tree.maps[0].prototypes, trained.found)
+        exact = samples.found(tree.maps[0].prototypes, trained.assignment)
         hits = np.bincount(trained.leaf_bmu.bmu, samples.weights, len(tree))
         neurons = neurons._replace(hits=exact.hits)
         leaves = leaves._replace(hits=exact.hits if len(tree.maps) == 1 else hits)
@@ -367,7 +367,7 @@ def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, L
     # Labels of the neurons of the first map, and of all leaves, labelled as one map.
     tree = trained.tree
     samples = trained.samples
-    evidence = trained.evidence(tree.maps[0], trained.found)
+    evidence = trained.evidence(tree.maps[0], trained.assignment)
     neurons = leaves = label_units(labeller, evidence, samples.metric)
     if len(tree.maps) == 1:
         return neurons, leaves

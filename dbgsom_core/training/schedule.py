@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.results import Floats
 from dbgsom_core.interfaces.current import active_registry
 from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.guard import guarded
@@ -156,3 +160,13 @@ class Schedule:
         # Progress of the fine-tuning phase towards its final width and pull, from 0 to 1.
         into = epoch - self.growing_epochs
         return min(1.0, into / max(self._easing_epochs, 1))
+
+
+def kernel_weights(som_map: SomMap, kernel: Any, width: float) -> tuple[Floats, NDArray[np.uint16]]:
+    """Return the kernel's weights (H,), and the index of each pair of neurons' weight (K, K)."""
+    if kernel.reads == "hops":
+        index = som_map.hops
+        distances = np.arange(som_map.diameter + 1, dtype=np.float64)
+    else:
+        index, distances = som_map.table(kernel.reads)
+    return np.asarray(kernel.weight(distances, width), np.float64), index

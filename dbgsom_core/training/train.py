@@ -1,4 +1,7 @@
-"""The training of one map: the paper's loop (Vasighi & Amini 2017), epoch by epoch."""
+"""The training of one map: the paper's loop (Vasighi & Amini 2017), epoch by epoch.
+
+The formula of the batch update stands in `engine.smoothing`; its width, pull and classes here.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dbgsom_core.engine.results import Search, SearchResult
-from dbgsom_core.engine.smoothing import step_length
+from dbgsom_core.engine.results import Flags, Floats, Search, SearchResult, majority_classes
+from dbgsom_core.engine.smoothing import Neighbourhood, step_length
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
+from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.interfaces.stopping import STOP
-from dbgsom_core.som_map.som_map import Change
+from dbgsom_core.som_map.som_map import Change, SomMap
 from dbgsom_core.training.growth import grow_map, is_full
+from dbgsom_core.training.schedule import Schedule, kernel_weights
 from dbgsom_core.training.state import TrainingConfig, TrainingState
 from dbgsom_core.training.stopping import apply_rules
-from dbgsom_core.training.update import update_prototypes
 
 BY_CALLBACK = "a callback"
 
@@ -87,3 +91,64 @@ def train(
         state.growth = config.growth.remembered()
         save(state)
     return search, result
+
+
+# ------------------------------------------------------------------------------- the update
+
+
+def update_prototypes(
+    config: TrainingConfig,
+    schedule: Schedule,
+    state: TrainingState,
+    result: SearchResult,
+    width: float,
+) -> Floats:
+    """Return the prototypes (K, D) after the update of the next epoch.
+
+    ``result`` is that of the search among the prototypes so far. In fine-tuning by classes a sample
+    with a class trains the nearest neuron with its class in the majority. Majorities are fixed once
+    width and pull are final, so that training converges.
+    """
+    som_map = state.som_map
+    epoch = state.next_epoch
+    kernel = config.kernel
+    metric = config.data.metric
+    if schedule.phase(epoch) == "growing":
+        return batch_update(som_map, kernel, metric, result, width)
+    if config.growth.class_tuning and result.class_counts is not None:
+        is_fixed = state.majority is not None and schedule.is_final(epoch)
+        if not is_fixed:
+            state.majority = majority_classes(result.class_counts)
+    if state.majority is not None:
+        result = result.reassign_to_own_class(state.majority)
+    pull = schedule.pull(epoch)
+    if som_map.grid.is_line and som_map.prototypes.shape[1] == 1:
+        pull = 0.0  # such a line is in order: a pull would only pair neurons
+    return batch_update(som_map, kernel, metric, result, width, pull, state.majority)
+
+
+def batch_update(
+    som_map: SomMap,
+    kernel: Any,
+    metric: MetricComponent,
+    result: SearchResult,
+    width: float,
+    pull: float = 0.0,
+    majority: Flags | None = None,
+) -> Floats:
+    """Return the prototypes (K, D) as kernel-weighted means of all samples.
+
+    W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
+    neurons instead of samples. A neuron without weight keeps its prototype. With a ``pull`` each
+    sample also has this weight in the nearest linked neighbour of its BMU, neighbours with its
+    class in the ``majority`` (K, C) first. A metric with ``form`` makes its prototypes itself.
+    """
+    weights, index = kernel_weights(som_map, kernel, width)
+    if len(som_map) == 1:
+        pull = 0.0  # there is no neighbour
+    neighbourhood = Neighbourhood(weights, index, som_map.links_or_self, pull, majority)
+    if metric.form is not None:
+        neighbour_weight = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
+        if neighbour_weight <= metric.forms_below:
+            return result.fit_prototypes(neighbourhood)
+    return result.update_prototypes(neighbourhood, metric.centre)

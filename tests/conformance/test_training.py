@@ -10,7 +10,7 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import summarize
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
 from dbgsom_plugins.measures.pairs import DaviesBouldin
