@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.runtime import share
 
 # Rows that are summed together: part of the order of additions, so of the bits of every map.
-_PIECE = 8192
+_RANGE_ROWS = 8192
 _RANGE_NUMBERS = 1 << 23  # numbers of a range, at most: 64 MiB, which a worker may have to read
 Block = NDArray[np.floating[Any]]
 
@@ -26,7 +26,7 @@ def range_rows(d: int) -> int:
     Sums of float64 depend on their order. Those of such ranges, added one after the other, are the
     same for rows in memory and in any partitions that begin where a range begins.
     """
-    rows = _PIECE
+    rows = _RANGE_ROWS
     while rows > 1 and rows * d > _RANGE_NUMBERS:
         rows //= 2
     return rows
@@ -198,13 +198,6 @@ def _pop(items: deque[Any]) -> Any:
         return None
 
 
-def has_missing(X: NDArray[Any]) -> bool:
-    """Return whether a dense array holds nan."""
-    # A sum is nan where an entry is: usually no array of flags is needed.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
-
-
 def each_range(
     X: Any, ask: Callable[..., Any], threads: int, *beside: NDArray[Any] | None
 ) -> list[Any]:
@@ -230,12 +223,6 @@ def each_range(
 
 def _entries(arrays: tuple[NDArray[Any] | None, ...], rows: slice) -> tuple[Any, ...]:
     return tuple(None if array is None else array[rows] for array in arrays)
-
-
-def pieces(n: int, size: int = _PIECE) -> list[slice]:
-    """Return slices of ``n`` rows, ``size`` at a time or few enough to be read at once."""
-    size = max(1, size)
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def take(table: Any, rows: Any) -> Any:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.partitions import Question, Shards, pieces
+from dbgsom_core.engine.partitions import Question, Shards
+from dbgsom_core.engine.runtime import pieces
 from dbgsom_core.engine.smoothing import (
     Centre,
     Neighbourhood,

@@ -1,4 +1,4 @@
-"""Threads, the BLAS thread limit, and the clock of compilation of a process."""
+"""Work in pieces and threads, the BLAS thread limit, and the clock of compilation of a process."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 MOST_THREADS = "DBGSOM_THREADS"  # limit for processes that share the processors
 COMPILES = "compiling loops that are not cached yet: takes about 15 s in all, once"
+_PIECE = 8192  # rows: few enough that arrays for them stay in a cache
 log = logging.getLogger("dbgsom_core")
 
 
@@ -66,6 +67,12 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
         wait(started)
     for future in started:
         future.result()
+
+
+def pieces(n: int, size: int = _PIECE) -> list[slice]:
+    """Return slices of ``n`` rows, ``size`` at a time or few enough to be read at once."""
+    size = max(1, size)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def available_threads() -> int:

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.compile import loop
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of, principal_axes
-from dbgsom_core.engine.partitions import Partitions, has_missing, pieces
+from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.engine.results import (
     Assignment,
     Floats,
@@ -26,7 +26,7 @@ from dbgsom_core.engine.results import (
     groups,
     sum_by_unit,
 )
-from dbgsom_core.engine.runtime import available_threads, share
+from dbgsom_core.engine.runtime import available_threads, pieces, share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.packing import ColumnSummaries, PackedSamples, Quantisation
@@ -474,6 +474,13 @@ class Samples:
             rows, columns = np.nonzero(np.isnan(X))
             X[rows, columns] = prototypes[self.assign(prototypes).bmu[rows], columns]
         return X
+
+
+def has_missing(X: NDArray[Any]) -> bool:
+    """Return whether a dense array holds nan."""
+    # A sum is nan where an entry is: usually no array of flags is needed.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
 
 
 # ------------------------------------------------------------- metrics written for one pair

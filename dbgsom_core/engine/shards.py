@@ -22,7 +22,7 @@ from dbgsom_core.engine.packing import (
     packed_prototypes,
     padded,
 )
-from dbgsom_core.engine.partitions import Question, pieces
+from dbgsom_core.engine.partitions import Question
 from dbgsom_core.engine.results import (
     Flags,
     Floats,
@@ -33,6 +33,7 @@ from dbgsom_core.engine.results import (
     linked_runners_up,
     winners_of_own_class,
 )
+from dbgsom_core.engine.runtime import pieces
 from dbgsom_core.engine.tile import PANEL_ROWS
 
 

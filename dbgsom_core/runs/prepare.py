@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core.config import Experiment
 from dbgsom_core.config.document import Problems
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
+from dbgsom_core.engine.partitions import Partitions, range_rows
+from dbgsom_core.engine.samples import has_missing
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.experiments.scalers import JointScaler, RangeScaler
