@@ -113,11 +113,11 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
         # Numba's own method first loads the compiler, which takes longer than a small fit: cached
         # code needs memory management alone.
         rtsys.initialize(target_context)
-        found = None
+        overload = None
         with contextlib.suppress(OSError):
-            found = self._load_overload(signature, target_context)
+            overload = self._load_overload(signature, target_context)
         # Two processes that fill the cache at once may write one file for different types.
         expected = tuple(getattr(signature, "args", signature))
-        if found is None or tuple(found.signature.args) != expected:
+        if overload is None or tuple(overload.signature.args) != expected:
             return None
-        return found
+        return overload

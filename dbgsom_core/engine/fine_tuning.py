@@ -134,13 +134,11 @@ def linked_blocks(
     tiles = data.tiles
     links = neighbours.links
     starts = neighbours.starts
-    order = tiles.order
     nearest = space.rows[0]
     values = space.values
     lanes = lanes_of(tag)
     depth = tiles.numbers.shape[1]
     has_classes = classes.majority.shape[1] > 0
-    degree = links.shape[1]
     size = starts.itemsize * PANEL_ROWS
     nearest_at = nearest.ctypes.data
     units_at = units.ctypes.data
@@ -152,11 +150,11 @@ def linked_blocks(
         slack_of_block(tag, squares_at(tiles, b), accuracy, slack_at)
         left = inside
         ambiguous = 0
-        if degree > PANEL_ROWS:  # the neighbours fit no panel: all lanes are compared exactly
+        if links.shape[1] > PANEL_ROWS:  # they fit no panel: all lanes are compared exactly
             left = 0
             ambiguous = inside
         while left != 0:  # for each unit of the block
-            unit = units[base + lowest_bit(left)]
+            unit = units[base + lowest_bit(tag, left)]
             same = lanes_with(tag, units_at + base * 4, unit) & left
             left &= ~same
             for lane in range(lanes):
@@ -169,15 +167,15 @@ def linked_blocks(
             )  # fmt: skip
             ambiguous |= ties_of(tag, values_at, slack_at) & same
             while same != 0:
-                lane = lowest_bit(same)
+                lane = lowest_bit(tag, same)
                 same &= same - 1
                 side = space.slots[0, lane] & ((1 << ROW_BITS) - 1)
                 nearest[lane] = links[unit, side]
         rechecked = inside if has_classes else ambiguous
         while rechecked != 0:
-            lane = lowest_bit(rechecked)
+            lane = lowest_bit(tag, rechecked)
             rechecked &= rechecked - 1
-            i = np.int64(order[base + lane])
+            i = np.int64(tiles.order[base + lane])
             linked = links[units[base + lane]]
             if ambiguous >> lane & 1:
                 nearest[lane] = nearest_linked(data.rows, i, prototypes, linked, classes, np.False_)

@@ -29,9 +29,7 @@ from dbgsom_core.engine.tile import (
     call,
     index,
     lane_numbers,
-    square_root,
     stack_slots,
-    suffix_of,
     word,
 )
 
@@ -47,33 +45,28 @@ CHAINS = 2
 SCALAR = object()  # see `vector_code`
 
 
-def vector_code(*kinds: Any, returns: Any = types.void, tagged: bool = True) -> Callable[..., Any]:
+def vector_code(*kinds: Any, returns: Any = types.void) -> Callable[..., Any]:
     """Return a decorator that makes a numba intrinsic of a function that writes LLVM code.
 
     The intrinsic takes a scalar, which sets the dtype, and arguments of ``kinds``: addresses and
     masks are int64, SCALAR is the scalar's dtype. ``write(v, *arguments)`` takes `Vectors` instead
-    of the scalar and returns the intrinsic's value. Without ``tagged`` there is no scalar.
+    of the scalar and returns the intrinsic's value.
     """
 
     def decorate(write: Callable[..., Any]) -> Any:
-        def define(typing_context: Any, *given: Any) -> Any:
-            tag = given[:1] if tagged else ()
-
+        def define(typing_context: Any, tag: Any, *given: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                bits = signature.args[0].bitwidth if tagged else 32
-                value = write(Vectors(bits, builder), *arguments[len(tag) :])
+                value = write(Vectors(tag.bitwidth, builder), *arguments[1:])
                 return context.get_dummy_value() if value is None else value
 
-            argument_types = [given[0] if kind is SCALAR else kind for kind in kinds]
-            return returns(*tag, *argument_types), generate
+            return returns(tag, *(tag if kind is SCALAR else kind for kind in kinds)), generate
 
-        # Numba reads the names of the arguments from the signature of ``define``.
-        names = list(inspect.signature(write).parameters)  # the first stands for the scalar
-        if not tagged:
-            names = names[1:]
+        # Numba reads the names of the arguments from the signature of ``define``; the first of
+        # ``write`` stands for the scalar.
         functools.update_wrapper(define, write)
+        names = ("typing_context", *inspect.signature(write).parameters)
         positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, positional) for name in ("typing_context", *names)]
+        parameters = [inspect.Parameter(name, positional) for name in names]
         define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return intrinsic(define)
 
@@ -172,7 +165,7 @@ def _least_lane(v: Vectors, values: Any) -> Any:
     return v.builder.extract_element(values, index(0))
 
 
-@vector_code(types.int64, returns=types.float32, tagged=False)
+@vector_code(types.int64, returns=types.float32)
 def read_lower_bound(v: Vectors, address: Any) -> Any:
     """Return the lower bound that is stored at an address."""
     # movzx, shl, vmovd.
@@ -212,7 +205,7 @@ def distances_of(
         lanes = cgutils.unpack_tuple(builder, lanes)
         squares = _squared_distances(v, v.bytes_at(block), rows, lanes, depth)
         close = v.bits(v.less(squares, v.splat(near)))
-        distances = _whole_steps(v, square_root(builder, squares), steps)
+        distances = _whole_steps(v, v.apply("sqrt", squares), steps)
         nothing = ir.Constant(v.wholes, [0] * v.lanes)
         sums = []
         left_out = word(0)
@@ -283,13 +276,13 @@ def lanes_with(v: Vectors, units: Any, unit: Any) -> Any:
     return v.bits(v.builder.icmp_signed("==", v.get_units(units), v.splat(unit)))
 
 
-@vector_code(types.int64, returns=types.int64, tagged=False)
+@vector_code(types.int64, returns=types.int64)
 def lowest_bit(v: Vectors, bits: Any) -> Any:
     """Return the index of the lowest set bit of an int64, 64 if there is none."""
     return v.builder.cttz(bits, ir.Constant(ir.IntType(1), 0))  # tzcnt
 
 
-@vector_code(types.int64, returns=types.int64, tagged=False)
+@vector_code(types.int64, returns=types.int64)
 def count_of(v: Vectors, bits: Any) -> Any:
     """Return the number of set bits of an int64."""
     return v.builder.ctpop(bits)  # popcnt
@@ -326,7 +319,7 @@ def pack_tile(
             if is_single:
                 values = builder.fpext(values, doubles)
             values = builder.fmul(builder.fsub(values, middle), steps)
-            values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
+            values = builder.fmul(v.apply("rint", values), grid)
             by_sample.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
         total = v.load(totals, 0, doubles)
         for k, values in enumerate(_transposed(builder, by_sample)):
@@ -369,7 +362,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@vector_code(types.int64, tagged=False)
+@vector_code(types.int64)
 def fetch_line(v: Vectors, address: Any) -> None:
     """Prefetch the cache line at an address, which need not exist, into the L2 cache.
 

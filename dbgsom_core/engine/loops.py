@@ -326,13 +326,11 @@ def soft_means(
     groups: Groups,
     far: float,
     means: Floats,
-    held: Floats,
 ) -> None:
     """Fill means (m,) with weighted means of distances² + spreads to the ``k`` nearest groups.
 
     ``rows`` (m, …) are the groups, nearest first, at ``distances`` (m, …). Groups count until they
-    hold ``far`` samples; held (m,) are the samples counted. A mean of no weight is that of the
-    first group.
+    hold ``far`` samples. A mean of no weight is that of the first group.
     """
     for i in range(rows.shape[0]):
         before = total = added = 0.0
@@ -348,4 +346,3 @@ def soft_means(
             before += groups.weights[group]
         first = distances[i, 0] * distances[i, 0] + groups.spreads[rows[i, 0]]
         means[i] = added / total if total > 0.0 else first
-        held[i] = before

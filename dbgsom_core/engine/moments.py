@@ -52,17 +52,17 @@ def moments_of(data: Any) -> Moments:
 def _sparse_moments(data: Any) -> Moments:
     X = data.X
     weights = data.sample_weights
-    n_columns = X.shape[1]
     total = weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))
 
     def columns(values: NDArray[Any]) -> Floats:
-        return np.bincount(X.indices, of_entry * values, n_columns).astype(np.float64)
+        return np.bincount(X.indices, of_entry * values, X.shape[1]).astype(np.float64)
 
     mean = columns(X.data) / total
     stored = columns(np.ones(len(X.data)))
-    squares = columns(np.square(X.data - mean[X.indices])) + (total - stored) * mean**2
-    return Moments(mean, np.sqrt(squares / total))
+    of_stored = columns(np.square(X.data - mean[X.indices]))
+    of_zeros = (total - stored) * mean**2
+    return Moments(mean, np.sqrt((of_stored + of_zeros) / total))
 
 
 def _sum_ranges(
@@ -123,8 +123,8 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if issparse(X):
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     if isinstance(X, Partitions):
-        found = _summaries(X)
-        return found.low.astype(X.dtype), found.high.astype(X.dtype)
+        summaries = _summaries(X)
+        return summaries.low.astype(X.dtype), summaries.high.astype(X.dtype)
     return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # which leave nan out
 
 
@@ -166,14 +166,18 @@ def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     n, d = data.X.shape
     if n * d * d > _WHOLE_COVARIANCE:
         data = data.subset(slice(None, None, -(-n // _FEW_ROWS)))
-    variances, axes = (_svd_axes if d > _DENSE_COVARIANCE else _eigen_axes)(data, moments)
-    found = []
+    decompose = _svd_axes if d > _DENSE_COVARIANCE else _eigen_axes
+    variances, directions = decompose(data, moments)
     rounding = _FLAT * float(np.max(variances))
-    for variance, axis in zip(variances, axes, strict=True):
-        sign = np.sign(axis[np.argmax(np.abs(axis))]) or 1.0
+    axes = []
+    for variance, direction in zip(variances, directions, strict=True):
+        largest = direction[np.argmax(np.abs(direction))]
+        sign = np.sign(largest) or 1.0
         length = np.sqrt(variance if variance > rounding else 0.0)
-        found.append(np.asarray(sign * length * axis, np.float64))
-    return found if len(found) > 1 else [*found, np.zeros(d)]
+        axes.append(np.asarray(sign * length * direction, np.float64))
+    if len(axes) < 2:  # one column
+        axes.append(np.zeros(d))
+    return axes
 
 
 def _eigen_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
@@ -213,8 +217,9 @@ def _svd_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
 def _scatter(mean: Floats, incomplete: bool, X: Any, weights: Floats | None) -> Floats:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     if issparse(X):
-        given = np.ones(X.shape[0]) if weights is None else weights
-        weighted = X.multiply(given[:, None]).tocsr()
+        if weights is None:
+            weights = np.ones(X.shape[0])
+        weighted = X.multiply(weights[:, None]).tocsr()
         return np.asarray((weighted.T @ X).toarray())
     centred = np.nan_to_num(X - mean) if incomplete else X - mean
     weighted = centred if weights is None else centred * weights[:, None]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.compile import Floats, Integers, inner_loop, loop
-from dbgsom_core.engine.runtime import available_threads, share
+from dbgsom_core.engine.runtime import share
 
 _CHUNK = 128  # samples of a task
 _SMALL_WORK = 1 << 18  # numbers in all products below which one thread is faster
@@ -17,9 +17,7 @@ _ROUNDING = 2.0**-50  # relative rounding error of a residual, and of a slope fo
 _DEPENDENT = 1e-14  # share of a squared length: a smaller remainder is linear dependence
 
 
-def mixture_coefficients(
-    X: NDArray[Any], prototypes: Floats, threads: int | None = None
-) -> csr_array:
+def mixture_coefficients(X: NDArray[Any], prototypes: Floats, threads: int = 1) -> csr_array:
     """Return the non-negative c (n, K) that minimise ‖x - Σ_j c_j w_j‖ for each sample x.
 
     The active-set method of Lawson & Hanson (1974, ch. 23) on the Gram matrix, which all samples
@@ -34,10 +32,9 @@ def mixture_coefficients(
     columns = np.ascontiguousarray(prototypes.T)
     rank = min(prototypes.shape)
     tasks = -(-len(X) // _CHUNK)
-    helpers = threads or available_threads()
     if len(X) * prototypes.size < _SMALL_WORK:
-        helpers = 1
-    found: list[Any] = [csr_array((0, len(prototypes)))] * max(tasks, 1)
+        threads = 1
+    blocks: list[Any] = [csr_array((0, len(prototypes)))] * max(tasks, 1)
 
     def work(worker: int, task: int) -> None:
         rows = np.array(X[task * _CHUNK : (task + 1) * _CHUNK], dtype=np.float64)
@@ -46,10 +43,10 @@ def mixture_coefficients(
         members = np.empty(rank, dtype=np.int64)
         scratch = np.empty((5, len(prototypes)))
         solve_rows(rows, columns, gram, coefficients, factor, members, scratch)
-        found[task] = csr_array(coefficients)
+        blocks[task] = csr_array(coefficients)
 
-    share(helpers, tasks, work)
-    return csr_array(vstack(found, format="csr"))
+    share(threads, tasks, work)
+    return csr_array(vstack(blocks, format="csr"))
 
 
 @loop

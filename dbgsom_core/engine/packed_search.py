@@ -307,7 +307,7 @@ class PackedShard(Shard):
         classes = None
         linked = None
         if self._n_total and data.codes is not None:
-            units = self.samples.by_row(self.samples.blocks.bmu)
+            units = self.samples.units_by_row()
             classes = count_classes(units, data.codes, len(spec.prototypes), data.n_classes)
         if spec.links is not None:
             linked = self.linked(spec, None, spec.links, None)
@@ -316,7 +316,7 @@ class PackedShard(Shard):
 
     def units(self, spec: PassSpec, own_class: Flags | None) -> NDArray[Any]:
         self._run_pass(spec)
-        units = self.samples.by_row(self.samples.blocks.bmu)
+        units = self.samples.units_by_row()
         if own_class is not None:
             units = self._reassign(spec, units, own_class)
         if self._n_total:
@@ -366,10 +366,8 @@ class PackedShard(Shard):
         drift: Floats,
         before: Floats | None = None,
     ) -> PackedPrototypes | None:
-        samples = self.samples
-        how = samples.quantisation
-        dtype = samples.dtype
-        return packed_prototypes(prototypes, how, dtype, ids, drift, before)
+        how = self.samples.quantisation
+        return packed_prototypes(prototypes, how, self.samples.dtype, ids, drift, before)
 
     def _search(self, prototypes: Floats, positions: Integers | None, n_known: int = 0) -> None:
         # Find units of all prototypes; where the last pass had the first ``n_known`` of them, the

@@ -219,8 +219,8 @@ def pack_blocks(
         for slot in range((b + 1) * lanes, min((b + 2) * lanes, n)):
             row = samples.at + order[slot] * long
             for offset in range(0, min(long, _FETCHED), LINE):
-                fetch_line(row + offset)
-            fetch_line(row + min(long, _FETCHED) - 1)
+                fetch_line(tag, row + offset)
+            fetch_line(tag, row + min(long, _FETCHED) - 1)
         for lane in range(lanes):
             total[lane] = 0.0
         for lane in range(used):
@@ -338,19 +338,16 @@ class PackedSamples:
     def __init__(
         self,
         X: NDArray[Any],
-        quantisation: Quantisation | None = None,
+        quantisation: Quantisation,
         threads: int = 1,
         dtype: Any = np.float32,
         order: NDArray[np.int32] | None = None,
         spare: SampleTiles | None = None,
     ) -> None:
         self.X = np.ascontiguousarray(writeable_view(X))
-        if quantisation is None:
-            quantisation = quantisation_of(self.X, column_summaries(self.X, threads))
         self.quantisation = quantisation
         self.threads = threads
         self.dtype = np.dtype(dtype)
-        self.rows = Rows.from_samples(self.X)
         self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
         self.depth = padded(d)
@@ -367,7 +364,7 @@ class PackedSamples:
             self.blocks = spare._replace(order=order)
             spare.numbers[-1] = 0  # lanes without a sample
             spare.bmu[:] = 0
-        self.packed = PackedRows(self.rows, self.quantisation, self.blocks)
+        self.packed = PackedRows(Rows.from_samples(self.X), quantisation, self.blocks)
         self._workspaces: list[Workspace] = []
         self._fill()
 
@@ -390,10 +387,11 @@ class PackedSamples:
         samples.blocks.bmu[:n] = self.blocks.bmu[:n]
         return samples
 
-    def by_row(self, units: NDArray[np.int32], dtype: Any = np.int64) -> NDArray[Any]:
-        by_row = np.empty(len(self.X), dtype)
-        by_row[self.blocks.order] = units[: len(by_row)]
-        return by_row
+    def units_by_row(self) -> Integers:
+        """Return the units (n,) of the last pass."""
+        units = np.empty(len(self.X), np.int64)
+        units[self.blocks.order] = self.blocks.bmu[: len(units)]
+        return units
 
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
         """Return a workspace for each worker, for at least ``n_panels``: a map may grow."""
@@ -409,7 +407,7 @@ class PackedSamples:
         hits: Integers,
         n_panels: int,
         work: Callable[[Accumulator, Workspace, int, int], None],
-        is_small: bool = False,
+        is_small: bool,
     ) -> Accumulator:
         """Call ``work(accumulator, workspace, start, stop)`` for all blocks; return the totals.
 

@@ -390,8 +390,8 @@ class SearchResult:
             units, neighbours = np.divmod(pairs, n_neurons)
             influence = influence[units]
             influence[np.arange(len(pairs)), neighbours] += kernel.link_pull
-        metric = self.data.metric
-        prototypes = metric.form(self.data.X, groups, influence, self.data.weights, before)
+        data = self.data
+        prototypes = data.metric.form(data.X, groups, influence, data.weights, before)
         return np.asarray(prototypes, np.float64)
 
 
@@ -436,10 +436,6 @@ class PackedResult(SearchResult):
             linked=None,  # that of the units before
         )
         return PackedResult(self.search, self.spec, sums, majority)
-
-    def runner_up_totals(self, links: NDArray[np.int32], majority: Flags | None) -> Totals:
-        sums, hits = self._linked(links, majority)
-        return Totals(hits, self._unpacked(sums, hits), np.empty(0))
 
     def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
         data = self.data

@@ -109,18 +109,18 @@ class Samples:
 
     def assign(self, prototypes: Floats) -> PerSample:
         """Find the nearest prototype of every sample, ties to the lowest row."""
-        found = self._nearest_packed(prototypes, 1)
-        if found is None:
+        units = self._nearest_packed(prototypes, 1)
+        if units is None:
             return self.assign_plainly(prototypes)
-        return Units(self, prototypes, lambda: found[:, 0])
+        return Units(self, prototypes, lambda: units[:, 0])
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
 
         And their distances (n, k), or None: then use `distances_to`.
         """
-        found = self._nearest_packed(prototypes, k) if k <= 2 else None
-        return self.nearest_plainly(prototypes, k) if found is None else (found, None)
+        units = self._nearest_packed(prototypes, k) if k <= 2 else None
+        return self.nearest_plainly(prototypes, k) if units is None else (units, None)
 
     def nearest(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
         """Return the ``k`` nearest prototypes, all where there are fewer, and their distances."""
@@ -286,7 +286,7 @@ class Samples:
 
     def assign_plainly(self, prototypes: Floats) -> PerSample:
         """Find the nearest prototypes by the metric's methods, without packing."""
-        found = Assignment(np.empty(self.n, dtype=np.int64), np.empty(self.n))
+        assignment = Assignment(np.empty(self.n, dtype=np.int64), np.empty(self.n))
         metric = self.metric
 
         def work(rows: slice) -> None:
@@ -297,10 +297,10 @@ class Samples:
                 nearest = scalar_assign(metric, X, prototypes)
             else:
                 nearest = _nearest(self.pairwise(X, prototypes))
-            found.bmu[rows], found.distance[rows] = nearest
+            assignment.bmu[rows], assignment.distance[rows] = nearest
 
         self._each_chunk(prototypes, work, self.chunk_rows if metric.assign is not None else None)
-        return found
+        return assignment
 
     def nearest_plainly(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
         """Return the ``k`` nearest prototypes and their distances, from all distances."""
@@ -338,10 +338,10 @@ class Samples:
         columns = np.ascontiguousarray(prototypes.T, np.float64)
 
         def distances(rows: slice) -> Floats:
-            part = np.ascontiguousarray(loops.writeable_view(self.X[rows]))
-            found = np.empty((len(part), len(prototypes)))
-            loops.fill_distances(part, columns, found)
-            return found
+            X = np.ascontiguousarray(loops.writeable_view(self.X[rows]))
+            out = np.empty((len(X), len(prototypes)))
+            loops.fill_distances(X, columns, out)
+            return out
 
         return distances
 
@@ -435,8 +435,8 @@ class Samples:
         distance = np.empty(self.n)
         for rows in pieces(self.n):
             X = loops.writeable_view(self.X[rows])
-            own = units[rows].astype(np.int64, copy=False)
-            loops.distances_to(X, prototypes, own, distance[rows])
+            bmu = units[rows].astype(np.int64, copy=False)
+            loops.distances_to(X, prototypes, bmu, distance[rows])
         return distance
 
     def distances(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
@@ -457,15 +457,15 @@ class Samples:
         from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
 
         out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
-        parts = []
+        blocks = []
         for rows in pieces(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
-            dense = self.subset(rows).completed(prototypes)
-            found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
+            X = self.subset(rows).completed(prototypes)
+            block = mixture_coefficients(X, prototypes, self.threads).astype(self.X.dtype)
             if out is None:
-                parts.append(found)
+                blocks.append(block)
             else:
-                found.toarray(out=out[rows])
-        return vstack(parts, format="csr") if out is None else out
+                block.toarray(out=out[rows])
+        return vstack(blocks, format="csr") if out is None else out
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D), missing values filled from the nearest prototype."""
@@ -513,8 +513,8 @@ def scalar_pairwise(metric: Any, X: NDArray[Any], prototypes: NDArray[Any]) -> F
         fill(*arrays, distances)
         return distances
 
-    found: Floats = metric._call_loop(pairwise, metric, X, prototypes)
-    return found
+    distances: Floats = metric._call_loop(pairwise, metric, X, prototypes)
+    return distances
 
 
 @lru_cache(maxsize=64)
@@ -548,18 +548,18 @@ def smallest(block: Floats, columns: Integers, values: Floats) -> None:
     k = columns.shape[1]
     for i in range(block.shape[0]):
         row = block[i]
-        where = columns[i]
-        found = values[i]
+        column = columns[i]
+        least = values[i]
         limit = np.inf  # of those that may enter once there are k
         for j in range(row.size):
             value = row[j]
             if j < k or value < limit:
                 rank = min(j, k - 1)
-                while rank > 0 and value < found[rank - 1]:
-                    found[rank] = found[rank - 1]
-                    where[rank] = where[rank - 1]
+                while rank > 0 and value < least[rank - 1]:
+                    least[rank] = least[rank - 1]
+                    column[rank] = column[rank - 1]
                     rank -= 1
-                found[rank] = value
-                where[rank] = j
+                least[rank] = value
+                column[rank] = j
                 if j >= k - 1:
-                    limit = found[k - 1]
+                    limit = least[k - 1]

@@ -81,7 +81,7 @@ def compare_block(
         if mode == IN_REACH:
             for g in range(first, end):
                 drift = (panels.drift[g] + bounds.unit_drift[b]) * _MORE
-                is_near = read_lower_bound(bounds_at + g * _BOUND) <= drift
+                is_near = read_lower_bound(tag, bounds_at + g * _BOUND) <= drift
                 which |= int(is_near) << (g - first)
         elif end - first == _WORD:
             which = np.int64(-1)
@@ -94,7 +94,7 @@ def compare_block(
                 panels.starts.ctypes.data, tiles.numbers.shape[1], which, first,
                 space.values.ctypes.data, space.slots.ctypes.data, space.nearest.ctypes.data,
             )  # fmt: skip
-        compared += count_of(which)
+        compared += count_of(tag, which)
     return compared
 
 
@@ -123,7 +123,7 @@ def store_lower_bounds(
     for word in range((panels.ids.shape[0] + _WORD - 1) // _WORD):
         left = space.done[word]
         while left != 0:
-            g = word * _WORD + lowest_bit(left)
+            g = word * _WORD + lowest_bit(tag, left)
             left &= left - 1
             drift = panels.drift[g] + bounds.unit_drift[b]
             bound_at = bounds_at + g * _BOUND
@@ -192,7 +192,7 @@ def move_samples(
     hits = added.hits
     is_packed_alike = samples.size == numbers.itemsize  # else blocks are rounded to float32
     while moved != 0:
-        lane = lowest_bit(moved)
+        lane = lowest_bit(tag, moved)
         moved &= moved - 1
         slot = b * lanes_of(tag) + lane
         unit = units[lane]
@@ -258,7 +258,7 @@ def add_errors(
         close |= near_lanes
     row = space.packed[0]
     while close != 0:
-        lane = lowest_bit(close)
+        lane = lowest_bit(tag, close)
         close &= close - 1
         unit = units[lane]
         pack_row(samples, np.int64(tiles.order[b * lanes_of(tag) + lane]), data.how, row)
@@ -271,7 +271,7 @@ def add_errors(
 @inlined
 def _unit_of(tag: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
     # The unit of the first lane, and bits of all lanes with the same unit.
-    unit = units[lowest_bit(lanes)]
+    unit = units[lowest_bit(tag, lanes)]
     return int(unit), lanes_with(tag, units.ctypes.data, unit) & lanes
 
 
@@ -326,8 +326,6 @@ def search_blocks(
     rows = space.rows
     lanes = lanes_of(tag)
     bmu = tiles.bmu
-    order = tiles.order
-    depth = tiles.numbers.shape[1]
     compared = 0
     changed = 0
     ambiguous = 0
@@ -337,8 +335,8 @@ def search_blocks(
         if keeps:
             # With few panels memory is the limit, and hardware prefetching stops at each page:
             # prefetch the next block, which need not exist.
-            for k in range(depth):
-                fetch_line(tile_at(tiles, b + 1) + k * LINE)
+            for k in range(tiles.numbers.shape[1]):
+                fetch_line(tag, tile_at(tiles, b + 1) + k * LINE)
             add_unit_drift(tag, b, tiles, panels, bounds)
         slack_of_block(tag, squares_at(tiles, b), prototypes.accuracy, space.slack.ctypes.data)
         compared += compare_block(tag, 1, b, mode, tiles, panels, bounds, space)
@@ -346,18 +344,18 @@ def search_blocks(
         if keeps:
             store_lower_bounds(tag, b, inside, tiles, panels, bounds, space)
         ties = ties_of(tag, values.ctypes.data, space.slack.ctypes.data) & inside
-        ambiguous += count_of(ties)
+        ambiguous += count_of(tag, ties)
         while ties != 0:
-            lane = lowest_bit(ties)
+            lane = lowest_bit(tag, ties)
             ties &= ties - 1
-            row = np.int64(order[base + lane])
+            row = np.int64(tiles.order[base + lane])
             limit = values[0, lane] + space.slack[0, lane]
             rows[0, lane], _ = recheck_exactly(
                 data.rows, row, prototypes.given, panels, space, lane, limit
             )
         add_errors(tag, data, b, inside, prototypes, steps, rows[0], added.errors, space)
         moved = lanes_other(tag, rows.ctypes.data, bmu.ctypes.data + base * 4) & inside
-        changed += count_of(moved)
+        changed += count_of(tag, moved)
         if not only_changes:
             moved = inside
         move_samples(tag, data, b, moved, rows[0], bmu, only_changes, added, space)

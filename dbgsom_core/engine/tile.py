@@ -115,9 +115,15 @@ class Vectors:
         flags = [index(flag) for flag in (0, near, 1)]
         call(self.builder, "prefetch", "p0i8", ir.VoidType(), place, *flags)
 
+    def apply(self, name: str, *vectors: Any, **flags: Any) -> Any:
+        """Call an LLVM intrinsic that treats each lane alone, as sqrt."""
+        kind = vectors[0].type
+        bits = 32 if kind.element == ir.FloatType() else 64
+        return call(self.builder, name, f"v{kind.count}f{bits}", kind, *vectors, **flags)
+
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Return a*b + c, rounded once."""
-        return call(self.builder, "fma", suffix_of(a.type), a.type, a, b, c)
+        return self.apply("fma", a, b, c)
 
     def less(self, a: Any, b: Any) -> Any:
         return self.builder.fcmp_ordered("<", a, b)
@@ -132,7 +138,7 @@ class Vectors:
         """Return the square roots, 0 of numbers that rounding made negative."""
         none = self.number(0.0)
         not_negative = self.builder.select(self.less(squares, none), none, squares)
-        return square_root(self.builder, not_negative)
+        return self.apply("sqrt", not_negative)
 
     def times(self, values: Any, factor: float) -> Any:
         return self.builder.fmul(values, self.number(factor))
@@ -151,11 +157,6 @@ class Vectors:
         return self.builder.bitcast(low, ir.VectorType(ir.IntType(1), self.lanes))
 
 
-def suffix_of(vector: Any) -> str:
-    """Return the suffix of LLVM's intrinsics for vectors of this type."""
-    return f"v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
-
-
 def call(builder: Any, name: str, suffix: str, kind: Any, *given: Any, **flags: Any) -> Any:
     """Call the LLVM intrinsic of a name and a suffix, which returns a ``kind``."""
     whole = f"llvm.{name}.{suffix}"
@@ -165,10 +166,6 @@ def call(builder: Any, name: str, suffix: str, kind: Any, *given: Any, **flags: 
         types_given = [value.type for value in given]
         function = ir.Function(module, ir.FunctionType(kind, types_given), whole)
     return builder.call(function, given, **flags)
-
-
-def square_root(builder: Any, values: Any) -> Any:
-    return call(builder, "sqrt", suffix_of(values.type), values.type, values)
 
 
 def stack_slots(builder: Any, values: Sequence[Any]) -> list[Any]:
@@ -221,8 +218,7 @@ class _Keys(Vectors):
     def _extreme(self, which: str, a: Any, b: Any) -> Any:
         # One instruction: for a shared comparison with selections LLVM makes a mask, which delays
         # the multiplications.
-        flags = ("nnan", "nsz")
-        return call(self.builder, f"{which}num", suffix_of(a.type), a.type, a, b, fastmath=flags)
+        return self.apply(f"{which}num", a, b, fastmath=("nnan", "nsz"))
 
     def smaller(self, a: Any, b: Any) -> Any:
         return self._extreme("min", a, b)
@@ -362,13 +358,12 @@ def sweep_panels(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = signature.args[0].bitwidth
-        module = builder.module
         is_one = builder.icmp_signed("==", arguments[1], word(1))
         with builder.if_else(is_one) as branches:
             for n_best, branch in enumerate(branches, 1):
                 with branch:
-                    builder.call(_sweep_function(module, bits, n_best), arguments[2:])
+                    function = _sweep_function(builder.module, tag.bitwidth, n_best)
+                    builder.call(function, arguments[2:])
         return context.get_dummy_value()
 
     return types.void(tag, *[types.int64] * 10), generate

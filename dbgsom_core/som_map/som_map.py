@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.som_map.grid import SQUARE, Grid, Position
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from dbgsom_core.som_map.grid import SQUARE, Floats, Grid, Integers, Position
 
 _MOST = 1 << 16  # distinct values of a table, whose indices are uint16
 _BLOCK = 1 << 20  # pairs of neurons that are computed together, in arrays of some 16 MiB

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from dbgsom_core.som_map.grid import Floats, Integers
+
 if TYPE_CHECKING:
     from dbgsom_core.som_map.som_map import SomMap
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 _BLOCK = 1 << 20  # distances that one block of rows may hold (8 MiB)
 

@@ -31,7 +31,8 @@ from dbgsom_core.training.parts import is_suitable_measure
 # ----------------------------------------------------------------------------- small fits
 
 _INTERRUPTED = 7  # epoch after which a training is interrupted: no multiple of a usual period
-_LONG, _MOST = 400, 4  # epochs of a whole fit, and neurons for each of its samples
+_LONG = 400  # epochs of a whole fit: enough for growth that ends to end
+_MOST = 4  # neurons for each of its samples
 _SMALL_CHUNKS = {"name": "local", "threads": 2, "chunk_rows": 7}
 
 
@@ -191,8 +192,10 @@ def check_prototypes(component: Any) -> None:
     data = fixtures.trained().evaluate(fixtures.data()).data
     for rows, grid in ((2, SQUARE), (2, HEXAGONAL), (1, LINE)):
         start = Start(rows, 6 // rows, grid, data, data.moments(), np.random.RandomState(0))
-        found = Guarded(component).prototypes(start)
-        assert (found != found[0]).any(), "all prototypes are equal: no neuron wins a sample alone"
+        prototypes = Guarded(component).prototypes(start)
+        assert (prototypes != prototypes[0]).any(), (
+            "all prototypes are equal: no neuron wins a sample alone"
+        )
 
 
 @check("grid")
@@ -260,8 +263,10 @@ def check_answers(component: Any) -> None:
 
 # ------------------------------------------------ engines: the map does not depend on them
 
-_SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
-_MANY, _WIDE = 9001, 32  # above what the built-in engines hold unpacked or read at a time
+_SAMPLES = 211  # so that parts of any usual size are of different length
+_FEATURES = 5
+_MANY = 9001  # with so many features above what the built-in engines hold unpacked, or read at once
+_WIDE = 32
 _GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
 _CHILD_MAPS = {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}
 _LEARNED = (
@@ -277,10 +282,10 @@ def _fit_both(
     """Return estimators that were trained with an engine and with the built-in one."""
     cls: Any = SomVQ if y is None else SomClassifier
     params = {"growth": _GROWING, "epochs": 12, "tol": 0, "random_state": 0, **params}
-    return [
-        cls(engine=engine, **params).fit(X, y, sample_weight=sample_weight)
-        for engine in (component, "local")
-    ]
+    estimators = []
+    for engine in (component, "local"):
+        estimators.append(cls(engine=engine, **params).fit(X, y, sample_weight=sample_weight))
+    return estimators
 
 
 def _assert_same_bits(mine: Any, local: Any, X: NDArray[Any]) -> None:

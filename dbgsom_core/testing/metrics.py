@@ -16,7 +16,8 @@ from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import check
 
 Distances = Callable[[Any, NDArray[Any]], NDArray[Any]]
-_MIDDLE, _STEP = 0.3, 1e-6  # shares of the way from a sample to a prototype, straight so far
+_MIDDLE = 0.3  # share of the way from a sample to a prototype
+_STEP = 1e-6  # the same: distances are straight so far, and float32 would round them
 _MANY = 25  # times as many samples as usual: a metric may do something else for many
 
 
@@ -30,7 +31,7 @@ def _levels_of(metric: Any) -> dict[str, Distances]:
     return {name: levels[name] for name in levels if getattr(metric, name) is not None}
 
 
-def _given_to(component: Any) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
+def _example(component: Any) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
     """Return the fitted metric, prepared samples (m, D) and prototypes (7, D)."""
     metric = fixtures.fitted(component)
     X = np.ascontiguousarray(metric.prepared(fixtures.samples_for(metric)))
@@ -41,7 +42,8 @@ def _given_to(component: Any) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
 def _assert_close(values: Any, expected: Any, relative: float, message: str) -> None:
     """Raise AssertionError where numbers differ by more than rounding beside the largest."""
     off = float(np.abs(np.asarray(values) - expected).max())
-    assert off <= relative * max(1.0, float(np.abs(expected).max())), f"{message}: off by {off:g}"
+    largest = max(1.0, float(np.abs(expected).max()))
+    assert off <= relative * largest, f"{message}: off by {off:g}"
 
 
 @check("metric")
@@ -49,7 +51,7 @@ def check_distances(component: Any) -> None:
     """Each level returns arrays of the promised shape, finite and not negative, of float32 too;
     samples are not all at no or a huge distance, nor farthest from themselves.
     """
-    metric, X, _ = _given_to(component)
+    metric, X, _ = _example(component)
     for level, distances in _levels_of(metric).items():
         d = distances(X, X.astype(np.float64))
         most = float(d.max())
@@ -63,7 +65,7 @@ def check_distances(component: Any) -> None:
 @check("metric")
 def check_digits(component: Any) -> None:
     """Its distances have the digits of float64: they change as little, and as soon, as samples."""
-    metric, X, W = _given_to(component)
+    metric, X, W = _example(component)
     if np.array_equal(X, np.rint(X)):
         return  # codes, between which there is nothing
     way = np.linspace(_MIDDLE, _MIDDLE + _STEP, 9)[:, None]
@@ -72,6 +74,8 @@ def check_digits(component: Any) -> None:
         for x, w in zip(X.astype(np.float64), W, strict=False):
             d = distances(x + way * (w - x), w[None])[:, 0]
             off = float(np.abs(np.diff(d, 2)).max())
+            # Second differences of a smooth distance are about step², 10⁻¹²; where it is computed
+            # in float32 they are its roundings, 10⁻⁷. The limit, 10⁻⁹, lies between.
             jumps = off > _STEP**1.5 * (1.0 + d[0])
             assert not jumps, f"{level}: nearby distances jump by {off:g}: compute in float64"
             moves = moves or d[0] != d[-1]
@@ -83,7 +87,7 @@ def check_levels_agree(component: Any) -> None:
     """All levels that it is written at, float32 and float64, give the same distances; `assign`
     returns the nearest prototype, of two equal ones the first.
     """
-    metric, X, W = _given_to(component)
+    metric, X, W = _example(component)
     levels = _levels_of(metric)
     narrow = X.astype(np.float32)
     expected = levels[next(iter(levels))](X, W)
@@ -103,13 +107,15 @@ def check_levels_agree(component: Any) -> None:
 @check("metric", lambda component: Guarded(component).claims)
 def check_claims(component: Any) -> None:
     """Between samples what it ``claims`` is true: identity, symmetry, the triangle inequality."""
-    metric, X, _ = _given_to(component)
+    metric, X, _ = _example(component)
     fastest = next(iter(_levels_of(metric).values()))  # others agree with it
     d = fastest(X, X.astype(np.float64))
-    detours = d[:, :, None] + d[None, :, :]
-    excess = {"identity": np.diagonal(d), "symmetry": d - d.T, "triangle": d - detours.min(axis=1)}
+    over_others = d[:, :, None] + d[None, :, :]
+    shortest_detour = over_others.min(axis=1)
+    excess = {"identity": np.diagonal(d), "symmetry": d - d.T, "triangle": d - shortest_detour}
+    tolerance = 1e-6 * max(1.0, d.max())
     for claim in metric.claims:
-        _assert_close(np.maximum(excess[claim], 0.0), 0.0, 1e-6 * max(1.0, d.max()), f"no {claim}")
+        _assert_close(np.maximum(excess[claim], 0.0), 0.0, tolerance, f"no {claim}")
 
 
 @check("metric")
@@ -117,12 +123,12 @@ def check_rows_independent(component: Any) -> None:
     """A sample's distances do not depend on rows beside it, their number, nor on
     when and in which thread it is asked.
     """
-    metric, X, W = _given_to(component)
+    metric, X, W = _example(component)
     for level, distances in _levels_of(metric).items():
         expected = distances(X, W)
         assert np.array_equal(distances(X, W), expected), f"{level}: two calls differ"
-        alone = np.vstack([distances(x[None], W) for x in X])
-        _assert_close(alone, expected, 1e-9, f"{level}: samples alone")
+        single = np.vstack([distances(x[None], W) for x in X])
+        _assert_close(single, expected, 1e-9, f"{level}: samples alone")
         many = distances(np.tile(X, (_MANY, 1)), W)
         _assert_close(many, np.tile(expected, (_MANY, 1)), 1e-9, f"{level}: many samples")
         with ThreadPoolExecutor(4) as pool:
@@ -139,12 +145,12 @@ def _prepares(component: Any) -> bool:
 def check_prepare(component: Any) -> None:
     """Preparing treats each row alone and keeps float32, centring leaves a sample near itself."""
     samples = fixtures.samples_for(component)
-    metric, X, _ = _given_to(component)
-    for given in (samples, samples.astype(np.float32)):
-        prepared = metric.prepared(given)
-        assert prepared.dtype == given.dtype, f"prepare turns {given.dtype} into {prepared.dtype}"
-        alone = np.array_equal(metric.prepared(given[:5]), prepared[:5])
-        assert alone, "prepare must not depend on other rows"
+    metric, X, _ = _example(component)
+    for raw in (samples, samples.astype(np.float32)):
+        prepared = metric.prepared(raw)
+        assert prepared.dtype == raw.dtype, f"prepare turns {raw.dtype} into {prepared.dtype}"
+        same = np.array_equal(metric.prepared(raw[:5]), prepared[:5])
+        assert same, "prepare must not depend on other rows"
     if metric.centre is not None:
         centred = metric.centred(X.astype(np.float64))
         d = next(iter(_levels_of(metric).values()))(X, centred)
@@ -157,7 +163,7 @@ def check_form(component: Any) -> None:
     """Formed prototypes do not depend on the order of samples, and are kept where none comes; a
     sample of weight 2 counts as two samples do, and one of weight 0 as none.
     """
-    metric, X, _ = _given_to(component)
+    metric, X, _ = _example(component)
     rows = np.arange(len(X))
     so_far = np.asarray(X[:6], dtype=np.float64)
     influence = np.eye(5, 6) + 0.5 * np.eye(5, 6, -1)  # nothing reaches the last neuron
@@ -165,10 +171,11 @@ def check_form(component: Any) -> None:
     def form(rows: NDArray[Any], weights: Any = None) -> NDArray[Any]:
         return np.asarray(metric.form(X[rows], rows % 5, influence, weights, so_far))
 
-    made = form(rows, (rows % 3).astype(np.float64))
-    assert np.array_equal(made[5], so_far[5]), "a neuron that nothing reaches must keep its place"
+    weighted = form(rows, (rows % 3).astype(np.float64))
+    stays = np.array_equal(weighted[5], so_far[5])
+    assert stays, "a neuron that nothing reaches must keep its place"
     repeated = form(np.repeat(rows, rows % 3)[::-1])
-    _assert_close(made, repeated, 1e-9, "weights and repeated samples in another order differ")
+    _assert_close(weighted, repeated, 1e-9, "weights and repeated samples in another order differ")
 
 
 @check("metric", lambda component: Guarded(component).handles)
@@ -176,7 +183,7 @@ def check_handles(component: Any) -> None:
     """Where it ``handles`` missing features they do not count, whatever the prototype holds there,
     and whole rows stay; a CSR matrix, where it does, gives the distances of its dense copy.
     """
-    metric, X, W = _given_to(component)
+    metric, X, W = _example(component)
     gaps = X.copy()
     other = W.copy()
     raw = fixtures.samples_for(metric)

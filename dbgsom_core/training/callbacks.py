@@ -21,16 +21,16 @@ Callback = Callable[[EpochRecord], Any]
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
     """Call a method with the arguments that it accepts, where the observer has it."""
-    found = getattr(observer, method, None)
-    if found is None:
+    hook = getattr(observer, method, None)
+    if hook is None:
         return None
     try:
-        parameters = inspect.signature(found).parameters
+        parameters = inspect.signature(hook).parameters
     except (TypeError, ValueError):  # a function without a signature
-        return found(**event)
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        return found(**event)
-    return found(**{name: value for name, value in event.items() if name in parameters})
+        return hook(**event)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return hook(**event)
+    return hook(**{name: value for name, value in event.items() if name in parameters})
 
 
 def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:

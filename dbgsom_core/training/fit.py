@@ -93,7 +93,7 @@ def fit_map(
     training, search, last = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
     topographic_errors = search.unlinked(som_map.prototypes, som_map.links_or_self)
-    found = leaf_bmu = samples.lasting(som_map.prototypes, last)
+    units = leaf_bmu = samples.lasting(som_map.prototypes, last)
     totals: Totals | None = last.totals
     del search, last  # free their memory
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
@@ -104,22 +104,22 @@ def fit_map(
         to_mean = samples.assign(samples.metric.centred(moments.mean[None])).distance
         root_error = float(to_mean @ samples.sample_weights)
         single = FitTask(child_parts, samples, target, task.settings)
-        _grow_children(single, checkpointer, parts, som_map, found, root_error)
+        _grow_children(single, checkpointer, parts, som_map, units, root_error)
     tree = Tree.of(som_map)
     if len(tree.maps) > 1:  # otherwise the leaves are the neurons
         below = descend(tree, samples)
         leaf_bmu = Assignment(below.leaf, below.distance)
         totals = None
     seed = seed_of(task.settings["random_state"])
-    trained = TrainedMap(tree, samples, found, leaf_bmu, target, seed, training.history, totals)
+    trained = TrainedMap(tree, samples, units, leaf_bmu, target, seed, training.history, totals)
     labelled = label_map(parts.labeller, trained)
     density = Density.from_clusters(labelled.clusters, tree.weights, samples.metric)
     level = float(task.settings["contamination"])
 
     first = slice(samples.n if new is None else new)  # the new samples
     counted = None if weights is None else weights[first]
-    errors, error = _errors(found, first.stop, counted, len(som_map))
-    if leaf_bmu is not found:
+    errors, error = _errors(units, first.stop, counted, len(som_map))
+    if leaf_bmu is not units:
         error = _errors(leaf_bmu, first.stop, counted, len(tree))[1]
     leaves = leaf_bmu.units[first]
     if leaves.dtype != np.int64:  # of samples outside memory
@@ -139,11 +139,11 @@ def fit_map(
     )
 
 
-def _errors(found: PerSample, n: int, weights: Floats | None, n_units: int) -> tuple[Floats, float]:
+def _errors(units: PerSample, n: int, weights: Floats | None, n_units: int) -> tuple[Floats, float]:
     """Return each unit's sum of distances over the first n samples, and the mean distance."""
     errors = np.zeros(n_units)
     total = 0.0
-    for rows, bmu, distance in each_piece(found, n):
+    for rows, bmu, distance in each_piece(units, n):
         weighted = distance if weights is None else distance * weights[rows]
         np.add.at(errors, bmu, weighted)
         total += float(weighted.sum())
@@ -335,7 +335,7 @@ def _grow_children(
     checkpointer: Checkpointer,
     parts: Parts,
     som_map: SomMap,
-    found: PerSample,
+    assignment: PerSample,
     root_error: float,
     path: Path = (),
 ) -> None:
@@ -346,21 +346,21 @@ def _grow_children(
     """
     data = task.samples
     target = task.target
-    exact = data.found(som_map.prototypes, found)
+    exact = data.found(som_map.prototypes, assignment)
     hits = exact.hits
     errors = exact.errors
     for array in (hits, errors):
         array.flags.writeable = False
-    context = Context(data, found, seed_of(task.settings["random_state"]))
+    context = Context(data, assignment, seed_of(task.settings["random_state"]))
     wants_children = parts.growing.wants_children
     assert wants_children is not None
     wanted = np.asarray(
         wants_children(som_map, VerticalState(len(path) + 1, errors, hits, root_error, context))
     )
-    for rows in data.groups(found):
-        neuron = int(found.bmu[rows[0]])
+    for rows in data.groups(assignment):
+        neuron = int(assignment.bmu[rows[0]])
         # A neuron with all samples would get the same map again.
-        if not wanted[neuron] or len(rows) == len(found.bmu):
+        if not wanted[neuron] or len(rows) == len(assignment.bmu):
             continue
         samples = data.subset(rows)
         y_child = None if target is None else target.subset(rows)

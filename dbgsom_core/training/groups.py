@@ -56,16 +56,16 @@ class MicroClusters:
         metric with ``form`` (medians, modes), as means have no meaning there.
         """
         assert self.units is not None
-        own = prototypes[self.units]
+        leaves = prototypes[self.units]
         if metric.form is not None:
-            return own
-        means = np.where(np.isnan(self.X), own, self.X)
+            return leaves
+        means = np.where(np.isnan(self.X), leaves, self.X)
         return means if metric.centre is None else np.asarray(metric.centre(means), np.float64)
 
 
 def group_samples(
     data: Samples,
-    found: PerSample,
+    assignment: PerSample,
     n_units: int,
     target: Target | None,
     totals: Totals | None = None,
@@ -76,12 +76,12 @@ def group_samples(
     """
     bisects = _is_bisected(data, target)
     if target is None and not bisects:
-        return _units_as_groups(data, found, n_units, totals)
+        return _units_as_groups(data, assignment, n_units, totals)
     n_kinds, kinds = _kinds(target)  # of samples, which a unit keeps apart
-    keys = found.bmu * n_kinds + kinds
+    keys = assignment.bmu * n_kinds + kinds
     if not bisects:
         present, groups = _numbered(keys)
-        by_group = Assignment(groups, found.distance)
+        by_group = Assignment(groups, assignment.distance)
         numbers = np.arange(len(present))
         totals = data.found(np.empty((len(present), 0)), by_group).totals
         clusters = _clusters_of_totals(totals, numbers, present // n_kinds)
@@ -124,11 +124,11 @@ def _numbered(keys: NDArray[Any]) -> tuple[Integers, Integers]:
 
 
 def _units_as_groups(
-    data: Samples, found: PerSample, n_units: int, totals: Totals | None
+    data: Samples, assignment: PerSample, n_units: int, totals: Totals | None
 ) -> tuple[MicroClusters, Members]:
     if totals is None:
-        totals = data.found(np.empty((n_units, 0)), found).totals
-    units = found.units
+        totals = data.found(np.empty((n_units, 0)), assignment).totals
+    units = assignment.units
     live = np.flatnonzero(totals.hits > 0)
 
     def members(rows: Integers) -> Integers:
@@ -264,8 +264,9 @@ class Density:
     @cached_property
     def neighbours(self) -> int:
         """Groups that hold `_MAX_SAMPLES` samples in any case, and one more."""
-        held = np.cumsum(np.sort(self.weights))
-        return min(_MAX_GROUPS, int(np.searchsorted(held, _MAX_SAMPLES)) + 2)
+        samples = np.cumsum(np.sort(self.weights))
+        enough = int(np.searchsorted(samples, _MAX_SAMPLES)) + 2
+        return min(_MAX_GROUPS, enough)
 
     @classmethod
     def from_clusters(
@@ -276,37 +277,37 @@ class Density:
         centres = clusters.centres(prototypes, metric)
         return cls(centres, clusters.weights, spreads, unit if unit > 0 else 1.0)
 
-    def scores(self, data: Samples, own: Integers | None = None) -> Floats:
+    def scores(self, data: Samples, group_of: Integers | None = None) -> Floats:
         """Return the scores of prepared samples, (n,).
 
-        With ``own`` (n,), the group of each training sample, scores are leave-one-out.
+        With ``group_of`` (n,), the group of each training sample, scores are leave-one-out.
         """
         from dbgsom_core.engine.loops import Groups, soft_means  # numba is slow to import
 
-        found = np.empty(data.n)
-        held = np.empty(data.n)
+        squares = np.empty(data.n)
         all_groups = Groups.from_weights(self.weights, self.spreads, SOFT_MASS)
 
         def score(rows: slice, part: Samples) -> None:
             groups, distances = part.nearest(self.centres, self.neighbours)
-            if own is None:
-                groups_of = all_groups
+            if group_of is None:
+                weighted = all_groups
             else:
                 if part.scatter is not None:  # micro-clusters among the samples
                     distances = np.hypot(distances, part.scatter[:, None])
+                is_own = groups == group_of[rows, None]
                 distances, weights, order = leave_one_out(
-                    distances, self.weights[groups], groups == own[rows, None], part.weights
+                    distances, self.weights[groups], is_own, part.weights
                 )
                 spreads = self.spreads[np.take_along_axis(groups, order, 1)]
-                groups_of = Groups.from_weights(weights.ravel(), spreads.ravel(), SOFT_MASS)
+                weighted = Groups.from_weights(weights.ravel(), spreads.ravel(), SOFT_MASS)
                 groups = np.arange(groups.size).reshape(groups.shape)
             groups = np.ascontiguousarray(groups)
             distances = np.ascontiguousarray(distances)
             count = min(groups.shape[1], self.neighbours)
-            soft_means(groups, distances, count, groups_of, _MAX_SAMPLES, found[rows], held[rows])
+            soft_means(groups, distances, count, weighted, _MAX_SAMPLES, squares[rows])
 
         data.in_parts(BLOCK, score)
-        return np.asarray(-np.sqrt(found) / self.unit)
+        return np.asarray(-np.sqrt(squares) / self.unit)
 
 
 @dataclass(frozen=True)
@@ -336,8 +337,7 @@ class Calibration:
         if data.n > limit:
             rows = np.linspace(0, data.n - 1, limit).astype(np.int64)
             part = data.subset(rows)
-        own = None if members is None else members(rows)
-        scores = density.scores(part, own)
+        scores = density.scores(part, None if members is None else members(rows))
         order = np.argsort(scores, kind="stable")
         calibration = cls(scores[order], part.sample_weights[order])
         return replace(calibration, offset=calibration.offset_at(contamination))

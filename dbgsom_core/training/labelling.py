@@ -206,8 +206,7 @@ class FittedLabeller:
         weights = self.weights.take(rows)
         units = self.units.take(rows)
         values = self.values.take(rows)
-        limits = self.limits
-        return Surroundings(distances, weights, values, units, X, self.n_classes, limits)
+        return Surroundings(distances, weights, values, units, X, self.n_classes, self.limits)
 
     def __call__(self, data: Samples) -> Floats:
         """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""
@@ -245,11 +244,12 @@ def fit_labeller(
     if len(rows) > limit:
         rows = rows[np.linspace(0, len(rows) - 1, limit).astype(np.int64)]
     part = data if len(rows) == data.n else data.subset(rows)
-    own = members(rows)
+    group_of = members(rows)
     if clusters.labelled is not None:  # the labeller has no groups without a target
-        own = (np.cumsum(clusters.labelled) - 1)[own]
+        number = np.cumsum(clusters.labelled) - 1
+        group_of = number[group_of]
     near = part.nearest(fresh.centres, calls.neighbours)
-    is_own = near[0] == own[:, None]
+    is_own = near[0] == group_of[:, None]
     y: NDArray[Any]
     if target.codes is not None:
         numbers = None
@@ -279,13 +279,14 @@ def leave_out(
 ) -> Surroundings:
     """Remove each sample from its own group, marked in ``mine`` (m, k), and from its mean."""
     values = around.values
-    held = around.weights
-    distances, left, order = leave_one_out(around.distances, held, mine, weights)
+    before = around.weights
+    distances, left, order = leave_one_out(around.distances, before, mine, weights)
     if y is not None:
-        kept = np.empty_like(held)
-        np.put_along_axis(kept, order, left, 1)
-        change = np.divide(held, kept, out=np.ones_like(held), where=mine & (kept > 0)) - 1
-        values = values + (values - y[:, None]) * change
+        after = np.empty_like(before)
+        np.put_along_axis(after, order, left, 1)
+        ratio = np.ones_like(before)
+        np.divide(before, after, out=ratio, where=mine & (after > 0))
+        values = values + (values - y[:, None]) * (ratio - 1)
     return replace(
         around,
         distances=distances,

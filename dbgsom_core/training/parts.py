@@ -53,7 +53,8 @@ class Parts:
         for name, kind in KIND_OF.items():
             part = getattr(self, name)
             if isinstance(part, tuple):
-                yield from ((f"{name}.{i}", kind, one) for i, one in enumerate(part))
+                for i, item in enumerate(part):
+                    yield f"{name}.{i}", kind, item
             elif isinstance(part, Component):
                 yield name, kind, part
 
@@ -95,8 +96,8 @@ class FittedMetric:
     @cached_property
     def calls(self) -> Any:
         """The metric as engines call it: its methods have got the state."""
-        found: Any = guarded(self.metric)
-        return found if self.state is None else MetricWithState(found, self.state)
+        metric: Any = guarded(self.metric)
+        return metric if self.state is None else MetricWithState(metric, self.state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"metric": self.metric, "state": self.state}

@@ -97,7 +97,7 @@ def apply_rules(
 
 
 def evaluations_with_targets(
-    config: TrainingConfig, som_map: SomMap, found: PerSample, history: tuple[EpochRecord, ...]
+    config: TrainingConfig, som_map: SomMap, assignment: PerSample, history: tuple[EpochRecord, ...]
 ) -> tuple[Evaluation, Evaluation]:
     """Return evaluations on the training and on the held-out samples with known targets.
 
@@ -113,8 +113,8 @@ def evaluations_with_targets(
     @cache
     def predictor() -> Predictor:
         tree = Tree.of(som_map)
-        won = data.lasting(som_map.prototypes, found)
-        trained = TrainedMap(tree, data, won, won, target, config.seed, history)
+        units = data.lasting(som_map.prototypes, assignment)
+        trained = TrainedMap(tree, data, units, units, target, config.seed, history)
         labelled = label_map(labeller, trained)
         return Predictor(tree, labelled.leaves, labelled.labeller, target.classes)
 

@@ -85,23 +85,25 @@ def class_weights(
     assert target.classes is not None
     assert target.codes is not None
     labels = target.classes.tolist()
-    found = np.ones(len(target.classes) + 1)
+    factors = np.ones(len(target.classes) + 1)  # by code; the last is that of UNLABELLED
     if isinstance(given, str):
-        counted = None if weights is None else weights[target.known]
-        held = np.bincount(target.codes[target.known], counted, len(labels))
-        even = held.sum() / max(np.count_nonzero(held), 1)
-        np.divide(even, held, out=found[:-1], where=held > 0)
-        return found[target.codes]  # the last is that of UNLABELLED
+        known_weights = None if weights is None else weights[target.known]
+        totals = np.bincount(target.codes[target.known], known_weights, len(labels))
+        even = totals.sum() / max(np.count_nonzero(totals), 1)
+        np.divide(even, totals, out=factors[:-1], where=totals > 0)
+        return factors[target.codes]
     keys = [_key_of(label, given) for label in labels]
     unknown = [key for key in given if key not in keys]
     if unknown and not {*keys} <= {*given}:
-        known = f"{', '.join(map(repr, labels[:_LISTED]))}{', …' * (len(labels) > _LISTED)}"
+        known = ", ".join(map(repr, labels[:_LISTED]))
+        if len(labels) > _LISTED:
+            known += ", …"
         raise ValueError(
             f"class_weight names {unknown[0]!r}, which is no class of these samples ({known}): "
             "leave it out, or name all classes that they have"
         )
-    found[:-1] = [given.get(key, 1.0) for key in keys]
-    return found[target.codes]
+    factors[:-1] = [given.get(key, 1.0) for key in keys]
+    return factors[target.codes]
 
 
 def _key_of(label: Any, given: Mapping[Any, float]) -> Any:
@@ -151,9 +153,9 @@ def encode_classes(
         if missing.any() and not texts.pop():
             known = np.array(known.tolist())  # numbers that stood beside None
     check_classification_targets(known)
-    classes, found = np.unique(known, return_inverse=True)
+    classes, known_codes = np.unique(known, return_inverse=True)
     codes = np.full(len(y), UNLABELLED, dtype=np.int64)
-    codes[~missing] = found
+    codes[~missing] = known_codes
     return Target(y, classes, codes)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.packed_search import PackedShard
-from dbgsom_core.engine.packing import PackedSamples
+from dbgsom_core.engine.packing import PackedSamples, column_summaries, quantisation_of
 from dbgsom_core.engine.results import Search
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.shards import LocalShards
@@ -57,7 +57,9 @@ def fast():
 
     def make(X, prune=None, threads=1, codes=None, samples=None):
         data = Samples(X, guarded(Euclidean()), threads, codes=codes)
-        samples = PackedSamples(X, None, threads) if samples is None else samples
+        if samples is None:
+            how = quantisation_of(X, column_summaries(X, threads))
+            samples = PackedSamples(X, how, threads)
         vars(data)["quantisation"] = samples.quantisation
         shard = PackedShard(data, samples, prune)
         return Search(data, LocalShards([shard])), shard

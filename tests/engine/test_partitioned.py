@@ -28,7 +28,7 @@ SMALL = 0.01  # MiB of a partition: as few rows as are summed together
 @pytest.fixture(autouse=True)
 def many_partitions(monkeypatch):
     """Partitions of 512 rows and more, and samples that are never too few for them."""
-    monkeypatch.setattr(partitions, "_PIECE", 512)
+    monkeypatch.setattr(partitions, "_RANGE_ROWS", 512)
     monkeypatch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
 
 
@@ -198,7 +198,7 @@ class Repeated:
 
 
 def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, monkeypatch):
-    monkeypatch.setattr(partitions, "_PIECE", 8192)
+    monkeypatch.setattr(partitions, "_RANGE_ROWS", 8192)
     n, few = 1_200_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)
     growth = {"name": "fixed", "rows": 6, "columns": 6}
     vq = SomVQ(growth=growth, epochs=2, tol=0, engine=reread(0.5))
@@ -257,7 +257,7 @@ def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
     path = tmp_path_factory.mktemp("table") / "x.npy"
     np.save(path, X)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partitions, "_PIECE", 8)
+        patch.setattr(partitions, "_RANGE_ROWS", 8)
         table = DaskPartitions(array_of_stored(np.load(path, mmap_mode="r")), 1e-6)
         doubled = table.map(lambda part: np.hstack([part, part]) * 2.0)
         for partitioned, array in ((table, X), (doubled, np.hstack([X, X]) * 2.0)):

@@ -257,9 +257,10 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(
         seconds = runners_up(D, units, som_map, codes, majority)
         plain_seconds = linked_runners_up(data, units, som_map.prototypes, som_map.links, majority)
         np.testing.assert_array_equal(plain_seconds, seconds)
-        won = found.runner_up_totals(som_map.links, majority)
-        np.testing.assert_array_equal(won.hits, np.bincount(seconds, minlength=n_neurons))
-        np.testing.assert_allclose(won.sums, data.sums_seen(seconds, n_neurons)[0], **tolerance)
+        packed_sums, hits = found._linked(som_map.links, majority)
+        sums = found._unpacked(packed_sums, hits)
+        np.testing.assert_array_equal(hits, np.bincount(seconds, minlength=n_neurons))
+        np.testing.assert_allclose(sums, data.sums_seen(seconds, n_neurons)[0], **tolerance)
         som_map.prototypes = som_map.prototypes + 0.1 * rng.normal(size=som_map.prototypes.shape)
 
 

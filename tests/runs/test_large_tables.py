@@ -88,7 +88,7 @@ def trained(folder, engine, dataset, prepare, **more):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("dbgsom_core.runs.pipeline.prepare", noticed)
-        patch.setattr("dbgsom_core.engine.partitions._PIECE", 1024)  # several
+        patch.setattr("dbgsom_core.engine.partitions._RANGE_ROWS", 1024)  # several
         patch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
         return dbgsom_core.run(config), seen[0]
 

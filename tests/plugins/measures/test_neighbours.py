@@ -111,7 +111,7 @@ def test_a_subsample_estimates_the_value_and_the_note_says_so(evaluate, measure,
 
 
 def test_a_table_in_partitions_has_the_values_of_one_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.engine.partitions._PIECE", 256)
+    monkeypatch.setattr("dbgsom_core.engine.partitions._RANGE_ROWS", 256)
     monkeypatch.setattr("dbgsom_core.engine.partitioned._FEW_BYTES", 0)
     rng = np.random.default_rng(3)
     X = rng.normal(size=(1200, 40)).astype(np.float32)
