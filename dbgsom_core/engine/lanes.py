@@ -36,7 +36,7 @@ from dbgsom_core.engine.tile import (
 # Relative error of what is computed of bounds: roots, products and sums are wrong by less than 5
 # roundings of float32, and 2⁻²¹ is 8 of them (tests/engine/accuracy.md, "Lower bounds").
 SPARE = 2.0**-21
-BELOW_ANY_DISTANCE = -1e30
+BELOW_ANY_DISTANCE = -1e30  # as upper bound of a lane: its gap is then never the smallest
 _SHORT = ir.IntType(16)
 _SINGLE = ir.FloatType()
 # Partial sums of a distance, of every second feature, added in parallel. Their number is part of
@@ -130,7 +130,7 @@ def write_upper_bounds(
 
 @vector_code(*[types.int64] * 4, types.float32, types.int64)
 def write_lower_bound(
-    v: Vectors, nearest: Any, squares: Any, slack: Any, upper: Any, drift: Any, margin: Any
+    v: Vectors, nearest: Any, squares: Any, slack: Any, upper: Any, drift: Any, address: Any
 ) -> None:
     """Write the lower bound of a panel, plus the ``drift`` so far of samples' units and panel.
 
@@ -151,7 +151,7 @@ def write_lower_bound(
     # To cut off the lower bits rounds a non-negative float down.
     bits = builder.lshr(builder.bitcast(total, INDEX), index(16))
     short = builder.trunc(bits, _SHORT)
-    builder.store(short, builder.inttoptr(margin, _SHORT.as_pointer()), align=2)
+    builder.store(short, builder.inttoptr(address, _SHORT.as_pointer()), align=2)
 
 
 def _least_lane(v: Vectors, values: Any) -> Any:

@@ -74,7 +74,7 @@ class Totals:
 
 
 def prototypes_from_totals(
-    won: Totals,
+    totals: Totals,
     before: Floats,
     kernel: Neighbourhood,
     runners_up: Totals | None,
@@ -90,11 +90,11 @@ def prototypes_from_totals(
     index = kernel.index
     weights = kernel.weights
     pull = kernel.link_pull
-    reach = kernel_reach(weights, float(won.hits.sum()))
-    sums, reached = smooth_totals(index, weights, reach, won.hits, won.sums, threads)
-    seen = won.seen
+    reach = kernel_reach(weights, float(totals.hits.sum()))
+    sums, reached = smooth_totals(index, weights, reach, totals.hits, totals.sums, threads)
+    seen = totals.seen
     if seen is not None:
-        seen = smooth_totals(index, weights, reach, won.hits, seen, threads)[0]
+        seen = smooth_totals(index, weights, reach, totals.hits, seen, threads)[0]
     if runners_up is not None:
         reached = reached + pull * runners_up.hits
         sums = sums + pull * runners_up.sums
@@ -102,13 +102,15 @@ def prototypes_from_totals(
             seen = seen + pull * runners_up.seen
     # A feature without observed values, as a neuron without samples, keeps its value.
     if kernel.inhibits:
-        amount = smooth_totals(index, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
+        a_column = totals.sums[:, :1]  # only hits are needed
+        _, amount = smooth_totals(index, np.abs(weights), reach, totals.hits, a_column, threads)
         total = amount[:, None]
         if runners_up is not None:
             total = total + pull * runners_up.hits[:, None]
-        held = reached[:, None] if seen is None else seen
-        moves = (held > 0) & (total > 0)
-        steps = np.divide(sums - held * before, total, out=np.zeros(before.shape), where=moves)
+        counted = reached[:, None] if seen is None else seen
+        moves = (counted > 0) & (total > 0)
+        steps = np.zeros(before.shape)
+        np.divide(sums - counted * before, total, out=steps, where=moves)
         after = before + steps
     elif seen is None:
         alive = reached[:, None] > 0

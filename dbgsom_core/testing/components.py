@@ -308,7 +308,8 @@ def check_same_maps(component: Any) -> None:
     X = 3.0 * rng.standard_normal((4, _FEATURES))[codes]
     X += rng.standard_normal(X.shape)
     many = rng.standard_normal((_MANY, _WIDE)).astype(np.float32)
-    gaps, many_gaps = (np.where(rng.random(some.shape) < 0.1, np.nan, some) for some in (X, many))
+    gaps = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    many_gaps = np.where(rng.random(many.shape) < 0.1, np.nan, many)
     weights = {"sample_weight": rng.integers(0, 4, _MANY).astype(np.float64)}
     few_weights = {"sample_weight": codes.astype(np.float64)}
     child_maps = {"y": codes, "labeller": "majority", "growth": _CHILD_MAPS}
@@ -317,9 +318,9 @@ def check_same_maps(component: Any) -> None:
         (X.astype(np.float32), {}), (many, {}), (many, weights), (many_gaps, {}),
     )  # fmt: skip
     with Guarded(component).session():
-        for some, params in cases:
+        for samples, params in cases:
             with suppress(DataError):  # it may refuse missing values, say
-                mine, local = _fit_both(component, some, **params)
-                _assert_same_bits(mine, local, some[:_SAMPLES])
+                mine, local = _fit_both(component, samples, **params)
+                _assert_same_bits(mine, local, samples[:_SAMPLES])
         mine, local = _fit_both(component, X[:90])
         _assert_same_bits(mine.partial_fit(X[90:]), local.partial_fit(X[90:]), X)

@@ -225,21 +225,21 @@ def check_step_rows(component: Any) -> None:
     others, and learns without targets unless its tags say that it needs them.
     """
     X = _data(component)
-    for given in (X.copy(), X.astype(np.float32)):
-        step = _fitted(component, given)
-        made = np.asarray(step.transform(given))
-        assert np.array_equal(given, X.astype(given.dtype)), "it changes the samples"
-        assert made.ndim == 2 and made.dtype.kind in "fiub", "transform gives no table of numbers"
-        assert len(made) == len(given), f"{len(given)} samples become {len(made)}"
-        assert np.isfinite(made).all(), "of finite samples it makes nan or infinity"
-        assert np.array_equal(made, step.transform(given)), "two calls differ"
-        again = _fitted(component, given).transform(given)
-        assert np.array_equal(made, again), "fitted twice it makes other rows; give it a seed"
-        alone = np.vstack([step.transform(row[None].copy()) for row in given])
-        same = np.allclose(alone, made, rtol=1e-6, atol=1e-6)  # as `predict` asks, in blocks
+    for samples in (X.copy(), X.astype(np.float32)):
+        step = _fitted(component, samples)
+        rows = np.asarray(step.transform(samples))
+        assert np.array_equal(samples, X.astype(samples.dtype)), "it changes the samples"
+        assert rows.ndim == 2 and rows.dtype.kind in "fiub", "transform gives no table of numbers"
+        assert len(rows) == len(samples), f"{len(samples)} samples become {len(rows)}"
+        assert np.isfinite(rows).all(), "of finite samples it makes nan or infinity"
+        assert np.array_equal(rows, step.transform(samples)), "two calls differ"
+        again = _fitted(component, samples).transform(samples)
+        assert np.array_equal(rows, again), "fitted twice it makes other rows; give it a seed"
+        alone = np.vstack([step.transform(row[None].copy()) for row in samples])
+        same = np.allclose(alone, rows, rtol=1e-6, atol=1e-6)  # as `predict` asks, in blocks
         assert same, "a sample alone becomes another row than beside others"
-        step.transform(given[:5] * 3 + 1)
-        same = np.array_equal(made, step.transform(given))
+        step.transform(samples[:5] * 3 + 1)
+        same = np.array_equal(rows, step.transform(samples))
         assert same, "transform changes what it learnt"
     if not get_tags(component).target_tags.required:
         clone(component).fit(X, None)
@@ -253,14 +253,14 @@ def check_step_columns(component: Any) -> None:
     assert_documented(component)
     X = _data(component)
     step = _fitted(component, X)
-    made = np.asarray(step.transform(X.copy()))
+    rows = np.asarray(step.transform(X.copy()))
     if isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform"):
-        back = step.inverse_transform(made.copy())
+        back = step.inverse_transform(rows.copy())
         assert np.allclose(back, X, rtol=1e-6, atol=1e-9), "inverse_transform gives other samples"
     if hasattr(step, "get_feature_names_out"):
         names = names_after([("step", step)], [f"x{i}" for i in range(X.shape[1])]) or ()
-        unique = len(set(names)) == made.shape[1]
-        assert unique, f"get_feature_names_out gives {names} for {made.shape[1]} columns"
+        unique = len(set(names)) == rows.shape[1]
+        assert unique, f"get_feature_names_out gives {names} for {rows.shape[1]} columns"
 
 
 @check(STEP)

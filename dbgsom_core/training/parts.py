@@ -115,8 +115,10 @@ def fit_metric(
         return FittedMetric(metric)
     given: tuple[Any, ...] = (X,)
     if weights is not None:
-        kept = weights > 0
-        given = (X[kept], weights[kept])[: 2 if learner.learns_weighted else 1]
+        counts = weights > 0
+        given = (X[counts],)
+        if learner.learns_weighted:
+            given = (X[counts], weights[counts])
     from dbgsom_core.engine.runtime import one_blas_thread  # numpy is slow to import
 
     with one_blas_thread():
