@@ -28,8 +28,8 @@ from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
+from dbgsom_core.runs.session import session
 from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
 from dbgsom_core.training.parts import check_compatible
 
@@ -75,7 +75,7 @@ class FinishedRun(_Finished):
     @property
     def model(self) -> FittedModel:
         """The model, prepare steps and map, for raw rows, arrays or tables."""
-        from dbgsom_core.runs.models import model_of
+        from dbgsom_core.runs.predict import model_of
 
         model: FittedModel = self._model or model_of(self.folder / "model.npz")
         return model
@@ -321,7 +321,7 @@ def _name(column: str | int | None) -> str | None:
 
 
 def _read_frame(data: Any) -> tuple[pa.Table, str | None]:
-    from dbgsom_core.tables.frames import table_of_frame  # imports pyarrow
+    from dbgsom_core.tables.reader import table_of_frame  # imports pyarrow
 
     return table_of_frame(data)
 

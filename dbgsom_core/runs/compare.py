@@ -21,19 +21,27 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.describe import (
+    LEAST_P,
+    as_markdown,
+    mapping_of,
+    number,
+    p_value,
+    plural,
+    to_digits,
+    value_of,
+)
 from dbgsom_core.runs.folder import StoredRun, find_experiments, read_run, write_text
 from dbgsom_core.runs.ranking import (
     RankingCriterion,
     VariantTable,
     best_end,
     find_criterion,
-    mapping_of,
     rank_runs,
     with_arrow,
 )
 from dbgsom_core.runs.stats import LEVEL, rank_test
 from dbgsom_core.runs.stored_runs import runs_of
-from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural, to_digits, value_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import Part, data_errors
+from dbgsom_core.runs.describe import title_of
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import title_of
-from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_data
+from dbgsom_core.runs.predict import UNKNOWN, FileSamples, FoundModel, training_data
 from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run
 from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences

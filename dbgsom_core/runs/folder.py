@@ -56,17 +56,19 @@ from typing_extensions import TypedDict
 
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import DbgsomError, as_text
-from dbgsom_core.experiments.journal import (
+from dbgsom_core.experiments.trackers import (
+    ARTIFACTS,
     JOURNAL,
+    FoldMeasures,
     JournalLine,
+    Ranking,
+    Run,
     append_line,
     plain,
     read_journal,
     trim_journal,
 )
-from dbgsom_core.experiments.trackers import ARTIFACTS, FoldMeasures, Ranking, Run
-from dbgsom_core.files import to_disk, write_atomically
-from dbgsom_core.tables.safe_files import read_at_most, sweep
+from dbgsom_core.files import read_at_most, sweep, to_disk, write_atomically
 
 DATA_FILE = "data.parquet"  # rows of a data frame that a run was given
 State = Literal["running", "finished", "failed", "killed"]

@@ -22,6 +22,7 @@ from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean, name_list
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.files import exists
 from dbgsom_core.tables import (
     CsvDialect,
     TableReader,
@@ -34,8 +35,7 @@ from dbgsom_core.tables import (
 from dbgsom_core.tables.cells import NUMBER_MARKS, is_missing, unit_of, without_unit
 from dbgsom_core.tables.csv import is_header
 from dbgsom_core.tables.formats import FORMATS
-from dbgsom_core.tables.frames import FrameReader
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.tables.reader import FrameReader
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]

@@ -22,7 +22,6 @@ from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
 from dbgsom_core.experiments.models import own_steps
@@ -31,7 +30,6 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.checkpoint import RunCheckpoint
 from dbgsom_core.runs.data import (
     Fold,
@@ -51,10 +49,16 @@ from dbgsom_core.runs.data import (
     same_data,
     subsample,
 )
+from dbgsom_core.runs.describe import (
+    default_name,
+    describe_environment,
+    digest,
+    flat_params,
+    title_of,
+)
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
 from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.held_out import answers_of, held_out
-from dbgsom_core.runs.manifest import default_name, describe_environment, flat_params, title_of
 from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
 from dbgsom_core.runs.results import (
     add_note,
@@ -65,8 +69,8 @@ from dbgsom_core.runs.results import (
     view_of_run,
     warnings_as_notes,
 )
+from dbgsom_core.runs.session import Callbacks, EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.stored_runs import check_same
-from dbgsom_core.runs.text import digest
 from dbgsom_core.training.parts import check_start, fit_metric
 from dbgsom_core.training.targets import encode_classes
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
+from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
 from dbgsom_core.runs.data import column_of, has_target
-from dbgsom_core.runs.text import percent, to_digits
+from dbgsom_core.runs.describe import percent, to_digits
 
 if TYPE_CHECKING:
     from dbgsom_core.experiments.datasets import Data

@@ -21,11 +21,10 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.interfaces.measures import MeasureComponent
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.describe import PARTS, data_title, is_reference, mapping_of
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import data_title, is_reference
 from dbgsom_core.runs.stats import holm, paired_t, without_rounding
 
-PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
 UNEVEN = 2 / 3  # share of one class above which accuracy says little
 _DIGITS = 12  # in which means must differ: more may be how they were summed
@@ -164,11 +163,6 @@ def best_end(name: str, registry: Registry) -> str:
 
 def with_arrow(name: str, best: str) -> str:
     return name + _ARROWS.get(best, "")
-
-
-def mapping_of(value: Any) -> Mapping[str, Any]:
-    """Return a value of a file that may be damaged, or an empty mapping in its place."""
-    return value if isinstance(value, Mapping) else {}
 
 
 # ------------------------------------------------------------------------- runs as a data frame

@@ -21,9 +21,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.measuring import measured
+from dbgsom_core.experiments.measuring import (
+    column_names,
+    columns_of_answers,
+    format_path,
+    measured,
+)
 from dbgsom_core.experiments.models import names_after
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.component import Component
@@ -33,10 +37,9 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data import Fold, Part, Rows, n_classes
+from dbgsom_core.runs.describe import data_title, digest, estimator_params, name_of_params
 from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_params
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
-from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import numbered
 
 log = logging.getLogger("dbgsom")

@@ -23,8 +23,9 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.experiments.trackers import Run
+from dbgsom_core.files import exists
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import runs_folder
+from dbgsom_core.runs.describe import diff
 from dbgsom_core.runs.folder import (
     DATA_FILE,
     RunFiles,
@@ -36,8 +37,7 @@ from dbgsom_core.runs.folder import (
     read_json,
     read_run,
 )
-from dbgsom_core.runs.text import diff
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.runs.session import runs_folder
 
 SHORTEST_ID = 4  # characters of the end of an id that will do
 

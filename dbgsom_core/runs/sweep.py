@@ -15,13 +15,11 @@ import numpy as np
 
 from dbgsom_core.config import Child, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
-from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
 from dbgsom_core.runs.compare import winner_sentence
+from dbgsom_core.runs.describe import common_params, digest, flat_params, number, title_of
 from dbgsom_core.runs.folder import StoredRun, read_run
-from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import DataCache, carry_out, new_run, run_experiment
 from dbgsom_core.runs.processes import WorkerDiedError, Workers
 from dbgsom_core.runs.ranking import (
@@ -31,8 +29,8 @@ from dbgsom_core.runs.ranking import (
     ranking_of,
 )
 from dbgsom_core.runs.results import draw_figures
+from dbgsom_core.runs.session import Callbacks, mirror_ended, runs_folder
 from dbgsom_core.runs.stored_runs import find_children
-from dbgsom_core.runs.text import digest, number
 
 log = logging.getLogger("dbgsom")
 

@@ -25,8 +25,15 @@ from dbgsom_core.tables.cells import (
     short,
     to_bool,
 )
-from dbgsom_core.tables.frames import FRAME, FrameReader, arrow_table
-from dbgsom_core.tables.reader import TableReader, as_texts, is_moment, is_text
+from dbgsom_core.tables.reader import (
+    FRAME,
+    FrameReader,
+    TableReader,
+    arrow_table,
+    as_texts,
+    is_moment,
+    is_text,
+)
 
 _MOST_FAULTS = 20  # columns that one message lists
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
+import lzma
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -19,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.files import open_regular, reading
 from dbgsom_core.tables.cells import number, short, unit_of
 from dbgsom_core.tables.reader import CsvDialect, TableReader, as_array, as_texts
-from dbgsom_core.tables.safe_files import open_packed, reading
 
 STANDARD_STREAM = "-"  # standard input, or output
 _BLOCK = 1 << 23  # characters that pyarrow parses at a time
@@ -65,7 +68,7 @@ class CsvReader(TableReader):
                 content = sys.stdin.buffer.read()
                 start = content[:_HEAD]
             else:
-                with open_packed(path) as file:
+                with _open_packed(path) as file:
                     start = file.read(_HEAD)
             encoding, text = _decoded(start, path, dialect, trained)
             head = io.StringIO(text, newline="")
@@ -170,7 +173,7 @@ class CsvReader(TableReader):
     def _rows(self) -> io.TextIOWrapper:
         """Return the text of the file, of which the first row is read next."""
         dialect: Any = self.dialect
-        stream = open_packed(self.path) if self.content is None else io.BytesIO(self.content)
+        stream = _open_packed(self.path) if self.content is None else io.BytesIO(self.content)
         is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
         rows = io.TextIOWrapper(stream, "utf-8-sig" if is_utf8 else dialect.encoding, newline="")
         for _ in range(self.skip):
@@ -296,3 +299,31 @@ def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
         return CsvWriter(sys.stdout, schema)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return CsvWriter(path.open("w", encoding="utf-8", newline=""), schema, delimiter)
+
+
+# --------------------------------------------------------------------------- compressed files
+
+
+def _open_zstd(path: Path) -> Any:
+    return pa.input_stream(str(path), compression="zstd")
+
+
+_PACKED: dict[bytes, Any] = {  # what unpacks a file, by how it begins
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+}
+
+
+def _open_packed(path: str) -> Any:
+    """Open a regular file for reading bytes, decompressed if it is compressed."""
+    place = Path(path).expanduser()
+    file = open_regular(place)
+    start = file.read(16)
+    for begin, unpack in _PACKED.items():
+        if start.startswith(begin):
+            file.close()
+            return unpack(place)
+    file.seek(0)
+    return file

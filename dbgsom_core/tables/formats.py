@@ -19,22 +19,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import open_regular, write_atomically
+from dbgsom_core.files import open_regular, reading, write_atomically
 from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
     CsvReader,
     csv_writer,
 )
-from dbgsom_core.tables.frames import as_column
 from dbgsom_core.tables.reader import (
     CsvDialect,
     TableFormat,
     TableReader,
     as_array,
+    as_column,
     is_number,
 )
-from dbgsom_core.tables.safe_files import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 

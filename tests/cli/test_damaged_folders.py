@@ -7,8 +7,8 @@ import pytest
 
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.describe import flat_params
 from dbgsom_core.runs.folder import RunFiles, StoredRun, write_json, write_run, write_yaml
-from dbgsom_core.runs.manifest import flat_params
 
 pytestmark = pytest.mark.one_version
 

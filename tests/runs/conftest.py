@@ -9,6 +9,7 @@ import pytest
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.describe import flat_params
 from dbgsom_core.runs.folder import (
     RunFiles,
     StoredRun,
@@ -16,7 +17,6 @@ from dbgsom_core.runs.folder import (
     write_run,
     write_yaml,
 )
-from dbgsom_core.runs.manifest import flat_params
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 

@@ -18,9 +18,9 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import RunFiles, find_runs, read_run, write_json
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.session import ended_by_term, make_callbacks
 
 pytestmark = pytest.mark.one_version
 

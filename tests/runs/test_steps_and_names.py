@@ -7,9 +7,9 @@ from sklearn.decomposition import PCA
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import fit_steps
+from dbgsom_core.runs.session import make_callbacks
 
 
 class Named(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

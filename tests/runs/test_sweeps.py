@@ -17,8 +17,8 @@ from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import processes
-from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.session import ended_by_term, make_callbacks
 from dbgsom_core.runs.sweep import run_sweep
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.runs import models as samples
+from dbgsom_core.runs import predict as samples
 from dbgsom_core.tables import Columns
 
 

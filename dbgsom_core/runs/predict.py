@@ -20,23 +20,24 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import DataError, did_you_mean, name_list
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.archive import stored_types
-from dbgsom_core.experiments.answer_columns import (
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.measuring import (
     column_names,
     columns_of_answers,
     select_columns,
 )
-from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.data import data_errors, load_data
+from dbgsom_core.runs.describe import digest
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.runs.prepare import imported_step
+from dbgsom_core.runs.session import build_tracker
 from dbgsom_core.runs.stored_runs import find_run, load_stored
-from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
     Columns,
     CsvDialect,
@@ -48,8 +49,7 @@ from dbgsom_core.tables import (
     unseen_sentences,
     write_table,
 )
-from dbgsom_core.tables.frames import as_column
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.tables.reader import as_column
 
 log = logging.getLogger("dbgsom")
 
