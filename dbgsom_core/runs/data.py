@@ -29,7 +29,8 @@ from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
 from dbgsom_core.training.targets import class_weights, encode_classes
 
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
+Division = tuple[RowNumbers, RowNumbers]  # the rows of a fold to train and to test on
 
 LEAST_ROWS = 4
 
@@ -242,7 +243,7 @@ class Part:
 
     X: Any
     y: NDArray[Any] | None
-    rows: Rows | slice | None = None
+    rows: RowNumbers | slice | None = None
 
 
 @dataclass(frozen=True)
@@ -266,8 +267,8 @@ def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> 
 def make_fold(
     experiment: Experiment,
     data: Data,
-    train: Rows | slice,
-    test: Rows | None,
+    train: RowNumbers | slice,
+    test: RowNumbers | None,
     test_data: Data | None = None,
 ) -> Fold:
     y = data.y
@@ -286,13 +287,13 @@ def make_fold(
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 
-def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
+def divisions(experiment: Experiment, data: Data) -> list[Division]:
     """Return training and test rows of each fold; none without cross-validation."""
     split = experiment.split
     return _divide(experiment, data, split) if split is not None and split.divides else []
 
 
-def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows, Rows]]:
+def _divide(experiment: Experiment, data: Data, split: Split) -> list[Division]:
     with data_errors("split: the data cannot be divided like this"):
         splitter = _splitter(split, experiment.seed)
         strata = groups = None
@@ -407,7 +408,7 @@ def subsample(part: Part, seed: int) -> Part:
 
 
 def baselines(
-    fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
+    fold: Fold, divided: Sequence[Division], y: NDArray[Any] | None, kind: str
 ) -> dict[str, float]:
     """Return the measures of a constant prediction, the most frequent class or the mean."""
     if y is None or fold.train.y is None or kind == "vq":

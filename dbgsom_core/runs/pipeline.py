@@ -8,33 +8,33 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
+from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
+from dbgsom_core.estimators.checkpoints import Checkpoints, Facts, read_checkpoint
+from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.measuring import default_measures, value_of
+from dbgsom_core.experiments.measuring import default_measures
 from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
+from dbgsom_core.files import to_disk
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.checkpoint import RunCheckpoint
 from dbgsom_core.runs.data import (
+    Division,
     Fold,
-    Part,
-    Rows,
     baselines,
     check_fold,
     check_part,
@@ -47,7 +47,6 @@ from dbgsom_core.runs.data import (
     make_fold,
     most_frequent,
     same_data,
-    subsample,
 )
 from dbgsom_core.runs.describe import (
     default_name,
@@ -57,14 +56,18 @@ from dbgsom_core.runs.describe import (
     title_of,
 )
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
-from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.held_out import answers_of, held_out
 from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
 from dbgsom_core.runs.results import (
+    HELD_OUT,
+    Answers,
+    Evaluator,
     add_note,
     all_labels,
+    answers_of,
     draw_figures,
     fold_numbers,
+    held_out,
+    summary,
     tables_of,
     view_of_run,
     warnings_as_notes,
@@ -72,7 +75,9 @@ from dbgsom_core.runs.results import (
 from dbgsom_core.runs.session import Callbacks, EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.stored_runs import check_same
 from dbgsom_core.training.parts import check_start, fit_metric
+from dbgsom_core.training.state import Checkpointer, TrainingState, read_state, write_state
 from dbgsom_core.training.targets import encode_classes
+from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
@@ -196,7 +201,7 @@ class Prepared:
     data: Data
     test: Data | None  # a separate data set for testing
     fold: Fold  # of the final model
-    divided: list[tuple[Rows, Rows]]  # training and test rows of each fold
+    divided: list[Division]  # training and test rows of each fold
     estimator: Any
 
 
@@ -429,88 +434,91 @@ def evaluate(
     )
 
 
-def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:
-    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
-    means, deviations = {}, {}
-    for name in dict.fromkeys(name for fold in folds for name in fold.measures):
-        values = [fold.measures[name] for fold in folds if name in fold.measures]
-        with np.errstate(all="ignore"):  # of values that are infinite
-            means[name] = float(np.mean(values))
-            if len(values) > 1:
-                deviations[name.replace("test/", "test_std/")] = float(np.std(values, ddof=1))
-    return means | deviations
+# --------------------------------------------------------------------------------- the checkpoint
+
+
+class RunCheckpoint:
+    """State of an unfinished run in ``checkpoint.npz`` of its folder.
+
+    It holds the measures and answers of finished folds, the maps of every ``every``-th epoch (None:
+    none), and the state of the training, which is saved every ``seconds``.
+    """
+
+    def __init__(self, files: RunFiles, seconds: float = 1.0, every: int | None = None) -> None:
+        self._files, self._every = files, every
+        self.of_fit = Checkpoints(files.checkpoint, seconds, stays=True, extra=self._extra)
+        stored = read_checkpoint(files.checkpoint)
+        known = {} if stored is None else stored.extra
+        try:
+            self.folds = [FoldMeasures(**fold) for fold in known.get("folds", [])]
+            self.answers: list[Answers] = list(known.get("answers", []))
+            self._maps = {int(n): read_state(state) for n, state in known.get("maps", {}).items()}
+        except Exception as error:  # no list has what a damaged file may hold
+            raise DataError(
+                f"{files.checkpoint} is damaged ({error}); remove it to train from the beginning"
+            ) from error
+
+    def _extra(self) -> Mapping[str, Any]:
+        if self._files.journal.exists():  # it must not lack epochs that the checkpoint has
+            to_disk(self._files.journal)
+        return {
+            "folds": [asdict(fold) for fold in self.folds],
+            "answers": self.answers,
+            "maps": {str(epoch): write_state(state) for epoch, state in self._maps.items()},
+        }
+
+    def add_fold(self, fold: FoldMeasures, answers: Answers) -> None:
+        self.folds.append(fold)
+        self.answers.append(answers)
+        self.of_fit.write({}, {})
+
+    def check_folds(self, digests: Sequence[str]) -> None:
+        """Raise `DataError` where finished folds were of other rows than those to come."""
+        if [fold.split_digest for fold in self.folds] != [*digests[: len(self.folds)]]:
+            raise DataError(
+                f"{self._files.folder} cannot go on: its folds were of other rows; bring the "
+                "groups back, or start a new run without --resume"
+            )
+
+    def keep_epoch(self, epoch: EpochRecord) -> None:
+        """Keep the map of an epoch, if configured; a callback of the estimator."""
+        if self._every and epoch.epoch % self._every == 0:
+            state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
+            self._maps[epoch.epoch] = state
+
+    def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
+        """Return a fitted estimator for each kept epoch, except that of the final map."""
+        models = {}
+        for epoch, state in sorted(self._maps.items()):
+            if epoch == trained.kept_epoch_:
+                continue
+            state = replace(state, history=list(trained.history_[:epoch]))
+            snapshot = _Snapshot(self._files.checkpoint, state=state)
+            estimator = clone(trained).set_params(checkpoint=snapshot)
+            if trained.sizes_tried_:  # they are not tried again
+                estimator.set_params(spreading_factor=trained.spreading_factor_)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the training itself has warned
+                    models[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+                vars(models[epoch]).pop(LEAVES, None)  # a byte a row for each model, in no file
+            except Exception as error:  # the map is trained: no reason to lose it
+                text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
+                warnings.warn(text, stacklevel=2)
+        return models
 
 
 @dataclass(frozen=True)
-class Evaluator:
-    """Evaluation of an experiment's maps; a measure that fails becomes a note."""
+class _Snapshot(Checkpoints):
+    """A finished checkpoint in memory: a fit with it has the map of its epoch, without training.
 
-    experiment: Experiment
-    measures: Mapping[str, Any]
-    notes: list[str]
+    Labels, novelty and all other attributes are computed for this map. The caller must give the
+    samples and parameters of the training: they are not checked.
+    """
 
-    def evaluate(
-        self,
-        estimator: Any,
-        part: Part,
-        name: str,
-        train: Part | None = None,
-        *,
-        of_fold: bool = False,
-    ) -> tuple[Evaluation, Part, dict[str, float]]:
-        """Evaluate a map on a part of the data; ``train`` is that of its training, if another."""
-        seed = self.experiment.seed
-        some = subsample(part, seed)
-        answers = estimator.predict(some.X)
-        found = estimator.evaluate(some.X, y=some.y, predictions=answers, seed=seed)
-        if train is not None:
+    stays: bool = True
+    state: TrainingState | None = None
 
-            def training() -> Evaluation:
-                trained = subsample(train, seed)
-                evaluation: Evaluation = estimator.evaluate(trained.X, y=trained.y, seed=seed)
-                return evaluation
-
-            found = replace(found, training_of=training)
-        count, n = some.X.shape[0], part.X.shape[0]
-        if count < n:
-            hits = estimator.hit_counts_ if name == "train" else None
-            found = replace(found, drawn_from=n, all_hits=hits)
-            if not of_fold:
-                self.notes.append(
-                    f"{name} measures and figures are from {count} of {n} samples, drawn by the "
-                    "seed: the data stay where they are; what the model and the tables say is of "
-                    "all"
-                )
-        values = {}
-        for key, measure in self.measures.items():
-            if train is not None and measure.training_only:
-                continue
-            try:
-                value = value_of(measure, found)
-                values[f"{name}/{key}"] = float(value)
-                for reference, its in value.references.items():
-                    values[f"{name}/{key}_{reference}"] = its
-                if value.note and not of_fold:
-                    self.notes.append(f"{name}/{key}: {value.note}")
-            except Exception as error:
-                text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
-                if text not in self.notes:  # a fold more of the same
-                    add_note(self.notes, text)
-        return found, some, values
-
-    def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
-        settings = self.experiment.stability
-        if settings is None:
-            return None
-        on_epoch.begin("refitting")
-        # Refits measure other samples.
-        measures = {name: one for name, one in self.measures.items() if not one.training_only}
-        resampling = Resampling(
-            n=settings.resamples,
-            share=settings.share,
-            measures=measures,
-            level=settings.level,
-            random_state=self.experiment.seed,
-            n_jobs=-1,
-        )
-        return compute_stability(estimator, part.X, part.y, resampling)
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        assert self.state is not None
+        return Checkpointer({(): self.state})
