@@ -81,7 +81,7 @@ from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
-_EXAMPLE_ROWS = 3
+_EXAMPLE_ROWS = 3  # in run.json and the signature of the served model
 _ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
 
 
@@ -312,7 +312,7 @@ def cross_validate(
     prepared: Prepared, evaluator: Evaluator, on_epoch: EpochCallback, checkpoint: RunCheckpoint
 ) -> None:
     """Fit and test each fold that the checkpoint lacks, and add it there."""
-    divided, data = prepared.divided, prepared.data
+    experiment, divided = prepared.experiment, prepared.divided
     digests = [digest(train, test)[:12] for train, test in divided]
     checkpoint.check_folds(digests)
     classes = classes_of(prepared)
@@ -320,15 +320,14 @@ def cross_validate(
         if number <= len(checkpoint.folds):
             continue
         on_epoch.begin(f"fold {number} of {len(divided)}")
-        fold = make_fold(evaluator.experiment, data, train, test)
-        estimator = make_estimator(evaluator.experiment).fit(fold.train.X, fold.train.y)
+        fold = make_fold(experiment, prepared.data, train, test)
         assert fold.test is not None
+        estimator = make_estimator(experiment).fit(fold.train.X, fold.train.y)
         tested, _, measures = evaluator.evaluate(
             estimator, fold.test, "test", fold.train, of_fold=True
         )
-        sizes = len(train), len(test)
-        found = FoldMeasures(number, *sizes, digests[number - 1], measures)
-        checkpoint.add_fold(found, answers_of(tested, classes))
+        results = FoldMeasures(number, len(train), len(test), digests[number - 1], measures)
+        checkpoint.add_fold(results, answers_of(tested, classes))
 
 
 def classes_of(prepared: Prepared) -> Any:
@@ -351,17 +350,20 @@ def fit(
     estimator.fit(train.X, train.y)
     estimator.set_params(callbacks=None, checkpoint=None)
     if estimator.stopped_by_:
-        ran, kept = estimator.n_iter_, estimator.kept_epoch_
         text = (
-            f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after {ran} of at "
-            f"most {estimator.history_[-1].epochs} epochs"
+            f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after "
+            f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
         )
-        notes.append(text if kept == ran else f"{text}, and the map is that of epoch {kept}")
-    if tried := estimator.sizes_tried_:
-        sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
+        if estimator.kept_epoch_ != estimator.n_iter_:
+            text += f", and the map is that of epoch {estimator.kept_epoch_}"
+        notes.append(text)
+    if estimator.sizes_tried_:
+        sizes = []
+        for size in estimator.sizes_tried_:
+            sizes.append(f"{size.spreading_factor:g}: {size.loss:.4g}")
         notes.append(
             f"spreading_factor auto is {estimator.spreading_factor_:g}, the first within one "
-            f"standard error of the least loss on held-out samples ({sizes})"
+            f"standard error of the least loss on held-out samples ({', '.join(sizes)})"
         )
 
 
@@ -378,7 +380,7 @@ def evaluate(
     """Measure the fitted estimator, and return all that is drawn and written of it."""
     data, fold, estimator = prepared.data, prepared.fold, prepared.estimator
     divided = prepared.divided
-    trained, some, measures = evaluator.evaluate(estimator, fold.train, "train")
+    trained, samples, measures = evaluator.evaluate(estimator, fold.train, "train")
     measures |= summary(checkpoint.folds)
     scored = ("training", trained)
     predicts = data.y is not None and estimator._kind != "vq"
@@ -395,10 +397,10 @@ def evaluate(
     if stability is not None:
         measures |= stability.logged()
     model = FittedModel(fold.steps, estimator, data.columns)
-    n, total = some.X.shape[0], fold.train.X.shape[0]
+    n, total = samples.X.shape[0], fold.train.X.shape[0]
     if n < total:
         title += f" · {n:,} of {total:,} samples"
-    view = view_of_run(estimator, trained, some, data, fold.steps, title)
+    view = view_of_run(estimator, trained, samples, data, fold.steps, title)
     more: dict[str, Any] = {
         "stability": stability,
         "undo": model.undone if fold.steps else None,
@@ -406,28 +408,30 @@ def evaluate(
         "restore": model.restored,
         "raw_names": data.feature_names or (),
     }
+    rows, X, y = samples.rows, samples.X, samples.y
     if not guarded(estimator._parts.labeller).needs_target:
         assert trained.predictions is not None
-        more["profile"] = profile_clusters(model, data, some.rows, some.X, trained.predictions)
-    elif some.y is not None and estimator._kind == "classifier" and data.image_shape is None:
-        more["class_profile"] = profile_classes(data, some.rows, some.X, some.y, view.class_names)
-    if report_by := evaluator.experiment.report_by:
+        more["profile"] = profile_clusters(model, data, rows, X, trained.predictions)
+    elif y is not None and estimator._kind == "classifier" and data.image_shape is None:
+        more["class_profile"] = profile_classes(data, rows, X, y, view.class_names)
+    report_by = prepared.experiment.report_by
+    if report_by:
         labels = all_labels(model, data)
-        more["groups"] = [
-            count_groups(column, groups_of(data, column), labels, view.label_names)
-            for column in report_by
-        ]
+        more["groups"] = []
+        for column in report_by:
+            groups = groups_of(data, column)
+            more["groups"].append(count_groups(column, groups, labels, view.label_names))
     view = replace(view, **more)
-    kept = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
+    of_epochs = {}
+    for epoch, fitted in checkpoint.epoch_models(estimator, fold.train.X, fold.train.y).items():
+        of_epochs[epoch] = FittedModel(fold.steps, fitted, data.columns)
     return RunResult(
         measures=measures,
         folds=checkpoint.folds,
         history=estimator.history_,
         view=view,
         model=model,
-        checkpoints={
-            epoch: FittedModel(fold.steps, fitted, data.columns) for epoch, fitted in kept.items()
-        },
+        checkpoints=of_epochs,
         example=data.X[:_EXAMPLE_ROWS],
         tables=tables_of(model, data, view, fold, divided),
         notes=evaluator.notes,
@@ -448,11 +452,13 @@ class RunCheckpoint:
         self._files, self._every = files, every
         self.of_fit = Checkpoints(files.checkpoint, seconds, stays=True, extra=self._extra)
         stored = read_checkpoint(files.checkpoint)
-        known = {} if stored is None else stored.extra
+        extra = {} if stored is None else stored.extra
+        self._maps: dict[int, TrainingState] = {}  # by epoch
         try:
-            self.folds = [FoldMeasures(**fold) for fold in known.get("folds", [])]
-            self.answers: list[Answers] = list(known.get("answers", []))
-            self._maps = {int(n): read_state(state) for n, state in known.get("maps", {}).items()}
+            self.folds = [FoldMeasures(**fold) for fold in extra.get("folds", [])]
+            self.answers: list[Answers] = list(extra.get("answers", []))
+            for epoch, state in extra.get("maps", {}).items():
+                self._maps[int(epoch)] = read_state(state)
         except Exception as error:  # no list has what a damaged file may hold
             raise DataError(
                 f"{files.checkpoint} is damaged ({error}); remove it to train from the beginning"
@@ -474,7 +480,8 @@ class RunCheckpoint:
 
     def check_folds(self, digests: Sequence[str]) -> None:
         """Raise `DataError` where finished folds were of other rows than those to come."""
-        if [fold.split_digest for fold in self.folds] != [*digests[: len(self.folds)]]:
+        finished = [fold.split_digest for fold in self.folds]
+        if finished != list(digests[: len(finished)]):
             raise DataError(
                 f"{self._files.folder} cannot go on: its folds were of other rows; bring the "
                 "groups back, or start a new run without --resume"

@@ -26,7 +26,7 @@ from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.stats import holm, paired_t, without_rounding
 
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
-_UNEVEN = 2 / 3  # share of one class above which accuracy says little: always it is right that often
+_UNEVEN = 2 / 3  # share of one class above which accuracy says little: a constant has that much
 _DIGITS = 12  # in which means must differ: more may be the order in which they were summed
 _ENDS = {"maximize": "greater", "minimize": "less"}
 _ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
