@@ -14,8 +14,6 @@ from dbgsom_core.runs.folder import (
     RunFiles,
     StoredRun,
     read_run,
-    write_run,
-    write_yaml,
 )
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
@@ -70,8 +68,8 @@ def _store(
         "params": flat_params(described) | (params or {}),
         "data": {} if kind == "sweep" else facts,
     }
-    write_run(StoredRun(**stored, files=files))
-    write_yaml(files.config, described)
+    StoredRun(**stored, files=files).write()
+    files.write_config(described)
     named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
     several = [
         FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})

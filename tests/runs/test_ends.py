@@ -213,9 +213,9 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dbgsom_core.runs.folder import RunFiles, StoredRun, run_lock, write_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun, run_lock
 with run_lock(Path(sys.argv[1])):
-    write_run(StoredRun(id="1", name="one", experiment="digits", files=RunFiles(Path(sys.argv[1]))))
+    StoredRun(id="1", name="one", experiment="digits", files=RunFiles(Path(sys.argv[1]))).write()
     print("up", flush=True)
     time.sleep(600)
 """

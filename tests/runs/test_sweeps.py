@@ -194,6 +194,17 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch, re
     assert only[0] == "failed"
 
 
+def test_a_sweep_without_a_finished_run_says_why(swept, monkeypatch):
+    from dbgsom_core.runs import sweep as module
+
+    def fail(*given, **named):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    with pytest.raises(DbgsomError, match=r"every run of the sweep failed; the first: no luck"):
+        swept(GRID)
+
+
 @pytest.mark.usefixtures("forked")
 def test_a_signal_ends_all_processes_and_says_so(swept):
     section = f"{{grid: {{model.epochs: [{ENDLESS}], model.max_neurons: [8, 9]}}}}"
