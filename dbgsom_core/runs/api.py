@@ -423,9 +423,9 @@ class _DataKeeper:
     def dbgsom_run_started(self, run: Run) -> None:
         from dbgsom_core.tables import write_table
 
-        kept = RunFiles(run.folder).data
-        if run.parent is None and not kept.exists():
-            write_table(kept, [self._table])
+        path = RunFiles(run.folder).data
+        if run.parent is None and not path.exists():
+            write_table(path, [self._table])
 
 
 def _override_texts(overrides: Overrides | None) -> list[str]:

@@ -97,11 +97,13 @@ class TableReader(ABC):
         DataError
             The file is damaged.
         """
-        chosen = [*range(len(self.names))] if places is None else [*places]
-        labels = [str(place) for place in chosen]
+        if places is None:
+            places = range(len(self.names))
+        chosen = list(places)
+        labels = list(map(str, chosen))
         with reading(self.path, f"{self.format} file"):
             for batch in self.read(chosen, rows):
-                columns = [as_array(column) for column in batch.columns]
+                columns = list(map(as_array, batch.columns))
                 plain = pa.RecordBatch.from_arrays(columns, names=labels)
                 for start in range(0, plain.num_rows, rows):
                     yield plain.slice(start, rows)
@@ -222,7 +224,9 @@ def arrow_table(data: Any) -> pa.Table | None:
         if hasattr(data, "to_arrow"):
             data = data.to_arrow()
         is_column = hasattr(data, "dtype") or isinstance(data, pa.ChunkedArray)
-        return None if is_column or not hasattr(data, "__arrow_c_stream__") else pa.table(data)
+        if is_column or not hasattr(data, "__arrow_c_stream__"):
+            return None
+        return pa.table(data)
     except pa.ArrowException as error:
         raise DataError(f"{FRAME} cannot be read ({error})") from error
 
@@ -233,7 +237,9 @@ def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
     An index of whole numbers, or of several levels, is left out. Raises `DataError` where it is no
     data frame, or cannot be one of a file.
     """
-    table, index = None if hasattr(data, "dask") else arrow_table(data), None
+    table = index = None
+    if not hasattr(data, "dask"):
+        table = arrow_table(data)
     if table is None:
         cure = "give a data frame of pandas, polars or pyarrow, such as pandas.DataFrame(X)"
         raise DataError(f"{type(data).__name__} is no data frame: {cure}")
@@ -241,9 +247,9 @@ def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
         name = str(data.index.name or "index")
         if name not in table.column_names:
             table, index = table.append_column(name, as_column(data.index.to_series())), name
-    twice = [name for name, times in Counter(table.column_names).items() if times > 1]
-    if twice:
-        raise DataError(f"{FRAME} has several columns called '{twice[0]}': rename all but one")
+    for name, times in Counter(table.column_names).items():
+        if times > 1:
+            raise DataError(f"{FRAME} has several columns called '{name}': rename all but one")
     if not table.num_columns or not table.num_rows:
         what = "rows" if table.num_columns else "columns"
         raise DataError(f"{FRAME} has no {what}: give one with data")
@@ -269,5 +275,5 @@ def as_column(values: Any) -> Any:
     import pandas as pd  # is slow to import
 
     cells = pd.Series(values, dtype=object)
-    texts = [None if gap else str(cell) for cell, gap in zip(cells, cells.isna(), strict=True)]
-    return pa.array(texts, pa.string())
+    texts = cells.map(str, na_action="ignore")  # leaves gaps, which become null
+    return pa.array(texts, pa.string(), from_pandas=True)
