@@ -64,8 +64,10 @@ class OwnStep(StoredType):
 
 def own_steps(classes: Iterable[type[Any]] | None = None) -> dict[str, StoredType]:
     """Return classes of owners for model files; default: those that this process has imported."""
+    if classes is None:
+        classes = OWN_STEPS.values()
     types: dict[str, StoredType] = {}
-    for cls in OWN_STEPS.values() if classes is None else classes:
+    for cls in classes:
         name = f"{cls.__module__}:{cls.__qualname__}"
         types[name] = OwnStep(name, None, cls=cls)
     return types
@@ -160,8 +162,8 @@ class FittedModel:
     @property
     def own_steps(self) -> list[str]:
         """Names of the steps whose class is the configuration owner's: files do not hold it."""
-        own = OWN_STEPS.values()
-        return [name for name, step in self.steps if type(step) in own]
+        classes = OWN_STEPS.values()
+        return [name for name, step in self.steps if type(step) in classes]
 
     @property
     def fills_gaps(self) -> bool:
@@ -173,11 +175,12 @@ class FittedModel:
 
         ``names`` are the raw feature names for a model without ``columns``.
         """
-        raw = self.feature_names if names is None or self.columns is not None else names
-        found = names_after(self.steps, raw)
-        if found is not None and len(found) != self.estimator.n_features_in_:
+        if names is None or self.columns is not None:
+            names = self.feature_names
+        names = names_after(self.steps, names)
+        if names is not None and len(names) != self.estimator.n_features_in_:
             return None
-        return found
+        return names
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
@@ -188,16 +191,17 @@ class FittedModel:
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where steps are inverted column by column and the metric prepares nothing."""
-        able = all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps)
-        return self.restored if able else None
+        if all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps):
+            return self.restored
+        return None
 
     @property
     def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where all steps can be inverted and the metric prepares nothing."""
-        able = self.estimator._metric.calls.prepare is None and all(
-            hasattr(step, "inverse_transform") for _, step in self.steps
-        )
-        return self.undo if able else None
+        can_invert = all(hasattr(step, "inverse_transform") for _, step in self.steps)
+        if can_invert and self.estimator._metric.calls.prepare is None:
+            return self.undo
+        return None
 
     def explore(
         self,
@@ -284,13 +288,13 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         step or of the estimator is not on the allow-list (subclasses are not), or an attribute has
         a value that files may not hold.
     """
-    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    fitted = model if isinstance(model, FittedModel) else FittedModel((), model)
 
-    def more(write: Callable[..., Any]) -> dict[str, Any]:
-        steps = [[name, write(step, where=f"the step {name!r}")] for name, step in known.steps]
-        return {"columns": write(known.columns, where="columns"), "steps": steps}
+    def write_steps(write: Callable[..., Any]) -> dict[str, Any]:
+        steps = [[name, write(step, where=f"the step {name!r}")] for name, step in fitted.steps]
+        return {"columns": write(fitted.columns, where="columns"), "steps": steps}
 
-    write_file(path, known.estimator, more, _read_model, own_steps())
+    write_file(path, fitted.estimator, write_steps, _read_model, own_steps())
 
 
 def load(path: str | PathLike[str], steps: Iterable[type[Any]] = ()) -> Any:
@@ -323,16 +327,16 @@ def step_names(path: str | PathLike[str]) -> list[str]:
 def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
     columns = read(header["columns"], where="columns")
     check_values("columns", {"class": columns}, {"class": "Columns | none"}, {})
-    steps, listed, trusted = [], stored_types(), False
+    steps, listed, is_trusted = [], stored_types(), False
     for name, plain in header["steps"]:
         steps.append((str(name), read(plain, where=f"the step {name!r}")))
         if "$object" in (plain or ()) and plain["$object"] not in listed:
-            trusted = True  # by whoever gave its class, which may know no ones
+            is_trusted = True  # by whoever gave its class, which may refuse a row of ones
     estimator = read_estimator(header, read)
     if columns is None and not steps:
         return estimator
     model = FittedModel(tuple(steps), estimator, columns)
-    if not trusted:
+    if not is_trusted:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _try_steps(model)
@@ -352,7 +356,7 @@ def _try_steps(model: FittedModel) -> None:
             check_is_fitted(step)
             if row is None and hasattr(step, "n_features_in_"):
                 row = np.ones((1, step.n_features_in_))
-            if hasattr(step, "categories_"):  # which may know no 1
+            if hasattr(step, "categories_"):  # it may refuse a 1
                 row = np.array([[categories[0] for categories in step.categories_]])
             if row is not None:
                 row = np.asarray(step.transform(row), dtype=np.float64)

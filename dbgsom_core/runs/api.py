@@ -31,6 +31,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.session import session
 from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
+from dbgsom_core.training.callbacks import progress_shown
 from dbgsom_core.training.parts import check_compatible
 
 if TYPE_CHECKING:
@@ -209,8 +210,6 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    from dbgsom_core.training.callbacks import progress_shown  # imports numba
-
     source = _read_source(config, overrides, data, target, task, experiment)
     with progress_shown(verbose) as show:
         observers = [_EpochDisplay(show)] if show else []
@@ -263,7 +262,7 @@ def sweep(
     source = _read_source(config, texts, data, target, task, experiment, sweeps=True)
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
-        how["display"] = SimpleNamespace(say=_print)
+        how["display"] = SimpleNamespace(say=lambda text: print(as_text(text), flush=True))
     result = _run(load_sweep, source, [], keep_data, resume, **how)
     best = None
     if len(result.rankings) == 1:
@@ -452,10 +451,6 @@ class _EpochDisplay:
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
         self._show(epoch)
-
-
-def _print(text: str) -> None:
-    print(as_text(text), flush=True)
 
 
 def check_experiment(experiment: Experiment) -> None:

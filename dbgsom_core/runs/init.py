@@ -228,20 +228,20 @@ class TableProfile:
     target: ColumnProfile | None = None  # of an array
 
 
-def profile_data(given: str, registry: Any) -> TableProfile:
+def profile_data(source: str, registry: Any) -> TableProfile:
     """Return the profile of a file, a folder of files, or a data set by its name."""
-    path, names = Path(given).expanduser(), registry.names("dataset")
+    path, names = Path(source).expanduser(), registry.names("dataset")
     if not exists(path):
-        if given in names:
-            return _profile_array("name", given, registry.build("dataset", given).load())
-        near = did_you_mean(given, [*names, *map(str, path.parent.glob("*"))])
-        raise DataError(f"there is no file and no data set '{given}'{near}")
+        if source in names:
+            return _profile_array("name", source, registry.build("dataset", source).load())
+        near = did_you_mean(source, [*names, *map(str, path.parent.glob("*"))])
+        raise DataError(f"there is no file and no data set '{source}'{near}")
     format = path.suffix.lower().removeprefix(".")
     if format in ("npy", "npz") and not path.is_dir():
-        dataset = registry.build("dataset", {"name": format, "path": given, "missing": "keep"})
-        return _profile_array(format, given, dataset.load())
+        dataset = registry.build("dataset", {"name": format, "path": source, "missing": "keep"})
+        return _profile_array(format, source, dataset.load())
     windows = CsvDialect(encoding="cp1252")
-    return profile_reader(given, open_table(given, trained=windows))
+    return profile_reader(source, open_table(source, trained=windows))
 
 
 def profile_table(table: pa.Table) -> TableProfile:
@@ -250,12 +250,12 @@ def profile_table(table: pa.Table) -> TableProfile:
     return profile_reader(reader.path, reader)
 
 
-def profile_reader(given: str, reader: TableReader) -> TableProfile:
+def profile_reader(source: str, reader: TableReader) -> TableProfile:
     """Return the profile of a table, by its first rows."""
     if reader.format not in FORMATS:
         raise DataError(
-            f"{given}: init knows no {reader.format} files: write a configuration with dataset: "
-            f"{{name: {reader.format}, path: {given}}}, if there is such a data set"
+            f"{source}: init knows no {reader.format} files: write a configuration with dataset: "
+            f"{{name: {reader.format}, path: {source}}}, if there is such a data set"
         )
     names, options = reader.names, dict[str, Any]()
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // len(names)))
@@ -267,7 +267,7 @@ def profile_reader(given: str, reader: TableReader) -> TableProfile:
         if rows >= most:
             break
     if not rows:
-        raise DataError(f"{given} has no rows: give a file with data")
+        raise DataError(f"{source} has no rows: give a file with data")
     counts = [count_values(pa.nulls(rows, pa.string()))] * len(names)
     table = pa.Table.from_batches(batches)
     for place in plain:
@@ -287,10 +287,10 @@ def profile_reader(given: str, reader: TableReader) -> TableProfile:
     for place, name in enumerate(names):
         columns.append(profile_column(place, name, counts[place], marks))
     complete = rows < most or rows == reader.num_rows
-    return TableProfile(reader.format, given, columns, reader.num_rows or rows, complete, options)
+    return TableProfile(reader.format, source, columns, reader.num_rows or rows, complete, options)
 
 
-def _profile_array(format: str, given: str, data: Data) -> TableProfile:
+def _profile_array(format: str, source: str, data: Data) -> TableProfile:
     """Return the profile of a data set that is an array."""
     target = None
     if data.y is not None:
@@ -298,7 +298,7 @@ def _profile_array(format: str, given: str, data: Data) -> TableProfile:
     options = {}
     if format != "name" and np.isnan(data.X).any():
         options["missing"] = "keep"
-    return TableProfile(format, given, rows=len(data.X), options=options, target=target)
+    return TableProfile(format, source, rows=len(data.X), options=options, target=target)
 
 
 # --------------------------------------------------------------------------------- rules of roles

@@ -155,7 +155,8 @@ def carry_out(
     except OSError as error:
         raise DbgsomError(f"the run folder cannot be created: {error}") from error
     with run_lock(run.folder):
-        if stored is not None and read_run(run.folder).status == "finished" != stored.status:
+        is_unfinished = stored is not None and stored.status != "finished"
+        if is_unfinished and read_run(run.folder).status == "finished":
             raise DbgsomError(f"run {run.id} has finished meanwhile")
         try:
             callbacks.notify("dbgsom_run_started", run=run)
@@ -206,12 +207,17 @@ class Prepared:
 
 
 def prepare(experiment: Experiment, data: Data) -> Prepared:
+    """Divide and prepare the data, and build the estimator.
+
+    What would end the run later is found here, before anything is written.
+    """
     for column in experiment.report_by:
         groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
+    # Folds are prepared in their turn: their raw rows are checked, unless a step fills gaps.
     fills = any(step.name.endswith("Imputer") for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
@@ -239,6 +245,7 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
 
 
 def make_estimator(experiment: Experiment) -> Any:
+    """Return the estimator of an experiment, not fitted, whose parts can be built."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
@@ -255,10 +262,12 @@ def describe_run(
     parent: Run | None,
     varies: Mapping[str, Any],
 ) -> Run:
+    """Return a run as callbacks see it, with the facts of its data."""
     experiment, data, fold = prepared.experiment, prepared.data, prepared.fold
     facts = facts_of(experiment, data, prepared.test)
-    parts = {"train": fold.train, "test": fold.test}
-    facts["parts"] = {key: part.X.shape[0] for key, part in parts.items() if part}
+    facts["parts"] = {"train": fold.train.X.shape[0]}
+    if fold.test is not None:
+        facts["parts"]["test"] = fold.test.X.shape[0]
     kind = experiment.model.estimator
     baseline = baselines(fold, prepared.divided, data.y, kind)
     if baseline:
@@ -382,6 +391,7 @@ def evaluate(
     divided = prepared.divided
     trained, samples, measures = evaluator.evaluate(estimator, fold.train, "train")
     measures |= summary(checkpoint.folds)
+    # Figures of answers, such as the confusion matrix, show the rows that are newest to the map.
     scored = ("training", trained)
     predicts = data.y is not None and estimator._kind != "vq"
     if predicts and fold_numbers(len(data.X), divided) is not None:

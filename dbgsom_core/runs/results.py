@@ -81,7 +81,7 @@ def view_of_run(
     rows: Any = part.rows
     annotations = {**(data.ids or {}), **data.annotations}
     ids = dict(data.ids or {})
-    if data.annotations:  # which tell rows apart together with what numbers them
+    if data.annotations:  # beside the ids, or the number of the row
         ids = {**(ids or {"row": np.arange(len(data.X))}), **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
     if ids:
@@ -107,6 +107,7 @@ def view_of_run(
 def draw_figures(
     figures: Iterable[tuple[str, Component]], view: Any, notes: list[str]
 ) -> dict[str, Any]:
+    """Return what figures draw, by the names of their files; one that fails becomes a note."""
     images: dict[str, Any] = {}
     with warnings_as_notes(notes):
         for name, figure in figures:
@@ -135,6 +136,7 @@ def warnings_as_notes(notes: list[str]) -> Iterator[None]:
 
 
 def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
+    """Add a sentence to the report, and log it."""
     notes.append(text)
     log.log(level, "%s", text)
 
@@ -152,9 +154,10 @@ def tables_of(
     labels are spread over them.
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
-    parts = _parts_of_rows(len(data.X), view, fold, divided)
     tables: dict[str, Callable[[], Batches]] = {
-        "assignments": partial(_assignments, model, data, parts),
+        "assignments": lambda: _assignments(
+            model, data, _parts_of_rows(len(data.X), view, fold, divided)
+        ),
         "neurons": partial(neuron_tables, model, data.feature_names),
     }
     if view.stability is not None:
@@ -227,14 +230,15 @@ def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any
     names = ["unit", "x", "y", "label", "distance", "novelty"]
     if model.estimator._tree.depth > 1:
         names.insert(3, "path")
-    ids = data.ids or {"row": np.arange(len(data.X))}
     known = list(data.annotations.items())
     if data.y is not None:
         target = model.columns and model.columns.target
         known.append((target or "target", np.asarray(data.y)))
     known += parts.items()
     for batch in _batches(data):
-        columns = [(name, values[batch]) for name, values in ids.items()]
+        columns = [(name, values[batch]) for name, values in (data.ids or {}).items()]
+        if not columns:
+            columns.append(("row", np.arange(*batch.indices(len(data.X)))))
         answers = model.answers(data.X[batch])
         columns += columns_of_answers(model, answers, names).items()
         for name, values in known:

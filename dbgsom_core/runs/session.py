@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +50,7 @@ class Callbacks:
                 name = getattr(callback, "__name__", type(callback).__name__)
                 self._others.append((f"observer {name}", callback))
         self.notes: list[str] = []
-        self._failures = Counter[tuple[str, str]]()
+        self._failures: set[tuple[str, str]] = set()  # names, and methods that failed
 
     def add_tracker(self, name: str, observer: Any) -> None:
         self._trackers.append((name, observer))
@@ -86,9 +85,9 @@ class Callbacks:
     def report(self, name: str, method: str, error: BaseException) -> None:
         """Note that a callback failed, once for each of its methods, and log it."""
         note = f"{name} failed in {method} ({type(error).__name__}: {error})"
-        if self._failures[name, method] == 0:  # it may fail in every epoch
+        if (name, method) not in self._failures:  # it may fail in every epoch
             self.notes.append(note)
-        self._failures[name, method] += 1
+        self._failures.add((name, method))
         log.warning("%s; the run goes on", note)
         log.debug("traceback of %s", name, exc_info=error)
 
