@@ -325,6 +325,7 @@ def step_names(path: str | PathLike[str]) -> list[str]:
 
 
 def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
+    """Return the model of a file: an estimator, or a `FittedModel` whose steps were tried."""
     columns = read(header["columns"], where="columns")
     check_values("columns", {"class": columns}, {"class": "Columns | none"}, {})
     steps, listed, is_trusted = [], stored_types(), False
@@ -371,6 +372,7 @@ _COLUMNS = TypeAdapter(Columns)
 
 
 def _are_columns(columns: Columns) -> bool:
+    """Return whether columns of a file are such as a table makes."""
     # Pydantic looks at the fields of a new object only, and makes tuples of lists.
     if _COLUMNS.validate_python(vars(columns)) != columns:
         return False

@@ -416,6 +416,7 @@ class JournalLine:
 
 
 def append_line(path: Path, line: JournalLine) -> None:
+    """Append a line to a journal, whole or not at all."""
     content = json.dumps(plain(vars(line)), allow_nan=False).encode() + b"\n"
     with _lock:
         size = path.stat().st_size if path.exists() else 0

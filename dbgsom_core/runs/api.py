@@ -366,6 +366,7 @@ def _run(
     resume: bool,
     **how: Any,
 ) -> RunResult:
+    """Load a configuration, with the rows of a data frame in place of its data, and execute it."""
     config, overrides, table = source
     registry, stored = get_registry(), None
     loaded = load(config, overrides, registry)
@@ -390,6 +391,7 @@ def _read_source(
     experiment: str | None,
     sweeps: bool = False,
 ) -> _Source:
+    """Return what `run` and `sweep` were given as a configuration, overrides and a table."""
     texts = _override_texts(overrides)
     if isinstance(config, str | os.PathLike | Mapping):
         keys = ("dataset.target", "model.estimator", "experiment")

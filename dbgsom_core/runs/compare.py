@@ -249,6 +249,7 @@ class Comparison:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def _render(self, is_page: bool) -> str:
+        """Return the tables as a page, or as markdown."""
         from jinja2 import Environment  # is slow to import
 
         shown = as_text if is_page else as_markdown
@@ -305,6 +306,7 @@ def winner_sentence(table: VariantTable) -> str:
 
 
 def _untested_sentence(table: VariantTable, what: str) -> str:
+    """Return a sentence on the best variant where no pair of variants could be tested."""
     best, *others = table.ranked
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.criterion.measure} with the same seeds."
@@ -444,6 +446,7 @@ def _p_text(p: float) -> str:
 
 
 def table_title(table: VariantTable) -> str:
+    """Return the title of a table: the data, its size, and what ranks."""
     criterion, facts = table.criterion, table.data
     size = f"{facts.get('samples')} × {facts.get('features')}"
     title = f"{table.name}, {size}, by {criterion.measure}"

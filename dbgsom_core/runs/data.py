@@ -70,6 +70,7 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
+    """Return the data of a data set, where the engine of an experiment wants it."""
     paths: dict[str, Any] = {}
     for field in dataset.file_fields:
         value = getattr(dataset, field, None)
@@ -161,6 +162,7 @@ def same_data(first: Experiment, second: Experiment) -> bool:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
+    """Return the facts of the data that a run's folder holds."""
     classes = None
     if data.y is not None and experiment.model.estimator != "regressor":
         classes = n_classes(data.y)
@@ -303,6 +305,7 @@ def divisions(experiment: Experiment, data: Data) -> list[Division]:
 
 
 def _divide(experiment: Experiment, data: Data, split: Split) -> list[Division]:
+    """Return the training and test rows of each fold, in ascending order."""
     with data_errors("split: the data cannot be divided like this"):
         splitter = _splitter(split, experiment.seed)
         strata = groups = None
@@ -389,6 +392,7 @@ def column_of(data: Data, name: str, key: str) -> NDArray[Any]:
 
 
 def _strata(data: Data, key: str) -> NDArray[Any]:
+    """Return the class (n,) of each sample, by which a splitter keeps shares."""
     if data.y is None:
         raise DataError(f"{key} needs classes, but the data set has none; divide it without")
     known = has_target(data.y)

@@ -32,13 +32,14 @@ LEAST_P = 0.001  # below it a p-value is no number in a text
 _LARGEST_INTEGER = 1e15  # above it a float has no more digits before the point
 _MARKS = re.compile(r"[\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w)")  # an underscore within a word is a letter
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-_BLOCK = 1 << 22  # bytes of an array that are read together
+_BLOCK = 1 << 22  # bytes of an array that are read together: it may lie on a disk
+# A run resumes with the same versions of these only: others may give other bits, or figures.
 _LIBRARIES = ("dbgsom-core", "numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib")
-_NO_PARAMS = (
+_NO_PARAMS = (  # sections by which runs do not differ
     "experiment", "name", "tags", "measures", "figures", "tracking", "report", "plugins",
 )  # fmt: skip
 _LONGEST_STEM = 60  # characters of a file's name in that of a run
-_MOST = 5  # measures, where the configuration names none
+_MOST_MEASURES = 5  # of a headline, where the configuration names none
 _LEAST_OF_CLASS = 5  # samples on average, else its purity says little
 _OF_TASK = {
     "classifier": (
@@ -128,6 +129,7 @@ def digest(*parts: Any) -> str:
 
 
 def _add_array(sha: Any, array: Any) -> None:
+    """Add an array to a digest, block by block."""
     import numpy as np  # is slow to import
 
     if array.dtype == object:
@@ -169,6 +171,7 @@ def flat_params(resolved: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _flatten(key: str, value: Any) -> Iterator[tuple[str, Value]]:
+    """Yield the parameters of a section or component."""
     if isinstance(value, Mapping):
         for field, item in value.items():
             yield from _flatten(key if field == "name" else f"{key}.{field}", item)
@@ -279,6 +282,7 @@ def describe_environment(registry: Registry, folder: Path) -> dict[str, Any]:
 
 
 def _describe_git(folder: Path) -> dict[str, Any] | None:
+    """Return the commit of a folder's repository, and whether it was changed; None: it has none."""
     # Without tags it is the commit, and whether files that git knows were changed.
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     how: Any = {"cwd": folder, "timeout": 10, "check": True, "stdin": subprocess.DEVNULL}
@@ -331,9 +335,11 @@ def headline(
     for name in dict.fromkeys([*usual, *parts]):
         if name in parts and name not in hidden:
             names.append(name)
+    if not is_named:
+        names = names[:_MOST_MEASURES]
     baseline = mapping_of(data.get("baseline"))
     lines = []
-    for name in names if is_named else names[:_MOST]:
+    for name in names:
         part = parts[name]
         full = f"{part}/{name}"
         text = value_of(measures[full], measures.get(f"{part}_std/{name}"))

@@ -46,6 +46,7 @@ def explain_row(
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
 ) -> RowExplanation:
+    """Return the explanation of a row of a file, and the training rows nearest to it."""
     model = trained.model
     samples = FileSamples(source, model, dialect, trained.dialect)
     batch = samples.row(row)
@@ -103,6 +104,7 @@ def explore(
 
 
 def _training_rows(trained: FoundModel, registry: Registry, notes: list[str]) -> Data:
+    """Return the training data of a model's run; raises `DataError` where it is not available."""
     if trained.run is None:
         raise DataError(f"{trained.where} knows no training data: give rows with --data FILE")
     try:
@@ -131,6 +133,7 @@ def _read(source: str, trained: FoundModel, dialect: CsvDialect, notes: list[str
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
+    """Return a loaded model as figures see it, with the samples of a data set."""
     estimator = model.estimator
     with data_errors(title):
         X = model.prepare(data.X)

@@ -5,7 +5,7 @@
     <root>/<experiment>/<id>/
         run.json           `StoredRun`: what the run is and how it stands; times are ISO 8601 in UTC
         config.yaml        the resolved configuration
-        metrics.jsonl      the journal: epochs, and points of observers, see `experiments.journal`
+        metrics.jsonl      the journal: epochs, and points of observers, see `JournalLine`
         measures.json      final measures, and under "folds" those of each fold, `FoldMeasures`
         model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
         checkpoint.npz     what resuming needs, until the run has finished, see `RunCheckpoint`
@@ -440,6 +440,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _is_held(lock: Path) -> bool:
+    """Return whether a process holds a lock that cannot be written."""
     import fcntl  # is not there on Windows, where files cannot be read only for some
 
     with lock.open("rb") as file:

@@ -56,6 +56,7 @@ class StepError(ConfigError):
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
+    """Return the names and unfitted transformers of an experiment; reports all errors at once."""
     steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
         name = step.where or step.name

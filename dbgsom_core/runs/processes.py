@@ -126,6 +126,7 @@ _cache = DataCache()
 
 
 def _start_worker(reader: Any, threads: int, level: int) -> None:
+    """Set up a worker process, which ends with the sweep."""
     log.setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, which ends the others
     os.environ[MOST_THREADS] = str(threads)

@@ -219,6 +219,7 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
 
 
 def _largest_effects(row: Mapping[str, str], most: int) -> str:
+    """Return the features of a row of clusters.csv whose effects are largest, as text."""
     effects = {}
     for name, text in row.items():
         if name.endswith(_EFFECT):

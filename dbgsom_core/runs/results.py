@@ -227,6 +227,7 @@ def fold_numbers(n: int, divided: Sequence[Division]) -> NDArray[np.int32] | Non
 
 
 def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any]]) -> Batches:
+    """Yield where each sample ended: ids, the answers, and what else is known of it."""
     names = ["unit", "x", "y", "label", "distance", "novelty"]
     if model.estimator._tree.depth > 1:
         names.insert(3, "path")
@@ -384,6 +385,7 @@ class Evaluator:
         return values
 
     def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
+        """Refit the map on subsamples where that is configured, and compare; None: it is not."""
         settings = self.experiment.stability
         if settings is None:
             return None

@@ -131,6 +131,7 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
 def session(
     experiment: Experiment, registry: Registry, extra: Sequence[Any] = ()
 ) -> Iterator[Callbacks]:
+    """Yield the callbacks of a run, prepared, which SIGTERM ends as Ctrl-C does."""
     with ended_by_term():
         callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
@@ -210,6 +211,7 @@ def default_tracking(registry: Registry) -> Tracking:
 
 
 def build_tracker(name: str, registry: Registry, **values: Any) -> Any:
+    """Return a tracker with these fields; raises `ConfigError` where they are wrong."""
     try:
         return registry.build("tracker", {"name": name, **values})
     except ValidationError as error:

@@ -222,6 +222,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
 
 
 def _identity(run: StoredRun | Run) -> dict[str, Any]:
+    """Return what has to be the same in a run that goes on."""
     return {
         **_plain(run.config),
         "data": {key: run.data.get(key) for key in ("digest", "test")},

@@ -186,6 +186,7 @@ class _Children:
         return f"best so far: {best.name} ({self._criterion.name} {value})"
 
     def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
+        """Return the rankings of runs, with the sentence on who won where it was tested."""
         rankings = []
         for table in rank_runs(runs, self._find_criterion()):
             verdict = ""
@@ -207,6 +208,7 @@ class _Children:
         return -value if self._criterion.greater_is_better else value
 
     def _say(self, leader: str) -> None:
+        """Show how many runs have finished and failed, and which leads."""
         if self._display is not None:
             text = f"{len(self._done)}/{self._sweep.runs} done"
             if self._failed:
@@ -266,6 +268,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _children_of(stored: StoredRun) -> dict[str, StoredRun]:
+    """Return the children of a sweep by name; raises `DbgsomError` where one goes on."""
     children = {}
     for child in find_children(stored.files.folder):
         if child.status == "running":
@@ -325,6 +328,7 @@ class Search:
             self._optuna.logging.set_verbosity(level)
 
     def _ask(self, study: Any, number: int) -> tuple[Any, tuple[Child, ...]]:
+        """Return a trial and its children; none where its values do not go together."""
         seed = np.random.SeedSequence([self._settings.seed, number]).generate_state(1)
         study.sampler = self._optuna.samplers.TPESampler(seed=int(seed[0]))
         if number in self._before:
@@ -337,6 +341,7 @@ class Search:
             return trial, ()
 
     def _distribution(self, axis: Any) -> Any:
+        """Return Optuna's distribution of an axis; of listed values it draws their places."""
         distributions = self._optuna.distributions
         if not isinstance(axis, RangeSettings):
             return distributions.CategoricalDistribution(range(len(axis)))

@@ -332,6 +332,7 @@ class Columns:
         return np.asarray(features[of_rows])
 
     def _dates(self, name: str, column: pa.Array, faults: Faults) -> NDArray[np.datetime64]:
+        """Return a column (n,) as timestamps, NaT where they are missing."""
         form = self.dates[name][0]
         if is_moment(column.type):
             moments = pc.cast(column, pa.timestamp("us"), safe=False)

@@ -154,6 +154,7 @@ class _FilesReader(TableReader):
 
     @classmethod
     def open(cls, path: str, format: str) -> _FilesReader:
+        """Open a file, or a folder of files, which all have the same columns."""
         schema: Any = None
         rows = 0
         with reading(path, f"{format} file"):
