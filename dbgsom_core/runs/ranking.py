@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, product
 from typing import Any
@@ -199,20 +199,17 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
     return pd.DataFrame(rows)
 
 
-def _parts_of(run: StoredRun, seed: str) -> list[tuple[str, bool, float, Mapping[str, float]]]:
-    """Return ``part``, ``is_fold``, ``ratio`` and measures of a run as a whole and of its folds."""
+def _parts_of(run: StoredRun, seed: str) -> Iterator[tuple[str, bool, float, Mapping[str, float]]]:
+    """Yield ``part``, ``is_fold``, ``ratio`` and measures of a run as a whole and of its folds."""
     of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
     measures = {name: value for name, value in run.measures.items() if name not in of_folds}
     sizes: Mapping[str, Any] = {}
     if "split.test_size" in run.params:  # else seeds do not divide the data anew
         sizes = mapping_of(run.data.get("parts"))
-    ratio = sizes.get("test", 0) / sizes.get("train", 1)
-    parts: list[tuple[str, bool, float, Mapping[str, float]]] = []
-    parts.append((f"seed {seed}", False, ratio, measures))
+    yield f"seed {seed}", False, sizes.get("test", 0) / sizes.get("train", 1), measures
     for fold in run.folds:
         ratio = fold.test_samples / max(1, fold.train_samples)
-        parts.append((fold.split_digest, True, ratio, fold.measures))
-    return parts
+        yield fold.split_digest, True, ratio, fold.measures
 
 
 def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
