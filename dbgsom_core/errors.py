@@ -1,4 +1,4 @@
-"""Errors that a person can act on, and the exit code each of them means."""
+"""Errors that a person can act on, the exit code each of them means, and texts of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there around a run: callbacks (folder, plugins, display, trackers), and signals.
+"""Around a run: its callbacks (folder, plugins, display, trackers), and the signals that end it.
 
 Imports are few: trackers prepare while the modules of a run are imported.
 """
