@@ -26,9 +26,8 @@ if TYPE_CHECKING:
         share,
     )
     from dbgsom_core.engine.samples import Samples
-    from dbgsom_core.errors import DataError, DbgsomError
+    from dbgsom_core.errors import DataError, DbgsomError, masked
     from dbgsom_core.experiments.datasets import Data, DatasetComponent, Table
-    from dbgsom_core.experiments.messages import masked
     from dbgsom_core.experiments.trackers import (
         Page,
         Ranking,
@@ -66,12 +65,10 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.metrics import MetricComponent
     from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
     from dbgsom_core.interfaces.stored_types import StoredType
+    from dbgsom_core.runs.describe import as_markdown, data_title, headline
     from dbgsom_core.runs.folder import RunFiles, StoredRun
-    from dbgsom_core.runs.headline import headline
-    from dbgsom_core.runs.manifest import data_title
     from dbgsom_core.runs.profile import read_clusters
     from dbgsom_core.runs.results import run_of_fit
-    from dbgsom_core.runs.text import as_markdown
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
     from dbgsom_core.som_map.som_map import Death, Insert, SomMap
     from dbgsom_core.som_map.topology import (
@@ -167,7 +164,7 @@ _NAMES = {  # by module
     "engine.results": "Assignment",
     "engine.runtime": "available_memory available_threads one_blas_thread share",
     "engine.samples": "Samples",
-    "errors": "DataError DbgsomError",
+    "errors": "DataError DbgsomError masked",
     "experiments.datasets": "Data DatasetComponent Table",
     "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent",
     "interfaces.component": "Component Nested",
@@ -180,15 +177,12 @@ _NAMES = {  # by module
     "interfaces.labellers": "LabelEvidence LabellerComponent Surroundings",
     "interfaces.measures": "Evaluation MeasureComponent NotedValue Stability measured",
     "interfaces.metrics": "MetricComponent",
-    "experiments.messages": "masked",
     "interfaces.stopping": "STOP StoppingComponent StopState",
     "interfaces.stored_types": "StoredType",
     "runs.folder": "RunFiles StoredRun",
-    "runs.headline": "headline",
-    "runs.manifest": "data_title",
+    "runs.describe": "as_markdown data_title headline",
     "runs.profile": "read_clusters",
     "runs.results": "run_of_fit",
-    "runs.text": "as_markdown",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid",
     "som_map.som_map": "Death Insert SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",

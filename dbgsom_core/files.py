@@ -1,14 +1,22 @@
-"""Atomic writes, and reads of regular files only."""
+"""Files of unknown content are read with care, and files are written whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import itertools
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from dbgsom_core.errors import DataError, did_you_mean
+
+MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
+_SHOWN = 200  # characters of a path, and of a library's message, that a message shows
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")  # names that `write_atomically` gives
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -36,6 +44,50 @@ def _check_regular(mode: int) -> None:
         raise OSError(errno.EINVAL, "it is no regular file")
 
 
+def exists(path: str | Path) -> bool:
+    """Return whether there is such a file or folder; False for what is no path at all."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def read_at_most(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file; raise OSError if it has more than ``limit`` bytes."""
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+        if len(content) > limit:
+            raise OSError(errno.EFBIG, f"it has more than {limit} bytes")
+    return content
+
+
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
+    """Turn exceptions from reading a file into a `DataError` with the reason.
+
+    ``kind`` is what it should be, ``"parquet file"``.
+    """
+    shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        folder = Path(path).parent
+        names = []
+        if folder.is_dir():
+            names = [file.name for file in itertools.islice(folder.iterdir(), MOST_SIBLINGS)]
+        near = did_you_mean(Path(path).name, names)
+        raise DataError(f"{shown} cannot be read: there is no such file{near}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown} does not fit in memory: give a part of it") from error
+    except Exception as error:  # what a damaged byte raises is in no list
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
+            raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
+        reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
+        raise DataError(f"{shown} is no {kind}, or damaged ({reason})") from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then replace ``path`` by it.
 
@@ -50,7 +102,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         to_disk(temporary)
         temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what counts
+        with suppress(OSError):  # what went wrong first is what counts
             temporary.unlink(missing_ok=True)
         raise
     to_disk(path.parent)
@@ -67,7 +119,14 @@ def to_disk(path: Path) -> None:
     elif os.name != "nt":
         folder = os.open(path, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files of `write_atomically` of killed processes from a folder."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)

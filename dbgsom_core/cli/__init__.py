@@ -12,9 +12,8 @@ import click
 
 from dbgsom_core.cli import config, models, plugins, run, show, trackers
 from dbgsom_core.cli.console import Commands, echo, output, show_warnings
-from dbgsom_core.errors import DbgsomError, as_text
-from dbgsom_core.experiments.messages import cut_message
-from dbgsom_core.runs.callbacks import Interrupted
+from dbgsom_core.errors import DbgsomError, as_text, cut_message
+from dbgsom_core.runs.session import Interrupted
 from dbgsom_core.withdrawn import withdrawn
 
 

@@ -27,10 +27,9 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.config.show import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.files import write_atomically
+from dbgsom_core.files import exists, write_atomically
+from dbgsom_core.runs.describe import plural
 from dbgsom_core.runs.stored_runs import find_run
-from dbgsom_core.runs.text import plural
-from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile

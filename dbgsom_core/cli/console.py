@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from dbgsom_core.errors import DataError, PluginError, as_text
-from dbgsom_core.experiments.messages import masked
+from dbgsom_core.errors import DataError, PluginError, as_text, masked
+from dbgsom_core.files import exists
 from dbgsom_core.plugins.registry import (
     PluginRecord,
     Registry,
@@ -23,7 +23,6 @@ from dbgsom_core.plugins.registry import (
     get_registry,
 )
 from dbgsom_core.runs.folder import is_run
-from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.withdrawn import withdrawn
 
 Command = Callable[..., Any]

@@ -29,12 +29,12 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import DataError
-from dbgsom_core.experiments.journal import plain
-from dbgsom_core.runs.callbacks import ended_by_term
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.experiments.trackers import plain
+from dbgsom_core.files import exists
+from dbgsom_core.runs.session import ended_by_term
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.models import FoundModel
+    from dbgsom_core.runs.predict import FoundModel
     from dbgsom_core.tables import CsvDialect
 
 
@@ -63,7 +63,7 @@ model_options = options(
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
-    from dbgsom_core.runs.models import find_model
+    from dbgsom_core.runs.predict import find_model
 
     root, steps = Path(given["runs"]), given["steps"]
     return find_model(name, root, open_registry(), given["store"], steps)
@@ -102,7 +102,7 @@ def predict(
     harm, and their order does not matter.
     """
     found = _find_model(model, given)
-    from dbgsom_core.runs.models import predict_file
+    from dbgsom_core.runs.predict import predict_file
 
     check_output(output, data, found.path)
     is_on_screen = output == "-" and sys.stdout.isatty()

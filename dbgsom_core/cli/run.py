@@ -28,12 +28,13 @@ from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.experiments.trackers import Run, RunResult
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.api import check_experiment, execute
-from dbgsom_core.runs.callbacks import Tracking, mirror_ended
 from dbgsom_core.runs.folder import StoredRun, read_run
+from dbgsom_core.runs.session import Tracking, mirror_ended
 from dbgsom_core.runs.stored_runs import (
     find_run,
     interrupted_run,
@@ -43,7 +44,6 @@ from dbgsom_core.runs.stored_runs import (
     matching_folders,
     shell_name,
 )
-from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0

@@ -22,15 +22,13 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.errors import DataError, DbgsomError, as_text, name_list
 from dbgsom_core.experiments.trackers import Ranking, Variant
+from dbgsom_core.files import exists
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import check_ending, compare_runs, run_baseline
+from dbgsom_core.runs.describe import data_title, headline, parts_of, to_digits, value_of
 from dbgsom_core.runs.folder import StoredRun, read_run
-from dbgsom_core.runs.headline import headline, parts_of
-from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.ranking import best_end, differences, fields_text, with_arrow
 from dbgsom_core.runs.stored_runs import SHORTEST_ID, find_run, newest_folders, shell_name
-from dbgsom_core.runs.text import to_digits, value_of
-from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -27,12 +27,12 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.experiments.trackers import Page
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments
+from dbgsom_core.runs.session import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.stored_runs import find_run, load, runs_of
-from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
 _SECONDS_TO_END = 10.0
@@ -113,7 +113,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     is then an address, models:/NAME@ALIAS say, wherever a model is named. A run that the tracker
     lacks is sent first; one that is a version of NAME already stays that version.
     """
-    from dbgsom_core.runs.models import trained_run
+    from dbgsom_core.runs.predict import trained_run
 
     registry = open_registry()
     for text in (name, alias or "x"):

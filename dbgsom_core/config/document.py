@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from dbgsom_core.errors import ConfigError
-from dbgsom_core.experiments.messages import cut_message, masked
+from dbgsom_core.errors import ConfigError, cut_message, masked
 
 DEEPEST = 50  # levels of sections and lists
 _LONGEST_POSITION = 9  # digits; Python refuses to read thousands of them

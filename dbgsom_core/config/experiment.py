@@ -29,8 +29,7 @@ from dbgsom_core.config.schema import (
     Split,
     StabilitySettings,
 )
-from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.experiments.messages import masked
+from dbgsom_core.errors import ConfigError, DbgsomError, masked
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.current import use_registry

@@ -29,7 +29,7 @@ from dbgsom_core.config.document import (
 )
 from dbgsom_core.errors import ConfigError, DataError, described
 from dbgsom_core.experiments.datasets import dataset_of_file
-from dbgsom_core.tables.safe_files import read_at_most, reading
+from dbgsom_core.files import read_at_most, reading
 
 Scalar = bool | int | float | str | None
 

@@ -10,8 +10,7 @@ from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
 from dbgsom_core.config.load import dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
-from dbgsom_core.errors import as_text
-from dbgsom_core.experiments.messages import masked
+from dbgsom_core.errors import as_text, masked
 from dbgsom_core.plugins.registry import Registry
 
 _WIDEST = 100  # characters of a line with its comment

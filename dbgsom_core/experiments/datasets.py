@@ -57,12 +57,15 @@ class Data:
 
 @runtime_checkable
 class Table(Protocol):
-    """Samples (n, D) of which blocks of rows can be had: a memory map, a dataset of h5py or zarr.
+    """Samples (n, D) that are read in blocks of rows: a memory map, a dataset of h5py or zarr.
 
-    Engines that read in blocks take what has these three; numbers other than float32 become
-    float64, block by block. One that is pickled as the place of its rows may have ``files``, the
-    paths of what it reads: workers of a cluster then read them. One that is best read from its
-    beginning to its end has ``in_order = True``.
+    Its engine converts each block to float64 unless it is float32.
+
+    A table may also have these attributes:
+
+    * ``files``, the paths that it reads, where its pickle holds no rows: workers of a cluster then
+      read them on their own;
+    * ``in_order = True``, where it is best read from its beginning to its end.
     """
 
     @property
@@ -81,23 +84,23 @@ def check_data(dataset: Any, answer: Any, in_memory: bool = True) -> Data:
     """Return what a data set returned; raise UnfitError where its parts do not fit together."""
     import numpy as np  # a configuration is checked without it
 
-    def check(fits: bool, what: str) -> None:
-        if not fits:
-            raise UnfitError(f"returned {what}")
-
     if not isinstance(answer, Data):
         raise UnfitError(f"must return a Data, not {described(answer)}")
     cls, kind = (np.ndarray, "an array") if in_memory else (Table, "a table")
-    is_whole = isinstance(answer.X, cls) and len(answer.X.shape) == 2
-    check(is_whole, f"X as {described(answer.X)}, not as {kind} (n, D)")
+    if not isinstance(answer.X, cls) or len(answer.X.shape) != 2:
+        raise UnfitError(f"returned X as {described(answer.X)}, not as {kind} (n, D)")
     n, d = answer.X.shape
     names, image = answer.feature_names, answer.image_shape
-    check(names is None or len(names) == d, f"{len(names or ())} feature_names for {d} columns")
-    check(image is None or math.prod(image) == d, f"image_shape {image} for {d} columns")
-    columns = {"y": answer.y} if answer.y is not None else {}
-    for name, cells in {**columns, **(answer.ids or {}), **answer.annotations}.items():
-        fits = isinstance(cells, np.ndarray) and cells.shape == (n,)
-        check(fits, f"{name} as {described(cells)} for {n} samples")
+    if names is not None and len(names) != d:
+        raise UnfitError(f"returned {len(names)} feature_names for {d} columns")
+    if image is not None and math.prod(image) != d:
+        raise UnfitError(f"returned image_shape {image} for {d} columns")
+    columns = {**(answer.ids or {}), **answer.annotations}
+    if answer.y is not None:
+        columns["y"] = answer.y
+    for name, cells in columns.items():
+        if not isinstance(cells, np.ndarray) or cells.shape != (n,):
+            raise UnfitError(f"returned {name} as {described(cells)} for {n} samples")
     return answer
 
 

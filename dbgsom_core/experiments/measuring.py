@@ -1,22 +1,30 @@
-"""Measures of fitted models on samples, and their table."""
+"""Measures of a fitted map on samples, profiles of its clusters, and its answers as columns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from dbgsom_core.errors import as_text
-from dbgsom_core.estimators.answers import data_frame
+from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.estimators.answers import Answers, data_frame
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, NotedValue
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
 
+COLUMNS = (
+    "label", "unit", "x", "y", "path", "distance", "novelty", "pvalue", "outlier", "probabilities",
+)  # fmt: skip
 _COLUMNS = ("value", "best", "range", "what", "reference", "note")  # of measures
+_SURE = 0.05  # p-value up to which a sentence names a group
+_LEAST_P = 1e-300  # below it numbers of float64 lose their digits, and end in 0
 
 
 def evaluate(
@@ -171,3 +179,141 @@ class MeasureTable(dict[str, float]):
             float_format="{:.4g}".format, na_rep="–"
         )
         return text
+
+
+# ----------------------------------------------------- profiles of clusters, and counts of groups
+
+
+@dataclass(frozen=True)
+class ClusterProfile:
+    """What sets the clusters of a map apart, in the data's own columns and units.
+
+    Attributes
+    ----------
+    clusters : int array (C,)
+        Their labels.
+    names : sequence of str
+        What each is called, by its largest effects.
+    rows : int array (C,)
+        How many training samples each has.
+    features : sequence of str
+        The F columns: D features, and numbers beside them that the map was not trained on.
+    means, means_of_others : float array (C, F)
+        Of the samples of a cluster, and of all others.
+    effects : float array (C, F)
+        Differences of these means, in standard deviations of all samples.
+    typical : sequence of int array
+        Rows of the data set that are nearest to the mean of each cluster, the nearest first.
+    """
+
+    clusters: NDArray[Any]
+    names: Sequence[str]
+    rows: NDArray[np.int64]
+    features: Sequence[str]
+    means: NDArray[np.float64]
+    means_of_others: NDArray[np.float64]
+    effects: NDArray[np.float64]
+    typical: Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """How the labels of a map are spread over the groups of a column.
+
+    Attributes
+    ----------
+    column : str
+    groups, labels : sequence of str
+    counts : int array (G, L)
+        How many rows of the data set have this group and get this label.
+    """
+
+    column: str
+    groups: Sequence[str]
+    labels: Sequence[str]
+    counts: NDArray[np.int64]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The share (G, L) that each label has of the rows of a group."""
+        shares: NDArray[np.float64] = self.counts / self.counts.sum(axis=1, keepdims=True)
+        return shares
+
+    @property
+    def sentence(self) -> str:
+        """How much labels depend on groups, and which group differs most from the others.
+
+        Cramér's V (1946) is 0 where they are independent, at most 1; the p-value is of the
+        chi-squared test (Pearson 1900).
+        """
+        from scipy.stats import chi2_contingency  # is slow to import
+        from scipy.stats.contingency import association
+
+        v = association(self.counts) if min(self.counts.shape) > 1 else 0.0
+        test = chi2_contingency(self.counts, correction=False)
+        p = f"p {test.pvalue:.2g}" if test.pvalue >= _LEAST_P else f"p < {_LEAST_P:g}"
+        text = f"Cramér's V {v:.2f} ({p} if rows are independent"
+        text += f"; 0: labels do not depend on {self.column}, 1: it says which)"
+        if test.pvalue > _SURE:
+            return text
+        residuals = abs(self.counts - test.expected_freq) / test.expected_freq**0.5
+        group, label = divmod(int(residuals.argmax()), len(self.labels))
+        name, share = self.groups[group] or "(none)", 100 * self.shares[group, label]
+        overall = 100 * self.counts[:, label].sum() / self.counts.sum()
+        text += f"; most of all, {name} has {share:.3g} % of label {self.labels[label]}"
+        return f"{text}, all rows {overall:.3g} %"
+
+
+# ------------------------------------------------------------------ answers as columns of a table
+
+
+def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
+    """Return the valid names among ``columns``, or all columns that a model has."""
+    estimator = model.estimator
+    known = list(COLUMNS)
+    if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
+        known.remove("probabilities")
+    for name in columns:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise DataError(f"'{name}' is none of {', '.join(known)}{hint}")
+    if columns:
+        return list(dict.fromkeys(columns))
+    if not estimator.som_map_.children:
+        known.remove("path")
+    return known
+
+
+def column_names(model: Any, names: Sequence[str]) -> list[str]:
+    """Return the column names of a table, one for each class, target or labeller's column."""
+    estimator = model.estimator
+    called = []
+    for name in names:
+        if name == "probabilities":
+            called += [f"probability_{label}" for label in estimator.classes_.tolist()]
+        elif name == "label" and estimator.leaf_labels_.ndim == 2:
+            called += [f"label_{part}" for part in guarded(estimator._parts.labeller).columns]
+        else:
+            called.append(name)
+    return called
+
+
+def columns_of_answers(model: Any, answers: Answers, names: Sequence[str]) -> dict[str, Any]:
+    """Return the named columns of a model's answers, an array (n,) each."""
+    table: dict[str, Any] = {}
+    for name in names:
+        if name in "xy":
+            values = answers.cell[:, "xy".index(name)]
+        elif name == "path":
+            paths = [format_path(path) for path in model.estimator._tree.paths.tolist()]
+            values = np.array(paths)[answers.leaf]
+        else:
+            values = np.asarray(getattr(answers, name))
+        columns = [values] if values.ndim == 1 else values.T
+        table |= zip(column_names(model, [name]), columns, strict=True)
+    return table
+
+
+def format_path(path: Sequence[int]) -> str:
+    """Return the neurons on the path to a leaf as text, ``6/2``."""
+    return "/".join(str(neuron) for neuron in path if neuron >= 0)

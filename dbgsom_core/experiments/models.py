@@ -6,20 +6,23 @@ whose classes are added to the allow-list here.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from sklearn.base import OneToOneFeatureMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.answers import Answers
@@ -28,7 +31,7 @@ from dbgsom_core.estimators.display import explorer_page as explored_page
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
 from dbgsom_core.estimators.model_file import check_values, read_estimator, read_file, write_file
-from dbgsom_core.experiments.answer_columns import Table, columns_of_answers, select_columns
+from dbgsom_core.experiments.measuring import columns_of_answers, select_columns
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.stored_types import StoredType, shown
@@ -61,8 +64,10 @@ class OwnStep(StoredType):
 
 def own_steps(classes: Iterable[type[Any]] | None = None) -> dict[str, StoredType]:
     """Return classes of owners for model files; default: those that this process has imported."""
+    if classes is None:
+        classes = OWN_STEPS.values()
     types: dict[str, StoredType] = {}
-    for cls in OWN_STEPS.values() if classes is None else classes:
+    for cls in classes:
         name = f"{cls.__module__}:{cls.__qualname__}"
         types[name] = OwnStep(name, None, cls=cls)
     return types
@@ -157,8 +162,8 @@ class FittedModel:
     @property
     def own_steps(self) -> list[str]:
         """Names of the steps whose class is the configuration owner's: files do not hold it."""
-        own = OWN_STEPS.values()
-        return [name for name, step in self.steps if type(step) in own]
+        classes = OWN_STEPS.values()
+        return [name for name, step in self.steps if type(step) in classes]
 
     @property
     def fills_gaps(self) -> bool:
@@ -170,11 +175,12 @@ class FittedModel:
 
         ``names`` are the raw feature names for a model without ``columns``.
         """
-        raw = self.feature_names if names is None or self.columns is not None else names
-        found = names_after(self.steps, raw)
-        if found is not None and len(found) != self.estimator.n_features_in_:
+        if names is None or self.columns is not None:
+            names = self.feature_names
+        names = names_after(self.steps, names)
+        if names is not None and len(names) != self.estimator.n_features_in_:
             return None
-        return found
+        return names
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the raw samples of prepared samples X (n, D), where ``restored`` is not None."""
@@ -185,16 +191,17 @@ class FittedModel:
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where steps are inverted column by column and the metric prepares nothing."""
-        able = all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps)
-        return self.restored if able else None
+        if all(isinstance(step, OneToOneFeatureMixin) for _, step in self.steps):
+            return self.restored
+        return None
 
     @property
     def restored(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """`undo` where all steps can be inverted and the metric prepares nothing."""
-        able = self.estimator._metric.calls.prepare is None and all(
-            hasattr(step, "inverse_transform") for _, step in self.steps
-        )
-        return self.undo if able else None
+        can_invert = all(hasattr(step, "inverse_transform") for _, step in self.steps)
+        if can_invert and self.estimator._metric.calls.prepare is None:
+            return self.undo
+        return None
 
     def explore(
         self,
@@ -281,13 +288,13 @@ def save(model: Any, path: str | PathLike[str]) -> None:
         step or of the estimator is not on the allow-list (subclasses are not), or an attribute has
         a value that files may not hold.
     """
-    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    fitted = model if isinstance(model, FittedModel) else FittedModel((), model)
 
-    def more(write: Callable[..., Any]) -> dict[str, Any]:
-        steps = [[name, write(step, where=f"the step {name!r}")] for name, step in known.steps]
-        return {"columns": write(known.columns, where="columns"), "steps": steps}
+    def write_steps(write: Callable[..., Any]) -> dict[str, Any]:
+        steps = [[name, write(step, where=f"the step {name!r}")] for name, step in fitted.steps]
+        return {"columns": write(fitted.columns, where="columns"), "steps": steps}
 
-    write_file(path, known.estimator, more, _read_model, own_steps())
+    write_file(path, fitted.estimator, write_steps, _read_model, own_steps())
 
 
 def load(path: str | PathLike[str], steps: Iterable[type[Any]] = ()) -> Any:
@@ -318,18 +325,19 @@ def step_names(path: str | PathLike[str]) -> list[str]:
 
 
 def _read_model(header: Mapping[str, Any], read: Callable[..., Any]) -> Any:
+    """Return the model of a file: an estimator, or a `FittedModel` whose steps were tried."""
     columns = read(header["columns"], where="columns")
     check_values("columns", {"class": columns}, {"class": "Columns | none"}, {})
-    steps, listed, trusted = [], stored_types(), False
+    steps, listed, is_trusted = [], stored_types(), False
     for name, plain in header["steps"]:
         steps.append((str(name), read(plain, where=f"the step {name!r}")))
         if "$object" in (plain or ()) and plain["$object"] not in listed:
-            trusted = True  # by whoever gave its class, which may know no ones
+            is_trusted = True  # by whoever gave its class, which may refuse a row of ones
     estimator = read_estimator(header, read)
     if columns is None and not steps:
         return estimator
     model = FittedModel(tuple(steps), estimator, columns)
-    if not trusted:
+    if not is_trusted:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _try_steps(model)
@@ -349,7 +357,7 @@ def _try_steps(model: FittedModel) -> None:
             check_is_fitted(step)
             if row is None and hasattr(step, "n_features_in_"):
                 row = np.ones((1, step.n_features_in_))
-            if hasattr(step, "categories_"):  # which may know no 1
+            if hasattr(step, "categories_"):  # it may refuse a 1
                 row = np.array([[categories[0] for categories in step.categories_]])
             if row is not None:
                 row = np.asarray(step.transform(row), dtype=np.float64)
@@ -364,6 +372,7 @@ _COLUMNS = TypeAdapter(Columns)
 
 
 def _are_columns(columns: Columns) -> bool:
+    """Return whether columns of a file are such as a table makes."""
     # Pydantic looks at the fields of a new object only, and makes tuples of lists.
     if _COLUMNS.validate_python(vars(columns)) != columns:
         return False
@@ -379,10 +388,8 @@ _FIELDS = " ".join(field.name for field in fields(Columns))
 STORED_CLASSES["columns"] = StoredType(
     "dbgsom_core.tables.columns:Columns", {_FIELDS: "plain"}, fits=_are_columns
 )
-STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.scalers:RangeScaler", None)
-STORED_CLASSES["standardize_joint"] = StoredType(
-    "dbgsom_core.experiments.scalers:JointScaler", None
-)
+STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.models:RangeScaler", None)
+STORED_CLASSES["standardize_joint"] = StoredType("dbgsom_core.experiments.models:JointScaler", None)
 
 
 def distributions(model: Any) -> dict[str, str]:
@@ -423,7 +430,7 @@ def distributions(model: Any) -> dict[str, str]:
     return needed
 
 
-def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
+def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> dict[str, Any]:
     """Return the answers of a fitted model to raw samples, column by column.
 
     Parameters
@@ -451,3 +458,91 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     if known.feature_names is None and hasattr(X, "columns"):  # MLflow names what has no names
         X = np.asarray(X)
     return columns_of_answers(known, known.answers(X), names)
+
+
+# ---------------------------------------------------------------------------------------- scalers
+
+
+_DTYPES = [np.float64, np.float32]
+
+
+class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Scale each column to 0..1 by (x - min)/(max - min), rounded as this formula.
+
+    A constant column becomes 0, with one warning for all of them; a missing value stays missing.
+
+    Attributes
+    ----------
+    minimum_, range_ : float arrays (D,)
+        Column minima and ranges of the training data.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the column limits of X (n, D)."""
+        X = self._validated(X, reset=True)
+        self.minimum_, maximum = extremes(X)
+        self.range_ = maximum - self.minimum_
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return X (n, D) scaled; values outside the training range are outside 0..1."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        scaled = X - self.minimum_
+        varies = self.range_ > 0
+        scaled = np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=varies)
+        return np.asarray(scaled)
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return scaled X (n, D) in the units of the data; constant columns at their value."""
+        return np.asarray(X * self.range_ + self.minimum_)
+
+    def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        X = validate_data(self, X, reset=reset, dtype=_DTYPES, ensure_all_finite="allow-nan")
+        return np.asarray(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class JointScaler(StandardScaler):
+    """Standardize columns, those of a category together; columns of 0 and 1 keep their scale.
+
+    The one-hot columns of a category are divided by the root of the sum of their variances, so that
+    a category has variance 1 in sum, as any other column has. Other columns that hold nothing but 0
+    and 1 are centred and not scaled: a rare 1 does not count for more.
+
+    Parameters
+    ----------
+    categories : sequence of sequences of int
+        The columns of each category.
+    """
+
+    def __init__(
+        self,
+        *,
+        categories: Sequence[Sequence[int]] = (),
+        copy: bool = True,
+        with_mean: bool = True,
+        with_std: bool = True,
+    ) -> None:
+        super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
+        self.categories = categories
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn means and scales from more rows of X (n, D); `fit` is one such step."""
+        goes_on = hasattr(self, "n_samples_seen_")
+        super().partial_fit(X, y, sample_weight)
+        X = np.asarray(X)
+        is_binary = ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
+        if goes_on:
+            is_binary &= self.is_binary_
+        self.is_binary_: NDArray[np.bool_] = is_binary
+        if self.with_std:
+            self.scale_[self.is_binary_] = 1.0
+            for columns in map(list, self.categories):
+                total = float(self.var_[columns].sum())
+                self.scale_[columns] = math.sqrt(total) if total > 0 else 1.0
+        return self

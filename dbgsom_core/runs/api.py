@@ -28,9 +28,10 @@ from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
+from dbgsom_core.runs.session import session
 from dbgsom_core.runs.stored_runs import interrupted_run, is_complete, with_data
+from dbgsom_core.training.callbacks import progress_shown
 from dbgsom_core.training.parts import check_compatible
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class FinishedRun(_Finished):
     @property
     def model(self) -> FittedModel:
         """The model, prepare steps and map, for raw rows, arrays or tables."""
-        from dbgsom_core.runs.models import model_of
+        from dbgsom_core.runs.predict import model_of
 
         model: FittedModel = self._model or model_of(self.folder / "model.npz")
         return model
@@ -209,8 +210,6 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    from dbgsom_core.training.callbacks import progress_shown  # imports numba
-
     source = _read_source(config, overrides, data, target, task, experiment)
     with progress_shown(verbose) as show:
         observers = [_EpochDisplay(show)] if show else []
@@ -263,7 +262,7 @@ def sweep(
     source = _read_source(config, texts, data, target, task, experiment, sweeps=True)
     how: dict[str, Any] = {"jobs": jobs, "fail_fast": fail_fast}
     if verbose:
-        how["display"] = SimpleNamespace(say=_print)
+        how["display"] = SimpleNamespace(say=lambda text: print(as_text(text), flush=True))
     result = _run(load_sweep, source, [], keep_data, resume, **how)
     best = None
     if len(result.rankings) == 1:
@@ -321,7 +320,7 @@ def _name(column: str | int | None) -> str | None:
 
 
 def _read_frame(data: Any) -> tuple[pa.Table, str | None]:
-    from dbgsom_core.tables.frames import table_of_frame  # imports pyarrow
+    from dbgsom_core.tables.reader import table_of_frame  # imports pyarrow
 
     return table_of_frame(data)
 
@@ -367,6 +366,7 @@ def _run(
     resume: bool,
     **how: Any,
 ) -> RunResult:
+    """Load a configuration, with the rows of a data frame in place of its data, and execute it."""
     config, overrides, table = source
     registry, stored = get_registry(), None
     loaded = load(config, overrides, registry)
@@ -391,6 +391,7 @@ def _read_source(
     experiment: str | None,
     sweeps: bool = False,
 ) -> _Source:
+    """Return what `run` and `sweep` were given as a configuration, overrides and a table."""
     texts = _override_texts(overrides)
     if isinstance(config, str | os.PathLike | Mapping):
         keys = ("dataset.target", "model.estimator", "experiment")
@@ -423,9 +424,9 @@ class _DataKeeper:
     def dbgsom_run_started(self, run: Run) -> None:
         from dbgsom_core.tables import write_table
 
-        kept = RunFiles(run.folder).data
-        if run.parent is None and not kept.exists():
-            write_table(kept, [self._table])
+        path = RunFiles(run.folder).data
+        if run.parent is None and not path.exists():
+            write_table(path, [self._table])
 
 
 def _override_texts(overrides: Overrides | None) -> list[str]:
@@ -452,10 +453,6 @@ class _EpochDisplay:
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
         self._show(epoch)
-
-
-def _print(text: str) -> None:
-    print(as_text(text), flush=True)
 
 
 def check_experiment(experiment: Experiment) -> None:

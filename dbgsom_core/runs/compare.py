@@ -21,19 +21,27 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.describe import (
+    LEAST_P,
+    as_markdown,
+    mapping_of,
+    number,
+    p_value,
+    plural,
+    to_digits,
+    value_of,
+)
 from dbgsom_core.runs.folder import StoredRun, find_experiments, read_run, write_text
 from dbgsom_core.runs.ranking import (
     RankingCriterion,
     VariantTable,
     best_end,
     find_criterion,
-    mapping_of,
     rank_runs,
     with_arrow,
 )
 from dbgsom_core.runs.stats import LEVEL, rank_test
 from dbgsom_core.runs.stored_runs import runs_of
-from dbgsom_core.runs.text import LEAST_P, as_markdown, number, p_value, plural, to_digits, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,22 +108,24 @@ def compare_runs(
 ) -> Comparison:
     """Return the tables of `compare`, and what is said of them."""
     registry = registry or get_registry()
-    finished, notes, damaged = _select_runs([str(target) for target in targets], Path(runs))
+    finished, notes, damaged = _select_runs(list(map(str, targets)), Path(runs))
     decide = {} if by else _decided_by(finished)
     for key, text in {"measure": by, **criteria}.items():
         if text:
             decide[key] = text
     criterion = find_criterion(DecideSettings.model_validate(decide), finished, registry)
-    names = sorted(set(chain.from_iterable(run.measures for run in finished)))
     if criterion.reason:
         notes.insert(0, criterion.reason)
     tables = sorted(rank_runs(finished, criterion), key=lambda table: table.name)
     repeats = len(finished) - sum(table.rows["runs"].map(len).sum() for table in tables)
     if repeats:
         notes.append(f"{repeats} older run(s) repeat another, and are left out")
-    ends = {name: best_end(name, registry) for name in names}
-    if ranks := rank_sentence(tables):
+    ranks = rank_sentence(tables)
+    if ranks:
         notes.append(ranks)
+    ends = {}
+    for name in sorted(set(chain.from_iterable(run.measures for run in finished))):
+        ends[name] = best_end(name, registry)
     return Comparison(criterion, tables, notes, damaged, finished, ends)
 
 
@@ -154,15 +164,15 @@ def _select_runs(
             finished.append(run)
         elif run.kind == "run":
             states[run.status] += 1
-    texts = [f"{count} {state}" for state, count in states.items()]
+    unfinished = [f"{count} {state}" for state, count in states.items()]
     if not finished:
-        texts += [f"{name} damaged: {why}" for name, why in damaged.items()]
-        listed = ", ".join(texts)
-        raise DataError(f"{', '.join(targets or known)} in {root} has no finished run: {listed}")
+        reasons = [*unfinished, *(f"{name} damaged: {why}" for name, why in damaged.items())]
+        names, listed = ", ".join(targets or known), ", ".join(reasons)
+        raise DataError(f"{names} in {root} has no finished run: {listed}")
     finished.sort(key=lambda run: (run.started is not None and run.started.timestamp(), run.id))
     notes = []
-    if states:
-        notes.append(f"not finished, and left out: {', '.join(texts)}")
+    if unfinished:
+        notes.append(f"not finished, and left out: {', '.join(unfinished)}")
     return finished, notes, damaged
 
 
@@ -222,7 +232,7 @@ class Comparison:
         """Yield each table as text, with all measures or the two that matter most."""
         for table in self.tables:
             header, rows = columns_of(table, self.ends, show_all)
-            notes = [text for text in (baseline_text(table), method_sentence(table)) if text]
+            notes = list(filter(None, [baseline_text(table), method_sentence(table)]))
             yield Section(table_title(table), winner_sentence(table), header, rows, notes)
 
     def save(self, path: Path) -> None:
@@ -239,6 +249,7 @@ class Comparison:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def _render(self, is_page: bool) -> str:
+        """Return the tables as a page, or as markdown."""
         from jinja2 import Environment  # is slow to import
 
         shown = as_text if is_page else as_markdown
@@ -295,6 +306,7 @@ def winner_sentence(table: VariantTable) -> str:
 
 
 def _untested_sentence(table: VariantTable, what: str) -> str:
+    """Return a sentence on the best variant where no pair of variants could be tested."""
     best, *others = table.ranked
     if all(row.difference == 0 for row in others):
         return f"All variants have the same {table.criterion.measure} with the same seeds."
@@ -315,28 +327,29 @@ def _lead(table: VariantTable, row: Any) -> str:
 
 
 def baseline_text(table: VariantTable) -> str:
+    """Return what an answer that learns nothing measures; empty: it is not known."""
     if math.isnan(table.baseline):
         return ""
-    return (
-        f"baseline: {number(table.baseline)} ({_constant([table.criterion.measure], table.data)})"
-    )
+    constant = _constant([table.criterion.measure], table.data)
+    return f"baseline: {number(table.baseline)} ({constant})"
 
 
 def run_baseline(data: Mapping[str, Any]) -> str:
     """Return what the answer is that learns nothing, of which a run has measures; empty: none."""
-    baseline = mapping_of(data.get("baseline"))
-    if not baseline:
+    names = mapping_of(data.get("baseline"))
+    if not names:
         return ""
-    return f"baseline: {_constant([name.rpartition('/')[2] for name in baseline], data)}"
+    return f"baseline: {_constant([name.rpartition('/')[2] for name in names], data)}"
 
 
 def _constant(measures: Iterable[str], data: Mapping[str, Any]) -> str:
     """Return what the answer is that learns nothing."""
     if not {"r2", "rmse", "mae"}.isdisjoint(measures):
         return "always the mean"
-    most = data.get("most_frequent")
-    label = f'"{most}", ' if most else ""
-    return f"always {label}the most frequent class"
+    label = data.get("most_frequent")
+    if label:
+        return f'always "{label}", the most frequent class'
+    return "always the most frequent class"
 
 
 def method_sentence(table: VariantTable) -> str:
@@ -361,7 +374,9 @@ def rank_sentence(tables: Sequence[VariantTable]) -> str:
     """Return a sentence on ranks over data sets that are divided alike; empty: there are none."""
     import pandas as pd
 
-    columns = {t.name: t.rows.set_index("variant")["adjusted"].dropna() for t in tables}
+    columns = {}
+    for table in tables:
+        columns[table.name] = table.rows.set_index("variant")["adjusted"].dropna()
     means = pd.concat(columns, axis=1, join="inner")
     divisions = {str(table.division) for table in tables}
     if len(tables) < 2 or len(means) < 2 or len(divisions) > 1:
@@ -401,15 +416,14 @@ def columns_of(
         columns["corrected p"] = _texts(_p_text, rows["holm"])
     names = table.secondary[:2]
     if show_all:
-        names = [name for name in table.measures if not name.startswith("test_std/")]
+        names = list(table.measures)
+    part = criterion.split or "train"
     for name in names:
-        if name != criterion.name:
-            title = with_arrow(
-                name.removeprefix(f"{criterion.split or 'train'}/"), ends.get(name, "")
-            )
+        if name != criterion.name and not name.startswith("test_std/"):
+            title = with_arrow(name.removeprefix(f"{part}/"), ends.get(name, ""))
             columns[title] = _texts(value_of, table.measures[name], table.spreads[name])
     shown = {title: cells for title, cells in columns.items() if any(cells)}
-    return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]
+    return list(shown), list(map(list, zip(*shown.values(), strict=True)))
 
 
 def _texts(as_cell: Callable[..., str], *columns: Iterable[float]) -> list[str]:
@@ -432,10 +446,10 @@ def _p_text(p: float) -> str:
 
 
 def table_title(table: VariantTable) -> str:
+    """Return the title of a table: the data, its size, and what ranks."""
     criterion, facts = table.criterion, table.data
-    title = (
-        f"{table.name}, {facts.get('samples')} × {facts.get('features')}, by {criterion.measure}"
-    )
+    size = f"{facts.get('samples')} × {facts.get('features')}"
+    title = f"{table.name}, {size}, by {criterion.measure}"
     if criterion.split:
         title += f" on the {criterion.split} part"
     better = "greater" if criterion.greater_is_better else "less"

@@ -21,20 +21,20 @@ from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import prepared
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.runs.describe import digest
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
-from dbgsom_core.runs.text import digest
-from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import class_weights, encode_classes
 
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
+Division = tuple[RowNumbers, RowNumbers]  # the rows of a fold to train and to test on
 
-LEAST_ROWS = 4
-
-_MOST_FOLDS = 10_000
-_MOST_NAMES = 10_000  # feature names in run.json
+LEAST_ROWS = 4  # a square map begins with four neurons
+_MOST_FOLDS = 10_000  # each is a fit: more is a mistake, such as leaving one out of many rows
+_MOST_NAMES = 10_000  # feature names in run.json, which is read whole
 
 # ------------------------------------------------------------------------------------- loading
 
@@ -57,27 +57,28 @@ def load_data(experiment: Experiment) -> Data:
 
 
 def load_test(experiment: Experiment, data: Data) -> Data | None:
+    """Return the separate data to test on, with the columns of the training data; None: none."""
     if experiment.split is None or experiment.split.test is None:
         return None
-    loaded = _load(experiment, experiment.split.test)
-    test = replace(loaded, X=_same_columns(data, loaded), feature_names=data.feature_names)
+    test = _load(experiment, experiment.split.test)
     both = "the data to train on and of data set 'split.test'"
-    if (data.y is None) != (loaded.y is None):
+    if (data.y is None) != (test.y is None):
         raise DataError(f"only one of {both} has targets: name them in both")
-    if data.y is not None and loaded.y is not None and _is_text(loaded.y) != _is_text(data.y):
+    if data.y is not None and test.y is not None and _is_text(test.y) != _is_text(data.y):
         raise DataError(f"only one of the targets of {both} are text: store both as text")
-    return test
+    return replace(test, X=_same_columns(data, test), feature_names=data.feature_names)
 
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
-    beside = {}
+    """Return the data of a data set, where the engine of an experiment wants it."""
+    paths: dict[str, Any] = {}
     for field in dataset.file_fields:
-        given = getattr(dataset, field, None)
-        if isinstance(given, tuple):
-            beside[field] = tuple(_find_file(path, experiment.folder) for path in given)
-        elif given is not None:
-            beside[field] = _find_file(given, experiment.folder)
-    component = dataset.model_copy(update=beside)
+        value = getattr(dataset, field, None)
+        if isinstance(value, tuple):
+            paths[field] = tuple(_find_file(path, experiment.folder) for path in value)
+        elif value is not None:
+            paths[field] = _find_file(value, experiment.folder)
+    component = dataset.model_copy(update=paths)
     source, engine = guarded(component), guarded(experiment.engine)
     data: Data | None = None
     try:
@@ -106,7 +107,9 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
 def _find_file(path: Any, folder: Path) -> Any:
     """Return a path relative to the working directory, or else to the configuration's folder."""
     in_folder = str(folder / path)
-    return in_folder if not _is_there(path) and _is_there(in_folder) else path
+    if not _is_there(path) and _is_there(in_folder):
+        return in_folder
+    return path
 
 
 def _is_there(path: str) -> bool:
@@ -119,29 +122,32 @@ def _is_text(y: NDArray[Any]) -> bool:
 
 def _same_columns(data: Data, test: Data) -> Any:
     """Return the test samples with the columns of the training data, in their order."""
-    names, found = list(data.feature_names or ()), list(test.feature_names or ())
-    if not names or not found or names == found:
+    features, test_features = list(data.feature_names or ()), list(test.feature_names or ())
+    if not features or not test_features or features == test_features:
         if data.X.shape[1] != test.X.shape[1]:
             sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
             raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
-    mine: Sequence[str] = names
-    theirs: Sequence[str] = found
+    columns: Sequence[str] = features
+    test_columns: Sequence[str] = test_features
     if data.columns is not None and test.columns is not None:
-        mine, theirs = data.columns.names, test.columns.names
-    for column in sorted({*mine} ^ {*theirs}):
-        what = f"lacks the column '{column}'{did_you_mean(column, theirs)}"
-        if column in theirs:
+        columns, test_columns = data.columns.names, test.columns.names
+    for column in sorted({*columns} ^ {*test_columns}):
+        what = f"lacks the column '{column}'{did_you_mean(column, test_columns)}"
+        if column in test_columns:
             what = f"also has the column '{column}'"
         raise DataError(f"data set 'split.test' {what}")
-    places = [found.index(column) if column in found else -1 for column in names]
-    return _some_columns(test.X, places)
+    # A value of a category that no test row has is a column of zeros.
+    place_of = {feature: place for place, feature in enumerate(test_features)}
+    return _take_columns(test.X, [place_of.get(feature, -1) for feature in features])
 
 
-def _some_columns(X: Any, places: Sequence[int]) -> Any:
+def _take_columns(X: Any, places: Sequence[int]) -> Any:
     """Return columns of X (n, D), where they are; the place -1 is zeros."""
-    pick = partial(_columns, places)
-    return X.map(pick) if isinstance(X, Partitions) else pick(X)
+    take_columns = partial(_columns, places)
+    if isinstance(X, Partitions):
+        return X.map(take_columns)
+    return take_columns(X)
 
 
 def _columns(places: Sequence[int], rows: NDArray[Any]) -> NDArray[Any]:  # also on workers
@@ -156,6 +162,7 @@ def same_data(first: Experiment, second: Experiment) -> bool:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
+    """Return the facts of the data that a run's folder holds."""
     classes = None
     if data.y is not None and experiment.model.estimator != "regressor":
         classes = n_classes(data.y)
@@ -242,7 +249,7 @@ class Part:
 
     X: Any
     y: NDArray[Any] | None
-    rows: Rows | slice | None = None
+    rows: RowNumbers | slice | None = None
 
 
 @dataclass(frozen=True)
@@ -266,33 +273,39 @@ def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> 
 def make_fold(
     experiment: Experiment,
     data: Data,
-    train: Rows | slice,
-    test: Rows | None,
+    train: RowNumbers | slice,
+    test: RowNumbers | None,
     test_data: Data | None = None,
 ) -> Fold:
+    """Return a fold whose prepare steps are fitted to its training rows."""
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
     # Prepare steps may change their input, so it is a copy; without steps it may be a memory map.
     is_whole = test is None and (not steps or isinstance(data.X, Partitions))
     X = data.X if is_whole else take(data.X, train)
-    table = data.columns
-    categories = [] if table is None else [table.features_of(name) for name in table.categories]
-    seed = experiment.seed
-    X_train = fit_steps(steps, X, y_train, data.feature_names, categories, seed)
+    categories = []
+    if data.columns is not None:
+        categories = list(map(data.columns.features_of, data.columns.categories))
+    X_train = fit_steps(steps, X, y_train, data.feature_names, categories, experiment.seed)
     if test is not None:
         test_data = Data(take(data.X, test), None if y is None else y[test])
-    tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
+    tested = None
+    if test_data is not None:
+        tested = Part(prepared(steps, test_data.X), test_data.y)
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 
-def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
+def divisions(experiment: Experiment, data: Data) -> list[Division]:
     """Return training and test rows of each fold; none without cross-validation."""
     split = experiment.split
-    return _divide(experiment, data, split) if split is not None and split.divides else []
+    if split is None or not split.divides:
+        return []
+    return _divide(experiment, data, split)
 
 
-def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows, Rows]]:
+def _divide(experiment: Experiment, data: Data, split: Split) -> list[Division]:
+    """Return the training and test rows of each fold, in ascending order."""
     with data_errors("split: the data cannot be divided like this"):
         splitter = _splitter(split, experiment.seed)
         strata = groups = None
@@ -318,22 +331,25 @@ def _splitter(split: Split, seed: int) -> Any:
     """Return the splitter of scikit-learn that is named, or that a short form means."""
     from sklearn import model_selection
 
-    name, given = split.name or "", dict[str, Any]()
+    fields: dict[str, Any] = {}
     if split.folds is not None:
-        name, given = "KFold", {"n_splits": split.folds}
+        name, fields = "KFold", {"n_splits": split.folds}
     elif split.name is None:
-        name, given = "ShuffleSplit", {"n_splits": 1, "test_size": split.test_size}
+        name, fields = "ShuffleSplit", {"n_splits": 1, "test_size": split.test_size}
     else:
-        fields = split.model_fields_set - {"name", "groups", "stratify", "refit"}
-        given = split.model_dump(include=fields, exclude_none=True)
+        name = split.name
+        fields = split.model_dump(
+            include=split.model_fields_set - {"name", "groups", "stratify", "refit"},
+            exclude_none=True,
+        )
     if split.name is None and split.stratify:
         name = f"Stratified{name}"
     if name in ("KFold", "StratifiedKFold"):
-        given.setdefault("shuffle", True)
-    random = name.startswith("Repeated") or name.endswith("ShuffleSplit")
-    if random or given.get("shuffle"):
-        given["random_state"] = seed
-    return getattr(model_selection, name)(**given)
+        fields.setdefault("shuffle", True)
+    is_random = name.startswith("Repeated") or name.endswith("ShuffleSplit")
+    if is_random or fields.get("shuffle"):
+        fields["random_state"] = seed
+    return getattr(model_selection, name)(**fields)
 
 
 def _groups(data: Data, name: str) -> NDArray[Any]:
@@ -355,26 +371,28 @@ def column_of(data: Data, name: str, key: str) -> NDArray[Any]:
     DataError
         There is no such column; the sentence begins with the ``key`` that names it.
     """
-    table, features = data.columns, [*map(str, data.feature_names or ())]
-    beside: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
+    table, features = data.columns, list(map(str, data.feature_names or ()))
+    others: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
     if table is not None and table.target is not None and data.y is not None:
-        beside.setdefault(table.target, data.y)
-    if name in beside:
-        return np.asarray(beside[name])
+        others.setdefault(table.target, data.y)
+    if name in others:
+        return np.asarray(others[name])
     if name in features:
-        return np.asarray(_some_columns(data.X, [features.index(name)])[:])[:, 0]
+        return np.asarray(_take_columns(data.X, [features.index(name)])[:])[:, 0]
     if table is not None and name in table.categories:
-        places = [features.index(feature) for feature in table.features_of(name)]
-        coded = _some_columns(data.X, places)[:] == 1
-        names = np.array([*table.categories[name], ""])
-        return names[np.where(coded.any(axis=1), coded.argmax(axis=1), -1)]
-    cure = f"there is no column '{name}'{did_you_mean(name, [*beside, *features])}"
+        # A category is as many columns as it has values: 1 in that of its value, or in none.
+        places = list(map(features.index, table.features_of(name)))
+        is_value = _take_columns(data.X, places)[:] == 1
+        values = np.array([*table.categories[name], ""])
+        return values[np.where(is_value.any(axis=1), is_value.argmax(axis=1), -1)]
+    cure = f"there is no column '{name}'{did_you_mean(name, [*others, *features])}"
     if table is not None and name in table.dropped:
         cure = f"'{name}' is dropped: list it under id, which keeps it beside the samples"
     raise DataError(f"{key}: {cure}")
 
 
 def _strata(data: Data, key: str) -> NDArray[Any]:
+    """Return the class (n,) of each sample, by which a splitter keeps shares."""
     if data.y is None:
         raise DataError(f"{key} needs classes, but the data set has none; divide it without")
     known = has_target(data.y)
@@ -392,22 +410,22 @@ def subsample(part: Part, seed: int) -> Part:
     X = part.X
     if not isinstance(X, Partitions):
         return part
-    rows = sample_rows(X, seed)
-    if len(rows) == len(X):
+    drawn = sample_rows(X, seed)
+    if len(drawn) == len(X):
         return replace(part, X=X[:])
-    numbers: Any = part.rows
-    if isinstance(numbers, slice):  # all
-        numbers = rows
-    elif numbers is not None:
-        numbers = numbers[rows]
-    return Part(X[rows], None if part.y is None else part.y[rows], numbers)
+    rows: Any = part.rows
+    if isinstance(rows, slice):  # all
+        rows = drawn
+    elif rows is not None:
+        rows = rows[drawn]
+    return Part(X[drawn], None if part.y is None else part.y[drawn], rows)
 
 
 # ------------------------------------------------------------------------------------ baselines
 
 
 def baselines(
-    fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
+    fold: Fold, divided: Sequence[Division], y: NDArray[Any] | None, kind: str
 ) -> dict[str, float]:
     """Return the measures of a constant prediction, the most frequent class or the mean."""
     if y is None or fold.train.y is None or kind == "vq":
@@ -419,10 +437,10 @@ def baselines(
         parts["test"] = [(fold.train.y, fold.test.y)]
     means = {}
     for part, pairs in parts.items():
-        measured = [_measure_dummy(_known(train), _known(test), kind) for train, test in pairs]
-        if all(measured):
-            for name in measured[0]:
-                means[f"{part}/{name}"] = statistics.fmean(values[name] for values in measured)
+        measures = [_measure_dummy(_known(train), _known(test), kind) for train, test in pairs]
+        if all(measures):
+            for name in measures[0]:
+                means[f"{part}/{name}"] = statistics.fmean(values[name] for values in measures)
     return means
 
 

@@ -19,9 +19,9 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import Part, data_errors
+from dbgsom_core.runs.describe import title_of
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import title_of
-from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, training_data
+from dbgsom_core.runs.predict import UNKNOWN, FileSamples, FoundModel, training_data
 from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run
 from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
@@ -39,31 +39,32 @@ class RowExplanation:
 
 
 def explain_row(
-    found: FoundModel,
+    trained: FoundModel,
     source: str,
     row: int,
     registry: Registry,
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
 ) -> RowExplanation:
-    model = found.model
-    samples = FileSamples(source, model, dialect, found.dialect)
+    """Return the explanation of a row of a file, and the training rows nearest to it."""
+    model = trained.model
+    samples = FileSamples(source, model, dialect, trained.dialect)
     batch = samples.row(row)
     x = batch.X[0]
     ids = {name: as_texts(values)[0].as_py() or "" for name, values in batch.carried.items()}
-    notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
+    notes = [*trained.notes, *samples.notes, *unseen_sentences(samples.unseen)]
     with data_errors(f"{source}, row {row}"):
-        explanation = model.explain(x, found.feature_names)
-    like: list[dict[str, Any]] = []
-    if nearest and found.run is not None:
+        explanation = model.explain(x, trained.feature_names)
+    rows: list[dict[str, Any]] = []
+    if nearest and trained.run is not None:
         try:
-            data = _training_rows(found, registry, notes)
+            data = _training_rows(trained, registry, notes)
             with data_errors("no nearest rows"):
-                like = _nearest_rows(model, x, data, nearest)
+                rows = _nearest_rows(model, x, data, nearest)
         except DataError as error:
             notes.append(str(error))
     target = (model.columns and model.columns.target) or "target"
-    return RowExplanation(explanation, like, notes, target, ids)
+    return RowExplanation(explanation, rows, notes, target, ids)
 
 
 def _nearest_rows(model: FittedModel, x: Any, data: Data, count: int) -> list[dict[str, Any]]:
@@ -73,50 +74,52 @@ def _nearest_rows(model: FittedModel, x: Any, data: Data, count: int) -> list[di
     point = sample.completed(estimator._tree.weights) if sample.incomplete else first_dense(sample)
     point = np.reshape(point, (1, -1)).astype(np.float64)
     distances = estimator._samples(model.prepare(data.X)).distances(point)[:, 0]
-    known = {**(data.ids or {}), **data.annotations}
-    like = []
+    columns = {**(data.ids or {}), **data.annotations}
+    nearest = []
     for row in np.argsort(distances, kind="stable")[:count].tolist():
-        ids = {name: values[row] for name, values in known.items()}
-        y = None if data.y is None else data.y[row]
-        like.append({"row": row, "ids": ids, "target": y, "distance": float(distances[row])})
-    return like
+        ids = {name: values[row] for name, values in columns.items()}
+        target = None if data.y is None else data.y[row]
+        distance = float(distances[row])
+        nearest.append({"row": row, "ids": ids, "target": target, "distance": distance})
+    return nearest
 
 
 def explore(
-    found: FoundModel,
+    trained: FoundModel,
     registry: Registry,
     source: str | None = None,
     dialect: CsvDialect = UNKNOWN,
 ) -> tuple[Html, int, list[str]]:
     """Return the explorer of a model, the number of its rows, and notes."""
-    notes = list(found.notes)
+    notes = list(trained.notes)
     if source is None:
-        data = _training_rows(found, registry, notes)
+        data = _training_rows(trained, registry, notes)
     else:
-        data = _read(source, found, dialect, notes)
-    title = found.where if found.run is None else title_of(found.run)
-    view = model_view(found.model, data, found.run, title)
+        data = _read(source, trained, dialect, notes)
+    title = trained.where if trained.run is None else title_of(trained.run)
+    view = model_view(trained.model, data, trained.run, title)
     with data_errors(title):
         page: Html = registry.build("figure", "explorer").draw(view)
     return page, len(data.X), notes
 
 
-def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
-    if found.run is None:
-        raise DataError(f"{found.where} knows no training data: give rows with --data FILE")
+def _training_rows(trained: FoundModel, registry: Registry, notes: list[str]) -> Data:
+    """Return the training data of a model's run; raises `DataError` where it is not available."""
+    if trained.run is None:
+        raise DataError(f"{trained.where} knows no training data: give rows with --data FILE")
     try:
-        data, is_same = training_data(found.run, registry)
+        data, is_same = training_data(trained.run, registry)
     except DbgsomError as error:
         why = str(error).splitlines()[0]
         raise DataError(f"the training data is not available: {why}") from error
     if not is_same:
-        notes.append(f"the data changed since the training of {found.where}")
+        notes.append(f"the data changed since the training of {trained.where}")
     return data
 
 
-def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
+def _read(source: str, trained: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
     """Return the rows of a file; what is carried along identifies them."""
-    samples = FileSamples(source, found.model, dialect, found.dialect)
+    samples = FileSamples(source, trained.model, dialect, trained.dialect)
     batches = list(samples.batches())
     notes.extend(samples.notes)
     if not batches:
@@ -130,6 +133,7 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
+    """Return a loaded model as figures see it, with the samples of a data set."""
     estimator = model.estimator
     with data_errors(title):
         X = model.prepare(data.X)

@@ -5,7 +5,7 @@
     <root>/<experiment>/<id>/
         run.json           `StoredRun`: what the run is and how it stands; times are ISO 8601 in UTC
         config.yaml        the resolved configuration
-        metrics.jsonl      the journal: epochs, and points of observers, see `experiments.journal`
+        metrics.jsonl      the journal: epochs, and points of observers, see `JournalLine`
         measures.json      final measures, and under "folds" those of each fold, `FoldMeasures`
         model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
         checkpoint.npz     what resuming needs, until the run has finished, see `RunCheckpoint`
@@ -56,22 +56,25 @@ from typing_extensions import TypedDict
 
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import DbgsomError, as_text
-from dbgsom_core.experiments.journal import (
+from dbgsom_core.experiments.trackers import (
+    ARTIFACTS,
     JOURNAL,
+    FoldMeasures,
     JournalLine,
+    Ranking,
+    Run,
     append_line,
     plain,
     read_journal,
     trim_journal,
 )
-from dbgsom_core.experiments.trackers import ARTIFACTS, FoldMeasures, Ranking, Run
-from dbgsom_core.files import to_disk, write_atomically
-from dbgsom_core.tables.safe_files import read_at_most, sweep
+from dbgsom_core.files import read_at_most, sweep, to_disk, write_atomically
 
 DATA_FILE = "data.parquet"  # rows of a data frame that a run was given
 State = Literal["running", "finished", "failed", "killed"]
 
-_LARGEST = 1 << 24  # bytes of a file that is read whole
+_LARGEST = 1 << 24  # bytes of a file that is read whole: forged ones must not fill the memory
+_STAMP = 15  # characters of an id that say when its run began: 20261203-093000
 _EPOCH_MODEL = re.compile(r"epoch-(\d+)\.npz")
 _SECONDS_TO_PROBE = 0.1  # others may probe at the same time
 _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
@@ -117,13 +120,19 @@ class RunFiles:
 
     def figures(self) -> list[Path]:
         """Return the figures that are there, by name."""
-        found = (self.folder / "figures").glob("[!.]*")
-        return sorted(p for p in found if p.suffix in (".png", ".html") and p.is_file())
+        figures = []
+        for path in (self.folder / "figures").glob("[!.]*"):
+            if path.suffix in (".png", ".html") and path.is_file():
+                figures.append(path)
+        return sorted(figures)
 
     def artifacts(self) -> list[Path]:
         """Return the files that observers logged, by name; nothing that a link leads to."""
-        found = (self.folder / ARTIFACTS).rglob("[!.]*")
-        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+        files = []
+        for path in (self.folder / ARTIFACTS).rglob("[!.]*"):
+            if path.is_file() and not path.is_symlink():
+                files.append(path)
+        return sorted(files)
 
     def remove_temporary(self) -> None:
         """Remove what writers that were killed left behind."""
@@ -144,14 +153,16 @@ class RunFiles:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration that makes the run anew."""
-        write_yaml(self.config, config)
+        write_text(self.config, dump_yaml(config))
 
     def write_measures(
         self, measures: Mapping[str, float], folds: Sequence[FoldMeasures] = ()
     ) -> None:
         """Write the measures of the run and of its folds, by their whole names."""
-        by_fold = {"folds": [asdict(fold) for fold in folds]} if folds else {}
-        write_json(self.measures, {**measures, **by_fold})
+        content: dict[str, Any] = dict(measures)
+        if folds:
+            content["folds"] = list(map(asdict, folds))
+        write_json(self.measures, content)
 
 
 class StoredChild(TypedDict):
@@ -216,7 +227,7 @@ class StoredRun(BaseModel):
         """Write ``run.json``; at the end of a run its journal is on the disk then, too."""
         if self.status != "running" and self.files.journal.exists():
             to_disk(self.files.journal)
-        write_run(self)
+        write_json(self.files.run, self.model_dump())
 
     @classmethod
     def from_run(cls, run: Run) -> StoredRun:
@@ -270,14 +281,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
-
-
-def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    write_text(path, dump_yaml(value))
-
-
-def write_run(stored: StoredRun) -> None:
-    write_json(stored.files.run, stored.model_dump())
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -389,7 +392,10 @@ def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, the oldest first."""
 
     def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
-        return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
+        started = 0.0
+        if run.started is not None:
+            started = run.started.timestamp()
+        return run.files.folder.name[:_STAMP], started
 
     return sorted(map(read_run, find_folders(root, experiment)), key=age)
 
@@ -434,6 +440,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _is_held(lock: Path) -> bool:
+    """Return whether a process holds a lock that cannot be written."""
     import fcntl  # is not there on Windows, where files cannot be read only for some
 
     with lock.open("rb") as file:

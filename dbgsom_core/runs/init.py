@@ -22,6 +22,7 @@ from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean, name_list
 from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.files import exists
 from dbgsom_core.tables import (
     CsvDialect,
     TableReader,
@@ -34,8 +35,7 @@ from dbgsom_core.tables import (
 from dbgsom_core.tables.cells import NUMBER_MARKS, is_missing, unit_of, without_unit
 from dbgsom_core.tables.csv import is_header
 from dbgsom_core.tables.formats import FORMATS
-from dbgsom_core.tables.frames import FrameReader
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.tables.reader import FrameReader
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
@@ -43,6 +43,7 @@ TASKS = ("classifier", "regressor", "vq")
 MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
 _UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
 _CHECKED = 2000  # distinct cells that are matched with patterns
+_EXAMPLES = 4  # values of a column that a comment shows
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _FEW_GAPS = 0.2  # share of gaps in a guessed target
 _SMALL = 500  # rows below which a test part of a quarter says little
@@ -58,6 +59,7 @@ _TARGET = re.compile(
     r"(?i)(target|class|classes|label|labels|y|outcome|species|klasse|ziel|zielvariable"
     r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
+_USUAL_DIALECT = CsvDialect(",", "utf-8", ".", "", True)  # which a configuration need not name
 _ROLES = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
@@ -111,7 +113,9 @@ class ColumnProfile:
 
     @property
     def shown_values(self) -> str:
-        shown = [*map(short, self.examples)] + ["…"] * (self.values > len(self.examples))
+        shown = list(map(short, self.examples))
+        if self.values > len(shown):
+            shown.append("…")
         return as_text(f"{self.values} values: {', '.join(shown)}")
 
 
@@ -146,8 +150,8 @@ def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
     """Return whether a column of text names its rows, their kinds, or is neither."""
     if counts.are_unique and (_ID.fullmatch(name) or place == 0):
         return "id"
-    is_repeated = len(counts.texts) <= max(2, counts.rows.sum() / 2)
-    return "category" if is_repeated and len(counts.texts) <= MOST_CLASSES else "text"
+    most = min(MOST_CLASSES, max(2, counts.rows.sum() / 2))
+    return "category" if len(counts.texts) <= most else "text"
 
 
 def profile_column(
@@ -170,7 +174,10 @@ def profile_column(
         kind = "date"
     else:
         kind = kind_of_texts(name, known, place)
-    often = np.argsort(-known.rows, kind="stable")[:4]
+    spread = 0.0
+    if kind == "number":
+        spread = float(np.std(np.repeat(values, known.rows)))
+    frequent = np.argsort(-known.rows, kind="stable")[:_EXAMPLES]
     return ColumnProfile(
         place,
         name,
@@ -178,9 +185,9 @@ def profile_column(
         values=n,
         missing=1 - int(known.rows.sum()) / known.total,
         date_formats=formats,
-        spread=float(np.std(np.repeat(values, known.rows))) if kind == "number" else 0.0,
+        spread=spread,
         whole=is_numeric and bool((values % 1 == 0).all()),
-        examples=known.texts.take(pa.array(often)).to_pylist(),
+        examples=known.texts.take(pa.array(frequent)).to_pylist(),
         rarest=int(known.rows.min()),
         unit=unit if is_numeric else "",
     )
@@ -198,7 +205,11 @@ def number_marks(columns: Sequence[ValueCounts], delimiter: str) -> Marks:
             marked.append((texts, common_unit(texts)))
 
     def count_numeric(marks: Marks) -> int:
-        return sum(not parse_numbers(texts, *marks, unit, ())[1].any() for texts, unit in marked)
+        count = 0
+        for texts, unit in marked:
+            _, bad = parse_numbers(texts, *marks, unit, ())
+            count += not bad.any()
+        return count
 
     candidates = sorted(NUMBER_MARKS, key=lambda marks: delimiter == marks[0])
     return max(candidates, key=count_numeric)
@@ -217,20 +228,20 @@ class TableProfile:
     target: ColumnProfile | None = None  # of an array
 
 
-def profile_data(given: str, registry: Any) -> TableProfile:
+def profile_data(source: str, registry: Any) -> TableProfile:
     """Return the profile of a file, a folder of files, or a data set by its name."""
-    path, names = Path(given).expanduser(), registry.names("dataset")
+    path, names = Path(source).expanduser(), registry.names("dataset")
     if not exists(path):
-        if given in names:
-            return _profile_array("name", given, registry.build("dataset", given).load())
-        near = did_you_mean(given, [*names, *map(str, path.parent.glob("*"))])
-        raise DataError(f"there is no file and no data set '{given}'{near}")
+        if source in names:
+            return _profile_array("name", source, registry.build("dataset", source).load())
+        near = did_you_mean(source, [*names, *map(str, path.parent.glob("*"))])
+        raise DataError(f"there is no file and no data set '{source}'{near}")
     format = path.suffix.lower().removeprefix(".")
     if format in ("npy", "npz") and not path.is_dir():
-        dataset = registry.build("dataset", {"name": format, "path": given, "missing": "keep"})
-        return _profile_array(format, given, dataset.load())
+        dataset = registry.build("dataset", {"name": format, "path": source, "missing": "keep"})
+        return _profile_array(format, source, dataset.load())
     windows = CsvDialect(encoding="cp1252")
-    return profile_reader(given, open_table(given, trained=windows))
+    return profile_reader(source, open_table(source, trained=windows))
 
 
 def profile_table(table: pa.Table) -> TableProfile:
@@ -239,26 +250,26 @@ def profile_table(table: pa.Table) -> TableProfile:
     return profile_reader(reader.path, reader)
 
 
-def profile_reader(given: str, reader: TableReader) -> TableProfile:
+def profile_reader(source: str, reader: TableReader) -> TableProfile:
     """Return the profile of a table, by its first rows."""
     if reader.format not in FORMATS:
         raise DataError(
-            f"{given}: init knows no {reader.format} files: write a configuration with dataset: "
-            f"{{name: {reader.format}, path: {given}}}, if there is such a data set"
+            f"{source}: init knows no {reader.format} files: write a configuration with dataset: "
+            f"{{name: {reader.format}, path: {source}}}, if there is such a data set"
         )
     names, options = reader.names, dict[str, Any]()
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // len(names)))
-    plain = [i for i, kind in enumerate(reader.types) if not pa.types.is_nested(kind)]
-    head, rows = list[pa.RecordBatch](), 0
+    plain = [place for place, kind in enumerate(reader.types) if not pa.types.is_nested(kind)]
+    batches, rows = list[pa.RecordBatch](), 0
     for batch in reader.batches(plain, most):
-        head.append(batch)
+        batches.append(batch)
         rows += batch.num_rows
         if rows >= most:
             break
     if not rows:
-        raise DataError(f"{given} has no rows: give a file with data")
+        raise DataError(f"{source} has no rows: give a file with data")
     counts = [count_values(pa.nulls(rows, pa.string()))] * len(names)
-    table = pa.Table.from_batches(head)
+    table = pa.Table.from_batches(batches)
     for place in plain:
         counts[place] = count_values(as_texts(table.column(str(place))))
     marks: Marks = (".", "")
@@ -267,24 +278,27 @@ def profile_reader(given: str, reader: TableReader) -> TableProfile:
         marks = number_marks(counts, dialect.delimiter)
         header = dialect.header and is_header(names, marks)
         if not header:
-            names = [str(place) for place in range(len(names))]
-        usual = CsvDialect(",", "utf-8", ".", "", True)
+            names = list(map(str, range(len(names))))
         written = CsvDialect(dialect.delimiter, dialect.encoding, *marks, header)
-        options = {k: one for k, one in vars(written).items() if one != getattr(usual, k)}
+        for key, value in vars(written).items():
+            if value != getattr(_USUAL_DIALECT, key):
+                options[key] = value
     columns = []
     for place, name in enumerate(names):
         columns.append(profile_column(place, name, counts[place], marks))
     complete = rows < most or rows == reader.num_rows
-    return TableProfile(reader.format, given, columns, reader.num_rows or rows, complete, options)
+    return TableProfile(reader.format, source, columns, reader.num_rows or rows, complete, options)
 
 
-def _profile_array(format: str, given: str, data: Data) -> TableProfile:
+def _profile_array(format: str, source: str, data: Data) -> TableProfile:
     """Return the profile of a data set that is an array."""
     target = None
     if data.y is not None:
         target = profile_column(0, "y", count_values(pa.array(data.y.astype(str))))
-    options = {"missing": "keep"} if format != "name" and np.isnan(data.X).any() else {}
-    return TableProfile(format, given, rows=len(data.X), options=options, target=target)
+    options = {}
+    if format != "name" and np.isnan(data.X).any():
+        options["missing"] = "keep"
+    return TableProfile(format, source, rows=len(data.X), options=options, target=target)
 
 
 # --------------------------------------------------------------------------------- rules of roles
@@ -350,7 +364,10 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
 
 def _candidates(columns: Sequence[ColumnProfile]) -> str:
     """Return the columns of few values that might be a target."""
-    few = [one.name for one in columns if one.has_classes and one.role in ("", "categorical")]
+    few = []
+    for column in columns:
+        if column.has_classes and column.role in ("", "categorical"):
+            few.append(column.name)
     return as_text(name_list(few))
 
 
@@ -403,7 +420,8 @@ def suggest(
     remarks = list[str]()
     if profile.format != "name":
         config["dataset"] = suggest_dataset(profile, columns, comments)
-    if target is None and (few := _candidates(columns)):
+    few = _candidates(columns)
+    if target is None and few:
         remarks.append(f"columns of few values: {few}: --target NAME predicts one")
         comments["dataset", "target"] += f"; {remarks[-1]}"
     step, reason = suggest_prepare(columns)

@@ -8,35 +8,33 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
+from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.engine.partitions import Partitions
-from dbgsom_core.errors import ConfigError, DbgsomError, ScaleWarning
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
+from dbgsom_core.estimators.checkpoints import Checkpoints, Facts, read_checkpoint
+from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.measuring import default_measures, value_of
+from dbgsom_core.experiments.measuring import default_measures
 from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
+from dbgsom_core.files import to_disk
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
-from dbgsom_core.runs.checkpoint import RunCheckpoint
 from dbgsom_core.runs.data import (
+    Division,
     Fold,
-    Part,
-    Rows,
     baselines,
     check_fold,
     check_part,
@@ -49,30 +47,41 @@ from dbgsom_core.runs.data import (
     make_fold,
     most_frequent,
     same_data,
-    subsample,
+)
+from dbgsom_core.runs.describe import (
+    default_name,
+    describe_environment,
+    digest,
+    flat_params,
+    title_of,
 )
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
-from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.held_out import answers_of, held_out
-from dbgsom_core.runs.manifest import default_name, describe_environment, flat_params, title_of
 from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
 from dbgsom_core.runs.results import (
+    HELD_OUT,
+    Answers,
+    Evaluator,
     add_note,
     all_labels,
+    answers_of,
     draw_figures,
     fold_numbers,
+    held_out,
+    summary,
     tables_of,
     view_of_run,
     warnings_as_notes,
 )
+from dbgsom_core.runs.session import Callbacks, EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.stored_runs import check_same
-from dbgsom_core.runs.text import digest
 from dbgsom_core.training.parts import check_start, fit_metric
+from dbgsom_core.training.state import Checkpointer, TrainingState, read_state, write_state
 from dbgsom_core.training.targets import encode_classes
+from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
-_EXAMPLE_ROWS = 3
+_EXAMPLE_ROWS = 3  # in run.json and the signature of the served model
 _ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
 
 
@@ -146,7 +155,8 @@ def carry_out(
     except OSError as error:
         raise DbgsomError(f"the run folder cannot be created: {error}") from error
     with run_lock(run.folder):
-        if stored is not None and read_run(run.folder).status == "finished" != stored.status:
+        is_unfinished = stored is not None and stored.status != "finished"
+        if is_unfinished and read_run(run.folder).status == "finished":
             raise DbgsomError(f"run {run.id} has finished meanwhile")
         try:
             callbacks.notify("dbgsom_run_started", run=run)
@@ -192,17 +202,22 @@ class Prepared:
     data: Data
     test: Data | None  # a separate data set for testing
     fold: Fold  # of the final model
-    divided: list[tuple[Rows, Rows]]  # training and test rows of each fold
+    divided: list[Division]  # training and test rows of each fold
     estimator: Any
 
 
 def prepare(experiment: Experiment, data: Data) -> Prepared:
+    """Divide and prepare the data, and build the estimator.
+
+    What would end the run later is found here, before anything is written.
+    """
     for column in experiment.report_by:
         groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
+    # Folds are prepared in their turn: their raw rows are checked, unless a step fills gaps.
     fills = any(step.name.endswith("Imputer") for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
@@ -230,6 +245,7 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
 
 
 def make_estimator(experiment: Experiment) -> Any:
+    """Return the estimator of an experiment, not fitted, whose parts can be built."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
@@ -246,10 +262,12 @@ def describe_run(
     parent: Run | None,
     varies: Mapping[str, Any],
 ) -> Run:
+    """Return a run as callbacks see it, with the facts of its data."""
     experiment, data, fold = prepared.experiment, prepared.data, prepared.fold
     facts = facts_of(experiment, data, prepared.test)
-    parts = {"train": fold.train, "test": fold.test}
-    facts["parts"] = {key: part.X.shape[0] for key, part in parts.items() if part}
+    facts["parts"] = {"train": fold.train.X.shape[0]}
+    if fold.test is not None:
+        facts["parts"]["test"] = fold.test.X.shape[0]
     kind = experiment.model.estimator
     baseline = baselines(fold, prepared.divided, data.y, kind)
     if baseline:
@@ -303,7 +321,7 @@ def cross_validate(
     prepared: Prepared, evaluator: Evaluator, on_epoch: EpochCallback, checkpoint: RunCheckpoint
 ) -> None:
     """Fit and test each fold that the checkpoint lacks, and add it there."""
-    divided, data = prepared.divided, prepared.data
+    experiment, divided = prepared.experiment, prepared.divided
     digests = [digest(train, test)[:12] for train, test in divided]
     checkpoint.check_folds(digests)
     classes = classes_of(prepared)
@@ -311,15 +329,14 @@ def cross_validate(
         if number <= len(checkpoint.folds):
             continue
         on_epoch.begin(f"fold {number} of {len(divided)}")
-        fold = make_fold(evaluator.experiment, data, train, test)
-        estimator = make_estimator(evaluator.experiment).fit(fold.train.X, fold.train.y)
+        fold = make_fold(experiment, prepared.data, train, test)
         assert fold.test is not None
+        estimator = make_estimator(experiment).fit(fold.train.X, fold.train.y)
         tested, _, measures = evaluator.evaluate(
             estimator, fold.test, "test", fold.train, of_fold=True
         )
-        sizes = len(train), len(test)
-        found = FoldMeasures(number, *sizes, digests[number - 1], measures)
-        checkpoint.add_fold(found, answers_of(tested, classes))
+        results = FoldMeasures(number, len(train), len(test), digests[number - 1], measures)
+        checkpoint.add_fold(results, answers_of(tested, classes))
 
 
 def classes_of(prepared: Prepared) -> Any:
@@ -342,17 +359,20 @@ def fit(
     estimator.fit(train.X, train.y)
     estimator.set_params(callbacks=None, checkpoint=None)
     if estimator.stopped_by_:
-        ran, kept = estimator.n_iter_, estimator.kept_epoch_
         text = (
-            f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after {ran} of at "
-            f"most {estimator.history_[-1].epochs} epochs"
+            f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after "
+            f"{estimator.n_iter_} of at most {estimator.history_[-1].epochs} epochs"
         )
-        notes.append(text if kept == ran else f"{text}, and the map is that of epoch {kept}")
-    if tried := estimator.sizes_tried_:
-        sizes = ", ".join(f"{size.spreading_factor:g}: {size.loss:.4g}" for size in tried)
+        if estimator.kept_epoch_ != estimator.n_iter_:
+            text += f", and the map is that of epoch {estimator.kept_epoch_}"
+        notes.append(text)
+    if estimator.sizes_tried_:
+        sizes = []
+        for size in estimator.sizes_tried_:
+            sizes.append(f"{size.spreading_factor:g}: {size.loss:.4g}")
         notes.append(
             f"spreading_factor auto is {estimator.spreading_factor_:g}, the first within one "
-            f"standard error of the least loss on held-out samples ({sizes})"
+            f"standard error of the least loss on held-out samples ({', '.join(sizes)})"
         )
 
 
@@ -369,8 +389,9 @@ def evaluate(
     """Measure the fitted estimator, and return all that is drawn and written of it."""
     data, fold, estimator = prepared.data, prepared.fold, prepared.estimator
     divided = prepared.divided
-    trained, some, measures = evaluator.evaluate(estimator, fold.train, "train")
+    trained, samples, measures = evaluator.evaluate(estimator, fold.train, "train")
     measures |= summary(checkpoint.folds)
+    # Figures of answers, such as the confusion matrix, show the rows that are newest to the map.
     scored = ("training", trained)
     predicts = data.y is not None and estimator._kind != "vq"
     if predicts and fold_numbers(len(data.X), divided) is not None:
@@ -386,10 +407,10 @@ def evaluate(
     if stability is not None:
         measures |= stability.logged()
     model = FittedModel(fold.steps, estimator, data.columns)
-    n, total = some.X.shape[0], fold.train.X.shape[0]
+    n, total = samples.X.shape[0], fold.train.X.shape[0]
     if n < total:
         title += f" · {n:,} of {total:,} samples"
-    view = view_of_run(estimator, trained, some, data, fold.steps, title)
+    view = view_of_run(estimator, trained, samples, data, fold.steps, title)
     more: dict[str, Any] = {
         "stability": stability,
         "undo": model.undone if fold.steps else None,
@@ -397,116 +418,124 @@ def evaluate(
         "restore": model.restored,
         "raw_names": data.feature_names or (),
     }
+    rows, X, y = samples.rows, samples.X, samples.y
     if not guarded(estimator._parts.labeller).needs_target:
         assert trained.predictions is not None
-        more["profile"] = profile_clusters(model, data, some.rows, some.X, trained.predictions)
-    elif some.y is not None and estimator._kind == "classifier" and data.image_shape is None:
-        more["class_profile"] = profile_classes(data, some.rows, some.X, some.y, view.class_names)
-    if report_by := evaluator.experiment.report_by:
+        more["profile"] = profile_clusters(model, data, rows, X, trained.predictions)
+    elif y is not None and estimator._kind == "classifier" and data.image_shape is None:
+        more["class_profile"] = profile_classes(data, rows, X, y, view.class_names)
+    report_by = prepared.experiment.report_by
+    if report_by:
         labels = all_labels(model, data)
-        more["groups"] = [
-            count_groups(column, groups_of(data, column), labels, view.label_names)
-            for column in report_by
-        ]
+        more["groups"] = []
+        for column in report_by:
+            groups = groups_of(data, column)
+            more["groups"].append(count_groups(column, groups, labels, view.label_names))
     view = replace(view, **more)
-    kept = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
+    of_epochs = {}
+    for epoch, fitted in checkpoint.epoch_models(estimator, fold.train.X, fold.train.y).items():
+        of_epochs[epoch] = FittedModel(fold.steps, fitted, data.columns)
     return RunResult(
         measures=measures,
         folds=checkpoint.folds,
         history=estimator.history_,
         view=view,
         model=model,
-        checkpoints={
-            epoch: FittedModel(fold.steps, fitted, data.columns) for epoch, fitted in kept.items()
-        },
+        checkpoints=of_epochs,
         example=data.X[:_EXAMPLE_ROWS],
         tables=tables_of(model, data, view, fold, divided),
         notes=evaluator.notes,
     )
 
 
-def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:
-    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
-    means, deviations = {}, {}
-    for name in dict.fromkeys(name for fold in folds for name in fold.measures):
-        values = [fold.measures[name] for fold in folds if name in fold.measures]
-        with np.errstate(all="ignore"):  # of values that are infinite
-            means[name] = float(np.mean(values))
-            if len(values) > 1:
-                deviations[name.replace("test/", "test_std/")] = float(np.std(values, ddof=1))
-    return means | deviations
+# --------------------------------------------------------------------------------- the checkpoint
+
+
+class RunCheckpoint:
+    """State of an unfinished run in ``checkpoint.npz`` of its folder.
+
+    It holds the measures and answers of finished folds, the maps of every ``every``-th epoch (None:
+    none), and the state of the training, which is saved every ``seconds``.
+    """
+
+    def __init__(self, files: RunFiles, seconds: float = 1.0, every: int | None = None) -> None:
+        self._files, self._every = files, every
+        self.of_fit = Checkpoints(files.checkpoint, seconds, stays=True, extra=self._extra)
+        stored = read_checkpoint(files.checkpoint)
+        extra = {} if stored is None else stored.extra
+        self._maps: dict[int, TrainingState] = {}  # by epoch
+        try:
+            self.folds = [FoldMeasures(**fold) for fold in extra.get("folds", [])]
+            self.answers: list[Answers] = list(extra.get("answers", []))
+            for epoch, state in extra.get("maps", {}).items():
+                self._maps[int(epoch)] = read_state(state)
+        except Exception as error:  # no list has what a damaged file may hold
+            raise DataError(
+                f"{files.checkpoint} is damaged ({error}); remove it to train from the beginning"
+            ) from error
+
+    def _extra(self) -> Mapping[str, Any]:
+        if self._files.journal.exists():  # it must not lack epochs that the checkpoint has
+            to_disk(self._files.journal)
+        return {
+            "folds": [asdict(fold) for fold in self.folds],
+            "answers": self.answers,
+            "maps": {str(epoch): write_state(state) for epoch, state in self._maps.items()},
+        }
+
+    def add_fold(self, fold: FoldMeasures, answers: Answers) -> None:
+        self.folds.append(fold)
+        self.answers.append(answers)
+        self.of_fit.write({}, {})
+
+    def check_folds(self, digests: Sequence[str]) -> None:
+        """Raise `DataError` where finished folds were of other rows than those to come."""
+        finished = [fold.split_digest for fold in self.folds]
+        if finished != list(digests[: len(finished)]):
+            raise DataError(
+                f"{self._files.folder} cannot go on: its folds were of other rows; bring the "
+                "groups back, or start a new run without --resume"
+            )
+
+    def keep_epoch(self, epoch: EpochRecord) -> None:
+        """Keep the map of an epoch, if configured; a callback of the estimator."""
+        if self._every and epoch.epoch % self._every == 0:
+            state = TrainingState(epoch.som_map, epoch.epochs, [epoch], stopped=BY_CALLBACK)
+            self._maps[epoch.epoch] = state
+
+    def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
+        """Return a fitted estimator for each kept epoch, except that of the final map."""
+        models = {}
+        for epoch, state in sorted(self._maps.items()):
+            if epoch == trained.kept_epoch_:
+                continue
+            state = replace(state, history=list(trained.history_[:epoch]))
+            snapshot = _Snapshot(self._files.checkpoint, state=state)
+            estimator = clone(trained).set_params(checkpoint=snapshot)
+            if trained.sizes_tried_:  # they are not tried again
+                estimator.set_params(spreading_factor=trained.spreading_factor_)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the training itself has warned
+                    models[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+                vars(models[epoch]).pop(LEAVES, None)  # a byte a row for each model, in no file
+            except Exception as error:  # the map is trained: no reason to lose it
+                text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
+                warnings.warn(text, stacklevel=2)
+        return models
 
 
 @dataclass(frozen=True)
-class Evaluator:
-    """Evaluation of an experiment's maps; a measure that fails becomes a note."""
+class _Snapshot(Checkpoints):
+    """A finished checkpoint in memory: a fit with it has the map of its epoch, without training.
 
-    experiment: Experiment
-    measures: Mapping[str, Any]
-    notes: list[str]
+    Labels, novelty and all other attributes are computed for this map. The caller must give the
+    samples and parameters of the training: they are not checked.
+    """
 
-    def evaluate(
-        self,
-        estimator: Any,
-        part: Part,
-        name: str,
-        train: Part | None = None,
-        *,
-        of_fold: bool = False,
-    ) -> tuple[Evaluation, Part, dict[str, float]]:
-        """Evaluate a map on a part of the data; ``train`` is that of its training, if another."""
-        seed = self.experiment.seed
-        some = subsample(part, seed)
-        answers = estimator.predict(some.X)
-        found = estimator.evaluate(some.X, y=some.y, predictions=answers, seed=seed)
-        if train is not None:
+    stays: bool = True
+    state: TrainingState | None = None
 
-            def training() -> Evaluation:
-                trained = subsample(train, seed)
-                evaluation: Evaluation = estimator.evaluate(trained.X, y=trained.y, seed=seed)
-                return evaluation
-
-            found = replace(found, training_of=training)
-        count, n = some.X.shape[0], part.X.shape[0]
-        if count < n:
-            hits = estimator.hit_counts_ if name == "train" else None
-            found = replace(found, drawn_from=n, all_hits=hits)
-            if not of_fold:
-                self.notes.append(
-                    f"{name} measures and figures are from {count} of {n} samples, drawn by the "
-                    "seed: the data stay where they are; what the model and the tables say is of "
-                    "all"
-                )
-        values = {}
-        for key, measure in self.measures.items():
-            if train is not None and measure.training_only:
-                continue
-            try:
-                value = value_of(measure, found)
-                values[f"{name}/{key}"] = float(value)
-                for reference, its in value.references.items():
-                    values[f"{name}/{key}_{reference}"] = its
-                if value.note and not of_fold:
-                    self.notes.append(f"{name}/{key}: {value.note}")
-            except Exception as error:
-                text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
-                if text not in self.notes:  # a fold more of the same
-                    add_note(self.notes, text)
-        return found, some, values
-
-    def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
-        settings = self.experiment.stability
-        if settings is None:
-            return None
-        on_epoch.begin("refitting")
-        # Refits measure other samples.
-        measures = {name: one for name, one in self.measures.items() if not one.training_only}
-        resampling = Resampling(
-            n=settings.resamples,
-            share=settings.share,
-            measures=measures,
-            level=settings.level,
-            random_state=self.experiment.seed,
-            n_jobs=-1,
-        )
-        return compute_stability(estimator, part.X, part.y, resampling)
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        assert self.state is not None
+        return Checkpointer({(): self.state})

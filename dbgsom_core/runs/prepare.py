@@ -1,12 +1,22 @@
-"""Prepare steps: transformers that run before the map, by name or as ``module:Class``."""
+"""Prepare steps: transformers that run before the map, by name or as ``module:Class``.
+
+A configuration is its owner's code; what stands in a model file or run folder is not. So the folder
+of the owner's classes comes from the command line or from where the configuration lies, never from
+what was stored.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -19,17 +29,23 @@ from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, range_rows
 from dbgsom_core.engine.samples import has_missing
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
-from dbgsom_core.experiments.models import names_after, prepared
-from dbgsom_core.experiments.scalers import JointScaler, RangeScaler
+from dbgsom_core.experiments.models import (
+    OWN_STEPS,
+    JointScaler,
+    RangeScaler,
+    names_after,
+    prepared,
+)
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.registry import stdout_to_stderr
-from dbgsom_core.runs.importing import import_class
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+_STANDARD = (StandardScaler, JointScaler)
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
 
-_MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of rows that do not fit in memory
+# Rows of a sample of data that do not fit in memory: as many as have these bytes, in these bounds.
 _SAMPLE_BYTES = 1 << 26
+_LEAST_SAMPLES, _MOST_SAMPLES = 1 << 14, 1 << 18
 
 
 class StepError(ConfigError):
@@ -41,11 +57,12 @@ class StepError(ConfigError):
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
+    """Return the names and unfitted transformers of an experiment; reports all errors at once."""
     steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
-        name, folder = step.where or step.name, experiment.steps_folder
+        name = step.where or step.name
         try:
-            steps.append((step.name, make_step(name, step.params, folder)))
+            steps.append((step.name, make_step(name, step.params, experiment.steps_folder)))
         except StepError as error:
             keys = ("prepare", str(number), *filter(None, [error.parameter]))
             mark = experiment.document.mark(*keys)
@@ -63,22 +80,24 @@ def make_step(name: str, params: Mapping[str, Any], folder: Path | None = None) 
     wrong with it.
     """
     cls = STEPS.get(name) or imported_step(name, folder)
-    given = dict(params)
+    arguments = dict(params)
     if name == "standardize":
-        way = given.pop("categories", _WAYS[1])
+        way = arguments.pop("categories", _WAYS[1])
         if way not in _WAYS:
             text = f"'categories' must be {' or '.join(_WAYS)}, not {way!r}"
             raise StepError(f"prepare step '{name}': {text}", "categories")
-        cls = JointScaler if way == "joint" else cls
+        if way == "joint":
+            cls = JointScaler
     try:
-        known = {key: one.default for key, one in signature(cls).parameters.items()}
-        for key, value in given.items():
-            if key not in known:
-                cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
+        parameters = signature(cls).parameters
+        for key, value in arguments.items():
+            if key not in parameters:
+                names = ", ".join(parameters) or "none"
+                cure = did_you_mean(key, parameters) or f"; it has {names}"
                 raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
-            if isinstance(value, list) and isinstance(known[key], tuple):
-                given[key] = tuple(value)
-        step = cls(**given)
+            if isinstance(value, list) and isinstance(parameters[key].default, tuple):
+                arguments[key] = tuple(value)
+        step = cls(**arguments)
         if hasattr(cls, "_parameter_constraints"):  # of scikit-learn, which it calls in fit
             step._validate_params()
         return step
@@ -103,14 +122,13 @@ def fit_steps(
     partitions from which steps learn that need all of them at once.
     """
     for number, (name, step) in enumerate(steps):
-        if type(step) is JointScaler:  # steps before it may have renamed columns, or made others
-            places = {one: i for i, one in enumerate(names_after(steps[:number], names) or ())}
-            groups = [[places[one] for one in group if one in places] for group in categories]
-            step.set_params(categories=[group for group in groups if group])
-        before = names_after(steps[:number], names) if hasattr(step, "set_feature_names") else None
         try:
-            if before is not None:
-                step.set_feature_names(before)
+            if type(step) is JointScaler:
+                _set_categories(step, names_after(steps[:number], names) or (), categories)
+            if hasattr(step, "set_feature_names"):
+                before = names_after(steps[:number], names)
+                if before is not None:
+                    step.set_feature_names(before)
             X = _fit_step(name, step, X, y, seed)
         except RAISED as error:
             why = error if isinstance(error, (ValueError, TypeError)) else error_line(error)
@@ -120,8 +138,22 @@ def fit_steps(
     return X
 
 
+def _set_categories(
+    step: JointScaler, names: Sequence[str], categories: Iterable[Sequence[str]]
+) -> None:
+    """Tell a scaler where the one-hot columns of categories are: steps before may drop some."""
+    places = {name: place for place, name in enumerate(names)}
+    groups = []
+    for columns in categories:
+        group = [places[column] for column in columns if column in places]
+        if group:
+            groups.append(group)
+    step.set_params(categories=groups)
+
+
 def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None, seed: int) -> Any:
-    is_outside, scales = isinstance(X, Partitions), type(step) in (StandardScaler, JointScaler)
+    """Fit a step, also on data that do not fit in memory, and return the prepared samples."""
+    is_outside = isinstance(X, Partitions)
     if is_outside and type(step) is RangeScaler:
         step.fit(np.stack(extremes(X)))  # it learns no more of all of them
     elif is_outside and hasattr(step, "partial_fit"):
@@ -133,7 +165,7 @@ def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None, seed: int) -
         if len(rows) < len(X):
             text = f"prepare step '{name}' learnt from {len(rows)} of {len(X)} rows, drawn by the"
             warnings.warn(f"{text} seed", Remark, stacklevel=3)
-    elif scales and len(X) > range_rows(X.shape[1]) and not has_missing(X):
+    elif type(step) in _STANDARD and len(X) > range_rows(X.shape[1]) and not has_missing(X):
         _learn_ranges(X, step)  # moments have the same bits wherever the rows are
     else:
         step.fit(X, y)
@@ -173,8 +205,63 @@ def imported_step(name: str, folder: Path | None = None) -> type[Any]:
             where = folder or "the folder of a configuration or '--steps'"
             why = f": there is no module '{error.name}' installed or in {where}"
             root = module.partition(".")[0]
-            why += did_you_mean(module, [one for one in sys.modules if one.startswith(root)])
+            why += did_you_mean(module, [key for key in sys.modules if key.startswith(root)])
         raise StepError(f"prepare step '{name}' cannot be imported{why}") from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise StepError(f"prepare step '{name}' is no scikit-learn transformer")
     return cls
+
+
+# ------------------------------------------------------------- classes of a configuration's owner
+
+
+def import_class(name: str, folder: Path | None) -> type[Any]:
+    """Return the class ``module:Class`` of an installed package, or else of a folder.
+
+    Without a folder a module that is not installed has to be imported already. Raises whatever the
+    module does.
+    """
+    root = name.partition(":")[0].partition(".")[0]
+    with _search_path(None):
+        if any(finder.find_spec(root, None) for finder in sys.meta_path):
+            return resolve_name(name)  # type: ignore[no-any-return]
+    spec = None if folder is None else PathFinder.find_spec(root, [str(folder)])
+    replaced = {}  # modules of this name that were imported from elsewhere
+    loaded = sys.modules.get(root)
+    if spec and loaded and _origin(spec) != _origin(getattr(loaded, "__spec__", None)):
+        for module in list(sys.modules):
+            if module.partition(".")[0] == root:
+                replaced[module] = sys.modules.pop(module)
+    try:
+        with _search_path(folder):
+            cls: type[Any] = resolve_name(name)
+    except BaseException:
+        sys.modules.update(replaced)
+        raise
+    OWN_STEPS[f"{cls.__module__}:{cls.__qualname__}"] = cls
+    return cls
+
+
+def _origin(spec: ModuleSpec | None) -> Any:
+    return spec and (spec.origin or [*(spec.submodule_search_locations or ())])
+
+
+@contextmanager
+def _search_path(folder: Path | None) -> Iterator[None]:
+    """Search modules where packages are installed and in a folder, but in no other near by.
+
+    The working directory and the folder of the program, which Python may search first, are left
+    out: whoever can write a file there is not the configuration's owner.
+    """
+    before = list(sys.path)
+    near_by = {os.path.realpath(os.curdir)}
+    if sys.path and not sys.flags.safe_path:
+        near_by.add(os.path.realpath(sys.path[0] or os.curdir))
+    sys.path[:] = [path for path in before if os.path.realpath(path or os.curdir) not in near_by]
+    if folder is not None:
+        sys.path.append(str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -21,8 +21,8 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.engine.runtime import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.pipeline import DataCache, run_experiment
+from dbgsom_core.runs.session import ended_by_term, make_callbacks
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS = 0.5  # to wait for a run without a break
@@ -126,6 +126,7 @@ _cache = DataCache()
 
 
 def _start_worker(reader: Any, threads: int, level: int) -> None:
+    """Set up a worker process, which ends with the sweep."""
     log.setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, which ends the others
     os.environ[MOST_THREADS] = str(threads)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.experiments.profiles import ClusterProfile, GroupCounts
+from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
 from dbgsom_core.runs.data import column_of, has_target
-from dbgsom_core.runs.text import percent, to_digits
+from dbgsom_core.runs.describe import percent, to_digits
 
 if TYPE_CHECKING:
     from dbgsom_core.experiments.datasets import Data
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_MOST_CLUSTERS = 50  # of which a profile says something
-_MOST_GROUPS = 60  # values of a column
+_MOST_CLUSTERS = 50  # of a profile, a row of a report each: more are not read
+_MOST_GROUPS = 60  # values of a column, a row of a report each
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
-_WORDS = 3  # features in a name, at most
-_TYPICAL = 3  # rows
-_BATCH = 1 << 16  # rows
+_WORDS = 3  # features in a name, at most: names are labels of figures
+_TYPICAL = 3  # rows of a cluster
+_BATCH = 1 << 16  # rows that are read together: data may stay on a disk
+_ROUNDING = 1e-12  # share of a value below which a deviation is the rounding of a constant column
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
 _SHOWN = ("rows", "share", "name", "mean (effect)", "typical rows")  # of each, with its label
 
@@ -76,8 +77,8 @@ def profile_classes(
     classes, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
     if not 2 <= len(classes) <= _MOST_CLUSTERS:
         return None
-    named = np.array([names.get(one, str(one)) for one in classes.tolist()])
-    return _profile(data, rows, X, named, codes, sizes.astype(np.int64))
+    labels = np.array([names.get(label, str(label)) for label in classes.tolist()])
+    return _profile(data, rows, X, labels, codes, sizes.astype(np.int64))
 
 
 def _profile(
@@ -88,28 +89,30 @@ def _profile(
     codes: NDArray[np.intp],
     sizes: NDArray[np.int64],
 ) -> ClusterProfile:
-    own = np.arange(len(data.X))[rows]
-    names = data.feature_names or [f"feature {i}" for i in range(data.X.shape[1])]
-    features = [str(name) for name in names]
-    extra = {name: np.asarray(values)[own] for name, values in data.variables.items()}
+    """Return the profile of ``clusters`` (C,) with these ``sizes``; ``codes`` (m,) are of rows."""
+    numbers = np.arange(len(data.X))[rows]
+    features = data.feature_names or [f"feature {i}" for i in range(data.X.shape[1])]
+    features = list(map(str, features))
+    variables = [np.asarray(values)[numbers] for values in data.variables.values()]
 
-    def raw(part: slice) -> Floats:
-        columns = [values[part] for values in extra.values()]
-        return np.column_stack([data.X[own[part]], *columns]).astype(np.float64)
+    def read(part: slice) -> Floats:
+        columns = [values[part] for values in variables]
+        return np.column_stack([data.X[numbers[part]], *columns]).astype(np.float64)
 
-    means, rest, deviations = _moments(raw, codes, len(clusters))
+    means, means_of_others, deviations = _moments(read, codes, len(clusters))
     effects = np.zeros_like(means)
-    np.divide(means - rest, deviations, out=effects, where=deviations > 0)
+    np.divide(means - means_of_others, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
+    typical = _typical_rows(X, codes, len(clusters))
     return ClusterProfile(
         clusters=clusters,
         names=[name_cluster(row, features) for row in effects],
         rows=sizes,
-        features=(*features, *extra),
+        features=(*features, *data.variables),
         means=means,
-        means_of_others=rest,
+        means_of_others=means_of_others,
         effects=effects,
-        typical=[own[places] for places in _typical_rows(X, codes, len(clusters))],
+        typical=[numbers[places] for places in typical],
     )
 
 
@@ -138,9 +141,11 @@ def _moments(
         squares += np.square(around).sum(axis=0)
     total, n = sums.sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means, rest = sums / counts, (total - sums) / (n - counts)
-        deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
-    deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
+        means = sums / counts
+        rest = (total - sums) / (n - counts)
+        variances = squares / n - np.square(total / n)  # E[x²] - E[x]²
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    deviations[deviations <= _ROUNDING * abs(shift)] = 0.0
     return means + shift, rest + shift, deviations
 
 
@@ -167,12 +172,13 @@ def name_cluster(effects: Floats, features: Sequence[str]) -> str:
     """Return a name made of the features with the largest effects of a cluster."""
     words: list[str] = []
     for place in np.argsort(-abs(effects[: len(features)]), kind="stable").tolist():
-        feature, is_high = features[place], effects[place] > 0
-        if abs(effects[place]) < _CLEAR or len(words) == _WORDS:
+        feature, effect = features[place], effects[place]
+        if abs(effect) < _CLEAR or len(words) == _WORDS:
             break
         if "=" not in feature:
-            words.append(f"high {feature}" if is_high else f"low {feature}")
-        elif is_high:  # colour=red says more than that it is not blue
+            level = "high" if effect > 0 else "low"
+            words.append(f"{level} {feature}")
+        elif effect > 0:  # colour=red says more than that it is not blue
             words.append(feature)
     return ", ".join(words) or "near the mean of all"
 
@@ -201,24 +207,30 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
     The features with the ``most`` largest effects are shown as "age 31.2 (-1.3)": name, mean and
     effect, the difference from the mean of all other samples in standard deviations of all.
     """
+    rows = []
     with _reading(path) as table:
-        what, rows = table.columns[0], []
+        what = table.columns[0]
         for row in table.to_dict("records"):
             share = percent(float(row["share"]))
-            found = [row[what], row["rows"], share, row["name"], _largest(row, most)]
-            rows.append([as_text(text) for text in (*found, row["typical"])])
+            effects = _largest_effects(row, most)
+            cells = (row[what], row["rows"], share, row["name"], effects, row["typical"])
+            rows.append(list(map(as_text, cells)))
         return [what, *_SHOWN], rows
 
 
-def _largest(row: Mapping[str, str], most: int) -> str:
+def _largest_effects(row: Mapping[str, str], most: int) -> str:
+    """Return the features of a row of clusters.csv whose effects are largest, as text."""
     effects = {}
     for name, text in row.items():
         if name.endswith(_EFFECT):
             effects[name.removesuffix(_EFFECT)] = float(text)
+    names = sorted(effects, key=lambda name: -abs(effects[name]))
     shown = []
-    for name in sorted(effects, key=lambda name: -abs(effects[name]))[:most]:
+    for name in names[:most]:
         mean = float(row[name] or "nan")
-        text = percent(mean) if "=" in name else to_digits(mean, 3)  # of a category
+        text = to_digits(mean, 3)
+        if "=" in name:  # of a category, whose mean is a share
+            text = percent(mean)
         if abs(effects[name]) >= _CLEAR / 2:
             shown.append(f"{name} {text} ({effects[name]:+.1f})")
     return ", ".join(shown)
@@ -249,21 +261,23 @@ def groups_of(data: Data, column: str) -> NDArray[Any]:
     DataError
         There is no such column, or it has too many values.
     """
-    values = column_of(data, column, "report.by")
-    texts = np.array([_as_value(value) for value in values.tolist()])
-    if (count := len(np.unique(texts))) > _MOST_GROUPS:
+    values = column_of(data, column, "report.by").tolist()
+    groups = np.array(list(map(_as_value, values)))
+    count = len(np.unique(groups))
+    if count > _MOST_GROUPS:
         raise DataError(
             f"report.by: '{column}' has {count} values, and a table of groups at most "
             f"{_MOST_GROUPS}: name a column with fewer"
         )
-    return texts
+    return groups
 
 
 def _as_value(value: Any) -> str:
-    if value is None or value != value:
+    if value is None or value != value:  # nan
         return ""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def count_groups(
@@ -277,27 +291,28 @@ def count_groups(
     return GroupCounts(column, tuple(counts.index), texts, counts.to_numpy())
 
 
-def table_of_groups(counts: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
+def table_of_groups(columns: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
     """Return the columns of groups.csv: a row for each column, group and label."""
     rows = []
-    for one in counts:
-        for group, numbers, shares in zip(one.groups, one.counts, one.shares, strict=True):
-            for cells in zip(one.labels, numbers, shares, strict=True):
-                rows.append((one.column, group, *cells))
-    columns = zip(*rows, strict=True)
-    return [(name, np.array(values)) for name, values in zip(_OF_GROUPS, columns, strict=True)]
+    for counts in columns:
+        shares = counts.shares
+        for place, group in enumerate(counts.groups):
+            for cells in zip(counts.labels, counts.counts[place], shares[place], strict=True):
+                rows.append((counts.column, group, *cells))
+    cells_of = map(np.array, zip(*rows, strict=True))
+    return list(zip(_OF_GROUPS, cells_of, strict=True))
 
 
 def read_groups(path: Path) -> list[GroupCounts]:
     """Return what a groups.csv says of each column."""
-    found = []
+    columns = []
     with _reading(path) as table:
-        for column, own in table.map(as_text).groupby("column", sort=False):
-            counts = own.pivot(index="group", columns="label", values="rows")
-            counts = counts.loc[own["group"].unique(), own["label"].unique()]
+        for column, rows in table.map(as_text).groupby("column", sort=False):
+            counts = rows.pivot(index="group", columns="label", values="rows").astype(np.int64)
+            counts = counts.loc[rows["group"].unique(), rows["label"].unique()]
             groups, labels = tuple(counts.index), tuple(counts.columns)
-            found.append(GroupCounts(str(column), groups, labels, counts.to_numpy(dtype=np.int64)))
-    return found
+            columns.append(GroupCounts(str(column), groups, labels, counts.to_numpy()))
+    return columns
 
 
 def group_rows(counts: GroupCounts, most: int) -> tuple[list[str], list[list[str]]]:

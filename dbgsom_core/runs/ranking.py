@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, product
 from typing import Any
@@ -21,14 +21,13 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
 from dbgsom_core.interfaces.measures import MeasureComponent
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.describe import PARTS, data_title, is_reference, mapping_of
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import data_title, is_reference
 from dbgsom_core.runs.stats import holm, paired_t, without_rounding
 
-PARTS = ("test", "train")
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
-UNEVEN = 2 / 3  # share of one class above which accuracy says little
-_DIGITS = 12  # in which means must differ: more may be how they were summed
+_UNEVEN = 2 / 3  # share of one class above which accuracy says little: a constant has that much
+_DIGITS = 12  # in which means must differ: more may be the order in which they were summed
 _ENDS = {"maximize": "greater", "minimize": "less"}
 _ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
 
@@ -80,24 +79,23 @@ def find_criterion(
 ) -> RankingCriterion:
     """Return the criterion of runs; raises `DataError` where they have no measure for it."""
     runs = list(runs)
-    known = list(dict.fromkeys(chain.from_iterable(run.measures for run in runs)))
+    known = sorted(set(chain.from_iterable(run.measures for run in runs)))
     parts = PARTS if settings.split is None else (settings.split,)
-    reason, wanted = "", []
+    reason, candidates = "", []
     if settings.measure is None:
         names, reason = _default_measures(runs)
     else:
         names = [settings.measure]
-        wanted.append(settings.measure)
-    wanted += ["/".join(pair) for pair in product(parts, names)]
-    matches = [name for name in wanted if name in known]
-    if not matches:
+        candidates.append(settings.measure)  # which may be said with its part
+    candidates += map("/".join, product(parts, names))
+    name = next((name for name in candidates if name in known), None)
+    if name is None:
         others = {name.partition("/")[2] for name in known} - {settings.measure}
         near = did_you_mean(settings.measure or "", sorted(others))
         raise DataError(
-            f"no finished run has the measure {' or '.join(wanted)}{near}; available: "
-            f"{', '.join(sorted(known)) or 'none'}"
+            f"no finished run has the measure {' or '.join(candidates)}{near}; available: "
+            f"{', '.join(known) or 'none'}"
         )
-    name = matches[0]
     split, _, measure = name.partition("/")
     if split not in PARTS:
         split, measure = "", name
@@ -115,11 +113,15 @@ def find_criterion(
 
 def _default_measures(runs: Sequence[StoredRun]) -> tuple[list[str], str]:
     """Return the measures of which the first ranks, and why it would not be accuracy."""
-    kinds = {str(mapping_of(run.config.get("model")).get("estimator", "vq")) for run in runs}
-    kind = kinds.pop() if len(kinds) == 1 else "vq"
+    kinds = set()
+    for run in runs:
+        kinds.add(str(mapping_of(run.config.get("model")).get("estimator", "vq")))
+    kind = kinds.pop()
+    if kinds:  # several, which have measures of maps in common
+        kind = "vq"
     names = list(_DEFAULTS.get(kind, _OF_MAPS))
     largest = max(_baseline(run, "train/accuracy", 0.0) for run in runs)
-    if kind != "classifier" or largest <= UNEVEN:
+    if kind != "classifier" or largest <= _UNEVEN:
         return names, ""
     return ["balanced_accuracy", *names], (
         f"balanced_accuracy decides, as {100 * largest:.0f} % of the samples to train on are of "
@@ -166,11 +168,6 @@ def with_arrow(name: str, best: str) -> str:
     return name + _ARROWS.get(best, "")
 
 
-def mapping_of(value: Any) -> Mapping[str, Any]:
-    """Return a value of a file that may be damaged, or an empty mapping in its place."""
-    return value if isinstance(value, Mapping) else {}
-
-
 # ------------------------------------------------------------------------- runs as a data frame
 
 
@@ -191,25 +188,28 @@ def observations(runs: Sequence[StoredRun], criterion: RankingCriterion) -> Fram
     for run in runs:
         facts = _describe_settings(run, criterion.in_units)
         newest[facts["group"], facts["variant"], facts["seed"]] = run, facts
-    unknown = 0.0 if criterion.measure == "r2" else math.nan
+    unknown = 0.0 if criterion.measure == "r2" else math.nan  # the mean has an R² of 0
     rows = []
     for run, facts in newest.values():
         facts |= {"run": run.id, "facts": run.data}
         facts["baseline"] = _baseline(run, criterion.name, unknown)
-        of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
-        whole = {name: value for name, value in run.measures.items() if name not in of_folds}
-        sizes: Mapping[str, Any] = {}
-        if "split.test_size" in run.params:  # else seeds do not divide the data anew
-            sizes = mapping_of(run.data.get("parts"))
-        ratio = sizes.get("test", 0) / sizes.get("train", 1)
-        parts = [(f"seed {facts['seed']}", False, ratio, whole)]
-        for fold in run.folds:
-            ratio = fold.test_samples / max(1, fold.train_samples)
-            parts.append((fold.split_digest, True, ratio, fold.measures))
-        for part, is_fold, ratio, measures in parts:
+        for part, is_fold, ratio, measures in _parts_of(run, facts["seed"]):
             facts |= {"part": part, "is_fold": is_fold, "ratio": ratio}
             rows.append({**measures, **facts, "value": criterion.value(measures)})
     return pd.DataFrame(rows)
+
+
+def _parts_of(run: StoredRun, seed: str) -> Iterator[tuple[str, bool, float, Mapping[str, float]]]:
+    """Yield ``part``, ``is_fold``, ``ratio`` and measures of a run as a whole and of its folds."""
+    of_folds = set(chain.from_iterable(fold.measures for fold in run.folds))
+    measures = {name: value for name, value in run.measures.items() if name not in of_folds}
+    sizes: Mapping[str, Any] = {}
+    if "split.test_size" in run.params:  # else seeds do not divide the data anew
+        sizes = mapping_of(run.data.get("parts"))
+    yield f"seed {seed}", False, sizes.get("test", 0) / sizes.get("train", 1), measures
+    for fold in run.folds:
+        ratio = fold.test_samples / max(1, fold.train_samples)
+        yield fold.split_digest, True, ratio, fold.measures
 
 
 def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
@@ -264,14 +264,17 @@ def differences(trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     differing = []
     for key in dict.fromkeys(chain.from_iterable(trees)):
         *owners, _ = accumulate(key.split("."), "{}.{}".format)
-        values = defaultdict(set)
+        values = defaultdict(set)  # by the names of the components that have the field
         for tree in trees:
-            component = str([tree.get(owner) for owner in owners])
-            values[component].add(str(tree.get(key, ...)))
-        if any(len(several) > 1 for several in values.values()):
+            components = str([tree.get(owner) for owner in owners])
+            values[components].add(str(tree.get(key, ...)))
+        if max(map(len, values.values())) > 1:
             differing.append(key)
     short = shortened(differing)
-    return [{short[key]: tree[key] for key in differing if key in tree} for tree in trees]
+    fields = []
+    for tree in trees:
+        fields.append({short[key]: tree[key] for key in differing if key in tree})
+    return fields
 
 
 def fields_text(fields: Mapping[str, Any]) -> str:
@@ -280,7 +283,9 @@ def fields_text(fields: Mapping[str, Any]) -> str:
     for key, value in fields.items():
         if isinstance(value, bool):
             value = json.dumps(value)
-        texts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+        elif isinstance(value, float):
+            value = f"{value:g}"
+        texts.append(f"{key}={value}")
     return ", ".join(texts)
 
 
@@ -297,8 +302,11 @@ def _group_names(groups: Sequence[Frame]) -> list[str]:
         trees.append(tree)
     names = []
     for tree, fields in zip(trees, differences(trees), strict=True):
+        name = tree["data"]
         fields.pop("data", None)
-        names.append(f"{tree['data']}, {fields_text(fields)}" if fields else tree["data"])
+        if fields:
+            name += f", {fields_text(fields)}"
+        names.append(name)
     return numbered(names)
 
 
@@ -360,7 +368,7 @@ def rank_runs(runs: Sequence[StoredRun], criterion: RankingCriterion) -> list[Va
     fields = differences(list(variants["settings"]))
     names = [runs[-1].name]
     if len(variants) > 1:
-        names = numbered([fields_text(differing) or "as it is" for differing in fields])
+        names = numbered(fields_text(differing) or "as it is" for differing in fields)
     frame["variant"] = frame["variant"].map(dict(zip(variants["variant"], names, strict=True)))
     groups = [group for _, group in frame.groupby("group", sort=False)]
     tables = []
@@ -393,12 +401,13 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     """Return the statistics of variants, best first, and the values of those that have any."""
     rows = group.groupby("variant", sort=False)["run"].unique().map(tuple).to_frame("runs")
     valued = group.dropna(subset="value")
-    values = valued.pivot(index="variant", columns=["seed", "part"], values="value")
-    common = values.dropna(axis=1).columns
-    values = values.reindex(rows.index)
-    rows["seeds"] = valued.groupby("variant")["seed"].nunique()
-    rows["folds"] = (valued.groupby("variant")["is_fold"].sum() / rows["seeds"]).round()
+    of_variants = valued.groupby("variant")
+    rows["seeds"] = of_variants["seed"].nunique()
+    rows["folds"] = (of_variants["is_fold"].sum() / rows["seeds"]).round()
     rows = rows.fillna({"seeds": 0, "folds": 0}).astype({"seeds": int, "folds": int})
+    values = valued.pivot(index="variant", columns=["seed", "part"], values="value")
+    common = values.dropna(axis=1).columns  # seeds and folds that all have
+    values = values.reindex(rows.index)
     rows["mean"] = rows["adjusted"] = values.mean(axis=1)
     rows["std"] = without_rounding(values.std(axis=1), rows["mean"])
     if 0 < len(common) < len(values.columns):
@@ -415,7 +424,7 @@ def _test_pairs(values: Frame, ratio: float, span: float) -> Frame:
     """
     import pandas as pd
 
-    tests = [paired_t(values[:0])]
+    tests = [paired_t(values[:0])]  # the columns, where there is no pair
     largest = values.abs().max().max()
     for place in range(len(values) - 1):
         apart = values.iloc[place + 1 :] - values.iloc[place]
@@ -429,7 +438,8 @@ def _test_pairs(values: Frame, ratio: float, span: float) -> Frame:
 
 def ranking_of(table: VariantTable, verdict: str, registry: Registry) -> Ranking:
     """Return a table of a sweep's runs as its record."""
-    criterion, variants = table.criterion, []
+    criterion = table.criterion
+    variants = []
     for row, fields in zip(table.rows.itertuples(), table.fields, strict=True):
         means = table.measures.loc[row.Index].dropna().to_dict()
         spreads = table.spreads.loc[row.Index].dropna().to_dict()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,71 +18,88 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.config import Experiment
 from dbgsom_core.estimators.answers import usual_distance
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
+from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.measuring import measured
+from dbgsom_core.experiments.measuring import (
+    column_names,
+    columns_of_answers,
+    format_path,
+    measured,
+    value_of,
+)
 from dbgsom_core.experiments.models import names_after
-from dbgsom_core.experiments.trackers import Run, RunResult
+from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data import Fold, Part, Rows, n_classes
-from dbgsom_core.runs.held_out import PART as HELD_OUT
-from dbgsom_core.runs.manifest import data_title, estimator_params, name_of_params
+from dbgsom_core.runs.data import Division, Fold, Part, n_classes, subsample
+from dbgsom_core.runs.describe import data_title, digest, estimator_params, name_of_params
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
-from dbgsom_core.runs.text import digest
+from dbgsom_core.runs.session import EpochCallback
 from dbgsom_core.tables import numbered
 
 log = logging.getLogger("dbgsom")
 
+HELD_OUT = "held-out"  # what rows are called that folds have tested, see `MapView.scored`
+
+# Arrays ``answers`` and ``probabilities`` of a fold's test rows; empty where they are not known.
+# Those of a classifier are codes into the classes of the final model.
+Answers = Mapping[str, NDArray[Any]]
 Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
 _SCORES = {"classifier": "accuracy", "regressor": "r2"}
-_SMALLEST = 1e-200  # its digits have powers of 10 that float64 holds
+_SMALLEST = 1e-200  # the 13th digit of it has a power of 10 that float64 holds
 
 
 def view_of_run(
     estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
 ) -> MapView:
-    class_names = {}
+    """Return a trained map as figures see it, with the samples of a part of its data."""
+    class_names: dict[Any, str] = {}
     has_codes = data.y is not None and data.y.dtype.kind in "iu"
     if estimator._kind != "regressor" and data.target_names is not None and has_codes:
         class_names = dict(enumerate(data.target_names))
+    label_names = {}
     # Cluster numbers are no classes, whatever the data set calls its classes.
-    supervised = guarded(estimator._parts.labeller).needs_target
-    pixels = [f"{i}" for i in range(data.X.shape[1])]
+    if guarded(estimator._parts.labeller).needs_target:
+        label_names = class_names
     features = names_after(steps, data.feature_names) or ()
+    if len(features) != part.X.shape[1]:
+        features = ()
+    pixels = list(map(str, range(data.X.shape[1])))
+    image_shape = None
+    if names_after(steps, pixels) == pixels:  # each prepared column is a pixel still
+        image_shape = data.image_shape
     rows: Any = part.rows
-    ids = dict(data.ids or {})  # columns that say which sample is which
-    if data.annotations:
+    annotations = {**(data.ids or {}), **data.annotations}
+    ids = dict(data.ids or {})
+    if data.annotations:  # beside the ids, or the number of the row
         ids = {**(ids or {"row": np.arange(len(data.X))}), **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
-    if ids and rows is not None:
-        sample_ids = np.array(_joined(ids, rows))
-
-    def of_rows(columns: Mapping[str, Any]) -> dict[str, Any]:
-        return {} if rows is None else {name: values[rows] for name, values in columns.items()}
-
+    if ids:
+        sample_ids = np.array(_join_cells(ids, rows))
+    target = None if data.columns is None else data.columns.target
     return view_of(
         estimator,
         evaluation,
-        label_names=class_names if supervised else {},
+        label_names=label_names,
         class_names=class_names,
-        feature_names=features if len(features) == part.X.shape[1] else (),
-        image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
+        feature_names=features,
+        image_shape=image_shape,
         title=title,
         sample_ids=sample_ids,
         sample_ids_name=" ".join(ids),
-        target_name="" if data.columns is None else data.columns.target or "",
-        variables=of_rows(data.variables),
-        annotations=of_rows({**(data.ids or {}), **data.annotations}),
+        target_name=target or "",
+        variables={name: values[rows] for name, values in data.variables.items()},
+        annotations={name: values[rows] for name, values in annotations.items()},
         novelty=partial(estimator.score_samples, part.X),
     )
 
@@ -91,6 +107,7 @@ def view_of_run(
 def draw_figures(
     figures: Iterable[tuple[str, Component]], view: Any, notes: list[str]
 ) -> dict[str, Any]:
+    """Return what figures draw, by the names of their files; one that fails becomes a note."""
     images: dict[str, Any] = {}
     with warnings_as_notes(notes):
         for name, figure in figures:
@@ -110,14 +127,16 @@ def warnings_as_notes(notes: list[str]) -> Iterator[None]:
             yield
         finally:
             levels = {}
-            for one in caught:
-                if not issubclass(one.category, _FOR_DEVELOPERS):
-                    levels[str(one.message)] = getattr(one.category, "level", logging.WARNING)
+            for warning in caught:
+                if not issubclass(warning.category, _FOR_DEVELOPERS):
+                    level = getattr(warning.category, "level", logging.WARNING)
+                    levels[str(warning.message)] = level
             for text, level in levels.items():
                 add_note(notes, text, level)
 
 
 def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
+    """Add a sentence to the report, and log it."""
     notes.append(text)
     log.log(level, "%s", text)
 
@@ -127,7 +146,7 @@ def tables_of(
     data: Data,
     view: MapView,
     fold: Fold,
-    divided: Sequence[tuple[Rows, Rows]],
+    divided: Sequence[Division],
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
@@ -136,34 +155,38 @@ def tables_of(
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
-        "assignments": lambda: _assignments(model, data, _parts(len(data.X), view, fold, divided)),
-        "neurons": lambda: neuron_tables(model, data.feature_names),
+        "assignments": lambda: _assignments(
+            model, data, _parts_of_rows(len(data.X), view, fold, divided)
+        ),
+        "neurons": partial(neuron_tables, model, data.feature_names),
     }
-    if (stability := view.stability) is not None:
-        unit, other = stability.links.T
-        links = {"unit": unit, "other": other, "stays": stability.link_shares}
-        tables["links"] = lambda: iter([links])
-    profiles = {"clusters": view.profile, "classes": view.class_profile}
-    for name, profile in profiles.items():
+    if view.stability is not None:
+        unit, other = view.stability.links.T
+        links = {"unit": unit, "other": other, "stays": view.stability.link_shares}
+        tables["links"] = partial(iter, [links])
+    for name, what in (("clusters", "cluster"), ("classes", "class")):
+        profile = view.profile if name == "clusters" else view.class_profile
         if profile is not None:
-            exact = replace(profile, means=without_noise(profile.means))
-            what = "cluster" if name == "clusters" else "class"
-            columns = _named(table_of_clusters(exact, partial(row_names, data), what))
-            tables[name] = partial(iter, [columns])
-    if counts := view.groups:
-        tables["groups"] = lambda: iter([_named(table_of_groups(counts))])
+            rounded = replace(profile, means=without_noise(profile.means))
+            columns = table_of_clusters(rounded, partial(row_names, data), what)
+            tables[name] = partial(iter, [_with_numbers(columns)])
+    if view.groups:
+        tables["groups"] = partial(iter, [_with_numbers(table_of_groups(view.groups))])
     return tables
 
 
 def row_names(data: Data, rows: NDArray[Any]) -> list[str]:
     """Return what rows of a data set are called: their ids, or their numbers."""
-    return _joined(data.ids or {"row": np.arange(len(data.X))}, rows)
+    return _join_cells(data.ids or {"row": np.arange(len(data.X))}, rows)
 
 
-def _joined(columns: Mapping[str, Any], rows: Any) -> list[str]:
+def _join_cells(columns: Mapping[str, Any], rows: Any) -> list[str]:
     """Return the cells of rows as texts, those of a row joined by blanks."""
     cells = [np.asarray(values)[rows].tolist() for values in columns.values()]
-    return [" ".join(map(str, row)) for row in zip(*cells, strict=True)]
+    names = []
+    for row in zip(*cells, strict=True):
+        names.append(" ".join(map(str, row)))
+    return names
 
 
 def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
@@ -171,54 +194,57 @@ def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
     return np.concatenate([model.predict(data.X[batch]) for batch in _batches(data)])
 
 
-def _parts(
-    n: int, view: MapView, fold: Fold, divided: Sequence[tuple[Rows, Rows]]
+def _parts_of_rows(
+    n: int, view: MapView, fold: Fold, divided: Sequence[Division]
 ) -> dict[str, NDArray[Any]]:
-    """Return how rows are divided: ``part``, whether to train on, or the ``fold`` that tested them.
+    """Return columns (n,) on how rows are divided: a ``part``, or the ``fold`` that tested them.
 
     Where the answers of folds are known, they are ``held_out``.
     """
     rows = fold.train.rows
     if isinstance(rows, np.ndarray) and len(rows) < n:
-        trained = np.zeros(n, dtype=np.bool_)
-        trained[rows] = True
-        return {"part": trained}
+        parts = np.full(n, "test", dtype=object)  # 8 bytes a row, 20 as an array of texts
+        parts[rows] = "train"
+        return {"part": parts}
+    columns: dict[str, NDArray[Any]] = {}
     numbers = fold_numbers(n, divided)
-    parts: dict[str, NDArray[Any]] = {} if numbers is None else {"fold": numbers}
+    if numbers is not None:
+        columns["fold"] = numbers
     if view.scored is not None and view.scored[0] == HELD_OUT:
-        parts["held_out"] = np.asarray(view.scored[1].predictions)
-    return parts
+        columns["held_out"] = np.asarray(view.scored[1].predictions)
+    return columns
 
 
-def fold_numbers(n: int, divided: Sequence[tuple[Rows, Rows]]) -> NDArray[np.int32] | None:
+def fold_numbers(n: int, divided: Sequence[Division]) -> NDArray[np.int32] | None:
     """Return the fold (n,) that tested each row; None where not each was tested exactly once."""
     numbers, times = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
     for number, (_, tested) in enumerate(divided, start=1):
         numbers[tested] = number
         times[tested] += 1
-    return numbers if len(divided) > 1 and (times == 1).all() else None
+    if len(divided) > 1 and (times == 1).all():
+        return numbers
+    return None
 
 
 def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any]]) -> Batches:
-    beside = [*data.annotations.items()]
+    """Yield where each sample ended: ids, the answers, and what else is known of it."""
+    names = ["unit", "x", "y", "label", "distance", "novelty"]
+    if model.estimator._tree.depth > 1:
+        names.insert(3, "path")
+    known = list(data.annotations.items())
     if data.y is not None:
         target = model.columns and model.columns.target
-        beside.append((target or "target", np.asarray(data.y)))
-    beside += parts.items()
-    deep = model.estimator._tree.depth > 1
-    names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
+        known.append((target or "target", np.asarray(data.y)))
+    known += parts.items()
     for batch in _batches(data):
+        columns = [(name, values[batch]) for name, values in (data.ids or {}).items()]
+        if not columns:
+            columns.append(("row", np.arange(*batch.indices(len(data.X)))))
         answers = model.answers(data.X[batch])
-        first = [(name, values[batch]) for name, values in (data.ids or {}).items()]
-        if not first:
-            first = [("row", np.arange(batch.start, batch.start + len(answers.unit)))]
-        columns = [*first, *columns_of_answers(model, answers, names).items()]
-        for name, values in beside:
-            cells = values[batch]
-            if values is parts.get("part"):
-                cells = np.where(cells, "train", "test")
-            columns.append((name, cells))
-        yield _named(columns)
+        columns += columns_of_answers(model, answers, names).items()
+        for name, values in known:
+            columns.append((name, values[batch]))
+        yield _with_numbers(columns)
 
 
 def _batches(data: Data) -> Iterator[slice]:
@@ -230,39 +256,39 @@ def _batches(data: Data) -> Iterator[slice]:
 def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
     """Yield a table of the neurons that answer; ``names`` are those of raw features."""
     estimator, tree = model.estimator, model.estimator._tree
-    deep, paths = tree.depth > 1, tree.paths.tolist()
-    cells, errors = [], []
-    for leaf, path in enumerate(paths):
-        number, way = 0, [neuron for neuron in path if neuron >= 0]
-        for neuron in way[:-1]:
+    is_deep, hits = tree.depth > 1, estimator.leaf_hit_counts_
+    cells, paths, errors = [], [], []
+    for leaf, path in enumerate(tree.paths.tolist()):
+        *above, last = [neuron for neuron in path if neuron >= 0]
+        number = 0  # of the map on the way down
+        for neuron in above:
             number = int(tree.child_of[number][neuron])
-        cells.append(tree.maps[number].positions[way[-1]])
+        cells.append(tree.maps[number].positions[last])
+        paths.append(format_path(path))
         # Errors of neurons below others are known on average.
-        mean = usual_distance(estimator, leaf) if deep else None
-        hits = estimator.leaf_hit_counts_[leaf]
-        errors.append(float(estimator.errors_[leaf]) if mean is None else mean * float(hits))
+        if is_deep:
+            errors.append(usual_distance(estimator, leaf) * float(hits[leaf]))
+        else:
+            errors.append(float(estimator.errors_[leaf]))
     x, y = np.transpose(cells)
+    columns = [("unit", tree.paths[:, 0]), ("x", x), ("y", y)]
+    if is_deep:
+        columns.append(("path", np.array(paths)))
+    columns += [("hits", hits), ("error", np.array(errors))]
     labels = np.asarray(estimator.leaf_labels_)
     targets = labels.T if labels.ndim == 2 else [labels]
+    columns += zip(column_names(model, ["label"]), targets, strict=True)
     prototypes = _in_columns(model, tree.weights)
     features = names or [f"feature {i}" for i in range(prototypes.shape[1])]
-    yield _named(
-        [
-            ("unit", tree.paths[:, 0]),
-            ("x", x),
-            ("y", y),
-            *([("path", np.array([format_path(path) for path in paths]))] if deep else []),
-            ("hits", estimator.leaf_hit_counts_),
-            ("error", np.array(errors)),
-            *zip(column_names(model, ["label"]), targets, strict=True),
-            *zip(features, without_noise(prototypes).T, strict=False),  # no prototypes: no names
-        ]
-    )
+    # Prototypes that cannot be told in raw features have no columns, whatever the names.
+    columns += zip(features, without_noise(prototypes).T, strict=False)
+    yield _with_numbers(columns)
 
 
-def _named(columns: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    names = numbered([name for name, _ in columns])
-    return dict(zip(names, (values for _, values in columns), strict=True))
+def _with_numbers(columns: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return columns by name, repeated names numbered."""
+    names, values = zip(*columns, strict=True)
+    return dict(zip(numbered(names), values, strict=True))
 
 
 def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
@@ -292,6 +318,109 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any]:
     return undo(prototypes)
 
 
+# --------------------------------------------------------------------------------------- measures
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluation of an experiment's maps; a measure that fails becomes a note."""
+
+    experiment: Experiment
+    measures: Mapping[str, Any]
+    notes: list[str]
+
+    def evaluate(
+        self,
+        estimator: Any,
+        part: Part,
+        name: str,
+        train: Part | None = None,
+        *,
+        of_fold: bool = False,
+    ) -> tuple[Evaluation, Part, dict[str, float]]:
+        """Evaluate a map on a part of the data; ``train`` is that of its training, if another."""
+        seed = self.experiment.seed
+        samples = subsample(part, seed)
+        answers = estimator.predict(samples.X)
+        evaluation = estimator.evaluate(samples.X, y=samples.y, predictions=answers, seed=seed)
+        if train is not None:
+
+            def training() -> Evaluation:
+                trained = subsample(train, seed)
+                return estimator.evaluate(trained.X, y=trained.y, seed=seed)  # type: ignore[no-any-return]
+
+            evaluation = replace(evaluation, training_of=training)
+        count, n = samples.X.shape[0], part.X.shape[0]
+        if count < n:
+            hits = estimator.hit_counts_ if name == "train" else None
+            evaluation = replace(evaluation, drawn_from=n, all_hits=hits)
+            if not of_fold:
+                self.notes.append(
+                    f"{name} measures and figures are from {count} of {n} samples, drawn by the "
+                    "seed: the data stay where they are; what the model and the tables say is of "
+                    "all"
+                )
+        values: dict[str, float] = {}
+        for key, measure in self.measures.items():
+            if train is None or not measure.training_only:
+                values |= self._values_of(measure, evaluation, f"{name}/{key}", of_fold)
+        return evaluation, samples, values
+
+    def _values_of(
+        self, measure: Any, evaluation: Evaluation, name: str, of_fold: bool
+    ) -> dict[str, float]:
+        """Return the values of a measure and of its references, by name; none if it fails."""
+        values = {}
+        try:
+            value = value_of(measure, evaluation)
+            values[name] = float(value)
+            for reference, its_value in value.references.items():
+                values[f"{name}_{reference}"] = its_value
+            if value.note and not of_fold:
+                self.notes.append(f"{name}: {value.note}")
+        except Exception as error:
+            text = f"measure {name} failed ({type(error).__name__}: {error})"
+            if text not in self.notes:  # a fold more of the same
+                add_note(self.notes, text)
+        return values
+
+    def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
+        """Refit the map on subsamples where that is configured, and compare; None: it is not."""
+        settings = self.experiment.stability
+        if settings is None:
+            return None
+        on_epoch.begin("refitting")
+        # Refits measure other samples.
+        measures = {}
+        for name, measure in self.measures.items():
+            if not measure.training_only:
+                measures[name] = measure
+        resampling = Resampling(
+            n=settings.resamples,
+            share=settings.share,
+            measures=measures,
+            level=settings.level,
+            random_state=self.experiment.seed,
+            n_jobs=-1,
+        )
+        return compute_stability(estimator, part.X, part.y, resampling)
+
+
+def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:
+    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
+    by_name: dict[str, list[float]] = {}
+    for fold in folds:
+        for name, value in fold.measures.items():
+            by_name.setdefault(name, []).append(value)
+    means, deviations = {}, {}
+    with np.errstate(all="ignore"):  # of values that are infinite
+        for name, values in by_name.items():
+            means[name] = float(np.mean(values))
+            if len(values) > 1:
+                deviations[name.replace("test/", "test_std/")] = float(np.std(values, ddof=1))
+    return means | deviations
+
+
 # ---------------------------------------------------------------------------- fits of programs
 
 
@@ -310,16 +439,16 @@ def run_of_fit(
     """
     kind = estimator._kind
     if measures is None:
-        score = _SCORES.get(kind)
         measures = ["quantization_error", "topographic_error"]
-        measures += [score] if score and y is not None else []
-    _, evaluation, found = measured(estimator, X, y, measures)
+        if kind in _SCORES and y is not None:
+            measures.append(_SCORES[kind])
+    _, evaluation, values = measured(estimator, X, y, measures)
     features = list(map(str, getattr(estimator, "feature_names_in_", ())))
     title, notes = type(estimator).__name__, list[str]()
     view = view_of(estimator, evaluation, feature_names=features, title=title)
     registry = get_registry()
-    drawn = draw_figures([(name, registry.build("figure", name)) for name in figures], view, notes)
-
+    components = [(name, registry.build("figure", name)) for name in figures]
+    drawn = draw_figures(components, view, notes)
     data = _facts_of_arrays(estimator, X, y)
     params = estimator_params(estimator, data["name"])
     run = Run(
@@ -333,14 +462,12 @@ def run_of_fit(
         environment={},
         data={**data, "feature_names": features or None},
     )
-    values = {f"train/{name}": value for name, value in found.items()}
-    return run, RunResult(values, history=estimator.history_, figures=drawn, notes=notes)
+    logged = {f"train/{name}": value for name, value in values.items()}
+    return run, RunResult(logged, history=estimator.history_, figures=drawn, notes=notes)
 
 
 def _facts_of_arrays(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
-    file = getattr(X, "filename", None)  # of a memory-mapped array
-    sizes = "x".join(str(size) if isinstance(size, int) else "?" for size in np.shape(X))
-    kind = "table" if hasattr(X, "columns") else "array"
+    """Return facts of the samples of a fit, as `facts_of` does of a data set."""
     target = None if y is None else np.asarray(y)
     if hasattr(X, "__dask_graph__"):  # which may be larger than memory
         from dask.base import tokenize
@@ -351,10 +478,60 @@ def _facts_of_arrays(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
     classes = None
     if target is not None and estimator._kind != "regressor":
         classes = n_classes(target)
+    lengths = [str(length) if isinstance(length, int) else "?" for length in np.shape(X)]
+    kind = "table" if hasattr(X, "columns") else "array"
+    section = {"path": str(getattr(X, "filename", None) or "")}  # of a memory-mapped array
     return {
-        "name": data_title({"path": os.fspath(file)} if file else None, f"{kind}-{sizes}"),
+        "name": data_title(section, f"{kind}-{'x'.join(lengths)}"),
         "samples": len(estimator.labels_),
         "features": estimator.n_features_in_,
         "classes": classes,
         "digest": which,
     }
+
+
+# ------------------------------------------------------------------ answers of a cross-validation
+
+
+def answers_of(tested: Evaluation, classes: NDArray[Any] | None) -> Answers:
+    """Return the answers in the evaluation of a fold's test rows; ``classes`` of a classifier."""
+    if tested.drawn_from:
+        return {}
+    predictions: Any = tested.predictions
+    if classes is None:
+        return {"answers": np.asarray(predictions)}
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    labels, known = predictions.tolist(), np.asarray(tested.classes).tolist()
+    if not codes.keys() >= {*labels, *known}:  # a mark of samples without a class, say
+        return {}
+    arrays = {"answers": np.array([codes[label] for label in labels])}
+    with suppress(Exception):  # a labeller without probabilities; measures say it
+        shares = np.zeros((len(labels), len(codes)))
+        shares[:, [codes[label] for label in known]] = tested.probabilities
+        arrays["probabilities"] = shares
+    return arrays
+
+
+def held_out(
+    trained: Evaluation,
+    folds: Sequence[Answers],
+    divided: Sequence[Division],
+    classes: NDArray[Any] | None,
+) -> Evaluation | None:
+    """Return the evaluation of the final map on all rows, with the answers of the folds.
+
+    None where those of a fold are not known.
+    """
+    if trained.drawn_from or not all(folds):
+        return None
+    # Folds test each row once: what sorts their rows brings answers into the order of the data.
+    order = np.argsort(np.concatenate([tested for _, tested in divided]))
+    arrays = {}
+    for name in set.intersection(*map(set, folds)):
+        arrays[name] = np.concatenate([fold[name] for fold in folds])[order]
+    predictions = arrays["answers"]
+    if classes is not None:
+        predictions = classes[predictions]
+    shares = arrays.get("probabilities")
+    known = None if shares is None else lambda _: shares
+    return replace(trained, predictions=predictions, probabilities_of=known)

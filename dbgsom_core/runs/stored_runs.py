@@ -23,8 +23,9 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
 from dbgsom_core.experiments.trackers import Run
+from dbgsom_core.files import exists
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import runs_folder
+from dbgsom_core.runs.describe import diff
 from dbgsom_core.runs.folder import (
     DATA_FILE,
     RunFiles,
@@ -36,8 +37,7 @@ from dbgsom_core.runs.folder import (
     read_json,
     read_run,
 )
-from dbgsom_core.runs.text import diff
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.runs.session import runs_folder
 
 SHORTEST_ID = 4  # characters of the end of an id that will do
 
@@ -51,12 +51,18 @@ def matching_folders(name: str, root: Path) -> list[Path]:
         return [path]
     if path.name != name or not root.is_dir():
         return []
-    experiments = find_experiments(root)
-    folders = [folder for group in experiments for folder in find_folders(root, group)]
+    folders = _all_folders(root)
     exact = [folder for folder in folders if folder.name == name]
-    if exact or name in experiments or exists(name) or len(name) < SHORTEST_ID:
+    if exact or name in find_experiments(root) or exists(name) or len(name) < SHORTEST_ID:
         return exact[:1]
     return [folder for folder in folders if folder.name.endswith(name)]
+
+
+def _all_folders(root: Path) -> list[Path]:
+    folders = []
+    for experiment in find_experiments(root):
+        folders += find_folders(root, experiment)
+    return folders
 
 
 def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
@@ -71,16 +77,16 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     if matches:
         listed = ", ".join(map(str, matches[:5]))
         raise DataError(f"'{name}' may be any of {listed}: name its folder")
-    groups = find_experiments(root)
-    if name in groups:
+    experiments = find_experiments(root)
+    if name in experiments:
         runs = [run for run in find_runs(root, name) if run.parent is None and not run.damage]
         finished = [run for run in runs if run.status == "finished"]
         if runs:
             newest = (finished or runs)[-1]
             kind = "newest finished" if finished else "newest"
             return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
-    ids = (folder.name for group in groups for folder in find_folders(root, group))
-    hint = did_you_mean(name, [*groups, *ids]) or "; 'dbgsom run CONFIG' makes runs"
+    ids = [folder.name for folder in _all_folders(root)]
+    hint = did_you_mean(name, [*experiments, *ids]) or "; 'dbgsom run CONFIG' makes runs"
     raise DataError(
         f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
         f"of this name{hint}"
@@ -106,13 +112,13 @@ def find_children(sweep: Path) -> list[StoredRun]:
 
 def newest_folders(root: Path) -> list[Path]:
     """Return the folders of runs and sweeps, newest first, without runs of known sweeps."""
-    folders = [folder for group in find_experiments(root) for folder in find_folders(root, group)]
+    folders = _all_folders(root)
     names = {folder.name for folder in folders}
-    alone = []
-    for folder in folders:
+    newest = []
+    for folder in sorted(folders, key=lambda folder: folder.name, reverse=True):
         if str(read_json(RunFiles(folder).run).get("parent")) not in names:
-            alone.append(folder)
-    return sorted(alone, key=lambda folder: folder.name, reverse=True)
+            newest.append(folder)
+    return newest
 
 
 def shell_name(stored: StoredRun | Path) -> str:
@@ -136,7 +142,10 @@ def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Lo
 
 
 def load_stored(
-    stored: StoredRun, overrides: Sequence[str], registry: Registry, steps: Path | None = None
+    stored: StoredRun,
+    overrides: Sequence[str],
+    registry: Registry,
+    steps: Path | None = None,
 ) -> Loaded:
     """Return what the configuration in a run folder describes.
 
@@ -146,18 +155,19 @@ def load_stored(
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     loaded, _ = load(stored.files.config, (), registry)
-    if (rows := stored.kept_data) is not None:
-        loaded = with_data(loaded, lambda it: it.model_copy(update={"path": str(rows)}))
-    folder = Path(
-        str(stored.environment.get("folder", loaded.folder))
-    )  # where relative paths start
+    rows = stored.kept_data
+    if rows is not None:
+        loaded = with_data(loaded, lambda dataset: dataset.model_copy(update={"path": str(rows)}))
+    folder = Path(str(stored.environment.get("folder", loaded.folder)))  # relative paths start here
+
+    def moved(experiment: Experiment) -> Experiment:
+        return replace(experiment, folder=folder, steps_folder=steps)
+
     if isinstance(loaded, Experiment):
-        loaded = replace(loaded, folder=folder, steps_folder=steps)
-        return loaded, (loaded,)
-    loaded = loaded.with_experiments(
-        lambda experiment: replace(experiment, folder=folder, steps_folder=steps)
-    )
-    return replace(loaded, folder=folder), tuple(child.experiment for child in loaded.children)
+        experiment = moved(loaded)
+        return experiment, (experiment,)
+    loaded = replace(loaded.with_experiments(moved), folder=folder)
+    return loaded, tuple(child.experiment for child in loaded.children)
 
 
 def with_data(loaded: Any, change: Callable[[Any], Any]) -> Any:
@@ -171,20 +181,22 @@ def with_data(loaded: Any, change: Callable[[Any], Any]) -> Any:
 
 def interrupted_run(loaded: Experiment | Sweep, registry: Registry) -> StoredRun:
     """Return the newest run of a configuration that is not complete, or else the newest."""
-    is_of_sweep = isinstance(loaded, Sweep)
-    first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
+    kind, first = "run", loaded
+    if isinstance(loaded, Sweep):
+        kind, first = "sweep", loaded.children[0].experiment
+    assert isinstance(first, Experiment)
     root = runs_folder(first, registry).absolute()
-    wanted = _plain(loaded.resolved)
+    config = _plain(loaded.resolved)
     unfinished, complete, text = None, None, f"no run of this configuration in {root} can go on"
     for run in find_runs(root, loaded.experiment):
-        if run.parent is None and (run.kind == "sweep") == is_of_sweep:
-            changes = diff(run.config, wanted)
-            if is_complete(run, loaded):
-                complete = complete if changes else run
-            elif changes:
-                text += f"; {run.id}: {run.damage or _sentence(changes)}"
-            else:
+        if run.parent is None and run.kind == kind:
+            changes = diff(run.config, config)
+            if not changes and is_complete(run, loaded):
+                complete = run
+            elif not changes:
                 unfinished = run
+            elif not is_complete(run, loaded):
+                text += f"; {run.id}: {run.damage or _sentence(changes)}"
     newest = unfinished or complete
     if newest is None:
         raise ConfigError(f"{text}; start it without --resume")
@@ -210,6 +222,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
 
 
 def _identity(run: StoredRun | Run) -> dict[str, Any]:
+    """Return what has to be the same in a run that goes on."""
     return {
         **_plain(run.config),
         "data": {key: run.data.get(key) for key in ("digest", "test")},

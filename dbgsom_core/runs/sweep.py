@@ -9,19 +9,18 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from dbgsom_core.config import Child, Optimization, RangeSettings, Sweep
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
-from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import mirror_ended, runs_folder
 from dbgsom_core.runs.compare import winner_sentence
+from dbgsom_core.runs.describe import common_params, digest, flat_params, number, title_of
 from dbgsom_core.runs.folder import StoredRun, read_run
-from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import DataCache, carry_out, new_run, run_experiment
 from dbgsom_core.runs.processes import WorkerDiedError, Workers
 from dbgsom_core.runs.ranking import (
@@ -31,8 +30,8 @@ from dbgsom_core.runs.ranking import (
     ranking_of,
 )
 from dbgsom_core.runs.results import draw_figures
+from dbgsom_core.runs.session import Callbacks, mirror_ended, runs_folder
 from dbgsom_core.runs.stored_runs import find_children
-from dbgsom_core.runs.text import digest, number
 
 log = logging.getLogger("dbgsom")
 
@@ -54,21 +53,29 @@ def run_sweep(
     Those of a ``stored`` sweep that have finished are kept. ``display`` has a method ``say(text)``.
     """
     experiments = [child.experiment for child in sweep.children]
-    root = runs_folder(experiments[0], registry)
     earlier = {} if stored is None else _children_of(stored)
     search = None
     if sweep.optimization is not None:
-        search = Search(sweep.optimization, -(-jobs // sweep.seeds), earlier)
+        window = math.ceil(jobs / sweep.seeds)  # trials, whose seeds are runs of their own
+        search = Search(sweep.optimization, window, earlier)
     cache = DataCache()
     data = cache.load(experiments[0])  # what is wrong with it is said before anything is written
-    params = common_params([flat_params(one.resolved) for one in experiments])
-    facts = {"digest": digest(data.X, data.y)}  # a sweep goes on with the same data only
-    about: Any = {"kind": "sweep", "name": sweep.title, "params": params, "data": facts}
-    run = new_run(sweep, registry, root, stored, **about)
+    run = new_run(
+        sweep,
+        registry,
+        runs_folder(experiments[0], registry),
+        stored,
+        kind="sweep",
+        name=sweep.title,
+        params=common_params([flat_params(experiment.resolved) for experiment in experiments]),
+        data={"digest": digest(data.X, data.y)},  # a sweep goes on with the same data only
+    )
     children = _Children(sweep, run, callbacks, registry, earlier, display)
 
     def work() -> RunResult:
-        batches = [sweep.children] if search is None else search.batches(children.value)
+        batches: Iterable[Iterable[Child]] = [sweep.children]
+        if search is not None:
+            batches = search.batches(children.value)
         with Workers(jobs) as workers:
             for batch in batches:
                 if jobs > 1:
@@ -106,28 +113,25 @@ class _Children:
 
     def tasks(self, batch: Iterable[Child]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield names of children and arguments of their runs; those that had finished are kept."""
-        finished = {}
+        finished = set()
         for name, stored in self._earlier.items():
             if stored.status == "finished" and not stored.damage:
-                finished[name] = stored
+                finished.add(name)
         for child in sorted(batch, key=lambda child: child.name not in finished):
-            self._started[child.name] = child
-            earlier = self._earlier.get(child.name)
-            if child.name in finished:
-                earlier = finished[child.name]
+            name, earlier = child.name, self._earlier.get(child.name)
+            self._started[name] = child
+            if earlier is not None and name in finished:
                 mirror_ended(earlier, child.experiment.tracking)
                 self._keep(child, earlier)
                 continue
-            yield (
-                child.name,
-                {
-                    "experiment": child.experiment,
-                    "stored": earlier,
-                    "name": child.name,
-                    "parent": self._parent,
-                    "varies": dict(child.varies),
-                },
-            )
+            task = {
+                "experiment": child.experiment,
+                "stored": earlier,
+                "name": name,
+                "parent": self._parent,
+                "varies": dict(child.varies),
+            }
+            yield name, task
 
     def run_here(self, batch: Iterable[Child], cache: DataCache) -> Iterator[tuple[str, Any]]:
         """Run children in this process; yield their names and how they ended, as `Workers.run`."""
@@ -144,11 +148,11 @@ class _Children:
         """Take how a child ended: its folder and notes, or an error."""
         child = self._started[name]
         if isinstance(outcome, WorkerDiedError):  # its process is gone: what did it leave?
-            left = {one.name: one for one in find_children(self._parent.folder)}.get(name)
-            if left is not None:
-                mirror_ended(left, child.experiment.tracking)
-                if left.status == "finished":  # only trackers were left
-                    outcome = (left.files.folder, ())
+            for run in find_children(self._parent.folder):
+                if run.name == name:
+                    mirror_ended(run, child.experiment.tracking)
+                    if run.status == "finished":  # only trackers were left
+                        outcome = (run.files.folder, ())
         if isinstance(outcome, Exception):
             log.warning("%s failed (%s)", name, _reason(outcome))
             self._failed[name] = outcome
@@ -172,19 +176,17 @@ class _Children:
 
     def _leader(self, stored: StoredRun) -> str:
         """Return which run is best so far, of those with the same data as another."""
-        rivals = [
-            run
-            for run in self._done.values()
-            if run.data.get("digest") == stored.data.get("digest")
-        ]
-        losses = [self._loss(run) for run in rivals]
-        if self._criterion is None or np.isnan(losses).all():
+        best, least = None, math.inf
+        for run in self._done.values():
+            if run.data.get("digest") == stored.data.get("digest") and self._loss(run) < least:
+                best, least = run, self._loss(run)
+        if self._criterion is None or best is None:
             return ""
-        best = rivals[int(np.nanargmin(losses))]
         value = number(self._criterion.value(best.measures))
         return f"best so far: {best.name} ({self._criterion.name} {value})"
 
     def _rankings(self, runs: Sequence[StoredRun]) -> list[Ranking]:
+        """Return the rankings of runs, with the sentence on who won where it was tested."""
         rankings = []
         for table in rank_runs(runs, self._find_criterion()):
             verdict = ""
@@ -195,8 +197,9 @@ class _Children:
 
     def value(self, child: Child) -> float:
         """Return what a search minimizes; nan of a child that failed."""
-        stored = self._done.get(child.name)
-        return math.nan if stored is None else self._loss(stored)
+        if child.name not in self._done:
+            return math.nan
+        return self._loss(self._done[child.name])
 
     def _loss(self, stored: StoredRun) -> float:
         if self._criterion is None:
@@ -204,13 +207,18 @@ class _Children:
         value = self._criterion.value(stored.measures)
         return -value if self._criterion.greater_is_better else value
 
-    def _say(self, best: str) -> None:
+    def _say(self, leader: str) -> None:
+        """Show how many runs have finished and failed, and which leads."""
         if self._display is not None:
-            failed = f", {len(self._failed)} failed" if self._failed else ""
-            text = f"{len(self._done)}/{self._sweep.runs} done{failed}"
-            self._display.say(text=f"{text}; {best}" if best else text)
+            text = f"{len(self._done)}/{self._sweep.runs} done"
+            if self._failed:
+                text += f", {len(self._failed)} failed"
+            if leader:
+                text += f"; {leader}"
+            self._display.say(text=text)
 
     def result(self, notes: Sequence[str]) -> RunResult:
+        """Return the result of the sweep; raises `DbgsomError` where every run failed."""
         failed = {name: _reason(error) for name, error in self._failed.items()}
         notes = [*notes, *(f"{name} failed: {why}" for name, why in failed.items())]
         if not self._done:
@@ -218,15 +226,16 @@ class _Children:
             if isinstance(first, DbgsomError):
                 raise first
             raise DbgsomError(f"every run of the sweep failed; the first: {first}") from first
-        searches = self._sweep.optimization is not None
-        order = self._started if searches else [child.name for child in self._sweep.children]
+        order = list(self._started)  # a search knows its children only now
+        if self._sweep.optimization is None:
+            order = [child.name for child in self._sweep.children]
         done = [self._done[name] for name in order if name in self._done]
         rankings: list[Ranking] = []
         try:
             rankings = self._rankings(done)
         except DataError as error:  # the measure failed in every run
             notes.append(f"runs cannot be ranked: {error}")
-        measures = {}  # what ranks, and a few measures beside it, of each winner
+        measures = {}  # what ranks, and a few measures more, of each winner
         for ranking in rankings:
             prefix = f"best/{ranking.data}" if len(rankings) > 1 else "best"
             for name in ranking.measures:
@@ -234,7 +243,7 @@ class _Children:
                     measures[f"{prefix}/{name}"] = ranking.best.measures[name]
         return RunResult(
             measures=measures,
-            children=[(one.as_run(self._parent), one.measures) for one in done],
+            children=[(run.as_run(self._parent), run.measures) for run in done],
             rankings=rankings,
             figures=self._figures(rankings, notes),
             notes=[*notes, *self._callbacks.notes],
@@ -243,14 +252,14 @@ class _Children:
 
     def _figures(self, rankings: list[Ranking], notes: list[str]) -> dict[str, Any]:
         """Draw the figures of sweeps that are named, else the usual one where any are wanted."""
-        given = self._sweep.children[0].experiment.figures
-        figures: list[Any] = [figure for figure in given if figure[1].of_sweeps]
-        several = any(len(ranking.variants) > 1 for ranking in rankings)
-        if given and several and not figures:
-            figures = [(_USUAL_FIGURE, self._registry.build("figure", _USUAL_FIGURE))]
-            notes = []  # nobody asked for it
         if not rankings:
             return {}
+        named = self._sweep.children[0].experiment.figures
+        figures: list[Any] = [(name, figure) for name, figure in named if figure.of_sweeps]
+        compares = max(len(ranking.variants) for ranking in rankings) > 1
+        if named and compares and not figures:
+            figures = [(_USUAL_FIGURE, self._registry.build("figure", _USUAL_FIGURE))]
+            notes = []  # nobody asked for it
         return draw_figures(figures, SweepView(rankings, title_of(self._parent)), notes)
 
 
@@ -259,6 +268,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _children_of(stored: StoredRun) -> dict[str, StoredRun]:
+    """Return the children of a sweep by name; raises `DbgsomError` where one goes on."""
     children = {}
     for child in find_children(stored.files.folder):
         if child.status == "running":
@@ -291,9 +301,9 @@ class Search:
     def __init__(self, search: Optimization, window: int, before: Mapping[str, StoredRun]) -> None:
         self._search, self._window, self._optuna = search, window, optuna()
         self._settings = search.settings
-        self._distributions = {
-            key: self._distribution(axis) for key, axis in search.settings.space.items()
-        }
+        self._distributions = {}
+        for key, axis in search.settings.space.items():
+            self._distributions[key] = self._distribution(axis)
         self._before = self._chosen_before(before)
         self.notes: list[str] = []
 
@@ -303,21 +313,22 @@ class Search:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
         try:
             study = self._optuna.create_study()
-            last = self._settings.trials
-            for first in range(1, last + 1, self._window):
-                numbers = range(first, min(first + self._window, last + 1))
+            end = self._settings.trials + 1
+            for first in range(1, end, self._window):
+                numbers = range(first, min(first + self._window, end))
                 trials = [self._ask(study, number) for number in numbers]
-                yield tuple(child for _, children in trials for child in children)
+                yield tuple(chain.from_iterable(children for _, children in trials))
                 for trial, children in trials:
-                    mean = np.mean([value(child) for child in children]) if children else math.nan
-                    if math.isnan(mean):
-                        study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+                    losses = list(map(value, children))
+                    if losses and not math.isnan(sum(losses)):
+                        study.tell(trial, float(np.mean(losses)))
                     else:
-                        study.tell(trial, float(mean))
+                        study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         finally:
             self._optuna.logging.set_verbosity(level)
 
     def _ask(self, study: Any, number: int) -> tuple[Any, tuple[Child, ...]]:
+        """Return a trial and its children; none where its values do not go together."""
         seed = np.random.SeedSequence([self._settings.seed, number]).generate_state(1)
         study.sampler = self._optuna.samplers.TPESampler(seed=int(seed[0]))
         if number in self._before:
@@ -330,28 +341,28 @@ class Search:
             return trial, ()
 
     def _distribution(self, axis: Any) -> Any:
+        """Return Optuna's distribution of an axis; of listed values it draws their places."""
         distributions = self._optuna.distributions
         if not isinstance(axis, RangeSettings):
             return distributions.CategoricalDistribution(range(len(axis)))
-        if axis.whole:
-            step = int(axis.step or 1)
-            return distributions.IntDistribution(
-                int(axis.low), int(axis.high), log=axis.log, step=step
-            )
-        return distributions.FloatDistribution(
-            float(axis.low), float(axis.high), log=axis.log, step=axis.step
-        )
+        if not axis.whole:
+            low, high = float(axis.low), float(axis.high)
+            return distributions.FloatDistribution(low, high, log=axis.log, step=axis.step)
+        low, high = int(axis.low), int(axis.high)
+        step = int(axis.step or 1)
+        return distributions.IntDistribution(low, high, log=axis.log, step=step)
 
     def _chosen_before(self, before: Mapping[str, StoredRun]) -> dict[int, dict[str, Any]]:
-        chosen_before = {}
+        """Return what Optuna chose for the trials of earlier children, by number."""
+        trials = {}
         for name, stored in before.items():
             chosen = {}
-            for key, axis in self._search.settings.space.items():
+            for key, axis in self._settings.space.items():
                 value = stored.varies.get(key)
                 if isinstance(axis, RangeSettings):
                     chosen[key] = value
                 elif value in axis:
                     chosen[key] = axis.index(value)
             if len(chosen) == len(self._distributions):
-                chosen_before[int(name.partition(":")[0])] = chosen
-        return chosen_before
+                trials[int(name.partition(":")[0])] = chosen
+        return trials

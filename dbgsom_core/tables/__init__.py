@@ -2,8 +2,7 @@
 
 For authors of data sets. `open_table` opens a table of any format, whose batches are
 `pyarrow.RecordBatch` (all text where the file is CSV). `Columns` says which columns become samples
-and how their cells are read; a model keeps it. `write_table` writes a table of any format. pyarrow
-is imported with the first of these names.
+and how their cells are read; a model keeps it. `write_table` writes a table of any format.
 
 >>> from dbgsom_core.tables import Columns, Faults, open_table
 >>> table = open_table("flats.csv")                                        # doctest: +SKIP
@@ -14,47 +13,43 @@ is imported with the first of these names.
 ...     faults.check(table)
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dbgsom_core.tables.cells import (
-        ISO_DATES,
-        NA_VALUES,
-        PARTS,
-        date_forms,
-        is_unit,
-        number,
-        parse_dates,
-        parse_numbers,
-        short,
-    )
-    from dbgsom_core.tables.columns import (
-        Columns,
-        Faults,
-        numbered,
-        unseen_sentences,
-    )
-    from dbgsom_core.tables.formats import (
-        check_target,
-        open_table,
-        parquet_file,
-        write_table,
-    )
-    from dbgsom_core.tables.frames import FRAME, FrameReader, arrow_table
-    from dbgsom_core.tables.reader import (
-        CsvDialect,
-        TableFormat,
-        TableReader,
-        as_array,
-        as_texts,
-        is_moment,
-        is_number,
-        is_text,
-    )
-    from dbgsom_core.tables.safe_files import reading
+from dbgsom_core.files import reading
+from dbgsom_core.tables.cells import (
+    ISO_DATES,
+    NA_VALUES,
+    PARTS,
+    date_forms,
+    is_unit,
+    number,
+    parse_dates,
+    parse_numbers,
+    short,
+)
+from dbgsom_core.tables.columns import (
+    Columns,
+    Faults,
+    numbered,
+    unseen_sentences,
+)
+from dbgsom_core.tables.formats import (
+    check_target,
+    open_table,
+    parquet_file,
+    write_table,
+)
+from dbgsom_core.tables.reader import (
+    FRAME,
+    CsvDialect,
+    FrameReader,
+    TableFormat,
+    TableReader,
+    arrow_table,
+    as_array,
+    as_texts,
+    is_moment,
+    is_number,
+    is_text,
+)
 
 __all__ = [
     "FRAME",
@@ -87,12 +82,3 @@ __all__ = [
     "unseen_sentences",
     "write_table",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    modules = ("cells", "columns", "reader", "formats", "frames", "safe_files")
-    for module in modules if name[0] != "_" else ():
-        found = import_module(f"{__name__}.{module}")
-        if hasattr(found, name):
-            return getattr(found, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

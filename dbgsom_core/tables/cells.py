@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 NA_VALUES = ("", "NA", "N/A", "#N/A", "NaN", "-NaN", "<NA>", "NULL", "?", "-", ".")
 ISO_DATES = "ISO8601"
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
+_PANDAS_FIELDS = {"weekday": "day_of_week"}
 GROUP_MARKS = {".": ".", ",": ",", "'": "'\u2019", " ": " \u00a0\u202f"}  # and their variants
 # Decimal marks and what stands between thousands, the usual ones first.
-NUMBER_MARKS = [(marks[0], marks[1:]) for marks in (".", ",", ".,", ",.", ".'", ",'", ", ", ". ")]
+NUMBER_MARKS = [
+    (".", ""), (",", ""), (".", ","), (",", "."), (".", "'"), (",", "'"), (",", " "), (".", " "),
+]  # fmt: skip
 _SHOWN = 40  # characters of a cell in a message
 _LONGEST = 60  # characters of a number with its unit
 
@@ -31,11 +34,8 @@ _FOLLOWING = rf"(?![eE][+-]?\d)(?:[^\W\d_]|[%‰°\"″′{_MONEY}])(?:[^\s\d]|\
 _WITH_UNIT = re.compile(rf"[+-]?(?:({_LEADING})\s*[+-]?{_NUMBER}|{_NUMBER}\s*({_FOLLOWING}))")
 _A_UNIT = re.compile(r"[^\s\d+\-.,'](.{0,38}\S)?")
 
-_DATE_FORMS = [
-    f"{day}{time}"
-    for day in ("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d")
-    for time in ("", " %H:%M", " %H:%M:%S")
-]
+_DAYS = ("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d")
+_DATE_FORMS = list(map("".join, product(_DAYS, ("", " %H:%M", " %H:%M:%S"))))
 
 
 def is_missing(texts: pa.Array, words: Sequence[str] = NA_VALUES) -> NDArray[np.bool_]:
@@ -45,7 +45,8 @@ def is_missing(texts: pa.Array, words: Sequence[str] = NA_VALUES) -> NDArray[np.
     """
     upper = pc.utf8_upper(pc.utf8_trim_whitespace(texts))
     known = pa.array([word.strip().upper() for word in words], pa.string())
-    return to_bool(pc.or_kleene(pc.is_in(upper, value_set=known), pc.is_null(texts)))
+    is_word = pc.is_in(upper, value_set=known)
+    return to_bool(pc.or_kleene(is_word, pc.is_null(texts)))
 
 
 def parse_numbers(
@@ -80,7 +81,7 @@ def parse_numbers(
     cells = pc.if_else(valid, pc.utf8_ltrim(cells, "+"), pa.scalar(None, cells.type))
     values = _cast(cells)
     if values is None:  # beyond what pyarrow reads
-        values = np.array([math.nan if cell is None else float(cell) for cell in cells.to_pylist()])
+        values = np.array(cells.to_pylist(), dtype=np.float64)  # None is nan
     missing = is_missing(texts, words)
     values[missing] = np.nan
     return values, ~(missing | to_bool(valid))
@@ -89,7 +90,9 @@ def parse_numbers(
 def number(cell: str, decimal: str = ".", thousands: str = "", unit: str = "") -> float | None:
     """Return the number in a text, or None."""
     values, bad = parse_numbers(pa.array([cell]), decimal, thousands, unit, ())
-    return None if bad[0] else float(values[0])
+    if bad[0]:
+        return None
+    return float(values[0])
 
 
 def number_problem(cell: str, decimal: str, thousands: str, unit: str, hint: str = "") -> str:
@@ -124,7 +127,9 @@ def unit_of(cell: str) -> str:
     if cell.startswith("(") and cell.endswith(")"):
         cell = cell[1:-1]
     match = _WITH_UNIT.fullmatch(cell)
-    return "" if match is None else match[1] or match[2]
+    if match is None:
+        return ""
+    return match[1] or match[2]
 
 
 def without_unit(texts: pa.Array, unit: str = "") -> pa.Array:
@@ -138,9 +143,10 @@ def without_unit(texts: pa.Array, unit: str = "") -> pa.Array:
     mark = re.escape(unit)
     leading = rf"(?s)^([+-]?){_BLANK}{mark}{_BLANK}(.+)$"
     following = rf"(?s)^(.*\S){_BLANK}{mark}$"
-    bare = pc.utf8_trim_whitespace(pc.replace_substring_regex(cells, following, r"\1"))
+    without_following = pc.replace_substring_regex(cells, following, r"\1")
+    without_leading = pc.replace_substring_regex(cells, leading, r"\1\2")
     is_leading = pc.match_substring_regex(cells, leading)
-    return pc.if_else(is_leading, pc.replace_substring_regex(cells, leading, r"\1\2"), bare)
+    return pc.if_else(is_leading, without_leading, pc.utf8_trim_whitespace(without_following))
 
 
 def parse_dates(texts: pa.Array, form: str) -> NDArray[np.datetime64]:
@@ -161,8 +167,11 @@ def date_forms(cells: Sequence[str], given: str | None = None, share: float = 1.
     More than one fits where days and months cannot be told apart.
     """
     texts = pa.array([*cells], pa.string())
+    candidates = [ISO_DATES, *_DATE_FORMS]
+    if given is not None:
+        candidates = [given]
     counts = {}
-    for form in [ISO_DATES, *_DATE_FORMS] if given is None else [given]:
+    for form in candidates:
         counts[form] = int(np.count_nonzero(~np.isnat(parse_dates(texts, form))))
     most = max(1, share * len(cells), *counts.values())
     return [form for form, count in counts.items() if count >= most]
@@ -178,15 +187,18 @@ def date_features(moments: NDArray[Any], parts: Sequence[str]) -> NDArray[np.flo
             days = (moments - np.datetime64(0, "D")) / np.timedelta64(1, "D")
             columns.append(np.where(np.isnat(moments), np.nan, days))
         else:
-            field = "day_of_week" if part == "weekday" else part
-            columns.append(np.asarray(getattr(pd.DatetimeIndex(moments), field), np.float64))
+            field = _PANDAS_FIELDS.get(part, part)
+            values = getattr(pd.DatetimeIndex(moments), field)
+            columns.append(np.asarray(values, np.float64))
     return np.column_stack(columns)
 
 
 def short(cell: str) -> str:
     """Return a cell's text, shortened to one line for messages."""
     cell = " ".join(cell.split())
-    return cell if len(cell) <= _SHOWN else cell[: _SHOWN - 1] + "…"
+    if len(cell) > _SHOWN:
+        return cell[: _SHOWN - 1] + "…"
+    return cell
 
 
 def to_bool(mask: Any) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,17 @@ from dbgsom_core.tables.cells import (
     short,
     to_bool,
 )
-from dbgsom_core.tables.frames import FRAME, FrameReader, arrow_table
-from dbgsom_core.tables.reader import TableReader, as_texts, is_moment, is_text
+from dbgsom_core.tables.reader import (
+    FRAME,
+    FrameReader,
+    TableReader,
+    arrow_table,
+    as_texts,
+    is_moment,
+    is_text,
+)
 
-_MOST_FAULTS = 20  # columns that one message lists
+_MOST_FAULTS = 20  # columns that one message lists: a screen of sentences
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 
 
@@ -52,18 +60,19 @@ class Faults:
 
     def check(self, table: TableReader, first: int = 0) -> None:
         """Raise `DataError` for cells of a table, the rows of which begin at ``first``."""
-        faults = sorted((row, name) for name, (row, _, _) in self._by_column.items())
-        lines = table.lines([first + row for row, _ in faults[:_MOST_FAULTS]])
+        faults = []
+        for name, (row, problem, count) in self._by_column.items():
+            faults.append((first + row, name, problem, count))
+        faults = sorted(faults)[:_MOST_FAULTS]
+        if not faults:
+            return
+        lines = table.lines(row for row, *_ in faults)
         sentences = []
-        for row, name in faults[:_MOST_FAULTS]:
-            _, problem, count = self._by_column[name]
-            place = f"row {first + row}"
-            if first + row in lines:
-                place = f"line {lines[first + row]}"
+        for row, name, problem, count in faults:
+            place = f"line {lines[row]}" if row in lines else f"row {row}"
             more = f" (and {count - 1} more)" if count > 1 else ""
             sentences.append(f"{table.path}, {place}, column '{short(name)}': {problem}{more}")
-        if sentences:
-            raise DataError("\n".join(sentences))
+        raise DataError("\n".join(sentences))
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ class Columns:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the D features: ``age``, ``colour=red``, ``day.weekday``."""
-        return tuple(feature for name in self.names for feature in self.features_of(name))
+        return tuple(chain.from_iterable(map(self.features_of, self.names)))
 
     def features_of(self, name: str) -> Sequence[str]:
         """Return the names of the features that a column became."""
@@ -138,8 +147,9 @@ class Columns:
     @property
     def codes(self) -> list[float]:
         """The numbers among ``na_values``, missing in any notation: -9 also as -9.0."""
-        values = [number(word) for word in self.na_values]
-        return [value for value in values if value is not None]
+        values, bad = parse_numbers(pa.array(self.na_values, pa.string()), words=())
+        numbers: list[float] = values[~bad].tolist()
+        return numbers
 
     def read(self, X: Any, takes_gaps: bool) -> Any:
         """Return the samples of a data frame, see `samples`, or an array as it is.
@@ -256,11 +266,11 @@ class Columns:
         rows: NDArray[np.bool_] | bool = True,
     ) -> None:
         """Add the missing values of samples X (n, D), in all ``rows`` (n,) or some, to faults."""
-        at = 0
+        place = 0  # of the first feature of a column
         for name in self.names:
-            found = np.flatnonzero(np.isnan(X[:, at]) & rows)
-            faults.add(name, found, lambda row: f"the value is missing: {cure}")
-            at += len(self.features_of(name))
+            missing = np.flatnonzero(np.isnan(X[:, place]) & rows)
+            faults.add(name, missing, lambda row: f"the value is missing: {cure}")
+            place += len(self.features_of(name))
 
     def missing(self, column: pa.Array) -> NDArray[np.bool_]:
         """Return which cells of a column (n,) are missing values."""
@@ -281,44 +291,48 @@ class Columns:
         ``written`` are the names of the table's columns, stripped. Raises `DataError` where columns
         are missing, or there twice.
         """
-        found = numbered(written)
-        places = {name: place for place, name in enumerate(found)}
+        names = numbered(written)
+        places = {name: place for place, name in enumerate(names)}
         missing = [name for name in self.names if name not in places]
         if missing:
-            near = did_you_mean(missing[0], found) if len(missing) == 1 else ""
-            has = name_list([short(name) for name in found])
+            near = did_you_mean(missing[0], names) if len(missing) == 1 else ""
+            has = name_list(list(map(short, names)))
             text = f"{where} lacks {_columns(missing)}, which the model needs{near}"
             raise DataError(f"{text} (it has: {has})")
         known = {*self.names, *self.ids, *self.dropped, self.target}
         for name, count in Counter(written).items():
             if count > 1 and name in self.names and f"{name}.1" not in known:
                 raise DataError(f"{where} has column '{short(name)}' twice: rename or drop one")
-        return [places[name] for name in self.names], [one for one in found if one not in known]
+        others = [name for name in names if name not in known]
+        return [places[name] for name in self.names], others
 
     def _categories(self, name: str, column: pa.Array, unseen: Unseen) -> NDArray[np.float64]:
+        """Return a column (n,) as one-hot features (n, V), nan where it is missing."""
         values = self.categories[name]
-        encoded = self.texts(column).dictionary_encode()
-        known: dict[Any, int] = {value: place for place, value in enumerate(values)}
+        codes: dict[Any, int] = {value: code for code, value in enumerate(values)}
         if not is_text(column):  # 1, 1.0 and "01" are one code, True and "true" another
-            for place, value in enumerate(values):
-                known.setdefault(number(value, self.decimal), place)
-            known.pop(None, None)
+            for code, value in enumerate(values):
+                codes.setdefault(number(value, self.decimal), code)
+            codes.pop(None, None)
         unknown, missing = len(values), len(values) + 1
-        cells, codes = encoded.dictionary.to_pylist(), list[int]()
-        for cell in cells:
-            code = known.get(cell)
-            if code is None:
-                code = known.get(number(cell), unknown)
-            codes.append(code)
-        where = np.asarray(pc.fill_null(encoded.indices, -1))
-        of_rows = np.array([*codes, missing])[where]
-        strange = where[of_rows == unknown]
+        encoded = self.texts(column).dictionary_encode()
+        cells = encoded.dictionary.to_pylist()
+        code_of = np.full(len(cells) + 1, missing)  # by distinct cell; the last is that of none
+        for place, cell in enumerate(cells):
+            if cell not in codes:
+                cell = number(cell)
+            code_of[place] = codes.get(cell, unknown)
+        places = np.asarray(pc.fill_null(encoded.indices, -1))
+        of_rows = code_of[places]
+        strange = places[of_rows == unknown]
         if len(strange):
             unseen.setdefault(name, Counter()).update(cells[place] for place in strange.tolist())
-        none, gap = np.zeros(len(values)), np.full(len(values), np.nan)
-        return np.asarray(np.vstack([np.eye(len(values)), none, gap])[of_rows])
+        features = np.eye(len(values) + 2, len(values))  # an unknown value is 0 in all of them
+        features[missing] = np.nan
+        return np.asarray(features[of_rows])
 
     def _dates(self, name: str, column: pa.Array, faults: Faults) -> NDArray[np.datetime64]:
+        """Return a column (n,) as timestamps, NaT where they are missing."""
         form = self.dates[name][0]
         if is_moment(column.type):
             moments = pc.cast(column, pa.timestamp("us"), safe=False)
@@ -326,9 +340,11 @@ class Columns:
         texts = as_texts(column)
         moments = parse_dates(texts, form)
         bad = np.flatnonzero(np.isnat(moments) & ~is_missing(texts, self.na_values))
-        faults.add(
-            name, bad, lambda row: f"'{short(texts[row].as_py())}' is no date of the form {form}"
-        )
+
+        def problem(row: int) -> str:
+            return f"'{short(texts[row].as_py())}' is no date of the form {form}"
+
+        faults.add(name, bad, problem)
         moments[bad] = np.datetime64(0, "us")  # so that it is not reported as missing, too
         return moments
 
@@ -339,18 +355,21 @@ def numbered(names: Iterable[str]) -> list[str]:
     ``a, a, a`` are ``a``, ``a.1`` and ``a.2``.
     """
     times: Counter[str] = Counter()
-    found = []
+    unique = []
     for name in names:
-        found.append(f"{name}.{times[name]}" if times[name] else name)
+        unique.append(f"{name}.{times[name]}" if times[name] else name)
         times[name] += 1
-    return found
+    return unique
 
 
 def unseen_sentences(unseen: Unseen) -> list[str]:
     """Return a sentence for each column with categories that did not occur in training."""
     sentences = []
     for name, rows in unseen.items():
-        values = [f"'{short(value)}' ({n} row{'s' * (n > 1)})" for value, n in rows.items()]
+        values = []
+        for value, count in rows.items():
+            noun = "row" if count == 1 else "rows"
+            values.append(f"'{short(value)}' ({count} {noun})")
         text = f"column '{name}': {name_list(values)} did not occur in training"
         sentences.append(f"{text}: none of its known values")
     return sentences

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
+import lzma
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,16 +23,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.files import open_regular, reading
 from dbgsom_core.tables.cells import number, short, unit_of
 from dbgsom_core.tables.reader import CsvDialect, TableReader, as_array, as_texts
-from dbgsom_core.tables.safe_files import open_packed, reading
 
 STANDARD_STREAM = "-"  # standard input, or output
-_BLOCK = 1 << 23  # characters that pyarrow parses at a time
+_BLOCK = 1 << 23  # characters that pyarrow parses at a time: enough for its threads
 _MOST_RECORD = 2 * _BLOCK  # bytes: a row of more is a file without rows, or a quote left open
 _HEAD = 1 << 22  # bytes by which the dialect is found: the header of 100,000 columns lies in them
 _MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
-_SNIFFED = 100  # records by which a delimiter is chosen
+_SNIFFED = 100  # records by which a delimiter is chosen: each candidate reads them anew
 _DELIMITERS = (";", "\t", "|", ",")  # the comma last, as it may be a decimal mark
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
 UNKNOWN_DIALECT = CsvDialect()
@@ -59,21 +63,22 @@ class CsvReader(TableReader):
         guess: bool = True,
     ) -> CsvReader:
         """Open a file and detect its dialect; see `open_table`."""
-        content = None
+        content, files = None, [Path(path).expanduser()]
         with reading(path, "csv file"):
             if path == STANDARD_STREAM:
-                content = sys.stdin.buffer.read()
+                content, files = sys.stdin.buffer.read(), []
                 start = content[:_HEAD]
             else:
-                with open_packed(path) as file:
+                with _open_packed(path) as file:
                     start = file.read(_HEAD)
             encoding, text = _decoded(start, path, dialect, trained)
             head = io.StringIO(text, newline="")
+            skip, delimiter = 0, dialect.delimiter
             separator = _SEP.fullmatch(head.readline())
-            if not separator:
+            if separator:
+                skip, delimiter = 1, separator[1]
+            else:
                 head.seek(0)
-            skip = 1 if separator else 0
-            delimiter = separator[1] if separator else dialect.delimiter
             if delimiter is None and guess:
                 delimiter = _guess_delimiter(text, dialect, trained, known)
             delimiter = delimiter or ","
@@ -83,16 +88,19 @@ class CsvReader(TableReader):
             # A model that learnt from a table without names knows their numbers.
             is_numbered = bool(known) and all(map(str.isdigit, known))
             header = not guess or (is_header(names) and not is_numbered)
-        if not header:
-            names = [str(place) for place in range(len(names))]
+        if header:
+            skip += below
+        else:
+            skip += above
+            names = list(map(str, range(len(names))))
         return cls(
             path,
             "csv",
             names,
             [pa.string()] * len(names),
             dialect=replace(dialect, delimiter=delimiter, encoding=encoding, header=header),
-            files=() if content is not None else (Path(path).expanduser(),),
-            skip=skip + (below if header else above),
+            files=files,
+            skip=skip,
             content=content,
         )
 
@@ -100,8 +108,8 @@ class CsvReader(TableReader):
         from pyarrow import csv as arrow_csv
 
         dialect: Any = self.dialect
-        names = [str(place) for place in range(len(self.names))]
-        chosen = [names[place] for place in places]
+        names = list(map(str, range(len(self.names))))
+        chosen = list(map(str, places))
         parsing = arrow_csv.ParseOptions(
             delimiter=dialect.delimiter,
             newlines_in_values=True,
@@ -115,9 +123,10 @@ class CsvReader(TableReader):
         for block in self._blocks():
             whole = arrow_csv.ReadOptions(column_names=names, block_size=len(block) + 1)
             table = arrow_csv.read_csv(pa.BufferReader(block), whole, parsing, converting)
-            for batch in table.to_batches() if table.num_rows else ():
-                last = str(batch.column(names[-1])[-1].as_py())
-                yield batch.select(chosen)
+            for batch in table.to_batches():
+                if batch.num_rows:
+                    last = str(batch.column(names[-1])[-1].as_py())
+                    yield batch.select(chosen)
         if "\n" in last or "\r" in last:  # a quote that is never closed takes in all that follows
             for _ in self._records(strict=True):
                 pass
@@ -170,9 +179,11 @@ class CsvReader(TableReader):
     def _rows(self) -> io.TextIOWrapper:
         """Return the text of the file, of which the first row is read next."""
         dialect: Any = self.dialect
-        stream = open_packed(self.path) if self.content is None else io.BytesIO(self.content)
-        is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
-        rows = io.TextIOWrapper(stream, "utf-8-sig" if is_utf8 else dialect.encoding, newline="")
+        stream = _open_packed(self.path) if self.content is None else io.BytesIO(self.content)
+        encoding = dialect.encoding
+        if codecs.lookup(encoding).name == "utf-8":
+            encoding = "utf-8-sig"  # which leaves out a byte order mark
+        rows = io.TextIOWrapper(stream, encoding, newline="")
         for _ in range(self.skip):
             rows.readline()
         return rows
@@ -207,14 +218,17 @@ def _end_of_records(block: bytes, delimiter: str) -> int:
         return max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
     text = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(text == ord('"'))
-    before = text[quotes[::2] - 1][quotes[::2] > 0]
-    if not np.isin(before, bytearray(f'{delimiter}\r\n"'.encode())).all():  # 5" is no opened field
+    opening = quotes[::2][quotes[::2] > 0]
+    can_precede = bytearray(f'{delimiter}\r\n"'.encode())
+    if not np.isin(text[opening - 1], can_precede).all():  # as in 5", which opens no field
         field = rb'(?:^|[\r\n%b])("[^"]*(?:""[^"]*)*("?))' % re.escape(delimiter.encode())
-        pairs = [(one.start(1), one.start(2)) for one in re.finditer(field, block)]
+        pairs = [(match.start(1), match.start(2)) for match in re.finditer(field, block)]
         quotes = np.ravel(pairs)
     ends = np.flatnonzero((text == ord("\n")) | (text == ord("\r")))
     outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    return int(outside[-1]) + 1 if outside.size else 0
+    if not outside.size:
+        return 0
+    return int(outside[-1]) + 1
 
 
 def _guess_delimiter(
@@ -229,12 +243,15 @@ def _guess_delimiter(
         rows: list[list[str]] = []
         with suppress(csv.Error):
             records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-            rows += (row for row in islice(records, _SNIFFED) if any(map(str.strip, row)))
+            for row in islice(records, _SNIFFED):
+                if any(map(str.strip, row)):
+                    rows.append(row)
         if rows and len(rows[0]) > 1:
-            names = {name.strip() for name in rows[0]}
-            alike = sum(len(row) == len(rows[0]) for row in rows)
-            scores[delimiter] = len(names.intersection(known)), round(alike / len(rows), 1)
-    return max(scores, key=lambda delimiter: scores[delimiter], default=",")
+            names = set(map(str.strip, rows[0]))
+            widths = Counter(map(len, rows))
+            alike = widths[len(rows[0])] / len(rows)
+            scores[delimiter] = len(names.intersection(known)), round(alike, 1)
+    return max(scores, key=scores.__getitem__, default=",")
 
 
 def _first_record(head: io.StringIO, delimiter: str, path: str) -> tuple[list[str], int, int]:
@@ -242,7 +259,7 @@ def _first_record(head: io.StringIO, delimiter: str, path: str) -> tuple[list[st
     records, above = csv.reader(head, delimiter=delimiter), 0
     names: list[str] = []
     for record in records:
-        names = [cell.strip() for cell in record]
+        names = list(map(str.strip, record))
         if any(names) or len(names) > 1:
             break
         above = records.line_num
@@ -259,9 +276,11 @@ def _first_record(head: io.StringIO, delimiter: str, path: str) -> tuple[list[st
 
 def is_header(row: Sequence[str], marks: tuple[str, str] = (".", "")) -> bool:
     """Return whether half of the cells in the first row of a table are words."""
-    cells = [cell for cell in row if cell]
-    words = [cell for cell in cells if number(cell, *marks) is None and not unit_of(cell)]
-    return 2 * len(words) >= len(cells)
+    cells = words = 0
+    for cell in filter(None, row):
+        cells += 1
+        words += number(cell, *marks) is None and not unit_of(cell)
+    return 2 * words >= cells
 
 
 class CsvWriter:
@@ -296,3 +315,31 @@ def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
         return CsvWriter(sys.stdout, schema)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return CsvWriter(path.open("w", encoding="utf-8", newline=""), schema, delimiter)
+
+
+# --------------------------------------------------------------------------- compressed files
+
+
+def _open_zstd(path: Path) -> Any:
+    return pa.input_stream(str(path), compression="zstd")
+
+
+_PACKED: dict[bytes, Any] = {  # what unpacks a file, by how it begins
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+}
+
+
+def _open_packed(path: str) -> Any:
+    """Open a regular file for reading bytes, decompressed if it is compressed."""
+    place = Path(path).expanduser()
+    file = open_regular(place)
+    start = file.read(16)
+    for begin, unpack in _PACKED.items():
+        if start.startswith(begin):
+            file.close()
+            return unpack(place)
+    file.seek(0)
+    return file

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import open_regular, write_atomically
+from dbgsom_core.files import open_regular, reading, write_atomically
 from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
     CsvReader,
     csv_writer,
 )
-from dbgsom_core.tables.frames import as_column
 from dbgsom_core.tables.reader import (
     CsvDialect,
     TableFormat,
     TableReader,
     as_array,
+    as_column,
     is_number,
 )
-from dbgsom_core.tables.safe_files import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
+_NO_TABLES = (".npz", ".xlsx", ".xls", ".json")  # suffixes that are no CSV by another name
 
 
 def open_table(
@@ -74,16 +75,16 @@ def open_table(
     """
     suffix = Path(path).suffix.lower()
     if format is not None:
-        found = FORMATS.get(format) or format_of(f".{format}")
+        table_format = FORMATS.get(format) or format_of(f".{format}")
     elif os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
-        found = _format_of_folder(path)
+        table_format = _format_of_folder(path)
     else:
-        found = format_of(suffix)
-    if found is None and (format is not None or suffix in (".npz", ".xlsx", ".xls", ".json")):
+        table_format = format_of(suffix)
+    if table_format is None and (format is not None or suffix in _NO_TABLES):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
-    if found is None or found.name == "csv" or path == STANDARD_STREAM:
+    if table_format is None or table_format.name == "csv" or path == STANDARD_STREAM:
         return CsvReader.open(path, dialect, trained, known, guess)
-    return found.open(path)
+    return table_format.open(path)
 
 
 def format_of(suffix: str) -> TableFormat | None:
@@ -92,18 +93,18 @@ def format_of(suffix: str) -> TableFormat | None:
     A plugin names a `TableFormat` in the entry-point group ``dbgsom.table_formats``, by the ending
     without its dot. It is imported once such a file is read or written.
     """
-    for one in FORMATS.values():
-        if suffix in one.suffixes:
-            return one
+    for built_in in FORMATS.values():
+        if suffix in built_in.suffixes:
+            return built_in
     for entry in entry_points(group="dbgsom.table_formats", name=suffix.removeprefix(".")):
         plugin = f"{entry.value} of {entry.dist.name if entry.dist else 'a plugin'}"
         try:
-            found = entry.load()
+            offered = entry.load()
         except Exception as error:
             raise PluginError(f"{suffix} files: {plugin} cannot be imported: {error}") from error
-        if not isinstance(found, TableFormat) or suffix not in found.suffixes:
+        if not isinstance(offered, TableFormat) or suffix not in offered.suffixes:
             raise PluginError(f"{suffix} files: {plugin} is no TableFormat of such files")
-        return found
+        return offered
     return None
 
 
@@ -114,9 +115,9 @@ def _format_of_folder(path: str) -> TableFormat:
     parquet = FORMATS["parquet"]
     if suffixes.isdisjoint(parquet.suffixes):
         for suffix in sorted(suffixes):
-            found = format_of(suffix)
-            if found is not None and found.name not in ("csv", "npy"):
-                return found
+            other = format_of(suffix)
+            if other is not None and other.name not in ("csv", "npy"):
+                return other
     return parquet
 
 
@@ -133,11 +134,14 @@ def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     if not os.path.isdir(file):  # noqa: PTH112
         return [file]
 
-    def in_order(one: Path) -> list[int | str]:  # texts and numbers in turn
-        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", one.name)]
+    def in_order(path: Path) -> list[int | str]:  # texts and numbers in turn
+        words = re.split(r"(\d+)", path.name)
+        return [int(word) if word.isdecimal() else word for word in words]
 
-    files = [one for one in sorted(file.iterdir(), key=in_order) if one.name[0] not in "._"]
-    files = [one for one in files if one.suffix.lower() in suffixes]
+    files = []
+    for part in sorted(file.iterdir(), key=in_order):
+        if part.name[0] not in "._" and part.suffix.lower() in suffixes:
+            files.append(part)
     if not files:
         suffix = next(iter(suffixes))
         raise DataError(f"{path} is a folder without a {suffix} file: give another path")
@@ -150,6 +154,7 @@ class _FilesReader(TableReader):
 
     @classmethod
     def open(cls, path: str, format: str) -> _FilesReader:
+        """Open a file, or a folder of files, which all have the same columns."""
         schema: Any = None
         rows = 0
         with reading(path, f"{format} file"):
@@ -204,7 +209,7 @@ class _NpyReader(TableReader):
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         if array.ndim != 2 or array.dtype.kind not in "fiub":
             raise DataError(f"{path} holds no table of numbers: {array.dtype}, shape {array.shape}")
-        names = [str(place) for place in range(array.shape[1])]
+        names = list(map(str, range(array.shape[1])))
         types = [pa.from_numpy_dtype(array.dtype.newbyteorder("="))] * len(names)
         return cls(path, "npy", names, types, len(array), array=array)
 
@@ -221,9 +226,9 @@ def check_target(path: str) -> None:
     if path == STANDARD_STREAM:
         return
     target = Path(path).expanduser()
-    found = format_of(target.suffix.lower())
-    if found is None or found.write is None:
-        suffixes = [suffix for one in FORMATS.values() if one.write for suffix in one.suffixes]
+    table_format = format_of(target.suffix.lower())
+    if table_format is None or table_format.write is None:
+        suffixes = chain.from_iterable(built_in.suffixes for built_in in FORMATS.values())
         raise DataError(f"{path}: tables are written as {', '.join(suffixes)}, or to - as CSV")
     if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises where a folder cannot be read
         raise DataError(f"{path} is a folder: name a file")

@@ -1,18 +1,22 @@
-"""Readers of tables in batches of rows, and formats of files that have them."""
+"""Tables that are read in batches of rows, from files and from data frames of Python."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbgsom_core.tables.safe_files import reading
+from dbgsom_core.errors import DataError
+from dbgsom_core.files import reading
 
+FRAME = "the data frame"  # what messages call a table that is in no file
 ROWS = 1 << 17  # of a batch at most
 _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a second
 
@@ -93,11 +97,13 @@ class TableReader(ABC):
         DataError
             The file is damaged.
         """
-        chosen = [*range(len(self.names))] if places is None else [*places]
-        labels = [str(place) for place in chosen]
+        if places is None:
+            places = range(len(self.names))
+        chosen = list(places)
+        labels = list(map(str, chosen))
         with reading(self.path, f"{self.format} file"):
             for batch in self.read(chosen, rows):
-                columns = [as_array(column) for column in batch.columns]
+                columns = list(map(as_array, batch.columns))
                 plain = pa.RecordBatch.from_arrays(columns, names=labels)
                 for start in range(0, plain.num_rows, rows):
                     yield plain.slice(start, rows)
@@ -181,3 +187,93 @@ def is_number(kind: pa.DataType) -> bool:
 def is_moment(kind: pa.DataType) -> bool:
     """Return whether a type is one of dates or timestamps."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+# ------------------------------------------------------------------------------------ data frames
+
+
+@dataclass
+class FrameReader(TableReader):
+    """The rows of a table in memory, as a Parquet file of them would give them."""
+
+    table: Any = None
+
+    @classmethod
+    def open(cls, table: pa.Table) -> FrameReader:
+        names = [name.strip() for name in table.column_names]
+        return cls(FRAME, "parquet", names, table.schema.types, table.num_rows, table=table)
+
+    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        columns = [self.table.column(place) for place in places]
+        whole = pa.table(columns, names=[*map(str, places)]).combine_chunks()
+        yield from whole.to_batches(max_chunksize=rows)
+
+
+def arrow_table(data: Any) -> pa.Table | None:
+    """Return a data frame of pandas, polars or whatever exports Arrow as a table, else None.
+
+    Columns of pandas that Arrow has no type for become text. Raises `DataError` where a data frame
+    of others has one.
+    """
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
+        columns = [as_column(data.iloc[:, place]) for place in range(data.shape[1])]
+        return pa.table(columns, names=[*map(str, data.columns)])
+    if isinstance(data, pa.Table):
+        return data
+    try:
+        if hasattr(data, "to_arrow"):
+            data = data.to_arrow()
+        is_column = hasattr(data, "dtype") or isinstance(data, pa.ChunkedArray)
+        if is_column or not hasattr(data, "__arrow_c_stream__"):
+            return None
+        return pa.table(data)
+    except pa.ArrowException as error:
+        raise DataError(f"{FRAME} cannot be read ({error})") from error
+
+
+def table_of_frame(data: Any) -> tuple[pa.Table, str | None]:
+    """Return the table of a data frame, and the name of its column that was the index.
+
+    An index of whole numbers, or of several levels, is left out. Raises `DataError` where it is no
+    data frame, or cannot be one of a file.
+    """
+    table = index = None
+    if not hasattr(data, "dask"):
+        table = arrow_table(data)
+    if table is None:
+        cure = "give a data frame of pandas, polars or pyarrow, such as pandas.DataFrame(X)"
+        raise DataError(f"{type(data).__name__} is no data frame: {cure}")
+    if hasattr(data, "iloc") and data.index.nlevels == 1 and data.index.dtype.kind not in "iu":
+        name = str(data.index.name or "index")
+        if name not in table.column_names:
+            table, index = table.append_column(name, as_column(data.index.to_series())), name
+    for name, times in Counter(table.column_names).items():
+        if times > 1:
+            raise DataError(f"{FRAME} has several columns called '{name}': rename all but one")
+    if not table.num_columns or not table.num_rows:
+        what = "rows" if table.num_columns else "columns"
+        raise DataError(f"{FRAME} has no {what}: give one with data")
+    return table.replace_schema_metadata(None), index
+
+
+def as_column(values: Any) -> Any:
+    """Return cells of an array, of pandas or of pyarrow as a column of pyarrow.
+
+    What is of several types, or of none of Arrow's, becomes text.
+    """
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=True)
+    try:
+        array = pa.array(values, from_pandas=True)
+        is_plain = not pa.types.is_nested(array.type)
+        if is_plain and not isinstance(array.type, pa.BaseExtensionType):
+            return array
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        pass
+    import pandas as pd  # is slow to import
+
+    cells = pd.Series(values, dtype=object)
+    texts = cells.map(str, na_action="ignore")  # leaves gaps, which become null
+    return pa.array(texts, pa.string(), from_pandas=True)

@@ -17,11 +17,11 @@ from sklearn.base import OneToOneFeatureMixin, clone
 from sklearn.utils import get_tags
 
 from dbgsom_core.estimators.som import SomVQ
-from dbgsom_core.experiments.journal import JOURNAL
+from dbgsom_core.experiments.measuring import GroupCounts
 from dbgsom_core.experiments.models import names_after, prepared
-from dbgsom_core.experiments.profiles import GroupCounts
 from dbgsom_core.experiments.trackers import (
     ARTIFACTS,
+    JOURNAL,
     Ranking,
     Run,
     RunResult,

@@ -7,8 +7,8 @@ import pytest
 
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare import compare_runs
-from dbgsom_core.runs.folder import RunFiles, StoredRun, write_json, write_run, write_yaml
-from dbgsom_core.runs.manifest import flat_params
+from dbgsom_core.runs.describe import flat_params
+from dbgsom_core.runs.folder import RunFiles, StoredRun, write_json
 
 pytestmark = pytest.mark.one_version
 
@@ -51,8 +51,8 @@ def finished(root, name, seed=1, status="finished", **model):
     known = {"id": name, "name": name, "experiment": "digits", "status": status}
     config = {"experiment": "digits", "dataset": "iris", "seed": seed, "model": model}
     known["params"] = flat_params(config)
-    write_run(StoredRun(**known, started=BEGAN, ended=BEGAN, files=files))
-    write_yaml(files.config, {**config, "tracking": "run_folder"})
+    StoredRun(**known, started=BEGAN, ended=BEGAN, files=files).write()
+    files.write_config({**config, "tracking": "run_folder"})
     write_json(files.measures, {"train/quantization_error": 1.5})
     return files
 

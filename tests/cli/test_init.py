@@ -16,7 +16,6 @@ from dbgsom_core.cli.models import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.init import (
     ColumnProfile,
     count_values,
@@ -24,6 +23,7 @@ from dbgsom_core.runs.init import (
     suggest_split,
 )
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.session import make_callbacks
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbgsom_core.experiments.callbacks import Callbacks
+from dbgsom_core.runs.session import Callbacks
 
 
 class Failing:

@@ -9,14 +9,12 @@ import pytest
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare import compare_runs
+from dbgsom_core.runs.describe import flat_params
 from dbgsom_core.runs.folder import (
     RunFiles,
     StoredRun,
     read_run,
-    write_run,
-    write_yaml,
 )
-from dbgsom_core.runs.manifest import flat_params
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 
@@ -70,8 +68,8 @@ def _store(
         "params": flat_params(described) | (params or {}),
         "data": {} if kind == "sweep" else facts,
     }
-    write_run(StoredRun(**stored, files=files))
-    write_yaml(files.config, described)
+    StoredRun(**stored, files=files).write()
+    files.write_config(described)
     named = [one if isinstance(one, tuple) else (f"{i}", one) for i, one in enumerate(folds)]
     several = [
         FoldMeasures(i + 1, 120, 30, rows, {"test/accuracy": value})

@@ -11,8 +11,8 @@ import pytest
 import dbgsom_core
 from dbgsom_core.config import is_sweep, load_sweep
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.session import make_callbacks
 from dbgsom_core.runs.sweep import run_sweep
 
 pytestmark = pytest.mark.one_version

@@ -12,11 +12,11 @@ from sklearn.datasets import load_iris, load_wine
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import prepare, run_experiment
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
+from dbgsom_core.runs.session import make_callbacks
 from dbgsom_core.tables import Columns
 
 

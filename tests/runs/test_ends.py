@@ -18,9 +18,9 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import RunFiles, find_runs, read_run, write_json
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.session import ended_by_term, make_callbacks
 
 pytestmark = pytest.mark.one_version
 
@@ -213,9 +213,9 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dbgsom_core.runs.folder import RunFiles, StoredRun, run_lock, write_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun, run_lock
 with run_lock(Path(sys.argv[1])):
-    write_run(StoredRun(id="1", name="one", experiment="digits", files=RunFiles(Path(sys.argv[1]))))
+    StoredRun(id="1", name="one", experiment="digits", files=RunFiles(Path(sys.argv[1]))).write()
     print("up", flush=True)
     time.sleep(600)
 """

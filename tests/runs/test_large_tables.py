@@ -14,8 +14,8 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
+from dbgsom_core.runs import predict as samples
 
 ROWS, FEATURES = 60_000, 8
 

@@ -15,12 +15,11 @@ import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.experiments.journal import JournalLine, append_line, read_journal
-from dbgsom_core.experiments.trackers import Run
+from dbgsom_core.experiments.trackers import JournalLine, Run, append_line, read_journal
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, find_runs, read_run
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.session import make_callbacks
 
 
 @pytest.fixture

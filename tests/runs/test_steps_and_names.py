@@ -7,9 +7,9 @@ from sklearn.decomposition import PCA
 
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.prepare import fit_steps
+from dbgsom_core.runs.prepare import fit_steps, make_step
+from dbgsom_core.runs.session import make_callbacks
 
 
 class Named(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -30,6 +30,11 @@ def test_a_step_is_told_the_names_before_its_fit():
     X, step = np.random.default_rng(0).normal(size=(20, 3)), Named()
     fit_steps([("pca", PCA(2)), ("named", step)], X, None, ["a", "b", "c"])
     assert (step.names_, step.width_) == (["pca0", "pca1"], 2)
+
+
+def test_a_list_of_yaml_is_a_tuple_where_a_step_takes_one():
+    step = make_step("sklearn.preprocessing:RobustScaler", {"quantile_range": [10, 90]})
+    assert step.quantile_range == (10, 90)
 
 
 CONFIG = {

@@ -17,8 +17,8 @@ from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import processes
-from dbgsom_core.runs.callbacks import ended_by_term, make_callbacks
 from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.session import ended_by_term, make_callbacks
 from dbgsom_core.runs.sweep import run_sweep
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
@@ -192,6 +192,17 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch, re
         swept(GRID, fail_fast=True)
     (only,) = results(RUNS).values()
     assert only[0] == "failed"
+
+
+def test_a_sweep_without_a_finished_run_says_why(swept, monkeypatch):
+    from dbgsom_core.runs import sweep as module
+
+    def fail(*given, **named):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    with pytest.raises(DbgsomError, match=r"every run of the sweep failed; the first: no luck"):
+        swept(GRID)
 
 
 @pytest.mark.usefixtures("forked")

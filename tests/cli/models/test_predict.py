@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.runs import models as samples
+from dbgsom_core.runs import predict as samples
 from dbgsom_core.tables import Columns
 
 
@@ -182,6 +182,11 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_left(shop, refused, n
     assert "no column 'nr'" in refused("predict", "fruit", "gap.csv", "--keep", "nr", *out)
     assert ".xlsx" in refused("predict", "fruit", "gap.csv", "-o", "x.xlsx")
     assert "file that is read" in refused("predict", "fruit", "gap.csv", "-o", "gap.csv")
+    new.assign(unit=1).to_csv(shop / "twice.csv", index=False)
+    told = refused("predict", "fruit", "twice.csv", "--keep", "unit", *out)
+    assert "the column 'unit' is carried along and written as well" in told
+    told = refused("explain", "fruit", "twice.csv", "--row", "50")
+    assert "twice.csv has 50 rows, counted from 0: there is no row 50" in told
     (run_folder / "assignments.csv").touch()
     own = str(run_folder / "assignments.csv")
     assert "is a file of a run" in refused("predict", "fruit", "gap.csv", "-o", own)

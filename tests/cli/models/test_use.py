@@ -213,11 +213,11 @@ def test_the_map_in_cells_is_the_map(model):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder import RunFiles, StoredRun, write_run
+    from dbgsom_core.runs.folder import RunFiles, StoredRun
 
     files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
     known = {"id": files.folder.name, "name": "odd one", "experiment": "odd", "status": "failed"}
-    write_run(StoredRun(**known, error="ValueError: \x1b[31mno", files=files))
+    StoredRun(**known, error="ValueError: \x1b[31mno", files=files).write()
     out, _ = told("show", "odd")
     assert "because: ValueError: \\x1b[31mno" in out
     code, _, err = called(shop, "predict", "odd", "new.csv")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables.frames import table_of_frame
+from dbgsom_core.tables.reader import table_of_frame
 from dbgsom_plugins.datasets.table_files import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(

@@ -9,8 +9,8 @@ from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 from dbgsom_core import SomClassifier, SomDisplay, SomRegressor, SomVQ
 from dbgsom_core.config import load_experiment
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
+from dbgsom_core.runs.session import make_callbacks
 
 SMALL = {"max_neurons": 12, "epochs": 6}
 CLASSES = ["confusion_matrix", "roc_curve"]

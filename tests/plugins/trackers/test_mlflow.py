@@ -12,7 +12,7 @@ import pytest
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.experiments.trackers import FoldMeasures, Ranking, RunResult, Variant
 from dbgsom_core.runs.folder import RunFiles, read_run, run_lock
-from dbgsom_core.runs.pipeline import summary
+from dbgsom_core.runs.results import summary
 from dbgsom_core.training.callbacks import call
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow

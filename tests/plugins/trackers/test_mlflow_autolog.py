@@ -17,7 +17,7 @@ import dbgsom_core.mlflow
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.runs.manifest import flat_params
+from dbgsom_core.runs.describe import flat_params
 from dbgsom_core.runs.pipeline import make_estimator
 from dbgsom_plugins.trackers.mlflow.store import quiet
 

@@ -7,7 +7,7 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.runs.folder import RunFiles, read_run, write_run
+from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_plugins.trackers.mlflow.store import resolve_uri
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -74,7 +74,7 @@ def test_a_dry_run_lists_and_touches_nothing(stored, dbgsom, client):
 
 
 def test_a_killed_run_ends_with_its_last_epoch(stored, dbgsom, client):
-    write_run(read_run(stored).model_copy(update={"status": "running", "ended": None}))
+    read_run(stored).model_copy(update={"status": "running", "ended": None}).write()
     assert "killed, not in mlflow as it is" in dbgsom("sync", "--dry-run")[1]
     dbgsom("sync")
     run = client.only_run("iris")

@@ -9,7 +9,7 @@ import pytest
 import dbgsom_core
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.models import find_model
+from dbgsom_core.runs.predict import find_model
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 
 

@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 from dbgsom_core.api import DbgsomError, Ranking, RunResult, write_atomically
-from dbgsom_core.experiments.journal import read_journal
-from dbgsom_core.experiments.trackers import Variant
+from dbgsom_core.experiments.trackers import Variant, read_journal
 from dbgsom_core.runs.folder import read_run, run_lock, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolder, array_of
 

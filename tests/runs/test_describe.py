@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbgsom_core.runs.headline import headline
+from dbgsom_core.runs.describe import headline
 
 DEFAULT = [
     "accuracy", "balanced_accuracy", "c_measure", "continuity", "dead_neurons", "log_loss", "mae",

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,23 +20,24 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import DataError, did_you_mean, name_list
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.archive import stored_types
-from dbgsom_core.experiments.answer_columns import (
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.experiments.measuring import (
     column_names,
     columns_of_answers,
     select_columns,
 )
-from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.data import data_errors, load_data
+from dbgsom_core.runs.describe import digest, mapping_of
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.runs.prepare import imported_step
+from dbgsom_core.runs.session import build_tracker
 from dbgsom_core.runs.stored_runs import find_run, load_stored
-from dbgsom_core.runs.text import digest
 from dbgsom_core.tables import (
     Columns,
     CsvDialect,
@@ -48,14 +49,13 @@ from dbgsom_core.tables import (
     unseen_sentences,
     write_table,
 )
-from dbgsom_core.tables.frames import as_column
-from dbgsom_core.tables.safe_files import exists
+from dbgsom_core.tables.reader import as_column
 
 log = logging.getLogger("dbgsom")
 
 UNKNOWN = CsvDialect()  # nothing was said of a file
-_CELLS = 1 << 20  # of a batch
-_LEAST_ROWS = 1 << 10
+_CELLS = 1 << 20  # of a batch, which is in memory with its answers
+_LEAST_ROWS = 1 << 10  # of a batch of a wide table
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class FoundModel:
     @property
     def feature_names(self) -> list[str] | None:
         """Feature names of the run's data, where the model does not have them."""
-        found = None if self.run is None else self.run.data.get("feature_names")
-        return [str(one) for one in found] if isinstance(found, list) else None
+        names = None if self.run is None else self.run.data.get("feature_names")
+        return list(map(str, names)) if isinstance(names, list) else None
 
     @property
     def dialect(self) -> CsvDialect:
         """The dialect of the run's CSV file, where it was one."""
-        dataset = self.run.config.get("dataset") if self.run is not None else None
-        if not isinstance(dataset, Mapping):
-            return CsvDialect()
+        if self.run is None:
+            return UNKNOWN
+        dataset = mapping_of(self.run.config.get("dataset"))
         return CsvDialect(delimiter=dataset.get("delimiter"), encoding=dataset.get("encoding"))
 
 
@@ -90,13 +90,17 @@ def find_model(
     for tracker, traits in tracker_classes(registry).items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
-                store = {traits.store_field: uri} if uri and traits.store_field else {}
+                store = {}
+                if uri and traits.store_field:
+                    store[traits.store_field] = uri
                 built = build_tracker(tracker, registry, **store)
                 path = guarded(built).fetch_model(name, Path(folder))
                 return FoundModel(model_of(Path(path), steps), name)
     path = Path(name)
     if exists(path) and not path.is_dir():
-        run = read_run(path.parent.absolute()) if is_run(path.parent) else None
+        run = None
+        if is_run(path.parent):
+            run = read_run(path.parent.absolute())
         return FoundModel(model_of(path, steps), str(path), run, path=path)
     run, notes = trained_run(name, root)
     model = model_of(run.files.model, steps)
@@ -128,11 +132,12 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
 
 def model_of(path: Path, folder: Path | None = None) -> FittedModel:
     """Return the model of a file; classes of its owner are imported from a folder, if given."""
-    known = dict(OWN_STEPS)
-    for name in step_names(path) if folder is not None else ():
-        if name not in stored_types():
-            known[name] = imported_step(name, folder)
-    model = load(path, steps=known.values())
+    classes = dict(OWN_STEPS)
+    if folder is not None:
+        for name in step_names(path):
+            if name not in stored_types():
+                classes[name] = imported_step(name, folder)
+    model = load(path, steps=classes.values())
     return model if isinstance(model, FittedModel) else FittedModel((), model)
 
 
@@ -180,33 +185,37 @@ class FileSamples:
         keep: Sequence[str] = (),
     ) -> None:
         known = model.columns or Columns(())
-        mark, thousands = dialect.decimal or known.decimal, dialect.thousands
-        if thousands is None and known.thousands != mark:
+        decimal, thousands = dialect.decimal or known.decimal, dialect.thousands
+        if thousands is None and known.thousands != decimal:
             thousands = known.thousands
-        if thousands == mark:
-            raise DataError(f"{path}: '{mark}' is the decimal mark and stands between thousands")
-        written = replace(dialect, decimal=mark)
-        self.table = open_table(path, written, trained=trained, known=known.names)
+        if thousands == decimal:
+            raise DataError(f"{path}: '{decimal}' is the decimal mark and stands between thousands")
+        dialect = replace(dialect, decimal=decimal)
+        self.table = open_table(path, dialect, trained=trained, known=known.names)
         self.unseen: dict[str, Counter[str]] = {}
         self.notes = [*self.table.notes]
         names = numbered(self.table.names)
+        self.carried = {}
         for name in keep:
             if name not in names:
                 near = did_you_mean(name, names)
                 raise DataError(f"{path} has no column '{name}' to carry along{near}")
-        beside = [name for name in (*known.ids, *known.annotations) if name in names]
-        self.carried = {name: names.index(name) for name in (*keep, *beside)}
-        carried = self.carried.values()
-        self._places = [place for place in range(len(names)) if place not in carried]
+            self.carried[name] = names.index(name)
+        for name in (*known.ids, *known.annotations):
+            if name in names:
+                self.carried[name] = names.index(name)
         if known.names and self.table.format != "npy":
-            self._places, strange = known.places(self.table.names, path)
-            ignored = [f"'{short(name)}'" for name in strange if name not in self.carried]
+            places, others = known.places(self.table.names, path)
+            ignored = [f"'{short(name)}'" for name in others if name not in self.carried]
             if ignored:
                 text = f"{len(ignored)} column(s) that the model does not know are ignored"
                 self.notes.append(f"{path}: {text}: {name_list(ignored)}")
         else:
-            known = self._by_order(names, model)
-        self.columns = replace(known, decimal=mark, thousands=thousands or "")
+            carried = self.carried.values()
+            places = [place for place in range(len(names)) if place not in carried]
+            known = self._by_order(names, places, model)
+        self._places = places
+        self.columns = replace(known, decimal=decimal, thousands=thousands or "")
 
     def batches(self) -> Iterator[SampleBatch]:
         """Yield the rows in batches; raises `DataError` for cells that cannot be used."""
@@ -237,21 +246,22 @@ class FileSamples:
         carried = {name: batch.column(str(place)) for name, place in self.carried.items()}
         return SampleBatch(first, X, carried)
 
-    def _by_order(self, names: Sequence[str], model: FittedModel) -> Columns:
+    def _by_order(self, names: Sequence[str], places: Sequence[int], model: FittedModel) -> Columns:
         """Return what is known of columns without names, which are in the order of features."""
-        called = [names[place] for place in self._places]
+        features = tuple(names[place] for place in places)
         if model.columns is not None:
             width = len(model.columns.feature_names)
         else:
             width = int(getattr(model.first, "n_features_in_", model.estimator.n_features_in_))
-        if len(called) != width:
+        if len(features) != width:
             raise DataError(
-                f"{self.table.path} has {len(called)} columns for the model, which was trained on "
-                f"{width} in their order: carry others along with --keep"
+                f"{self.table.path} has {len(features)} columns for the model, which was trained "
+                f"on {width} in their order: carry others along with --keep"
             )
-        types = {self.table.types[place] for place in self._places}
-        single = self.table.format == "npy" and types == {pa.float32()}
-        return Columns(tuple(called), dtype="float32" if single else "float64")
+        types = {self.table.types[place] for place in places}
+        if self.table.format == "npy" and types == {pa.float32()}:
+            return Columns(features, dtype="float32")
+        return Columns(features)
 
 
 def predict_file(
@@ -273,7 +283,8 @@ def predict_file(
     check_target(target)
     names = select_columns(model, columns)
     samples = FileSamples(source, model, dialect, trained, keep)
-    if twice := samples.carried.keys() & {*column_names(model, names)}:
+    twice = samples.carried.keys() & {*column_names(model, names)}
+    if twice:
         both = f"the column '{min(twice)}' is carried along and written as well"
         raise DataError(f"{both}: leave one out with --columns or --keep")
     empty, outliers = list[int](), 0
@@ -287,13 +298,11 @@ def predict_file(
                 outliers += pc.sum(table["outlier"]).as_py() or 0
             yield {**batch.carried, **table}
 
-    with closing(tables()) as answers:
-        rows = write_table(
-            target,
-            answers,
-            progress=lambda rows: progress(rows, samples.table.num_rows),
-            beside=source,
-        )
+    def report(rows: int) -> None:
+        progress(rows, samples.table.num_rows)
+
+    with closing(tables()) as batches:
+        rows = write_table(target, batches, progress=report, beside=source)
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
     if empty:
@@ -312,9 +321,11 @@ def _answers(
         faults = Faults()
         samples.columns.gaps(X, faults, "the model's metric takes none", answered)
         faults.check(samples.table, batch.first)
-    if not answered.all():
-        X = X[answered] if answered.any() else np.ones_like(X[:1])  # for the types of answers
+    if not answered.any():
+        X = np.ones_like(X[:1])  # for the types of answers
+    elif not answered.all():
+        X = X[answered]
     with data_errors(f"{samples.table.path}, rows from {batch.first} on"):
-        table = columns_of_answers(model, model.answers(X), names)
-    places = pa.array(np.cumsum(answered) - 1, mask=~answered)
-    return answered, {name: as_column(cells).take(places) for name, cells in table.items()}
+        columns = columns_of_answers(model, model.answers(X), names)
+    places = pa.array(np.cumsum(answered) - 1, mask=~answered)  # of the answer of each row
+    return answered, {name: as_column(cells).take(places) for name, cells in columns.items()}
