@@ -49,6 +49,7 @@ tempfile.TemporaryFile = refuse
     assert answer(started(unwritable + LOOPS, tmp_path)) == ["True", "True", "0", "12.0"]
 
 
+@pytest.mark.slow
 def test_compiled_code_of_other_sources_of_the_engine_is_not_used(tmp_path):
     """A loop calls others across files: numba looks at the file of the loop alone."""
     answer(started(LOOPS, tmp_path))
@@ -60,6 +61,7 @@ Path.read_bytes = lambda path: read(path) + b"#"
     assert answer(started(other_sources + LOOPS, tmp_path))[0] == "True"
 
 
+@pytest.mark.slow
 def test_cached_loops_load_without_the_compiler(tmp_path):
     at_once = [started(LOOPS, tmp_path) for _ in range(2)]
     assert {answer(process)[-1] for process in at_once} == {"12.0"}

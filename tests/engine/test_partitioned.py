@@ -197,6 +197,7 @@ class Repeated:
         return self._rows[np.arange(rows.start, rows.stop) % len(self._rows)]
 
 
+@pytest.mark.slow
 def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "_RANGE_ROWS", 8192)
     n, few = 1_200_000, np.random.default_rng(6).normal(size=(997, 4)).astype(np.float32)

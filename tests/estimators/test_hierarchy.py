@@ -29,6 +29,7 @@ def deep(digits):
     return SomVQ(growth=DEEP, epochs=20).fit(digits[0])
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4), epochs=12)]
 )

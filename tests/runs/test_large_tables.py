@@ -158,6 +158,7 @@ for each in (X, table):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc are Linux'")
 @pytest.mark.skipif(
     np.lib.NumpyVersion(np.__version__) < "2.0.0",

@@ -270,6 +270,7 @@ def test_names_that_mean_no_run_are_told(room):
     assert "config.yaml" in room.dbgsom("run", "--resume", folder.name, code=2)
 
 
+@pytest.mark.slow
 # Calls of the system below the folder of runs: the sweep has begun, its first run is about to.
 @pytest.mark.parametrize("calls", [35, 60])
 def test_a_sweep_that_was_killed_as_it_began_goes_on(room, calls):

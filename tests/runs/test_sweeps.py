@@ -125,6 +125,7 @@ def lives(pid):
 GRID = "{grid: {model.epochs: [4, 5], model.kernel: [gaussian, {name: cut_gaussian, cutoff: 2}]}}"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_the_same_runs_come_of_any_number_of_processes(swept, results):
     one = swept(GRID)
@@ -217,6 +218,7 @@ def test_a_signal_ends_all_processes_and_says_so(swept):
     assert {one.error for one in stored} == {"Interrupted: asked to end by SIGTERM"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks /proc who lives")
 def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     text = f"{CONFIG}sweep: {{grid: {{model.epochs: [{ENDLESS}], seed: [1, 2]}}}}\n"
@@ -249,6 +251,7 @@ class Half:
 """
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_and_its_processes_find_the_steps_beside_the_configuration(
     tmp_path,
 ):
@@ -351,6 +354,7 @@ def test_without_optuna_the_extra_is_named(write_search, typed, monkeypatch):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_was_interrupted_goes_on_to_the_same_trials(
     write_search, typed, monkeypatch, results
 ):

@@ -114,6 +114,7 @@ def test_a_script_that_cannot_start_processes_is_told_why(monkeypatch):
         SomVQ(engine={"name": "dask", "workers": 1}, **PARAMS).fit(samples()[0])
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_bit(usual):
     here = {"processes": False, "protocol": "tcp", "n_workers": 1, "threads_per_worker": 1}
     X, _ = samples()

@@ -164,6 +164,7 @@ def test_too_many_samples_are_sampled_by_the_seed_and_said(flat):
     assert not np.array_equal(numbers(explored(other, max_samples=40)["samples"]["rows"]), rows)
 
 
+@pytest.mark.slow
 def test_a_large_page_keeps_to_its_size(rng):
     samples = rng.normal(size=(4000, 784)).astype(np.float32)
     som_map = SomMap.rectangle(100, 20, samples[:2000])

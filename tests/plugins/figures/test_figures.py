@@ -90,12 +90,10 @@ def assert_apart(boxes):
 
 MAPS = {
     "two neurons": SomMap([(0, 0), (1, 0)], [[0.0, 1, 2], [100.0, 1, 2]]),
-    "ragged squares": ragged(12),
     "ragged hexagons": ragged(12, HEXAGONAL),
     "many": ragged(300),
     "torus": random_map(4, 6, HEXAGONAL.closed(4, 6)),
     "row": random_map(1, 100),
-    "column": random_map(60, 1),
     "line": random_map(1, 24, LINE),
 }
 

@@ -74,6 +74,7 @@ def test_no_global_state_of_mlflow_is_changed(uri, make_run, play, monkeypatch):
         mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.slow
 @pytest.mark.one_version
 def test_processes_that_meet_a_store_that_another_was_killed_over_all_succeed(
     make_run, play, tmp_path, connect
@@ -290,6 +291,7 @@ dbgsom_core.run({"experiment": "x", "dataset": "iris", "model": {"epochs": 3}, "
 """
 
 
+@pytest.mark.slow
 def test_no_thread_imports_extensions_while_a_fit_looks_for_blas(tmp_path):
     """The look holds the linker's lock and needs Python's, an import the other way round."""
     done = subprocess.run(
