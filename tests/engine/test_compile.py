@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.engine.runtime import compile_clock
@@ -55,6 +56,8 @@ def test_compiled_code_of_other_sources_of_the_engine_is_not_used(tmp_path):
     answer(started(LOOPS, tmp_path))
     other_sources = """
 from pathlib import Path
+
+import pytest
 read = Path.read_bytes
 Path.read_bytes = lambda path: read(path) + b"#"
 """
