@@ -13,9 +13,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from dbgsom_core.api import Birth, DataSummary, Death, GrowthComponent, GrowthState, SomMap
 
-_INTERVALS = 16  # of the growing phase, at most one wave of births in each
+# Growth has 16 intervals, each with one wave of births at most, so that the size hardly depends on
+# epochs; they end after 80, so that from there on more epochs do not grow another map.
+_INTERVALS = 16
 _MAX_INTERVAL = 5  # epochs
-_LINE_NEURONS = 8  # on a line of more the interval is shorter
+_LINE_NEURONS = 8  # on a line of more the interval is shorter, as only its two ends grow
 LINK_PULL = (
     "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
     "lies nearest to it; more lowers the topographic error and raises the quantization error; "
@@ -98,9 +100,13 @@ class ScheduledGrowth(GrowthComponent):
         return _INTERVALS * _MAX_INTERVAL if self.when == "waves" else None
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Death]:
-        if self.prune is not None and (deaths := self._deaths(som_map, state)):
-            return deaths
-        return () if self.waits(som_map, state) else self.births(som_map, state)
+        if self.prune is not None:
+            deaths = self._deaths(som_map, state)
+            if deaths:
+                return deaths
+        if self.waits(som_map, state):
+            return ()
+        return self.births(som_map, state)
 
     @abstractmethod
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
@@ -117,23 +123,25 @@ class ScheduledGrowth(GrowthComponent):
             self._won = np.where(rows < 0, self._won.max(), self._won[rows])
 
     def _deaths(self, som_map: SomMap, state: GrowthState) -> list[Death]:
-        won = som_map.birth_epochs if self._won is None else self._won
+        won = self._won
+        if won is None:
+            won = som_map.birth_epochs
         self._won = won = np.where(np.asarray(state.hits) > 0, state.epoch, won)
         if self.prune is None or state.epoch < state.epochs - 1:
             return []
-        kept = np.ones(len(som_map), dtype=bool)
         idle = np.flatnonzero(state.epoch - won >= self.prune)
         idle = idle[np.argsort(won[idle], kind="stable")]
         if self.may_disconnect:
             return [Death(int(neuron)) for neuron in idle]
         components = int(som_map.parts().max())
-        before = -1
-        while before != kept.sum():  # removing a neuron may make another removable
-            before = int(kept.sum())
-            for neuron in idle[kept[idle]].tolist():
-                kept[neuron] = False
-                kept[neuron] = som_map.parts(kept).max() > components
-        return [Death(int(neuron)) for neuron in np.flatnonzero(~kept)]
+        alive = np.ones(len(som_map), dtype=bool)
+        n_before = -1
+        while n_before != alive.sum():  # removing a neuron may make another removable
+            n_before = int(alive.sum())
+            for neuron in idle[alive[idle]].tolist():
+                alive[neuron] = False
+                alive[neuron] = som_map.parts(alive).max() > components
+        return [Death(int(neuron)) for neuron in np.flatnonzero(~alive)]
 
     def waits(self, som_map: SomMap, state: GrowthState) -> bool:
         if self.when == "every_epoch" or state.movement == 0:  # waiting would change nothing
@@ -151,9 +159,9 @@ class ScheduledGrowth(GrowthComponent):
 
 LEAST_BITS = 0.5  # of a neuron's class entropy, as Qu et al. (2021)
 LEAST_SAMPLES = 8  # fewer tell no border from chance
-LEAST_NEURONS = 16  # before an entropy is tested
-_REACH = 2  # hops
-_DEVIATIONS = 4.0
+LEAST_NEURONS = 16  # before an entropy is tested: on fewer two hops are most of the map
+_REACH = 2  # hops: a border is seen from its neuron and from the next one
+_DEVIATIONS = 4.0  # by chance less than one neuron in a hundred is above, whatever the freedom
 
 
 def _check_number(value: Any) -> Any:
@@ -169,14 +177,16 @@ SpreadingFactor = Annotated[float, BeforeValidator(_check_number)]
 
 
 def classical(summary: DataSummary, spreading_factor: float) -> float:
+    """Return the growing threshold -D*ln(SF) (Alahakoon et al. 2000; Vasighi & Amini 2017)."""
     return -summary.n_features * math.log(spreading_factor)
 
 
 def class_entropy(class_counts: NDArray[Any]) -> NDArray[np.float64]:
     """Return the Shannon entropy (K,) in bits of class counts (K, C); 0 without a sample."""
     totals = class_counts.sum(axis=1, keepdims=True)
-    shares = np.divide(class_counts, totals, out=np.zeros(class_counts.shape), where=totals > 0)
-    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    shares, logs = np.zeros((2, *class_counts.shape))
+    np.divide(class_counts, totals, out=shares, where=totals > 0)
+    np.log2(shares, out=logs, where=shares > 0)
     return np.asarray(-(shares * logs).sum(axis=1) + 0.0)
 
 
@@ -219,9 +229,12 @@ def _at_borders(
     around = near @ counts
     total = around.sum(axis=1)
     # χ² = Σ T²/(n p) - N over neurons and classes, with n of a neuron and p = N_c/N of a class.
-    squares = np.divide(counts**2, won[:, None], out=np.zeros_like(counts), where=won[:, None] > 0)
-    ratios = np.divide(near @ squares, around, out=np.zeros_like(around), where=around > 0)
+    live = won > 0
+    squares, ratios = np.zeros_like(counts), np.zeros_like(around)
+    np.divide(counts**2, won[:, None], out=squares, where=live[:, None])
+    np.divide(near @ squares, around, out=ratios, where=around > 0)
     statistic = total * (ratios.sum(axis=1) - 1)
-    freedom = (near @ (won > 0) - 1) * ((around > 0).sum(axis=1) - 1)
+    n_classes = (around > 0).sum(axis=1)
+    freedom = (near @ live - 1) * (n_classes - 1)
     mixed[rows] = statistic > freedom + _DEVIATIONS * math.sqrt(2) * np.sqrt(freedom)
     return mixed

@@ -176,12 +176,14 @@ class Directed(ScheduledGrowth):
         At most ``state.room`` + 1 births are computed: one too many tells that the map is full.
         """
         errors, counts = state.errors, state.class_counts
-        if self.needs_classes and counts is not None:
+        if counts is not None and self.needs_classes:
             errors = significant_entropy(som_map, counts)
-        elif self.class_growth and counts is not None:
-            mixed = mixing_neurons(som_map, counts)
-            errors = np.where(mixed, np.maximum(errors, state.threshold), errors)
-        most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
+        elif counts is not None and self.class_growth:
+            is_mixed = mixing_neurons(som_map, counts)
+            errors = np.where(is_mixed, np.maximum(errors, state.threshold), errors)
+        most = len(som_map) * som_map.grid.degree
+        if state.room is not None:
+            most = state.room + 1
         shared = share_errors(som_map, errors, state.threshold, self.reference)
         step = GrowthStep(som_map, shared, self.reference)
         births = step.grow_boundary(state.threshold, most)
@@ -212,14 +214,17 @@ def _frontier(som_map: SomMap) -> Frontier:
     offsets, opposite, _ = _link_geometry(grid)
     neurons, directions = (links < 0).nonzero()
     cells = som_map.positions[neurons] + offsets[directions]
+    # A number for each cell, ascending by x, then y: np.unique of rows is slow.
     y = cells[:, 1] - cells[:, 1].min(initial=0)
     keys = cells[:, 0] * (y.max(initial=0) + 1) + y
     _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
     cells = cells[first]
-    touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
+    touching = np.full((len(cells), grid.degree), -1)
     touching[numbers, opposite[directions]] = neurons
+    beside = np.full(links.shape, -1)
     beside[neurons, directions] = numbers
-    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
+    n_neurons = (touching >= 0).sum(axis=1)
+    is_notch = 2 * n_neurons >= grid.degree
     return Frontier(cells, touching, beside, is_notch)
 
 
@@ -246,10 +251,12 @@ def share_errors(
     if not len(donors) or not len(boundary):
         return shared
     hops = som_map.hops[np.ix_(donors, boundary)]
-    is_recipient = hops == (1 if reference else hops.min(axis=1, keepdims=True))
-    recipients = is_recipient.sum(axis=1)
-    halves = np.where(recipients > 0, shared[donors] / 2, 0.0)
-    parts = halves / (som_map.grid.degree if reference else recipients)
+    is_recipient = hops == hops.min(axis=1, keepdims=True)
+    if reference:
+        is_recipient = hops == 1
+    n_recipients = is_recipient.sum(axis=1)
+    halves = np.where(n_recipients > 0, shared[donors] / 2, 0.0)
+    parts = halves / (som_map.grid.degree if reference else n_recipients)
     donor, recipient = np.nonzero(is_recipient)
     np.add.at(shared, boundary[recipient], parts[donor])
     shared[donors] -= halves
@@ -273,10 +280,10 @@ class GrowthStep:
 
         Largest error first, ties by row, at most ``most`` births.
         """
-        enough = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
-        order = enough[np.argsort(-self._errors[enough], kind="stable")]
+        growing = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
+        growing = growing[np.argsort(-self._errors[growing], kind="stable")]
         sites: list[tuple[int, int, int, int]] = []
-        for parent in order.tolist():
+        for parent in growing.tolist():
             if len(sites) >= most:
                 break
             site = self._birth_site(parent)
@@ -285,16 +292,17 @@ class GrowthStep:
                 sites.append(site)
         if not sites:
             return []
+        # The prototypes of all at once, by the notes of `Directed`; row -1 is read and not used.
         numbers, parents, opposite, second = np.array(sites).T
-        known = self._map.prototypes
-        W = known[parents]
-        W = np.where(opposite[:, None] >= 0, 2 * W - known[opposite], W)
-        W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
+        prototypes = self._map.prototypes
+        W = prototypes[parents]
+        W = np.where(opposite[:, None] >= 0, 2 * W - prototypes[opposite], W)
+        W = np.where(second[:, None] >= 0, (W + prototypes[second]) / 2, W)
         cells = self._front.cells[numbers].tolist()
-        return [
-            Birth((x, y), w, parent)
-            for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
-        ]
+        births = []
+        for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True):
+            births.append(Birth((x, y), w, parent))
+        return births
 
     def fill_notches(self, least: float, most: int) -> list[Birth]:
         """Return at most ``most`` births in notches whose neurons' errors add up to ``least``.
@@ -304,19 +312,24 @@ class GrowthStep:
         or more instead of one. Largest sum first, ties by cell; the parent is the neuron with the
         largest error. Ours, not the paper's.
         """
-        cells, touching = self._front.cells, self._front.touching
-        known, summed = np.append(self._errors, 0.0), np.zeros(len(cells))
-        for neurons in touching.T:
-            summed += known[neurons]
-        notches = np.flatnonzero(self._front.is_notch & (summed >= least))
+        front = self._front
+        errors = np.append(self._errors, 0.0)  # row -1, no neuron, has none
+        sums = np.zeros(len(front.cells))
+        for neurons in front.touching.T:
+            sums += errors[neurons]
+        notches = np.flatnonzero(front.is_notch & (sums >= least))
+        notches = notches[np.argsort(-sums[notches], kind="stable")]
         births: list[Birth] = []
-        for number in notches[np.argsort(-summed[notches], kind="stable")].tolist():
+        for number in notches.tolist():
             if len(births) >= most:
                 break
-            if number not in self._taken:
-                (x, y), around = cells[number].tolist(), touching[number].tolist()
-                parent = max((row for row in around if row >= 0), key=known.__getitem__)
-                births.append(Birth((x, y), self._notch_prototype(around), parent))
+            if number in self._taken:
+                continue
+            x, y = front.cells[number].tolist()
+            around = front.touching[number].tolist()
+            neurons = [neuron for neuron in around if neuron >= 0]
+            parent = max(neurons, key=errors.__getitem__)
+            births.append(Birth((x, y), self._notch_prototype(around), parent))
         return births
 
     @cached_property
@@ -346,13 +359,13 @@ class GrowthStep:
         The prototype is extrapolated away from o, opposite to the cell, and averaged with that of
         s, of the second ring: two hops from the parent; see the notes of `Directed`.
         """
-        (beside, touching), links = self._cells, self._links[parent]
-        free = [
-            link
-            for link, number in enumerate(beside[parent])
-            if number >= 0 and number not in self._taken
-        ]
-        linked = [link for link, other in enumerate(links) if other >= 0]
+        beside, touching = self._cells
+        cells, links = beside[parent], self._links[parent]
+        free = []
+        for link, number in enumerate(cells):
+            if number >= 0 and number not in self._taken:
+                free.append(link)
+        linked = [link for link, neuron in enumerate(links) if neuron >= 0]
         if not free or not linked:  # no cell, or nothing to extrapolate from
             return None
         if self._reference and len(free) + len(linked) < len(links):
@@ -361,29 +374,32 @@ class GrowthStep:
         linked.sort(key=lambda link: ranks[links[link]])
         second = -1  # the largest error of those that touch a free cell
         for link in free:
-            for other in touching[beside[parent][link]]:
-                if other >= 0 and (second < 0 or ranks[other] < ranks[second]):
-                    second = other if hops.item(parent, other) == 2 else second
+            for neuron in touching[cells[link]]:
+                is_larger = neuron >= 0 and (second < 0 or ranks[neuron] < ranks[second])
+                if is_larger and hops.item(parent, neuron) == 2:
+                    second = neuron
         if len(linked) == 1 and second >= 0:  # at the end of an arm
-            numbers = (beside[parent][link] for link in free)
-            return next(n for n in numbers if second in touching[n]), parent, -1, second
+            numbers = (cells[link] for link in free)
+            number = next(number for number in numbers if second in touching[number])
+            return number, parent, -1, second
         grid = self._map.grid.flat
         distances = _link_geometry(grid)[2][linked[0]]
         link = min(free, key=distances.__getitem__)  # nearest to the neighbour of largest error
-        number, opposite = beside[parent][link], links[grid.opposite[link]]
+        number, opposite = cells[link], links[grid.opposite[link]]
         if opposite < 0:  # no neuron there, as beside a straight border
             opposite = links[linked[-1]]
-        if not self._reference:
-            return number, parent, opposite, second if second in touching[number] else -1
-        if len(linked) == 2:
-            larger, smaller = (links[link] for link in linked)
+        touches = second in touching[number]
+        if self._reference and len(linked) == 2:
+            larger, smaller = links[linked[0]], links[linked[1]]
             if self._errors[larger] == self._errors[smaller]:
                 opposite = larger  # ties: it is both the largest and the least error
             touches = second >= 0 and self._touches_in_reference(number, larger, second)
-            return number, parent, opposite, second if touches else -1
-        if second >= 0:  # the largest error of the second ring, wherever it lies
-            second = min(np.flatnonzero(hops[parent] == 2).tolist(), key=ranks.__getitem__)
-        return number, parent, opposite, second
+        elif self._reference and second >= 0:
+            # The largest error of the second ring, wherever it lies.
+            ring = np.flatnonzero(hops[parent] == 2)
+            second = min(ring.tolist(), key=ranks.__getitem__)
+            touches = True
+        return number, parent, opposite, second if touches else -1
 
     def _touches_in_reference(self, number: int, larger: int, second: int) -> bool:
         if self._map.grid.degree != _REFERENCE_DEGREE:
@@ -399,13 +415,16 @@ class GrowthStep:
         In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
         cell's corners or, where there is none, of the neurons around it.
         """
-        known, near = self._map.prototypes, [(w, o) for w, o in enumerate(around) if o >= 0]
-        corners = [
-            known[a] + known[b] - known[self._links[a][link]]
-            for (_, a), (link, b) in combinations(near, 2)
-            if self._links[a][link] >= 0
-        ]
-        summands = corners or [known[neuron] for _, neuron in near]
+        prototypes = self._map.prototypes
+        near = [(link, neuron) for link, neuron in enumerate(around) if neuron >= 0]
+        summands = []
+        for (_, a), (link, b) in combinations(near, 2):
+            # The way from the cell over a to the diagonal neuron is parallel to that to b.
+            diagonal = self._links[a][link]
+            if diagonal >= 0:
+                summands.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
+        if not summands:
+            summands = [prototypes[neuron] for _, neuron in near]
         return np.asarray(reduce(np.add, summands) / len(summands))
 
 

@@ -21,7 +21,7 @@ from dbgsom_core.api import (
 )
 from dbgsom_plugins.growth.base import LINK_PULL
 
-_MOST = 10**5  # neurons of a fixed map
+_MOST = 10**5  # neurons of a fixed map, whose hops are 10**10 numbers
 
 
 class Fixed(GrowthComponent):
@@ -120,22 +120,24 @@ class GrowingGrid(GrowthComponent):
         is_fine = errors[hits > 0].mean() < state.threshold
         if state.epoch % self.every or is_fine:
             return ()
-        neuron = int(np.argmax(hits if self.by == "hits" else errors))
+        amounts = hits if self.by == "hits" else errors
+        neuron = int(np.argmax(amounts))
         positions, prototypes = som_map.positions, som_map.prototypes
         linked = np.array(som_map.neighbours(neuron), dtype=np.int64)
         steps = np.abs(positions[linked] - positions[neuron])
-        linked, steps = linked[steps.sum(axis=1) == 1], steps[steps.sum(axis=1) == 1]
+        is_straight = steps.sum(axis=1) == 1
+        linked, steps = linked[is_straight], steps[is_straight]
         if not len(linked):
             return ()
-        own = prototypes[neuron][None]
+        prototype = prototypes[[neuron]]
         if state.context is None:
-            distances = np.linalg.norm(prototypes[linked] - own, axis=1)
+            distances = np.linalg.norm(prototypes[linked] - prototype, axis=1)
         else:
-            distances = state.context.distances(own, prototypes[linked])[0]
+            distances = state.context.distances(prototype, prototypes[linked])[0]
         farthest = int(distances.argmax())
         axis = int(steps[farthest].argmax())
-        line = int((positions[:, axis] == positions[neuron, axis]).sum())
-        if state.room is not None and line > state.room:
+        is_on_line = positions[:, axis] == positions[neuron, axis]
+        if state.room is not None and is_on_line.sum() > state.room:
             return ()
         return [Insert(neuron, int(linked[farthest]))]
 
