@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import MapView, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_over, text_on, towards_white
-from dbgsom_plugins.figures._texts import (
+from dbgsom_plugins.figures._style import (
+    INK,
     LONGEST_NAME,
+    MUTED,
+    PAPER,
     PLAIN,
     numbers,
+    scale_over,
     shortened,
+    text_on,
     text_width,
+    towards_white,
     wrapped,
 )
 

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import LabelEvidence, as_label
-from dbgsom_plugins.figures._colours import INK, MAX_CATEGORIES, PAPER
 from dbgsom_plugins.figures._drawing import cell_centres, fold_note
-from dbgsom_plugins.figures._texts import PLAIN, label_of, shortened, text_width
+from dbgsom_plugins.figures._style import (
+    INK,
+    MAX_CATEGORIES,
+    PAPER,
+    PLAIN,
+    label_of,
+    shortened,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
 from dbgsom_plugins.figures._drawing import page
 from dbgsom_plugins.figures._names import class_name_of, with_profile
-from dbgsom_plugins.figures._texts import PLAIN, shortened, text_width
+from dbgsom_plugins.figures._style import (
+    FAINT,
+    INK,
+    MUTED,
+    PLAIN,
+    categorical,
+    scale_of,
+    shortened,
+    text_on,
+    text_width,
+)
 from dbgsom_plugins.measures.targets import (
     R2,
     RootMeanSquaredError,

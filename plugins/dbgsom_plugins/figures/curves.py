@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent
-from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical
 from dbgsom_plugins.figures._drawing import Page, page
+from dbgsom_plugins.figures._style import FAINT, INK, MUTED, categorical
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,16 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import (
-    EMPTY,
-    INK,
-    MAX_CATEGORIES,
-    by_prototype,
-    categorical,
-    rgb_of,
-    scale_over,
-    towards_white,
-)
 from dbgsom_plugins.figures._drawing import (
     JOINED,
     Sheet,
@@ -40,15 +30,26 @@ from dbgsom_plugins.figures._names import (
     with_profile,
     write_names,
 )
-from dbgsom_plugins.figures._texts import PLAIN, numbers
+from dbgsom_plugins.figures._style import (
+    EMPTY,
+    INK,
+    MAX_CATEGORIES,
+    PLAIN,
+    by_prototype,
+    categorical,
+    numbers,
+    rgb_of,
+    scale_over,
+    towards_white,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-    from dbgsom_plugins.figures._colours import Colours
     from dbgsom_plugins.figures._drawing import Entries
+    from dbgsom_plugins.figures._style import Colours
 
 
 _DESCRIBED = "Names: the variables in which a cluster of neurons differs most."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent
-from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 from dbgsom_plugins.figures._drawing import (
     beyond_note,
     cell_centres,
@@ -20,6 +19,7 @@ from dbgsom_plugins.figures._drawing import (
     notes_on_map,
     polygons,
 )
+from dbgsom_plugins.figures._style import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

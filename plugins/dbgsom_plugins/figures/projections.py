@@ -10,22 +10,22 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
-from dbgsom_plugins.figures._colours import (
+from dbgsom_plugins.figures._drawing import page
+from dbgsom_plugins.figures._names import class_name_of, name_of
+from dbgsom_plugins.figures._style import (
     FAINT,
     INK,
     MAX_CATEGORIES,
     MUTED,
     PAPER,
+    PLAIN,
     by_prototype,
     categorical,
     principal_scores,
     rgb_of,
     scale_of,
 )
-from dbgsom_plugins.figures._drawing import page
-from dbgsom_plugins.figures._names import class_name_of, name_of
-from dbgsom_plugins.figures._texts import PLAIN
-from dbgsom_plugins.figures.component_planes import names_of
+from dbgsom_plugins.figures.variables import names_of
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-    from dbgsom_plugins.figures._colours import Colours
+    from dbgsom_plugins.figures._style import Colours
 
 
 _SIZE = (6.2, 5.2)

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, scale_of, text_on
 from dbgsom_plugins.figures._drawing import page
-from dbgsom_plugins.figures._texts import PLAIN, numbers
+from dbgsom_plugins.figures._style import INK, MUTED, PLAIN, numbers, scale_of, text_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -77,7 +77,7 @@ class Clusters(LabellerComponent):
             divide = partial(_k_means, prototypes, hits)
         else:
             most = len(live)
-            joins = ward_joins(prototypes, live_links(som_map, live))
+            joins, _ = ward_joins(prototypes, live_links(som_map, live))
             divide = partial(cut, joins, most)
         largest = min(most, max(2, len(live) // 2), _MOST)
         if self.n_clusters == "auto":
@@ -125,15 +125,19 @@ def live_links(som_map: SomMap, live: Numbers) -> Any:
     return links
 
 
-def ward_joins(points: Array, links: Any) -> Numbers:
-    """Return which clusters are joined (n - 1, 2), by sparse links (n, n); n is the first join."""
+def ward_joins(points: Array, links: Any) -> tuple[Numbers, Array]:
+    """Return which clusters are joined (n - 1, 2), by sparse links (n, n), and how far apart.
+
+    Join i makes cluster n + i of two earlier ones, points being the first n (Ward 1963).
+    """
     from sklearn.cluster import ward_tree
 
     if len(points) < 2:
-        return np.empty((0, 2), dtype=np.int64)
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # says that it links parts where they are nearest
-        return np.asarray(ward_tree(points, connectivity=links)[0])
+        tree = ward_tree(points, connectivity=links, return_distance=True)
+    return np.asarray(tree[0]), tree[-1]
 
 
 def cut(joins: Numbers, n: int, k: int) -> Numbers:

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
-from dbgsom_plugins.figures._colours import EMPTY, categorical
+from dbgsom_plugins.figures._style import EMPTY, categorical
 from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, arranged
 from dbgsom_plugins.figures.neuron_values import HitMap, UMatrix
 from dbgsom_plugins.growth.directed import Directed
