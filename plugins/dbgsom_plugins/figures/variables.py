@@ -451,8 +451,7 @@ def mosaic(
 
 
 def _square(som_map: SomMap) -> float:
-    # The side of the largest upright square within a cell: for every side of the cell the corner
-    # of the square that lies nearest to it lies on it or within.
+    # The side of the largest upright square within a cell: no corner of it is beyond a side.
     corners = np.array(som_map.grid.corners)
     sides = np.roll(corners, -1, axis=0) - corners
     area = np.abs(corners[:, 0] * sides[:, 1] - corners[:, 1] * sides[:, 0])
