@@ -252,7 +252,7 @@ class Dots(FigureComponent):
         if self.palette is None:
             return categorical(count)
         palette = colormaps[self.palette]
-        places = np.linspace(0, 1, count)
+        places: NDArray[Any] = np.linspace(0, 1, count)
         if palette.N <= MAX_CATEGORIES:  # listed colours
             places = np.arange(count) % palette.N
         return np.asarray(palette(places))[:, :3]

@@ -62,8 +62,10 @@ class Mean(LabellerComponent):
         return np.asarray(centre + means)
 
 
-def _or_ones(weights: Array | None, n: int) -> Array:
-    return np.ones(n) if weights is None else weights
+def _or_ones(weights: NDArray[Any] | None, n: int) -> Array:
+    if weights is None:
+        return np.ones(n)
+    return weights
 
 
 # Grids of `KernelVote`, in steps of about a factor of 2. Bandwidths are shares of d_5²: at the
