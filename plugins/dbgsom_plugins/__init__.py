@@ -35,10 +35,10 @@ COMPONENTS = {
     },
     "growth": {
         "directed": "growth.directed:Directed",
-        "gsom": "growth.directed:Gsom",
-        "fixed": "growth.fixed:Fixed",
-        "growing_grid": "growth.fixed:GrowingGrid",
-        "hierarchical": "growth.fixed:Hierarchical",
+        "gsom": "growth.classical:Gsom",
+        "fixed": "growth.classical:Fixed",
+        "growing_grid": "growth.classical:GrowingGrid",
+        "hierarchical": "growth.classical:Hierarchical",
     },
     "initialisation": {
         "pca": "training:Pca",
