@@ -79,7 +79,7 @@ class Roles:
     annotations: Sequence[int] = ()  # dates that are no features, kept beside the samples
 
     @property
-    def beside(self) -> list[int]:
+    def others(self) -> list[int]:
         """All but the features that are read."""
         others = [*self.ids, *self.extra, *self.annotations]
         if self.target is None:
@@ -177,7 +177,7 @@ class Table(DatasetComponent):
         """
         table = self._open()
         roles = self._roles(table)
-        used = [*roles.features, *roles.beside]
+        used = [*roles.features, *roles.others]
         size = sum(file.stat().st_size for file in table.files)
         size = max(size, 8 * (table.num_rows or 0) * len(used))
         if size > available_memory():
@@ -355,7 +355,7 @@ class Table(DatasetComponent):
         if self.missing == "error" or is_empty.all():
             is_empty[:] = False
         is_used = ~is_empty
-        beside = self._beside(plain, roles, cells, is_used, faults)
+        others = self._other_columns(plain, roles, cells, is_used, faults)
         if self.missing == "error":
             columns.gaps(X, faults, CURE, is_used)
         faults.check(table)
@@ -366,10 +366,10 @@ class Table(DatasetComponent):
             )
         if not is_used.all():
             X = X[is_used]
-        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **others)
         return as_images(data, self.image_shape, self.path)
 
-    def _beside(
+    def _other_columns(
         self,
         plain: Columns,
         roles: Roles,
@@ -399,7 +399,7 @@ class Table(DatasetComponent):
     def _target(
         self, plain: Columns, column: pa.Array, is_used: NDArray[np.bool_], faults: Faults
     ) -> NDArray[Any]:
-        """Return the targets of the rows that stay; see `_beside`."""
+        """Return the targets of the rows that stay; see `_other_columns`."""
         name, is_missing = plain.target or "", plain.missing(column) & is_used
         if self.missing_target == "error":
             rows = np.flatnonzero(is_missing)
@@ -565,17 +565,17 @@ class Parquet(Table):
         if not table.num_rows:
             raise DataError(f"{self.path} has no rows: give a file with data")
         cells, faults = {}, Faults()
-        if roles.beside:
-            cells = _read_columns(table, roles.beside)
+        if roles.others:
+            cells = _read_columns(table, roles.others)
         if roles.target is not None and self.missing_target == "drop":
             gaps = columns.missing(cells[roles.target])
             if gaps.any():
                 return None
         is_used = np.ones(table.num_rows, dtype=bool)
-        beside = self._beside(columns, roles, cells, is_used, faults)
+        others = self._other_columns(columns, roles, cells, is_used, faults)
         faults.check(table)
         X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
-        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **others)
         return as_images(data, self.image_shape, self.path)
 
 

@@ -435,7 +435,7 @@ class Frontier(NamedTuple):
 
     cells: Integers  # (F, 2)
     touching: Integers  # (F, L): the neurons to which the links of each lead
-    beside: Integers  # (K, L): the cell behind each link of a neuron
+    behind: Integers  # (K, L): the cell behind each link of a neuron
     is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
 
@@ -451,11 +451,11 @@ def _frontier(som_map: SomMap) -> Frontier:
     cells = cells[first]
     touching = np.full((len(cells), grid.degree), -1)
     touching[numbers, opposite[directions]] = neurons
-    beside = np.full(links.shape, -1)
-    beside[neurons, directions] = numbers
+    behind = np.full(links.shape, -1)
+    behind[neurons, directions] = numbers
     n_neurons = (touching >= 0).sum(axis=1)
     is_notch = 2 * n_neurons >= grid.degree
-    return Frontier(cells, touching, beside, is_notch)
+    return Frontier(cells, touching, behind, is_notch)
 
 
 @lru_cache(maxsize=4)
@@ -581,7 +581,7 @@ class GrowthStep:
 
     @cached_property
     def _cells(self) -> tuple[list[list[int]], list[list[int]]]:
-        return self._front.beside.tolist(), self._front.touching.tolist()
+        return self._front.behind.tolist(), self._front.touching.tolist()
 
     def _birth_site(self, parent: int) -> tuple[int, int, int, int] | None:
         """Return the number of a free cell, the parent, and the two neurons o and s; -1: none.
@@ -589,8 +589,8 @@ class GrowthStep:
         The prototype is extrapolated away from o, opposite to the cell, and averaged with that of
         s, of the second ring: two hops from the parent; see the notes of `Directed`.
         """
-        beside, touching = self._cells
-        cells, links = beside[parent], self._links[parent]
+        behind, touching = self._cells
+        cells, links = behind[parent], self._links[parent]
         free = []
         for link, number in enumerate(cells):
             if number >= 0 and number not in self._taken:

@@ -632,12 +632,11 @@ def davies_bouldin(
     """
     live = np.flatnonzero((hits > 0) & (hit_counts > 0))
     scatter = errors[live] / hits[live]
-    apart = separation[np.ix_(live, live)]
-    pairs = apart > 0
-    np.fill_diagonal(pairs, False)
-    ratios = np.divide(
-        scatter[:, None] + scatter, apart, out=np.zeros_like(apart, dtype=float), where=pairs
-    )
+    distances = separation[np.ix_(live, live)]
+    is_pair = distances > 0
+    np.fill_diagonal(is_pair, False)
+    ratios = np.zeros(distances.shape)
+    np.divide(scatter[:, None] + scatter, distances, out=ratios, where=is_pair)
     if ratios.size == 0:
         return 0.0
     return float(ratios.max(axis=0).sum() / np.count_nonzero(hit_counts))

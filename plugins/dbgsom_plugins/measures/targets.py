@@ -300,9 +300,9 @@ class ClassScatter(_OfGroups):
         n_pairs, n_classes = counts.nnz, counts.shape[1]
         keys = winners[rows] * n_classes + classes  # ascending
         linked = evaluation.som_map.links[winners[rows]].T.astype(np.int64)
-        beside = np.where(linked >= 0, linked * n_classes + classes, -1)
-        place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
-        link, pair = np.nonzero(keys[place] == beside)
+        linked_keys = np.where(linked >= 0, linked * n_classes + classes, -1)
+        place = np.minimum(np.searchsorted(keys, linked_keys), n_pairs - 1)
+        link, pair = np.nonzero(keys[place] == linked_keys)
         edges = np.ones(len(pair), bool), (pair, place[link, pair])
         graph = csr_array(edges, shape=(n_pairs, n_pairs))
         regions, _ = connected_components(graph, directed=False)

@@ -179,8 +179,8 @@ def pairwise_jensen_shannon(X: Float64, prototypes: Float64, out: Float64) -> No
                 square = t * t
                 near = 0.5 * m * square * even_series(square)
                 far = 0.5 * (entropy + entropies[k, j]) - m * logs[j]
-                apart = p * _HALF_LN_2 if q == 0.0 else far
-                row[j] += near if square < _SMALL else apart
+                distant = p * _HALF_LN_2 if q == 0.0 else far
+                row[j] += near if square < _SMALL else distant
         for j in range(n_neurons):
             row[j] = np.sqrt(row[j])
 
