@@ -26,6 +26,10 @@ from dbgsom_core.api import (
 )
 
 
+def _gaussian(distances: NDArray[Any], width: float) -> NDArray[np.float64]:
+    return np.asarray(np.exp(np.square(distances) / (-2.0 * width**2)))
+
+
 class Gaussian(KernelComponent):
     """Gaussian kernel exp(-hops**2 / (2*width**2)) (Kohonen 2001, eq. 3.3)."""
 
@@ -41,7 +45,7 @@ class Gaussian(KernelComponent):
     )
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        return np.asarray(np.exp(np.square(hops) / (-2.0 * width**2)))
+        return _gaussian(hops, width)
 
 
 class CutGaussian(KernelComponent):
@@ -50,8 +54,8 @@ class CutGaussian(KernelComponent):
     cutoff: float = Field(default=3.0, gt=0, le=1e6, description="reach in widths; 0 beyond")
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        gauss = np.exp(np.square(hops) / (-2.0 * width**2))
-        return np.where(hops <= self.cutoff * width, gauss, 0.0)
+        is_within = hops <= self.cutoff * width
+        return np.where(is_within, _gaussian(hops, width), 0.0)
 
 
 class Triangular(KernelComponent):
@@ -106,7 +110,7 @@ class PlaneGaussian(KernelComponent):
     reads = "plane"
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        return np.asarray(np.exp(np.square(hops) / (-2.0 * width**2)))
+        return _gaussian(hops, width)
 
 
 class MexicanHat(KernelComponent):
@@ -131,8 +135,9 @@ class MexicanHat(KernelComponent):
         return self
 
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
-        square = np.square(hops) / (-2.0 * width**2)
-        return np.asarray(np.exp(square) - self.inhibition * np.exp(square / self.spread**2))
+        exponent = np.square(hops) / (-2.0 * width**2)
+        wider = np.exp(exponent / self.spread**2)
+        return np.asarray(np.exp(exponent) - self.inhibition * wider)
 
 
 class Line(GridComponent):
@@ -200,10 +205,11 @@ class Pca(InitialisationComponent):
     """
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:
+        longer, shorter = start.plane_positions.T
+        if np.ptp(longer) < np.ptp(shorter):
+            longer, shorter = shorter, longer
         first, second = start.principal_axes()
-        x, y = start.plane_positions.T
-        along_x, along_y = (first, second) if np.ptp(x) >= np.ptp(y) else (second, first)
-        offsets = np.outer(_centred(x), along_x) + np.outer(_centred(y), along_y)
+        offsets = np.outer(_centred(longer), first) + np.outer(_centred(shorter), second)
         return np.asarray(start.moments.mean + offsets)
 
 
@@ -219,13 +225,16 @@ class Random(InitialisationComponent):
 
     def prototypes(self, start: Start) -> NDArray[np.float64]:
         low, high = start.extremes()
+        deviation = self.scale * (high - low)
         noise = start.rng.standard_normal((len(start), start.n_features))
-        return np.asarray(start.moments.mean + self.scale * (high - low) * noise)
+        return np.asarray(start.moments.mean + deviation * noise)
 
 
-def _centred(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = places.min(), places.max()
-    return np.asarray((2.0 * places - (low + high)) / ((high - low) or 1.0))
+def _centred(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    # From -1 to 1; a single row of them is 0.
+    low, high = positions.min(), positions.max()
+    length = (high - low) or 1.0
+    return np.asarray((2.0 * positions - (low + high)) / length)
 
 
 _EXAMPLE = tuple((0.5 * i, float(i), 1.0, -1.0) for i in range(6))  # 2 × 3 neurons, 4 features
@@ -249,7 +258,8 @@ class Array(InitialisationComponent):
     @field_validator("values")
     @classmethod
     def _is_a_table(cls, values: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-        if not values or not values[0] or len(set(map(len, values))) > 1:
+        lengths = set(map(len, values))
+        if len(lengths) != 1 or 0 in lengths:
             raise ValueError("must be lists of numbers, all of the same length and none empty")
         return values
 
@@ -295,8 +305,8 @@ class Cyclic(ScheduleComponent):
     def width(self, start: float, end: float, remaining: float) -> float:
         gone = (1.0 - remaining) * self.cycles
         cycle = min(math.floor(gone), self.cycles - 1)
-        top = self.damping**cycle * (1.0 - (gone - cycle))
-        return float(end * (start / end) ** top)
+        height = self.damping**cycle * (1.0 - (gone - cycle))
+        return float(end * (start / end) ** height)
 
 
 class Converged(StoppingComponent):
@@ -310,10 +320,11 @@ class Converged(StoppingComponent):
     epochs: int = Field(default=4, ge=1, le=10**5, description="epochs of each of the two means")
 
     def stop(self, state: StopState) -> bool:
-        final = [r.quantization_error for r in state.history[-2 * self.epochs :]]
-        if len(final) < 2 * self.epochs or not state.is_final:
+        errors = [record.quantization_error for record in state.history[-2 * self.epochs :]]
+        if len(errors) < 2 * self.epochs or not state.is_final:
             return False
-        before, after = np.mean(final[: self.epochs]), np.mean(final[self.epochs :])
+        before = np.mean(errors[: self.epochs])
+        after = np.mean(errors[self.epochs :])
         return bool(abs(after - before) <= self.change * before)
 
 
@@ -351,11 +362,14 @@ class Patience(StoppingComponent):
         value = measured(self.measure, state.validation)
         if self.measure.zero_is_best:
             return abs(value)
-        return -value if self.measure.greater_is_better else value
+        if self.measure.greater_is_better:
+            return -value
+        return value
 
     def is_best(self, state: StopState) -> bool:
-        now = state.watched[-1]
-        return self.keep_best and not np.isnan(now) and self._since_best(state) == 0
+        if not self.keep_best or np.isnan(state.watched[-1]):
+            return False
+        return self._since_best(state) == 0
 
     def stop(self, state: StopState) -> bool:
         return self._since_best(state) >= self.epochs

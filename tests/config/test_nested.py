@@ -13,8 +13,8 @@ from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_plugins.growth.directed import Directed, Gsom
-from dbgsom_plugins.growth.fixed import Hierarchical
+from dbgsom_plugins.growth.classical import Gsom, Hierarchical
+from dbgsom_plugins.growth.directed import Directed
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -8,8 +8,12 @@ import pytest
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.pairs import davies_bouldin
-from dbgsom_plugins.measures.prototypes import QuantizationError, TopographicError, distortion
+from dbgsom_plugins.measures.maps import (
+    QuantizationError,
+    TopographicError,
+    davies_bouldin,
+    distortion,
+)
 from dbgsom_plugins.metrics.norms import Euclidean
 
 UNIT = np.load(Path(__file__).parent / "data" / "metrics_unit.npz", allow_pickle=False)

@@ -13,8 +13,7 @@ from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
-from dbgsom_plugins.measures.pairs import DaviesBouldin
-from dbgsom_plugins.measures.prototypes import Distortion
+from dbgsom_plugins.measures.maps import DaviesBouldin, Distortion
 from dbgsom_plugins.metrics.norms import Euclidean
 from dbgsom_plugins.training import Triangular
 

@@ -325,7 +325,7 @@ def test_a_dataset_that_changes_ends_the_training(samples):
 
 
 def test_a_worker_that_finds_no_such_file_says_so_when_it_reads(mapped, tmp_path, samples):
-    sent = pickle.dumps(NpyRows.of_map(mapped(samples()[0])))
+    sent = pickle.dumps(NpyRows.from_map(mapped(samples()[0])))
     (tmp_path / "table.npy").unlink()
     received = pickle.loads(sent)  # an exception here ends workers of dask, one after the other
     with pytest.raises(DataError, match=r"table\.npy cannot be read: No such file"):

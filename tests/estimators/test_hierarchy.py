@@ -8,8 +8,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.persistence import load
+from dbgsom_plugins.growth.classical import Hierarchical
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.fixed import Hierarchical
 
 pytestmark = pytest.mark.one_version
 

@@ -22,7 +22,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed, share_errors
-from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
+from dbgsom_plugins.measures.maps import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 from dbgsom_plugins.training import Gaussian, Pca
 

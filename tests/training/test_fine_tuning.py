@@ -11,7 +11,7 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.fixed import Fixed
+from dbgsom_plugins.growth.classical import Fixed
 from dbgsom_plugins.metrics.norms import Euclidean
 from dbgsom_plugins.training import Gaussian
 

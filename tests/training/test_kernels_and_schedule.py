@@ -6,8 +6,8 @@ import pytest
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
+from dbgsom_plugins.growth.classical import Fixed
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
 
 

@@ -8,7 +8,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import GrowthComponent
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.growth import smooth_over_links
-from dbgsom_plugins.growth.directed import Gsom
+from dbgsom_plugins.growth.classical import Gsom
 from dbgsom_plugins.training import Gaussian
 
 

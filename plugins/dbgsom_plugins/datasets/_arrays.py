@@ -24,8 +24,9 @@ ImageShape = Annotated[
     tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None, Field(strict=False)
 ]
 IMAGE_SHAPE = "[rows, columns] of samples that are images, which figures then draw; null: none"
-_TEXTS = 1 << 18  # texts that become objects of Python at a time
+_TEXTS = 1 << 18  # texts that become objects of Python at a time: about 16 MiB
 INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_NO_NUMBER = re.compile(r"[+-]?0\d|(true|false)\Z", re.IGNORECASE)  # codes, and truth values
 
 
 def samples(
@@ -72,10 +73,10 @@ def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
     if array.dtype.kind not in "fiubU":
         raise DataError(f"{where} holds {_kind(array)}: save it as numbers or text")
     if array.dtype.kind == "f":
-        bad = np.argwhere(~np.isfinite(array))
+        bad = np.flatnonzero(~np.isfinite(array))
         if len(bad):
             raise DataError(
-                f"{where}, row {bad[0, 0]} (counted from 0): the target is missing or infinite: "
+                f"{where}, row {bad[0]} (counted from 0): the target is missing or infinite: "
                 "drop such samples"
             )
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
@@ -108,21 +109,20 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
     """
     encoded = as_array(texts).dictionary_encode()
     words = encoded.dictionary.to_pylist()
-    where: NDArray[Any] = np.asarray(encoded.indices)
     values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
-    codes = any(re.match(r"[+-]?0\d", word) for word in words)
-    kind: Any = np.float64
-    if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
-        kind = np.str_
-    elif all(map(INTEGER.fullmatch, words)):
-        largest = max((abs(int(word)) for word in words), default=0)
-        kind = np.int64 if largest < 2**63 else np.str_
-    distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
-    return np.asarray(distinct[where])
+    distinct: NDArray[Any] = np.array(words, dtype=np.str_)
+    if not bad.any() and not any(map(_NO_NUMBER.match, words)):
+        if not all(map(INTEGER.fullmatch, words)):
+            distinct = values
+        elif all(abs(int(word)) < 2**63 for word in words):
+            distinct = distinct.astype(np.int64)
+    return np.asarray(distinct[np.asarray(encoded.indices)])
 
 
 def text_array(texts: pa.Array) -> NDArray[np.str_]:
     known = pc.fill_null(texts, "")
-    starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
-    parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)
-    return np.concatenate([np.array(part, dtype=np.str_) for part in parts])
+    parts = []
+    for start in range(0, max(1, len(known)), _TEXTS):  # as objects they take much memory
+        part = known.slice(start, _TEXTS).to_pylist()
+        parts.append(np.array(part, dtype=np.str_))
+    return np.concatenate(parts)

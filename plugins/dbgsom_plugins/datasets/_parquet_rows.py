@@ -25,14 +25,14 @@ def parquet_rows(files: Sequence[str], places: Sequence[int], dtype: str) -> Any
     import dask
     import dask.array as da
 
-    rows, parts = dask.delayed(_read_group, pure=False), []
+    read, parts = dask.delayed(_read_group, pure=False), []
     for path in map(os.path.abspath, files):
         with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
             metadata = parquet_file(stream).metadata
             facts = _facts(os.fstat(stream.fileno()))
         for group in range(metadata.num_row_groups):
             shape = metadata.row_group(group).num_rows, len(places)
-            lazy = rows(path, facts, group, tuple(places), dtype)
+            lazy = read(path, facts, group, tuple(places), dtype)
             parts.append(da.from_delayed(lazy, shape, dtype))
     return da.concatenate(parts)
 

@@ -26,7 +26,8 @@ from dbgsom_plugins.datasets._arrays import (
     targets,
 )
 
-_SHOWN = 20  # names that a message lists
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_LISTED = 20  # names in a message: about three lines
 
 
 class Npy(DatasetComponent):
@@ -71,7 +72,9 @@ class Npy(DatasetComponent):
         if self.mapped is False or self.missing == "keep":
             return None
         X = _read_npy(self.path, mapped=True)
-        return self._with_targets(X) if X.ndim == 2 and X.size and _can_stay(X) else None
+        if X.ndim != 2 or not X.size or not _can_stay(X):
+            return None
+        return self._with_targets(X)
 
     def _with_targets(self, X: NDArray[Any]) -> Data:
         y = None
@@ -108,24 +111,29 @@ class Npz(DatasetComponent):
         return {"path": str(path)}
 
     def load(self) -> Data:
-        file, y = Path(self.path).expanduser(), None
+        file, y, ids = Path(self.path).expanduser(), None, {}
         with (
             reading(self.path, ".npz archive"),
             open_regular(file) as stream,
             zipfile.ZipFile(stream) as archive,
         ):
             X = samples(self._array(archive, self.x), self._where(self.x), self.missing)
-            if self.y is not None and (self.y != "y" or "y.npy" in archive.namelist()):
+            is_default = self.y == "y"
+            if self.y is not None and not (is_default and "y.npy" not in archive.namelist()):
                 y = self._targets(archive, self.y, len(X))
-            ids = {name: self._targets(archive, name, len(X)) for name in self.ids}
-        return as_images(Data(X, y, ids=ids or None), self.image_shape, self._where(self.x))
+            for name in self.ids:
+                ids[name] = self._targets(archive, name, len(X))
+        data = Data(X, y, ids=ids or None)
+        return as_images(data, self.image_shape, self._where(self.x))
 
     def _array(self, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if name not in names:
-            listed = ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN) or "none"
-            near = did_you_mean(name, names)
-            raise DataError(f"{self.path} has no array '{name}'{near} (it holds: {listed})")
+            listed = ", ".join(names[:_LISTED]) or "none"
+            if len(names) > _LISTED:
+                listed += ", …"
+            hint = did_you_mean(name, names)
+            raise DataError(f"{self.path} has no array '{name}'{hint} (it holds: {listed})")
         member = archive.getinfo(f"{name}.npy")
         with archive.open(member) as stream:
             _check_header(stream, member.file_size, self._where(name), available_memory())
@@ -139,16 +147,17 @@ class Npz(DatasetComponent):
 
 
 def _can_stay(X: NDArray[Any]) -> bool:
-    return X.dtype in (np.dtype(np.float32), np.dtype(np.float64)) and X.flags.c_contiguous
+    return X.dtype in _FLOATS and X.flags.c_contiguous
 
 
 def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:
     """Return the array of a file, mapped; None: where it is larger than half of the memory."""
     file = Path(path).expanduser()
     with reading(path, ".npy file"), open_regular(file) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        mapped = size > available_memory() / 2 if mapped is None else mapped
-        _check_header(stream, size, path, math.inf if mapped else available_memory())
+        size, most = os.fstat(stream.fileno()).st_size, available_memory()
+        if mapped is None:
+            mapped = size > most / 2
+        _check_header(stream, size, path, math.inf if mapped else most)
         if mapped:
             return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
         return np.asarray(npy.read_array(stream, allow_pickle=False))
@@ -156,9 +165,10 @@ def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:
 
 def _check_header(stream: IO[bytes], size: int, where: str, most: float) -> None:
     """Refuse an array that its ``size`` bytes cannot hold, before memory is taken for it."""
-    version = npy.read_magic(stream)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    read_header = npy.read_array_header_2_0
+    if npy.read_magic(stream) == (1, 0):
+        read_header = npy.read_array_header_1_0
+    shape, _, dtype = read_header(stream)
     left = size - stream.tell()
     stream.seek(0)
     needed = math.prod(shape) * dtype.itemsize

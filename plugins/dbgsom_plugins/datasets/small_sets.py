@@ -12,7 +12,7 @@ from dbgsom_core.api import Data, DatasetComponent
 Seed = Annotated[
     int, Field(ge=0, le=2**32 - 1, description="seed of the samples, apart from the run's seed")
 ]
-_MOST = 10**9  # numbers in a table
+_MOST = 10**9  # numbers in a table: 8 GB
 
 
 class Bundled(DatasetComponent):
@@ -27,11 +27,13 @@ class Bundled(DatasetComponent):
 
         bunch = getattr(datasets, self.function)(**self.options)
         classes = bunch.get("target_names")
+        if classes is not None:
+            classes = tuple(map(str, classes))
         return Data(
             X=np.ascontiguousarray(bunch.data, dtype=np.float64),
             y=bunch.target,
-            feature_names=tuple(str(name) for name in bunch.feature_names),
-            target_names=None if classes is None else tuple(str(name) for name in classes),
+            feature_names=tuple(map(str, bunch.feature_names)),
+            target_names=classes,
             image_shape=self.image_shape,
         )
 
@@ -103,12 +105,9 @@ class Blobs(DatasetComponent):
             cluster_std=self.spread,
             random_state=self.seed,
         )
-        return Data(
-            X=np.ascontiguousarray(X, dtype=np.float64),
-            y=y,
-            feature_names=tuple(f"x{i + 1}" for i in range(self.features)),
-            target_names=tuple(f"blob {i}" for i in range(self.centers)),
-        )
+        names = tuple(f"x{i + 1}" for i in range(self.features))
+        clusters = tuple(f"blob {i}" for i in range(self.centers))
+        return Data(np.ascontiguousarray(X, dtype=np.float64), y, names, clusters)
 
 
 class Moons(DatasetComponent):
@@ -126,15 +125,14 @@ class Moons(DatasetComponent):
         from sklearn.datasets import make_moons
 
         X, y = make_moons(n_samples=self.samples, noise=self.noise, random_state=self.seed)
-        return Data(
-            X=np.ascontiguousarray(X, dtype=np.float64),
-            y=y,
-            feature_names=("x1", "x2"),
-            target_names=("upper moon", "lower moon"),
-        )
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        return Data(X, y, ("x1", "x2"), ("upper moon", "lower moon"))
 
 
-# Medians of the counts that `_OF_A_FLOW` names.
+# Medians of six counts of a flow, as they are typical of its kind.
+_COUNTS = (
+    "seconds", "packets out", "bytes a packet out", "packets in", "bytes a packet in", "gap in ms",
+)  # fmt: skip
 _TRAFFIC = {
     "web": (2.0, 14, 220, 30, 1050, 60),
     "video": (180.0, 2500, 90, 9000, 1350, 15),
@@ -146,9 +144,6 @@ _TRAFFIC = {
     "port scan": (0.002, 2, 44, 1, 40, 1),
     "flood": (1.0, 4000, 60, 1, 60, 0.3),
 }
-_OF_A_FLOW = (
-    "seconds", "packets out", "bytes a packet out", "packets in", "bytes a packet in", "gap in ms",
-)  # fmt: skip
 
 
 class Flows(DatasetComponent):
@@ -169,9 +164,5 @@ class Flows(DatasetComponent):
         rng = np.random.default_rng(self.seed)
         kinds = rng.integers(len(_TRAFFIC), size=self.samples)
         medians = np.array(list(_TRAFFIC.values()), dtype=np.float64)[kinds]
-        return Data(
-            X=medians * np.exp(self.spread * rng.standard_normal(medians.shape)),
-            y=kinds,
-            feature_names=_OF_A_FLOW,
-            target_names=tuple(_TRAFFIC),
-        )
+        factors = np.exp(self.spread * rng.standard_normal(medians.shape))
+        return Data(medians * factors, kinds, _COUNTS, tuple(_TRAFFIC))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import warnings
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -52,16 +52,17 @@ from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _HINT = ": list the column under categorical, id or drop, or make it the target"
-_LOOKED_AT = 1000  # rows by which columns of dates are known
+_HEAD = 1000  # rows by which columns of dates are known: reading all as dates takes long
 _DATES = 0.9  # share of dates from which on what is none is a fault
-_SHOWN = 20  # column names that a message lists
+_LISTED = 20  # column names in a message: about three lines
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 # Columns by name or number; where a list is expected, one is a list of one.
-Names = Annotated[
-    str | int | tuple[str | int, ...],
-    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
-]
+Names = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_as_tuple)]
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,12 @@ class Roles:
     annotations: Sequence[int] = ()  # dates that are no features, kept beside the samples
 
     @property
-    def beside(self) -> list[int]:
+    def others(self) -> list[int]:
         """All but the features that are read."""
-        target = [] if self.target is None else [self.target]
-        return [*target, *self.ids, *self.extra, *self.annotations]
+        others = [*self.ids, *self.extra, *self.annotations]
+        if self.target is None:
+            return others
+        return [self.target, *others]
 
 
 def _position(role: str, column: str | int, names: Sequence[str]) -> int:
@@ -94,10 +97,11 @@ def _position(role: str, column: str | int, names: Sequence[str]) -> int:
         return column % len(names)
     if column.strip() in names:
         return names.index(column.strip())
-    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    raise DataError(
-        f"{role} column '{column}' does not exist{did_you_mean(column, names)} (columns: {listed})"
-    )
+    listed = ", ".join(names[:_LISTED])
+    if len(names) > _LISTED:
+        listed += ", …"
+    hint = did_you_mean(column, names)
+    raise DataError(f"{role} column '{column}' does not exist{hint} (columns: {listed})")
 
 
 class Table(DatasetComponent):
@@ -173,7 +177,7 @@ class Table(DatasetComponent):
         """
         table = self._open()
         roles = self._roles(table)
-        used = [*roles.features, *roles.beside]
+        used = [*roles.features, *roles.others]
         size = sum(file.stat().st_size for file in table.files)
         size = max(size, 8 * (table.num_rows or 0) * len(used))
         if size > available_memory():
@@ -201,18 +205,22 @@ class Table(DatasetComponent):
         names, faults = table.names, list[str]()
 
         def places(role: str, columns: Names | None) -> list[int]:
-            given = columns if isinstance(columns, tuple) else [columns]
-            found = []
-            for column in given:
+            # Of columns that exist; the others are faults.
+            if columns is None:
+                return []
+            positions = []
+            for column in columns if isinstance(columns, tuple) else [columns]:
                 try:
-                    found += [] if column is None else [_position(role, column, names)]
+                    positions.append(_position(role, column, names))
                 except DataError as error:
                     faults.append(str(error))
-            return found
+            return positions
 
         roles: dict[int, str] = {}
+        of_role: dict[str, list[int]] = {}
         for role in ("target", "id", "extra", "drop", "columns"):
-            for place in places(role, getattr(self, role)):
+            of_role[role] = places(role, getattr(self, role))
+            for place in of_role[role]:
                 other = roles.setdefault(place, role)
                 if other != role:
                     faults.append(f"column '{names[place]}' is {other} and {role}: choose one")
@@ -226,34 +234,21 @@ class Table(DatasetComponent):
                 faults.append(f"column '{names[place]}' is categorical and {role}: choose one")
         units = {}
         for key, unit in (self.units or {}).items():
-            is_counted = key not in names and key.isdecimal()  # keys are text
-            for place in places("units", int(key) if is_counted else key):
+            is_number = key not in names and key.isdecimal()  # keys are text
+            for place in places("units", int(key) if is_number else key):
                 units[place] = unit
                 role = "categorical" if place in categorical else roles.get(place, "")
                 if role in ("categorical", "id"):
                     faults.append(f"column '{names[place]}' is {role} and has a unit: choose one")
-        used = [*features, *(place for place in roles if roles[place] in ("target", "id", "extra"))]
-        for place in used:
-            if not names[place]:
-                faults.append(f"column {place} (from 0) has no name: name it, or drop {place}")
-            elif pa.types.is_nested(table.types[place]):
-                faults.append(f"column '{names[place]}' holds lists or records: drop it")
-        for name, count in Counter(names[place] for place in used).items():
-            if count > 1 and name:
-                twice = ", ".join(str(place) for place in used if names[place] == name)
-                faults.append(f"two columns are called '{name}': rename one, or drop {twice}")
+        read = [place for place, role in roles.items() if role in ("target", "id", "extra")]
+        faults += _faults_of_columns(table, [*features, *read])
         if not features:
             faults.append("no column is left for the samples: drop fewer")
         if faults:
             raise DataError("\n".join(f"{self.path}: {fault}" for fault in faults))
-        of_role = {
-            role: [place for place in roles if roles[place] == role]
-            for role in ("target", "id", "extra")
-        }
         target = next(iter(of_role["target"]), None)
-        return Roles(
-            numbered(names), features, categorical, target, of_role["id"], of_role["extra"], units
-        )
+        ids, extra = dict.fromkeys(of_role["id"]), dict.fromkeys(of_role["extra"])
+        return Roles(numbered(names), features, categorical, target, [*ids], [*extra], units)
 
     def _date_forms(
         self, table: TableReader, roles: Roles, cells: Mapping[int, pa.Array]
@@ -269,18 +264,21 @@ class Table(DatasetComponent):
                 forms[place] = ISO_DATES
             if not is_text(column):
                 continue
-            head = plain.texts(column.slice(0, _LOOKED_AT)).drop_null()
-            if not len(head) or not parse_numbers(head[:1], plain.decimal, plain.thousands)[1][0]:
-                continue  # as most columns are
-            found = date_forms(head.to_pylist(), self.date_format, _DATES)
-            if len(found) > 1 and self.dates != "drop":
+            head = plain.texts(column.slice(0, _HEAD)).drop_null()
+            if not len(head):
+                continue
+            _, is_bad = parse_numbers(head[:1], plain.decimal, plain.thousands)
+            if not is_bad[0]:  # as most columns are
+                continue
+            candidates = date_forms(head.to_pylist(), self.date_format, _DATES)
+            if len(candidates) > 1 and self.dates != "drop":
+                listed = " or ".join(map(repr, candidates))
                 problems.append(
                     f"{self.path}: column '{roles.names[place]}' holds dates whose day and month "
-                    f"cannot be told apart ('{head[0]}'): set date_format to "
-                    f"{' or '.join(map(repr, found))}"
+                    f"cannot be told apart ('{head[0]}'): set date_format to {listed}"
                 )
-            elif found:
-                forms[place] = found[0]
+            elif candidates:
+                forms[place] = candidates[0]
         if problems:
             raise DataError("\n".join(problems))
         return forms
@@ -305,19 +303,23 @@ class Table(DatasetComponent):
     def _columns(self, table: TableReader, roles: Roles) -> Columns:
         """Return what a model is to know of the columns, all features being numbers."""
         names, dialect = roles.names, table.dialect or CsvDialect()
-        kinds = {table.types[place] for place in roles.features}
-        known = {*roles.features, *roles.ids, roles.target}
+        types = {table.types[place] for place in roles.features}
+        with_role = {*roles.features, *roles.ids, roles.target}
+
+        def names_at(places: Iterable[int]) -> tuple[str, ...]:
+            return tuple(names[place] for place in places)
+
         return Columns(
-            names=tuple(names[place] for place in roles.features),
+            names=names_at(roles.features),
             target=None if roles.target is None else names[roles.target],
-            ids=tuple(names[place] for place in roles.ids),
-            dropped=tuple(name for place, name in enumerate(names) if place not in known),
+            ids=names_at(roles.ids),
+            dropped=names_at(place for place in range(len(names)) if place not in with_role),
             na_values=self.na_values,
             decimal=dialect.decimal or ".",
             thousands=dialect.thousands or "",
-            units={names[place]: unit for place, unit in roles.units.items()} or None,
-            dtype="float32" if kinds == {pa.float32()} else "float64",
-            annotations=tuple(names[place] for place in roles.annotations),
+            units=dict(zip(names_at(roles.units), roles.units.values(), strict=True)) or None,
+            dtype="float32" if types == {pa.float32()} else "float64",
+            annotations=names_at(roles.annotations),
         )
 
     def _data(
@@ -337,79 +339,81 @@ class Table(DatasetComponent):
         for place in roles.features:
             name = roles.names[place]
             if place in roles.categorical:
-                known = plain.texts(cells[place]).filter(pa.array(has_target)).unique().drop_null()
-                categories[name] = tuple(sorted(known.to_pylist())) or ("",)
+                texts = plain.texts(cells[place]).filter(pa.array(has_target))
+                values = texts.unique().drop_null().to_pylist()
+                categories[name] = tuple(sorted(values)) or ("",)
             elif place in forms:
                 dates[name] = (forms[place], "ordinal")
                 if self.dates == "parts":
-                    days = replace(plain, names=(name,), dates=dates)
-                    found = days.features([cells[place]], {}, Faults())
-                    has_times = (found[~np.isnan(found)] % 1).any()
+                    column = replace(plain, names=(name,), dates=dates)
+                    days = column.features([cells[place]], {}, Faults())
+                    has_times = (days[~np.isnan(days)] % 1).any()
                     dates[name] = (forms[place], *(PARTS if has_times else PARTS[:-1]))
         columns = replace(plain, categories=categories, dates=dates)
         X = columns.features([cells.pop(i) for i in roles.features], {}, faults, _HINT)
-        empty = np.isnan(X).all(axis=1)
-        if self.missing == "error" or empty.all():
-            empty[:] = False
-        kept = ~empty
-        beside = self._beside(plain, roles, cells, kept, faults)
+        is_empty = np.isnan(X).all(axis=1)
+        if self.missing == "error" or is_empty.all():
+            is_empty[:] = False
+        is_used = ~is_empty
+        others = self._other_columns(plain, roles, cells, is_used, faults)
         if self.missing == "error":
-            columns.gaps(X, faults, CURE, kept)
+            columns.gaps(X, faults, CURE, is_used)
         faults.check(table)
-        if empty.any():
+        if is_empty.any():
             self._warn(
-                f"{empty.sum()} of {n} rows have no value in any feature and are left out, "
-                f"row {empty.argmax()} first"
+                f"{is_empty.sum()} of {n} rows have no value in any feature and are left out, "
+                f"row {is_empty.argmax()} first"
             )
-        if not kept.all():
-            X = X[kept]
-        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
+        if not is_used.all():
+            X = X[is_used]
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **others)
         return as_images(data, self.image_shape, self.path)
 
-    def _beside(
+    def _other_columns(
         self,
         plain: Columns,
         roles: Roles,
         cells: Mapping[int, pa.Array],
-        kept: NDArray[np.bool_],
+        is_used: NDArray[np.bool_],
         faults: Faults,
     ) -> dict[str, Any]:
         """Return target, ids, annotations and variables of the rows that stay, for `Data`.
 
-        Rows are no longer ``kept`` (n,) where they have no target and are dropped for that.
+        ``is_used`` (n,) becomes false where a row has no target and is dropped for that.
         """
         y = None
         if roles.target is not None:
-            y = self._target(plain, cells[roles.target], kept, faults)
+            y = self._target(plain, cells[roles.target], is_used, faults)
         written = replace(plain, na_values=())  # NA may be an id
         ids, annotations, variables = {}, {}, {}
         for place in roles.ids:
-            ids[roles.names[place]] = text_array(written.texts(cells[place]))[kept]
+            ids[roles.names[place]] = text_array(written.texts(cells[place]))[is_used]
         for place in roles.annotations:
-            annotations[roles.names[place]] = text_array(plain.texts(cells[place]))[kept]
+            annotations[roles.names[place]] = text_array(plain.texts(cells[place]))[is_used]
         for place in roles.extra:
             name = roles.names[place]
-            variables[name] = plain.numbers(name, cells[place], faults).astype(np.float64)[kept]
+            numbers = plain.numbers(name, cells[place], faults)
+            variables[name] = numbers.astype(np.float64)[is_used]
         return {"y": y, "ids": ids or None, "annotations": annotations, "variables": variables}
 
     def _target(
-        self, plain: Columns, column: pa.Array, kept: NDArray[np.bool_], faults: Faults
+        self, plain: Columns, column: pa.Array, is_used: NDArray[np.bool_], faults: Faults
     ) -> NDArray[Any]:
-        """Return the targets of the rows that stay."""
-        name, missing = plain.target or "", plain.missing(column) & kept
+        """Return the targets of the rows that stay; see `_other_columns`."""
+        name, is_missing = plain.target or "", plain.missing(column) & is_used
         if self.missing_target == "error":
-            rows = np.flatnonzero(missing)
+            rows = np.flatnonzero(is_missing)
             faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}")
-        elif self.missing_target == "drop" and missing.any():
-            count = f"{missing.sum()} of {kept.sum()}"
-            kept &= ~missing
-            if not kept.any():
+        elif self.missing_target == "drop" and is_missing.any():
+            count = f"{is_missing.sum()} of {is_used.sum()}"
+            is_used &= ~is_missing
+            if not is_used.any():
                 raise DataError(f"{self.path}: no sample has a target")
             self._warn(f"{count} samples have no target and are left out")
-        known = kept & ~missing
-        cells = column.filter(pa.array(known))
+        is_known = is_used & ~is_missing
+        cells = column.filter(pa.array(is_known))
         if name in (plain.units or {}):
-            y: NDArray[Any] = plain.numbers(name, column, faults)[known]
+            y: NDArray[Any] = plain.numbers(name, column, faults)[is_known]
             if (y % 1 == 0).all() and (abs(y) < 2**53).all():
                 y = y.astype(np.int64)
         elif is_number(column.type):
@@ -419,16 +423,32 @@ class Table(DatasetComponent):
         else:
             y = numbers_or_text(plain.texts(cells), plain.decimal, plain.thousands)
         if y.dtype.kind == "f":
-            rows = np.flatnonzero(known)[np.isinf(y)]
+            rows = np.flatnonzero(is_known)[np.isinf(y)]
             faults.add(name, rows, lambda row: "the target is infinite: drop such samples")
-        if known.sum() == kept.sum():
+        if is_known.sum() == is_used.sum():
             return y
-        whole: NDArray[Any] = np.full(len(kept), np.nan if y.dtype.kind == "f" else None)
-        whole[known] = y.tolist()
-        return whole[kept]
+        none = np.nan if y.dtype.kind == "f" else None
+        targets: NDArray[Any] = np.full(len(is_used), none)
+        targets[is_known] = y.tolist()
+        return targets[is_used]
 
     def _warn(self, sentence: str) -> None:
         warnings.warn(f"{self.path}: {sentence}", stacklevel=callers_level())
+
+
+def _faults_of_columns(table: TableReader, places: Sequence[int]) -> list[str]:
+    """Return what is wrong with the columns that are read, whatever their roles."""
+    names, faults = table.names, []
+    for place in places:
+        if not names[place]:
+            faults.append(f"column {place} (from 0) has no name: name it, or drop {place}")
+        elif pa.types.is_nested(table.types[place]):
+            faults.append(f"column '{names[place]}' holds lists or records: drop it")
+    for name, count in Counter(names[place] for place in places).items():
+        if count > 1 and name:
+            twice = ", ".join(str(place) for place in places if names[place] == name)
+            faults.append(f"two columns are called '{name}': rename one, or drop {twice}")
+    return faults
 
 
 def _read_columns(table: TableReader, places: Sequence[int]) -> dict[int, pa.Array]:
@@ -491,9 +511,10 @@ class Csv(Table):
         thousands = self.thousands or ""
         dialect = CsvDialect(self.delimiter, self.encoding, self.decimal, thousands, self.header)
         table = open_table(self.path, dialect, guess=False, format="csv")
-        _, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
-        found = [name for name, no in zip(table.names, bad, strict=True) if not no]
-        if self.header and 2 * len(found) > len(bad) and not all(map(INTEGER.fullmatch, found)):
+        _, is_bad = parse_numbers(pa.array(table.names), self.decimal, words=())
+        numbers = np.array(table.names)[~is_bad]
+        is_years = all(map(INTEGER.fullmatch, numbers))  # or other whole numbers, as names
+        if self.header and 2 * len(numbers) > len(is_bad) and not is_years:
             raise DataError(
                 f"{self.path}, line 1 holds numbers instead of column names: "
                 "add a header line or set header: false"
@@ -521,7 +542,9 @@ class Parquet(Table):
         return copied
 
     def _open(self) -> TableReader:
-        return super()._open() if self._table is None else FrameReader.open(self._table)
+        if self._table is None:
+            return super()._open()
+        return FrameReader.open(self._table)
 
     def opened(self) -> Data | None:
         """Return the table with its features where they are; None where some are no quantities.
@@ -542,17 +565,17 @@ class Parquet(Table):
         if not table.num_rows:
             raise DataError(f"{self.path} has no rows: give a file with data")
         cells, faults = {}, Faults()
-        if roles.beside:
-            cells = _read_columns(table, roles.beside)
+        if roles.others:
+            cells = _read_columns(table, roles.others)
         if roles.target is not None and self.missing_target == "drop":
             gaps = columns.missing(cells[roles.target])
             if gaps.any():
                 return None
-        kept = np.ones(table.num_rows, dtype=bool)
-        beside = self._beside(columns, roles, cells, kept, faults)
+        is_used = np.ones(table.num_rows, dtype=bool)
+        others = self._other_columns(columns, roles, cells, is_used, faults)
         faults.check(table)
         X = parquet_rows([*map(str, table.files)], roles.features, columns.dtype)
-        data = Data(X, feature_names=columns.feature_names, columns=columns, **beside)
+        data = Data(X, feature_names=columns.feature_names, columns=columns, **others)
         return as_images(data, self.image_shape, self.path)
 
 

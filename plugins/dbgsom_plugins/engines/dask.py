@@ -140,8 +140,8 @@ class DaskEngine(EngineComponent):
         from scipy.sparse import issparse
 
         def answer(rows: Any) -> Any:
-            found = ask(rows)
-            return found if issparse(found) else np.asarray(found)
+            entries = ask(rows)
+            return entries if issparse(entries) else np.asarray(entries)
 
         def answer_some(rows: Any) -> Any:
             return answer(rows) if len(rows) else none

@@ -130,7 +130,7 @@ def array_of_stored(X: Any) -> Any:
     import dask.array as da
 
     if not isinstance(X, np.ndarray) or isinstance(X, np.memmap):
-        X = NpyRows.of_map(X) or StoredRows(X)
+        X = NpyRows.from_map(X) or StoredRows(X)
     chunks = (_partition_rows(THREAD_MIB, X.shape[1], X.dtype), X.shape[1])
     none = np.empty((0, 0), X.dtype)
     array = da.from_array(X, chunks, name=False, fancy=False, meta=none)
@@ -155,7 +155,7 @@ class NpyRows:
         self._spare = defaultdict[int, deque[bytearray]](deque)
 
     @classmethod
-    def of_map(cls, X: Any) -> NpyRows | None:
+    def from_map(cls, X: Any) -> NpyRows | None:
         """Return the rows of a memory map, or None where they are not, as they are, in its file."""
         if not isinstance(X, np.memmap) or X.mode == "c" or not X.filename:  # c: copy on write
             return None

@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import MapView, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_over, text_on, towards_white
-from dbgsom_plugins.figures._texts import (
+from dbgsom_plugins.figures._style import (
+    INK,
     LONGEST_NAME,
+    MUTED,
+    PAPER,
     PLAIN,
     numbers,
+    scale_over,
     shortened,
+    text_on,
     text_width,
+    towards_white,
     wrapped,
 )
 
@@ -38,30 +43,35 @@ if TYPE_CHECKING:
 
 JOINED = "A torus: dashed sides are joined, left with right and top with bottom."
 _HATCHED = "Hatched neurons have no hits."
-_MAP_SIDE, _PAGE_SIDE = 1.55, 0.9  # inches for the colour bar beside a map, and beside panels
+# The page, in inches: a map panel and its colour bar fill the width of a printed page, so that
+# figures need not be scaled, at a resolution at which the smallest text is sharp.
 _DPI = 150
-_MARGIN = 0.3  # inches around everything
+_MARGIN = 0.3  # around everything
 _HEAD = 0.62  # title and subtitle
-_LINE = 0.165  # a line of the caption
-_KEY_GAP = 0.22  # between panels and key
-_SHORTEST_BAR, _LONGEST_BAR = 1.4, 3.2  # colour bar
-_MAX_PANEL = (6.8, 6.2)  # inches of the map panel: width, height
-_LARGEST_CELL = 0.95
-_MIN_PANEL_HEIGHT = 1.6  # with its key
+_LINE = 0.165  # a line of the caption, of 8 points
 _MIN_PAGE_WIDTH = 5.2  # so that titles fit
-_DIGIT = 0.6  # width of a digit over the font size
-_FONT, _SMALL_FONT = 8.5, 7.0  # points of a legend, and of one that is long
-_KEY_PATCH = 24.0  # points of the patch and the margins of a legend entry
+_MAP_SIDE, _PAGE_SIDE = 1.55, 0.9  # for the colour bar beside a map, and beside panels
+_KEY_GAP = 0.22  # between panels and key
+_SHORTEST_BAR, _LONGEST_BAR = 1.4, 3.2  # of a colour bar: as high as the panels between these
+_MAX_PANEL = (6.8, 6.2)  # of the map: width, height
+_MIN_PANEL_HEIGHT = 1.6  # so that a colour bar or a short key fits beside a row of neurons
+_LARGEST_CELL = 0.95  # so that a map of four neurons does not fill a page
+# A legend. Its font is measured in points, 72 an inch.
+_FONT, _SMALL_FONT = 8.5, 7.0  # of a legend, and of one that is long
+_KEY_PATCH = 24.0  # points of the patch and the margins of an entry
 _KEY_ROW, _KEY_LINE = 0.0247, 0.0161  # inches a point of the font: of an entry, of its next lines
-_KEY_SIDE = (1.55, 3.0)  # least and largest width of a column of a legend
-_MAX_TEXTS = 150  # neurons up to which each cell may carry a text
+_KEY_SIDE = (1.55, 3.0)  # least and largest width of a column, in inches
+# Cells, in units in which linked ones lie 1 apart.
 _ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-_TO_ICON = 0.2  # from the corner of a cell to the middle of its mark
-_LINE_SHARE = 0.6  # of the font size, that each line of a text takes
-_CELL_FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
+_TO_ICON = 0.2  # from the corner of a cell to the middle of its mark, which stays within
 _DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
-_MAX_ROW_CELLS = 22  # of a single row, which is folded into lines beyond
-_FOLD_PITCH = 1.5  # from line to line of a folded row, in cells
+_MAX_ROW_CELLS = 22  # of a single row, which is folded beyond: cells would be under 0.3 inches
+_FOLD_PITCH = 1.5  # from line to line of a folded row, so that lines are told apart
+# Texts in cells.
+_DIGIT = 0.6  # width of a digit over the font size
+_MAX_TEXTS = 150  # neurons up to which each cell may carry a text: more are no longer read
+_CELL_FONT = (4.6, 13.0)  # smallest and largest text, in points
+_LINE_SHARE = 0.6  # of the font size that each line of a text takes of the cell
 
 
 # --------------------------------------------------------------------------------------- pages
@@ -89,10 +99,10 @@ class Page:
         """Return axes in a box in inches, counted from the top left."""
         if self.axes is not None:
             return self.axes
-        whole, tall = self.figure.get_size_inches()
-        bottom = tall - _MARGIN - _HEAD - top - height
-        box = (_MARGIN + left) / whole, bottom / tall, width / whole, height / tall
-        axes: Axes = self.figure.add_axes(box)
+        page_width, page_height = self.figure.get_size_inches()
+        bottom = page_height - _MARGIN - _HEAD - top - height
+        x, y = (_MARGIN + left) / page_width, bottom / page_height
+        axes: Axes = self.figure.add_axes((x, y, width / page_width, height / page_height))
         return axes
 
     def colour_bar(
@@ -105,13 +115,13 @@ class Page:
         from matplotlib.ticker import MaxNLocator
 
         values = scale.get_array()
-        whole = values is not None and bool((values == np.rint(values)).all())
-        ticks = MaxNLocator(nbins=5, integer=whole, min_n_ticks=1)
-        where: dict[str, Any] = {"ax": self.axes, "shrink": 0.8}
+        is_whole = values is not None and bool((values == np.rint(values)).all())
+        ticks = MaxNLocator(nbins=5, integer=is_whole, min_n_ticks=1)
+        place: dict[str, Any] = {"ax": self.axes, "shrink": 0.8}
         if self.axes is None:
             height = max(_SHORTEST_BAR, min(_LONGEST_BAR, self.height))
-            where = {"cax": self.panel(self.width + _KEY_GAP, 0.0, 0.16, height)}
-        bar = self.figure.colorbar(scale, ticks=ticks, **where)
+            place = {"cax": self.panel(self.width + _KEY_GAP, 0.0, 0.16, height)}
+        bar = self.figure.colorbar(scale, ticks=ticks, **place)
         if ends is not None:
             bar.set_ticks(scale.get_clim(), labels=list(ends))
         bar.outline.set_visible(False)
@@ -142,23 +152,26 @@ def page(
         return Page(figure, width, height, view.axes)
     if entries:
         key = _key_of(entries)
-        side, height = key.columns * key.side, max(height, key.height)
-    whole = max(_MIN_PAGE_WIDTH, 2 * _MARGIN + width + _KEY_GAP + side)
-    lines = [summary_line(view)] if isinstance(view, MapView) else []
+        side = key.columns * key.side
+        height = max(height, key.height)
+    page_width = max(_MIN_PAGE_WIDTH, 2 * _MARGIN + width + _KEY_GAP + side)
+    text_inches = page_width - 2 * _MARGIN
+    caption = [summary_line(view)] if isinstance(view, MapView) else []
     for note in notes:
-        lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _DIGIT / 72)))
-    tall = _MARGIN + _HEAD + height + 0.12 + len(lines) * _LINE + _MARGIN
-    figure = Figure(figsize=(whole, tall), dpi=_DPI, facecolor=PAPER)
-    x, top = _MARGIN / whole, 1 - 0.24 / tall
-    figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top", **PLAIN)
+        caption += textwrap.wrap(note, int(text_inches / (8 * _DIGIT / 72)))
+    page_height = _MARGIN + _HEAD + height + 0.12 + len(caption) * _LINE + _MARGIN
+    figure = Figure(figsize=(page_width, page_height), dpi=_DPI, facecolor=PAPER)
+    x, y = _MARGIN / page_width, 1 - 0.24 / page_height
+    figure.text(x, y, title, fontsize=13, fontweight="bold", color=INK, va="top", **PLAIN)
     # Hinted letters are up to 4 % wider than text_width has them.
-    subtitle = shortened(view.title, 0.95 * 72 * (whole - 2 * _MARGIN), 9)
-    figure.text(x, top - 0.26 / tall, subtitle, fontsize=9, color=MUTED, va="top", **PLAIN)
-    for i, line in enumerate(reversed(lines)):
-        y = (_MARGIN - 0.06 + i * _LINE) / tall
+    subtitle = shortened(view.title, 0.95 * 72 * text_inches, 9)
+    y -= 0.26 / page_height
+    figure.text(x, y, subtitle, fontsize=9, color=MUTED, va="top", **PLAIN)
+    for i, line in enumerate(reversed(caption)):
+        y = (_MARGIN - 0.06 + i * _LINE) / page_height
         figure.text(x, y, line, fontsize=8, color=MUTED, va="bottom", **PLAIN)
-    right, top = (_MARGIN + width + _KEY_GAP) / whole, 1 - (_MARGIN + _HEAD) / tall
-    add_legend(figure, entries, right, top)
+    right = (_MARGIN + width + _KEY_GAP) / page_width
+    add_legend(figure, entries, right, 1 - (_MARGIN + _HEAD) / page_height)
     return Page(figure, width, height)
 
 
@@ -173,15 +186,16 @@ class _Key(NamedTuple):
 
 def _key_of(entries: Entries) -> _Key:
     """Return the size of a legend, in a smaller font where it has columns."""
+    widest = max(text_width(as_label(name, LONGEST_NAME)) for _, name in entries)
     for font in (_FONT, _SMALL_FONT):
-        widest = max(text_width(as_label(name, LONGEST_NAME)) for _, name in entries)
-        side = float(np.clip((font * widest + _KEY_PATCH + 1) / 72, *_KEY_SIDE))
+        points = font * widest + _KEY_PATCH + 1
+        side = float(np.clip(points / 72, *_KEY_SIDE))
         height = 0.0
         for _, name in entries:
             lines = len(wrapped(name, 72 * side - _KEY_PATCH, font))
             height += font * (_KEY_ROW + _KEY_LINE * (lines - 1))
         columns = math.ceil(height / _MAX_PANEL[1])
-        if columns == 1:
+        if columns == 1:  # else the smaller font, in as many columns as it takes
             break
     return _Key(side, height / columns, columns, font)
 
@@ -193,8 +207,9 @@ def add_legend(parent: Figure | Axes, entries: Entries, x: float, top: float) ->
     if not entries:
         return
     key = _key_of(entries)
+    patches = [Patch(facecolor=colour, lw=0) for colour, _ in entries]
     legend = parent.legend(
-        [Patch(facecolor=colour, lw=0) for colour, _ in entries],
+        patches,
         ["name"] * len(entries),
         loc="upper left",
         bbox_to_anchor=(x, top),
@@ -223,13 +238,17 @@ def summary_line(view: MapView) -> str:
     if dead:
         parts.append(f"{dead} without hits")
     if len(tree.maps) > 1:
-        parts.append(f"{_counted(len(tree.maps) - 1, 'child map')}, {len(tree)} leaves")
-    parts.append(f"quantization error {float(view.evaluation.leaf_distance.mean()):.4g}")
+        child_maps = _counted(len(tree.maps) - 1, "child map")
+        parts.append(f"{child_maps}, {len(tree)} leaves")
+    error = float(view.evaluation.leaf_distance.mean())
+    parts.append(f"quantization error {error:.4g}")
     return "  ·  ".join(parts)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    if count != 1:
+        noun += "s"
+    return f"{count} {noun}"
 
 
 # -------------------------------------------------------------------------------- maps of cells
@@ -285,9 +304,8 @@ class Sheet:
         """
         from matplotlib.collections import LineCollection
 
-        joined = is_torus(self.som_map)
         look: dict[str, Any] = {"linestyles": "solid", "capstyle": "projecting"}
-        if joined:
+        if is_torus(self.som_map):
             look = {"linestyles": (0, (2.5, 2.5)), "capstyle": "butt"}
         lines = LineCollection(
             outline(centres, size * self.corners),
@@ -304,33 +322,37 @@ class Sheet:
         if not self.can_write(texts):
             return
         look = PLAIN | {"ha": "center", "va": "center_baseline", "zorder": 3}
-        size = self._text_size(texts)
-        for (x, y), text, colour in zip(centres.tolist(), texts, text_on(colours), strict=True):
+        size, inks = self._text_size(texts), text_on(colours)
+        for (x, y), text, ink in zip(centres.tolist(), texts, inks, strict=True):
             if text:
-                self.axes.text(x, y, text, fontsize=size, color=colour, **look)
+                self.axes.text(x, y, text, fontsize=size, color=ink, **look)
 
     def can_write(self, texts: Sequence[str]) -> bool:
         """Return whether `write` writes these texts: into at most 150 cells, none too small."""
-        return any(texts) and len(texts) <= _MAX_TEXTS and self._text_size(texts) >= _CELL_FONT[0]
+        if not any(texts) or len(texts) > _MAX_TEXTS:
+            return False
+        return self._text_size(texts) >= _CELL_FONT[0]
 
     def _text_size(self, texts: Sequence[str]) -> float:
         # Of the font, in points.
         lines = set("\n".join(texts).split("\n"))
         # At least as wide as digits: narrow letters would leave cells at their corners.
-        wide = max(max(text_width(line), _DIGIT * len(line)) for line in lines)
-        tall = max(1.0, max(text.count("\n") for text in texts) * _LINE_SHARE)
-        return float(min(0.36 * self.cell / tall, 0.86 * self.cell / wide, _CELL_FONT[1]))
+        widest = max(max(text_width(line), _DIGIT * len(line)) for line in lines)
+        n_breaks = max(text.count("\n") for text in texts)
+        by_height = 0.36 * self.cell / max(1.0, n_breaks * _LINE_SHARE)
+        by_width = 0.86 * self.cell / widest
+        return float(min(by_height, by_width, _CELL_FONT[1]))
 
     def mark_parents(self, centres: Points, size: float = 1.0) -> None:
         """Draw a small grid into the upper right corner of cells of this size around (P, 2).
 
         Of hexagons it is the top corner.
         """
-        corner = max(self.corners.tolist(), key=lambda at: (round(at[1], 9), at[0]))
+        corner = max(self.corners.tolist(), key=lambda point: (round(point[1], 9), point[0]))
         middle = np.multiply(corner, 1 - _TO_ICON / np.linalg.norm(corner))
-        middles = (centres[:, None, :] + size * (middle + _ICON)).reshape(-1, 2)
+        squares = centres[:, None, :] + size * (middle + _ICON)
         line = float(np.clip(0.02 * self.cell, 0.3, 0.9))
-        icons = polygons(middles, size * _ICON)
+        icons = polygons(squares.reshape(-1, 2), size * _ICON)
         self.fill(icons, facecolors="white", edgecolors=INK, linewidths=line, zorder=3.5)
 
 
@@ -356,7 +378,9 @@ def map_sheet(
         Of the cells that are drawn; those of the map without them.
     """
     som_map = view.evaluation.som_map
-    low, size = extent(som_map, cell_centres(som_map) if centres is None else centres)
+    if centres is None:
+        centres = cell_centres(som_map)
+    low, size = extent(som_map, centres)
     cell = float(min(_LARGEST_CELL, *(_MAX_PANEL / size)))
     width, height = size * cell
     shown = page(view, title, width, max(height, _MIN_PANEL_HEIGHT), notes, entries, _MAP_SIDE)
@@ -398,8 +422,10 @@ def map_of_cells(
     """
     som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
     centres = cell_centres(som_map)
-    hatched = [_HATCHED] if dead.any() else []
-    sheet = map_sheet(view, title, [*notes, *hatched, *notes_on_map(som_map)], entries)
+    sentences = list(notes)
+    if dead.any():
+        sentences.append(_HATCHED)
+    sheet = map_sheet(view, title, [*sentences, *notes_on_map(som_map)], entries)
     sheet.fill_cells(centres, colours, dead)
     sheet.mark_parents(centres[sorted(som_map.children)])
     sheet.write(centres, texts, colours)
@@ -422,14 +448,16 @@ def map_of_values(
     value; ``answers``: neurons without hits have values as well.
     """
     live = view.evaluation.hits > 0
-    known = values if answers else values[live]
-    scale = scale_over(known, low=low)
+    scale = scale_over(values if answers else values[live], low=low)
     colours = np.asarray(scale.to_rgba(values))[:, :3]
-    colours = pale_without_hits(view, colours) if answers else np.where(live[:, None], colours, 1.0)
-    words = np.full(len(values), "", dtype=object)
-    words[live] = numbers(values[live].tolist(), 2)
+    if answers:
+        colours = pale_without_hits(view, colours)
+    else:
+        colours[~live] = 1.0
+    texts = np.full(len(values), "", dtype=object)
+    texts[live] = numbers(values[live].tolist(), 2)
     notes = [*notes, *beyond_note(scale)]
-    sheet = map_of_cells(view, title, colours, words.tolist(), notes)
+    sheet = map_of_cells(view, title, colours, texts.tolist(), notes)
     sheet.page.colour_bar(scale, label)
     return sheet.page.figure
 
@@ -446,7 +474,8 @@ def beyond_note(scale: ScalarMappable) -> list[str]:
 
 def pale_without_hits(view: MapView, colours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return colours (K, 3), pale under the hatch of neurons without hits."""
-    return towards_white(colours, np.where(view.evaluation.hits == 0, _DEAD, 1.0))
+    strength = np.where(view.evaluation.hits == 0, _DEAD, 1.0)
+    return towards_white(colours, strength)
 
 
 def polygons(centres: Points, corners: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -458,9 +487,10 @@ def outline(centres: Points, corners: NDArray[np.float64]) -> list[NDArray[np.fl
     """Return the outer sides (2, 2) of polygons around centres (S, 2)."""
     ends = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
     sides = (centres[:, None, None] + ends).reshape(-1, 2, 2)
+    # A side that two polygons share has one middle, to a millionth of a cell.
     middles = np.rint(1e6 * sides.mean(axis=1))
-    _, which, number = np.unique(middles, axis=0, return_inverse=True, return_counts=True)
-    return list(sides[number[which.ravel()] == 1])
+    _, which, counts = np.unique(middles, axis=0, return_inverse=True, return_counts=True)
+    return list(sides[counts[which.ravel()] == 1])
 
 
 def is_torus(som_map: SomMap) -> bool:
@@ -498,9 +528,10 @@ def fold_points(som_map: SomMap, points: NDArray[np.float64]) -> NDArray[np.floa
     along = high[1] - points[:, 1]
     if low[1] == high[1]:
         along = points[:, 0] - low[0]
-    each = math.ceil(length / lines)
-    line = np.clip(np.ceil((along + 0.5) / each) - 1, 0, lines - 1)  # links stand at its end
-    return np.column_stack([along - each * line, -_FOLD_PITCH * line])
+    n_cells = math.ceil(length / lines)  # of a line
+    # A link between two lines stands at the end of the first.
+    line = np.clip(np.ceil((along + 0.5) / n_cells) - 1, 0, lines - 1)
+    return np.column_stack([along - n_cells * line, -_FOLD_PITCH * line])
 
 
 def fold_note(som_map: SomMap) -> list[str]:
@@ -522,5 +553,6 @@ def _fold_layout(som_map: SomMap) -> tuple[int, int]:
     if not straight or length <= _MAX_ROW_CELLS or is_torus(som_map):
         return length, 1
     # With as many lines the panel is full from left to right and from the top to the bottom.
-    full = math.ceil(math.sqrt(_MAX_PANEL[1] / (_MAX_PANEL[0] * _FOLD_PITCH) * length))
+    width, height = _MAX_PANEL
+    full = math.ceil(math.sqrt(height / (width * _FOLD_PITCH) * length))
     return length, min(math.ceil(length / _MAX_ROW_CELLS), full)

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import LabelEvidence, as_label
-from dbgsom_plugins.figures._colours import INK, MAX_CATEGORIES, PAPER
 from dbgsom_plugins.figures._drawing import cell_centres, fold_note
-from dbgsom_plugins.figures._texts import PLAIN, label_of, shortened, text_width
+from dbgsom_plugins.figures._style import (
+    INK,
+    MAX_CATEGORIES,
+    PAPER,
+    PLAIN,
+    label_of,
+    shortened,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,10 +27,10 @@ if TYPE_CHECKING:
 
 _SIZES = (6.5, 12.0)  # points, of the names of the smallest and the largest region
 _LINE_HEIGHT = 1.5  # over the font size
-_WIDEST, _FREE = 160.0, 2.0  # points of a name, and beside it
+_WIDEST, _FREE = 160.0, 2.0  # points of a name, a third of a map's width, and beside it
 _AND = ",\n"
 _SECOND = 0.6  # how far a cluster stands out in a second variable that is named, over the first
-_LEAST = 0.004  # share of all samples from which on a region has a name
+_LEAST = 0.004  # share of all samples from which on a region has a name: else outliers take room
 
 
 def names_neurons(view: MapView) -> bool:
@@ -46,7 +53,9 @@ def name_of(view: MapView, label: Any) -> str:
 
 def class_name_of(view: MapView, label: Any) -> str:
     """Return what stands for a class of the samples in a figure."""
-    return as_label(view.class_names[label]) if label in view.class_names else name_of(view, label)
+    if label in view.class_names:
+        return as_label(view.class_names[label])
+    return name_of(view, label)
 
 
 def with_profile(view: MapView, names: Sequence[str]) -> list[str]:
@@ -54,10 +63,8 @@ def with_profile(view: MapView, names: Sequence[str]) -> list[str]:
     if view.profile is None:
         return list(names)
     clusters = map(str, view.profile.clusters.tolist())
-    described = {
-        name: f"{name}: {text}" for name, text in zip(clusters, view.profile.names, strict=True)
-    }
-    return [described.get(name, name) for name in names]
+    descriptions = dict(zip(clusters, view.profile.names, strict=True))
+    return [f"{name}: {descriptions[name]}" if name in descriptions else name for name in names]
 
 
 class Region(NamedTuple):
@@ -80,21 +87,22 @@ def regions(
     from scipy.sparse.csgraph import connected_components
 
     a, b = som_map.edges().T
-    alike = (labels[a] == labels[b]) & (hits[a] > 0) & (hits[b] > 0)
-    entries = np.ones(np.count_nonzero(alike), bool), (a[alike], b[alike])
-    graph = csr_array(entries, shape=(len(labels), len(labels)))
+    is_joined = (labels[a] == labels[b]) & (hits[a] > 0) & (hits[b] > 0)
+    links = a[is_joined], b[is_joined]
+    graph = csr_array((np.ones(len(links[0]), bool), links), shape=(len(labels), len(labels)))
     _, parts = connected_components(graph, directed=False)
     centres = cell_centres(som_map)
-    found = []
+    of_map = []
     for part in np.unique(parts[hits > 0]):
         neurons = np.flatnonzero(parts == part)
-        middle = np.average(centres[neurons], axis=0, weights=hits[neurons])
-        nearest = neurons[np.square(centres[neurons] - middle).sum(axis=1).argmin()]
-        x, y = centres[nearest].tolist()
+        mean = np.average(centres[neurons], axis=0, weights=hits[neurons])
+        squares = np.square(centres[neurons] - mean).sum(axis=1)
+        central = neurons[squares.argmin()]
+        x, y = centres[central].tolist()
         width = 1 + float(np.ptp(centres[neurons, 0]))
-        name = names[int(labels[nearest])]
-        found.append(Region(name, (x, y), width, float(hits[neurons].sum())))
-    return found
+        name = names[int(labels[central])]
+        of_map.append(Region(name, (x, y), width, float(hits[neurons].sum())))
+    return of_map
 
 
 def labelled_regions(view: MapView) -> list[Region]:
@@ -132,20 +140,23 @@ def described(view: MapView) -> list[Region]:
     prototypes = som_map.prototypes
     evidence = LabelEvidence(som_map, evaluation.bmu, hits, errors=evaluation.errors)
     labels = Clusters().label(evidence)
-    middle = np.average(prototypes, axis=0, weights=hits)
-    spread = np.sqrt(np.average(np.square(prototypes - middle), axis=0, weights=hits))
+    mean = np.average(prototypes, axis=0, weights=hits)
+    variance = np.average(np.square(prototypes - mean), axis=0, weights=hits)
     most = 1 if fold_note(som_map) else 2  # lines of a folded row have little room
     names = []
     for cluster in range(int(labels.max()) + 1):
-        apart = np.average(prototypes, axis=0, weights=hits * (labels == cluster)) - middle
-        apart = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
-        words: list[str] = []
-        for column in np.argsort(-np.abs(apart), kind="stable")[:most].tolist():
-            if words and abs(apart[column]) <= _SECOND * np.abs(apart).max():
+        of_cluster = np.average(prototypes, axis=0, weights=hits * (labels == cluster))
+        scores = np.zeros_like(mean)
+        np.divide(of_cluster - mean, np.sqrt(variance), out=scores, where=variance > 0)
+        sizes = np.abs(scores)
+        phrases: list[str] = []
+        for column in np.argsort(-sizes, kind="stable")[:most].tolist():
+            if phrases and sizes[column] <= _SECOND * sizes.max():
                 break
-            side = "high" if apart[column] > 0 else "low"
-            words.append(f"{side} {label_of(str(view.feature_names[column]))}")
-        names.append(_AND.join(words))
+            side = "high" if scores[column] > 0 else "low"
+            variable = label_of(str(view.feature_names[column]))
+            phrases.append(f"{side} {variable}")
+        names.append(_AND.join(phrases))
     return regions(som_map, labels, names, hits)
 
 
@@ -168,35 +179,44 @@ def place_names(
     """Return the names that have room on a map, each with its middle and font size.
 
     A name that is wider than its region, or would overlap another one, loses what comes after a
-    comma, or is left out; so is that of a region with few samples.
+    comma, or is left out; so is that of a region with few samples. Ours: largest first, no name
+    is moved away from its region, so that none stands beside a wrong one.
     """
     (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
     named = [region for region in named if region.name]
     total = sum(region.weight for region in named)
     largest = max((region.weight for region in named), default=1.0)
-    taken: list[tuple[float, float, float, float]] = []
+    smallest_font, largest_font = _SIZES
+    boxes: list[_Box] = []
     placed = []
     for region in sorted(named, key=lambda region: -region.weight):
         if region.weight < _LEAST * total:
             break
-        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
-        for text in dict.fromkeys((region.name, region.name.partition(_AND)[0])):
+        size = smallest_font + (largest_font - smallest_font) * (region.weight / largest) ** 0.5
+        first_part = region.name.partition(_AND)[0]
+        for text in dict.fromkeys((region.name, first_part)):
             lines = [shortened(line, _WIDEST, size) for line in text.split("\n")]
-            wide = (size * max(map(text_width, lines)) + _FREE) / sheet.cell
-            tall = _LINE_HEIGHT * size * len(lines) / sheet.cell
+            points = size * max(map(text_width, lines)) + _FREE
+            wide, tall = points / sheet.cell, _LINE_HEIGHT * size * len(lines) / sheet.cell
             if wide > min(region.width, right - left) or tall > high - low:
                 continue
-            x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
-            y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
-            box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
-            if not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+            x, y = region.place
+            x = float(np.clip(x, left + wide / 2, right - wide / 2))
+            y = float(np.clip(y, low + tall / 2, high - tall / 2))
+            box = _Box(x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
+            if not any(map(box.overlaps, boxes)):
+                boxes.append(box)
                 placed.append(("\n".join(lines), (x, y), size))
                 break
     return placed
 
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+class _Box(NamedTuple):
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def overlaps(self, other: _Box) -> bool:
+        is_beside = self.right <= other.left or other.right <= self.left
+        return not is_beside and self.low < other.high and other.low < self.high

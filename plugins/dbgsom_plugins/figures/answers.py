@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
 from dbgsom_plugins.figures._drawing import page
 from dbgsom_plugins.figures._names import class_name_of, with_profile
-from dbgsom_plugins.figures._texts import PLAIN, shortened, text_width
+from dbgsom_plugins.figures._style import (
+    FAINT,
+    INK,
+    MUTED,
+    PLAIN,
+    categorical,
+    scale_of,
+    shortened,
+    text_on,
+    text_width,
+)
 from dbgsom_plugins.measures.targets import (
     R2,
     RootMeanSquaredError,
@@ -30,13 +39,13 @@ _PANEL = 4.4  # inches of a square panel
 _SMALLEST, _LARGEST = 0.2, 1.1  # inches of a cell of the matrix
 _MATRIX = 5.6  # inches of the matrix, more where cells would be smaller, of up to so many classes:
 _FULL = 40
-_LONGEST_NAME = 110.0  # points of a class' name beside the matrix
+_LONGEST_NAME = 110.0  # points of a class' name beside the matrix: it leaves room for the cells
 _TWO_LINES = 0.45  # inches of a cell from which on it holds a share below the count
-_LEAST_FONT = 4.5  # points
-_ZEROS = 6  # classes up to which zeros are written
-_MOST_NAMED = 60  # classes up to which each has its name at the matrix
-_MOST_POINTS = 3000  # rows up to which each is a point
-_MOST_CURVES = 20  # classes up to which each has a colour
+_LEAST_FONT = 4.5  # points that can be read
+_ZEROS = 6  # classes up to which zeros are written; in a larger matrix they hide the others
+_MOST_NAMED = 60  # classes up to which each has its name at the matrix; more would overlap
+_MOST_POINTS = 3000  # rows up to which each is a point; more lie on top of each other
+_MOST_CURVES = 20  # classes up to which each has a colour of `categorical`
 _BAR, _BARS = 0.3, 4.6  # inches from bar to bar, and of the longest bar
 
 
@@ -53,21 +62,26 @@ class ConfusionMatrix(FigureComponent):
         evaluation, rows = _scored(self, view)
         y, answers = with_classes(evaluation, evaluation.predictions)
         classes = np.unique(np.concatenate([np.asarray(evaluation.classes), y, answers]))
-        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        np.add.at(counts, (np.searchsorted(classes, y), np.searchsorted(classes, answers)), 1)
+        n_classes = len(classes)
+        counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+        cells = np.searchsorted(classes, y), np.searchsorted(classes, answers)
+        np.add.at(counts, cells, 1)
         totals = counts.sum(axis=1, keepdims=True)
         shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-        names = [class_name_of(view, label) for label in classes.tolist()]
-        side = min(_LARGEST * len(names), max(_MATRIX, _SMALLEST * min(len(names), _FULL)))
-        cell = side / len(names)
+        side = max(_MATRIX, _SMALLEST * min(n_classes, _FULL))
+        side = min(_LARGEST * n_classes, side)
+        cell = side / n_classes
         size = float(np.clip(72 * 0.8 * cell, _LEAST_FONT, 8.5))
-        names = [shortened(name, _LONGEST_NAME, size) for name in names]
-        wide = max(map(text_width, names)) * size / 72
-        turned = wide > 0.9 * cell
-        left, below = wide + 0.4, 0.4 + (wide if turned else 0.15)
+        names = []
+        for label in classes.tolist():
+            names.append(shortened(class_name_of(view, label), _LONGEST_NAME, size))
+        widest = max(map(text_width, names)) * size / 72
+        is_turned = widest > 0.9 * cell
+        left, below = widest + 0.4, 0.4 + (widest if is_turned else 0.15)
+        accuracy = (y == answers).mean()
         notes = [
-            f"{rows(len(y))}, {(y == answers).mean():.1%} of them answered with their class. A row "
-            "of the matrix holds the samples of a class: how many got which answer."
+            f"{rows(len(y))}, {accuracy:.1%} of them answered with their class. A row of the "
+            "matrix holds the samples of a class: how many got which answer."
         ]
         shown = page(view, _title("Confusion matrix", view), left + side, side + below, notes)
         axes = shown.panel(left, 0.0, side, side)
@@ -76,18 +90,19 @@ class ConfusionMatrix(FigureComponent):
         axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
         if shown.axes is not None:  # given axes may be smaller than the page would be
             extent = axes.get_window_extent().width / shown.figure.dpi
-            cell, size = cell * min(1.0, extent / side), size * min(1.0, extent / side)
+            factor = min(1.0, extent / side)
+            cell, size = cell * factor, size * factor
         _write_counts(axes, counts, shares, np.asarray(scale.to_rgba(shares)), cell)
-        if len(names) > _MOST_NAMED:
+        if n_classes > _MOST_NAMED:
             names = []
         look: dict[str, Any] = {"fontsize": size, "color": INK, **PLAIN}
-        axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0, **look)
+        axes.set_xticks(range(len(names)), names, rotation=90 if is_turned else 0, **look)
         axes.set_yticks(range(len(names)), names, **look)
         axes.set_xlabel("answer", fontsize=8.5, color=MUTED)
         axes.set_ylabel(as_label(view.target_name or "class"), fontsize=8.5, color=MUTED, **PLAIN)
         axes.tick_params(length=0)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks(np.arange(len(counts) + 1) - 0.5, minor=True)
+            axis.set_ticks(np.arange(n_classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=FAINT, linewidth=0.5)
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
@@ -114,7 +129,8 @@ class RocCurve(FigureComponent):
         several, places = len(classes) > 2, range(len(classes))
         of, others = "the class", "the others"
         if not several:
-            rarer = int(np.count_nonzero(y == classes[1]) <= np.count_nonzero(y == classes[0]))
+            first, second = (np.count_nonzero(y == label) for label in classes)
+            rarer = int(second <= first)
             places, of, others = range(rarer, rarer + 1), names[rarer], names[1 - rarer]
         areas = {}
         for place in places:
@@ -123,12 +139,12 @@ class RocCurve(FigureComponent):
                 areas[place] = value
         if not areas:
             raise ValueError("roc_curve compares classes, and all samples are of one class")
-        under = float(np.mean(list(areas.values())))
-        found = f"class {of} against {others}. Area under the curve {under:.3f}."
+        mean = float(np.mean(list(areas.values())))
+        sentence = f"class {of} against {others}. Area under the curve {mean:.3f}."
         if several:
             worst = min(areas, key=areas.__getitem__)
-            found = f"each class against the others. Area under a curve {under:.3f} on average, "
-            found += f"{areas[worst]:.3f} at least (class {names[worst]})."
+            sentence = f"each class against the others. Area under a curve {mean:.3f} on average, "
+            sentence += f"{areas[worst]:.3f} at least (class {names[worst]})."
         colours, width = [MUTED] * len(areas), 0.6
         if len(areas) <= _MOST_CURVES:
             colours, width = [*categorical(len(areas))], 1.6
@@ -136,7 +152,8 @@ class RocCurve(FigureComponent):
         if several and len(areas) <= _MOST_CURVES:
             texts = [f"{value:.3f} {names[place]}" for place, value in areas.items()]
             entries = list(zip(colours, texts, strict=True))
-        title, notes = _title("ROC curve" + "s" * several, view), [f"{rows(len(y))}, {found}"]
+        title = _title("ROC curves" if several else "ROC curve", view)
+        notes = [f"{rows(len(y))}, {sentence}"]
         shown = page(view, title, _PANEL, _PANEL, notes, entries)
         axes = _square(shown.panel(0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5))
         for place, colour in zip(areas, colours, strict=True):
@@ -204,35 +221,39 @@ class GroupShares(FigureComponent):
     def draw(self, view: MapView) -> Figure | dict[str, Figure]:
         if not view.groups:
             raise ValueError("group_shares draws what 'report: {by: COLUMN}' counts: add it")
-        drawn = [self._draw(view, groups) for groups in view.groups]
-        parts = {f"{number}": figure for number, figure in enumerate(drawn, start=1)}
-        return drawn[0] if len(drawn) == 1 else parts
+        figures = [self._draw(view, groups) for groups in view.groups]
+        if len(figures) == 1:
+            return figures[0]
+        return {f"{number}": figure for number, figure in enumerate(figures, start=1)}
 
     def _draw(self, view: MapView, groups: Any) -> Figure:
         from matplotlib.ticker import PercentFormatter
 
-        most = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
-        most = np.sort(most)
+        by_size = np.argsort(-groups.counts.sum(axis=0), kind="stable")
+        most = np.sort(by_size[:_MOST_CURVES])
         names = with_profile(view, [groups.labels[place] for place in most])
         shares, colours = groups.shares[:, most], [*categorical(len(most))]
-        if len(most) < len(groups.labels):
+        n_others = len(groups.labels) - len(most)
+        if n_others:
             shares = np.column_stack([shares, 1 - shares.sum(axis=1)])
-            names, colours = [*names, f"{len(groups.labels) - len(most)} more"], [*colours, FAINT]
+            names.append(f"{n_others} more")
+            colours.append(FAINT)
         column = as_label(groups.column)
         notes = [f"Rows of all data by {column}. {groups.sentence}."]
         texts = []
         for group, rows in zip(groups.groups, groups.counts.sum(axis=1).tolist(), strict=True):
-            texts.append(f"{shortened(group, _LONGEST_NAME, 8.5) or '(none)'}  {rows:,}")
+            name = shortened(group, _LONGEST_NAME, 8.5) or "(none)"
+            texts.append(f"{name}  {rows:,}")
         left = max(map(text_width, texts)) * 8.5 / 72 + 0.15
         height = max(_BAR * len(texts), 0.9)
         view = replace(view, axes=None)  # which may be for several columns
         title, entries = f"Labels by {column}", list(zip(colours, names, strict=True))
         shown = page(view, title, left + _BARS, height + 0.3, notes, entries)
         axes = shown.panel(left, 0.0, _BARS, height)
-        at = np.zeros(len(texts))
+        ends = np.zeros(len(texts))
         for values, colour in zip(shares.T, colours, strict=True):
-            axes.barh(range(len(texts)), values, left=at, color=colour, height=0.78)
-            at = at + values
+            axes.barh(range(len(texts)), values, left=ends, color=colour, height=0.78)
+            ends = ends + values
         axes.set_yticks(range(len(texts)), texts, fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylim(len(texts) - 0.5, -0.5)
         axes.set_xlim(0, 1)
@@ -245,7 +266,9 @@ class GroupShares(FigureComponent):
 def _title(text: str, view: MapView) -> str:
     """Return the title of a figure, which names rows that are no test part: training, held-out."""
     part, _ = view.scored or ("", None)
-    return f"{text} of {part} rows" if part not in ("", "test") else text
+    if part in ("", "test"):
+        return text
+    return f"{text} of {part} rows"
 
 
 def _scored(figure: FigureComponent, view: MapView) -> tuple[Evaluation, Any]:
@@ -271,17 +294,18 @@ def _write_counts(
     colours: NDArray[np.float64],
     cell: float,
 ) -> None:
-    both = cell >= _TWO_LINES
-    size = min(9.5, 72 * cell * (0.24 if both else 0.42))
-    size = min(size, 72 * 0.86 * cell / text_width(f"{counts.max():,}"))
+    has_shares = cell >= _TWO_LINES
+    by_height = 72 * cell * (0.24 if has_shares else 0.42)
+    by_width = 72 * 0.86 * cell / text_width(f"{counts.max():,}")
+    size = min(9.5, by_height, by_width)
     if size < _LEAST_FONT:
         return
     look: dict[str, Any] = {"fontsize": size, "linespacing": 1.15, "ha": "center", "va": "center"}
     inks = np.array(text_on(colours.reshape(-1, 4))).reshape(counts.shape)
-    written = np.argwhere((counts > 0) | (len(counts) <= _ZEROS))
-    for row, column in written.tolist():
+    cells = np.argwhere((counts > 0) | (len(counts) <= _ZEROS))
+    for row, column in cells.tolist():
         text = f"{counts[row, column]:,}"
-        if both:
+        if has_shares:
             text += f"\n{_percent(shares[row, column])}"
         axes.text(column, row, text, color=inks[row, column], **look)
 
@@ -290,7 +314,9 @@ def _percent(share: float) -> str:
     """Return a share in whole percent; neither 0 nor 100 where it is not."""
     if 0 < share < 0.005:
         return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share:.0%}"
 
 
 def _square(axes: Axes) -> Axes:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent
-from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical
 from dbgsom_plugins.figures._drawing import Page, page
+from dbgsom_plugins.figures._style import FAINT, INK, MUTED, categorical
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from dbgsom_core.api import EpochRecord, MapView
 
-_GROWTH = (6.6, 4.25)  # inches
+_GROWTH = (6.6, 4.25)  # inches: as wide as a large map
 _LEFT = 0.4  # inches for ticks
-_FINE = "#f3f4f6"
+_FINE = "#f3f4f6"  # epochs of fine-tuning
+_MOST_DOTS = 60  # on a curve, which would cover it
 _WORD: dict[str, Any] = {"fontsize": 8, "style": "italic", "color": MUTED}
 
 
@@ -44,26 +45,22 @@ def _draw_growth(shown: Page, history: Sequence[EpochRecord]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     blue, orange, green = categorical(3)
-    epochs = np.array([record.epoch for record in history])
-    errors = np.array([record.quantization_error for record in history])
-    neurons = np.array([record.neurons for record in history])
-    births = np.array([len(record.births) for record in history])
+    rows = []
+    for record in history:
+        rows.append((record.epoch, record.neurons, len(record.births)))
+    epochs, neurons, births = np.array(rows).T
+    errors = [record.quantization_error for record in history]
     deaths = np.diff(neurons, prepend=neurons[0] - births[0]) - births  # negative
     top = _panel(shown, 0.22, 1.5, "Quantization error")
-    top.plot(
-        epochs,
-        errors,
-        color=blue,
-        linewidth=1.8,
-        marker="o",
-        markersize=3,
-        markevery=math.ceil(len(epochs) / 60),
-    )
+    dots: dict[str, Any] = {"marker": "o", "markersize": 3}
+    dots["markevery"] = math.ceil(len(epochs) / _MOST_DOTS)
+    top.plot(epochs, errors, color=blue, linewidth=1.8, **dots)
     middle = _panel(shown, 2.04, 0.9, "Neurons", ticks=4)
     middle.step(epochs, neurons, where="mid", color=green, linewidth=1.8)
     middle.fill_between(epochs, neurons, step="mid", color=green, alpha=0.15, linewidth=0)
     middle.set_ylim(0, 1.12 * neurons.max())
-    bottom = _panel(shown, 3.26, 0.48, "Births and deaths" if deaths.any() else "Births", ticks=2)
+    name = "Births and deaths" if deaths.any() else "Births"
+    bottom = _panel(shown, 3.26, 0.48, name, ticks=2)
     bottom.bar(epochs, births, width=0.8, color=orange, linewidth=0)
     bottom.bar(epochs, deaths, width=0.8, color=blue, linewidth=0)
     bottom.set_ylim(1.15 * deaths.min(), max(1, 1.15 * births.max()))

@@ -8,16 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import (
-    EMPTY,
-    INK,
-    MAX_CATEGORIES,
-    by_prototype,
-    categorical,
-    rgb_of,
-    scale_over,
-    towards_white,
-)
 from dbgsom_plugins.figures._drawing import (
     JOINED,
     Sheet,
@@ -40,15 +30,26 @@ from dbgsom_plugins.figures._names import (
     with_profile,
     write_names,
 )
-from dbgsom_plugins.figures._texts import PLAIN, numbers
+from dbgsom_plugins.figures._style import (
+    EMPTY,
+    INK,
+    MAX_CATEGORIES,
+    PLAIN,
+    by_prototype,
+    categorical,
+    numbers,
+    rgb_of,
+    scale_over,
+    towards_white,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-    from dbgsom_plugins.figures._colours import Colours
     from dbgsom_plugins.figures._drawing import Entries
+    from dbgsom_plugins.figures._style import Colours
 
 
 _DESCRIBED = "Names: the variables in which a cluster of neurons differs most."
@@ -58,10 +59,10 @@ _ALIKE = (
 )
 _SAMPLES = "Names are those of the samples, the nearest to the prototype first."
 _PALEST = 0.22  # strength of the colour of a neuron whose classes are all equally frequent
-_NAMED = 300  # samples whose names are written on the map
-_LINES, _LETTERS = 4, 14  # of a cell
-_SHORT = 3  # letters of a name that is as short as its number
-_MOST_NAMED = 60  # classes that have their names in a legend
+_NAMED = 300  # samples whose names are written on the map: of more a cell shows a few only
+_LINES, _CHARACTERS = 4, 14  # of a cell, whose font would be too small for more
+_SHORT = 3  # characters of a name that is as short as its number
+_MOST_NAMED = 60  # classes that have their names in a legend, three columns of it
 _LITTLE = 1e-9  # hits of a neuron without any, so that a class without hits has a colour
 
 
@@ -90,7 +91,8 @@ class PcaRgb(FigureComponent):
         colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
         notes = [_ALIKE]
         if names_neurons(view):
-            notes += [_DESCRIBED] if can_describe(view) else []
+            if can_describe(view):
+                notes.append(_DESCRIBED)
         elif view.estimator != "regressor" and len(np.unique(view.neuron_labels)) <= MAX_CATEGORIES:
             notes.append(f"Names are the {answers_of(view)} that neurons stand for.")
         sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
@@ -111,7 +113,7 @@ class _Labels:
         """Return whether they are few enough for a legend, and no numbers of neurons."""
         return len(self.names) <= _MOST_NAMED and not names_neurons(view)
 
-    def written(
+    def texts(
         self, view: MapView, sheet: Sheet, live: NDArray[np.bool_], *, numbered: bool
     ) -> tuple[list[str], list[str], Entries]:
         """Return the word for each label, the text of each cell, and the legend.
@@ -123,11 +125,14 @@ class _Labels:
         texts = np.array(words, dtype=object)[self.rows]
         texts[~live] = ""
         names = with_profile(view, self.names)
-        if numbered and max(map(len, words)) > _SHORT and not sheet.can_write(texts.tolist()):
+        is_long = max(map(len, words)) > _SHORT
+        if numbered and is_long and not sheet.can_write(texts.tolist()):
             words = [str(number) for number in range(1, len(words) + 1)]
             texts[live] = np.array(words, dtype=object)[self.rows[live]]
             names = [f"{word} · {name}" for word, name in zip(words, names, strict=True)]
-        entries = list(zip(self.palette, names, strict=True)) if self.have_legend(view) else []
+        entries: Entries = []
+        if self.have_legend(view):
+            entries = list(zip(self.palette, names, strict=True))
         return words, texts.tolist(), entries
 
 
@@ -148,7 +153,8 @@ def _labels_of(
     weights = hits + _LITTLE
     sums = np.zeros((len(values), 3))
     np.add.at(sums, rows, similar * weights[:, None])
-    return _Labels(names, sums / np.bincount(rows, weights)[:, None], rows, similar)
+    means = sums / np.bincount(rows, weights)[:, None]
+    return _Labels(names, means, rows, similar)
 
 
 def _draw_labels(view: MapView, title: str, notes: list[str]) -> Figure:
@@ -165,12 +171,13 @@ def _draw_labels(view: MapView, title: str, notes: list[str]) -> Figure:
     elif probabilities is not None and probabilities.shape[1] > 1:
         notes = [*notes, "The paler a cell, the less probable its label."]
         chance = 1 / probabilities.shape[1]
-        majority = np.clip((probabilities.max(axis=1) - chance) / (1 - chance), 0, 1)
-        colours = towards_white(colours, _PALEST + (1 - _PALEST) * majority)
+        certainty = (probabilities.max(axis=1) - chance) / (1 - chance)
+        strength = _PALEST + (1 - _PALEST) * np.clip(certainty, 0, 1)
+        colours = towards_white(colours, strength)
     draft = map_sheet(view, title)
     named = regions(som_map, labels.rows, labels.names, evaluation.hits)
-    crowded = labels.have_legend(view) and len(place_names(draft, named)) < len(named)
-    words, texts, entries = labels.written(view, draft, live, numbered=crowded)
+    is_crowded = labels.have_legend(view) and len(place_names(draft, named)) < len(named)
+    words, texts, entries = labels.texts(view, draft, live, numbered=is_crowded)
     if labels.have_legend(view):
         named = regions(som_map, labels.rows, words, evaluation.hits)
     else:
@@ -196,7 +203,7 @@ def _samples_on(view: MapView) -> list[str]:
     texts = []
     for neuron in range(len(evaluation.som_map)):
         rows = order[evaluation.bmu[order] == neuron]
-        lines = [as_label(name, _LETTERS) for name in ids[rows].tolist()]
+        lines = [as_label(name, _CHARACTERS) for name in ids[rows].tolist()]
         if len(lines) > _LINES:
             lines[_LINES - 1 :] = [f"and {len(lines) - _LINES + 1} more"]
         texts.append("\n".join(lines))
@@ -220,13 +227,14 @@ class ChildMaps(FigureComponent):
         if len(tree.maps) == 1:
             return _draw_labels(view, "Child maps", [_NONE])
         leaf = np.concatenate(tree.leaf_of[1:])
-        shown, is_leaf = leaf[leaf >= 0], leaf >= 0
-        leaf_hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
-        hits = leaf_hits[shown]
-        values = np.asarray(view.leaf_labels)[shown]
+        is_leaf = leaf >= 0
+        leaves = leaf[is_leaf]
+        hits = np.bincount(view.evaluation.leaf, minlength=len(tree))[leaves]
+        values = np.asarray(view.leaf_labels)[leaves]
         centres, headings = _arranged_maps(tree)
+        places = np.vstack(centres)
         # The headings of the highest maps need a row of cells.
-        around = np.vstack([*centres, (0, np.vstack(centres)[:, 1].max() + 1)])
+        around = np.vstack([places, (0, places[:, 1].max() + 1)])
         notes = [_HEADED]
         if not is_leaf.all():
             notes.append(_MARKED)
@@ -239,18 +247,18 @@ class ChildMaps(FigureComponent):
             colours = np.asarray(scale.to_rgba(values))[:, :3]
             texts = numbers(values.tolist(), 2)
         else:
-            labels = _labels_of(view, values, by_prototype(tree.weights)[shown], hits)
+            similar = by_prototype(tree.weights)[leaves]
+            labels = _labels_of(view, values, similar, hits)
             colours = labels.colours
             draft = map_sheet(view, "Child maps", centres=around)
             # Up to 20 have colours that can be told apart.
             many = labels.have_legend(view) and len(labels.names) > MAX_CATEGORIES
-            _, texts, entries = labels.written(view, draft, hits > 0, numbered=many)
+            _, texts, entries = labels.texts(view, draft, hits > 0, numbered=many)
         sheet = map_sheet(view, "Child maps", notes, entries, around)
         every = np.tile(rgb_of(EMPTY), (len(leaf), 1))
         every[is_leaf] = colours
         dead = np.zeros(len(leaf), dtype=np.bool_)
         dead[is_leaf] = hits == 0
-        places = np.vstack(centres)
         sheet.fill_cells(places, every, dead)
         sheet.mark_parents(places[~is_leaf])
         sheet.write(places[is_leaf], texts, colours)
@@ -269,15 +277,16 @@ def _arranged_maps(tree: Any) -> tuple[list[NDArray[np.float64]], list[str]]:
             x, y = tree.maps[number].positions[neuron].tolist()
             cells[children[neuron]] = [*cells[number], f"({x}, {y})"]
     headings = [" › ".join(way) for way in cells[1:]]
-    centres, shapes = [], []
+    shapes = []
     for som_map in tree.maps[1:]:
-        places = cell_centres(som_map)
-        columns, rows = extent(som_map, places)[1]
-        centres.append(places - places.min(axis=0))
+        _, (columns, rows) = extent(som_map, cell_centres(som_map))
         shapes.append((rows, columns))
     gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down
-    corners = arranged(shapes, gap)
-    return [places + corner for places, corner in zip(centres, corners, strict=True)], headings
+    centres = []
+    for som_map, corner in zip(tree.maps[1:], arranged(shapes, gap), strict=True):
+        places = cell_centres(som_map)
+        centres.append(places - places.min(axis=0) + corner)
+    return centres, headings
 
 
 def arranged(shapes: list[tuple[float, float]], gap: int) -> list[NDArray[np.float64]]:
@@ -287,7 +296,8 @@ def arranged(shapes: list[tuple[float, float]], gap: int) -> list[NDArray[np.flo
     columns between them and a row for headings.
     """
     area = sum((rows + 1) * (columns + gap) for rows, columns in shapes)
-    widest = max(max(columns for _, columns in shapes), round(1.2 * area**0.5))
+    widest = max(columns for _, columns in shapes)
+    widest = max(widest, round(1.2 * area**0.5))
     corners, x, top, tallest = [], 0.0, 0.0, 0.0
     for rows, columns in shapes:
         if x and x + columns > widest:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import FigureComponent
-from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 from dbgsom_plugins.figures._drawing import (
     beyond_note,
     cell_centres,
@@ -20,6 +19,7 @@ from dbgsom_plugins.figures._drawing import (
     notes_on_map,
     polygons,
 )
+from dbgsom_plugins.figures._style import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,19 +48,19 @@ class DensityMap(FigureComponent):
         evaluation = view.evaluation
         if len(evaluation.som_map) < 2:
             raise ValueError("density_map divides by distances between neurons, and there is one")
-        apart = evaluation.som_map.mean_over_links(evaluation.prototype_distances)
+        distances = evaluation.som_map.mean_over_links(evaluation.prototype_distances)
         # Prototypes on top of each other have no density: they get the largest of the others.
-        density = np.zeros(len(apart))
-        np.divide(evaluation.hits, apart, out=density, where=apart > 0)
-        linked = evaluation.som_map.degrees() > 0
-        density[(apart == 0) & linked] = density.max(initial=0.0)
+        density = np.zeros(len(distances))
+        np.divide(evaluation.hits, distances, out=density, where=distances > 0)
+        is_linked = evaluation.som_map.degrees() > 0
+        density[(distances == 0) & is_linked] = density.max(initial=0.0)
         notes = ["Samples of a neuron per mean distance of its prototype to the linked ones."]
         return map_of_values(
             view, "Density map", density, "Samples / distance", low=0.0, notes=notes
         )
 
 
-_DOTS = 600  # neurons up to which the cells of neurons are dotted
+_DOTS = 600  # neurons up to which their cells are dotted: more dots hide the colours
 _DOTTED = "Dots are neurons; the cell between two shows the distance of their prototypes."
 _UNDOTTED = "Every second cell is a neuron; between two stands the distance of their prototypes."
 
@@ -79,15 +79,19 @@ class UMatrix(FigureComponent):
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
         centres = cell_centres(som_map)
         cells = fold_points(som_map, matrix.centres)
-        values = matrix.values if len(matrix.values) else np.array([0.0, 1.0])
+        values = matrix.values
+        if not len(values):
+            values = np.array([0.0, 1.0])
         scale = scale_over(values, "magma_r")
-        dotted = len(som_map) <= _DOTS
-        notes = [_DOTTED if dotted else _UNDOTTED, *beyond_note(scale), *notes_on_map(som_map)]
+        is_dotted = len(som_map) <= _DOTS
+        notes = [_DOTTED] if is_dotted else [_UNDOTTED]
+        notes += beyond_note(scale) + notes_on_map(som_map)
         # Links across the sides of a torus and at the ends of a folded row stand beyond cells.
         sheet = map_sheet(view, "U-matrix", notes, centres=np.vstack([cells, centres]))
-        shapes, colours = polygons(cells, 0.5 * sheet.corners), scale.to_rgba(matrix.values)
+        shapes = polygons(cells, 0.5 * sheet.corners)
+        colours = scale.to_rgba(matrix.values)
         sheet.fill(shapes, facecolors=colours, edgecolors="face", linewidths=0.2, zorder=1)
-        if dotted:
+        if is_dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
             look: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": size / 5}
             sheet.axes.plot(*centres.T, "o", color=INK, markersize=size, zorder=3, **look)
@@ -125,28 +129,33 @@ def u_matrix(som_map: SomMap, distances: NDArray[np.float64]) -> Matrix:
     grid, links, positions = som_map.grid, som_map.links, 2 * som_map.positions
     half = grid
     if grid.torus is not None:
-        half = replace(grid, torus=(2 * grid.torus[0], 2 * grid.torus[1]))
-    rows, ways = np.nonzero(links >= 0)
-    others = links[rows, ways]
-    between = positions[rows] + np.array(grid.offsets)[ways]
-    across = (positions[others] != 2 * between - positions[rows]).any(axis=1)
-    order = np.lexsort((others, rows))
-    order = order[((rows < others) | across)[order]]
-    between, lengths = between[order], distances[rows, others][order]
-    total = np.bincount(rows, distances[rows, others], len(positions))
-    degree = np.bincount(rows, minlength=len(positions))
-    linked = degree > 0
-    at = {
-        half.home((x, y)): length for (x, y), length in zip(between.tolist(), lengths, strict=True)
-    }
+        rows, columns = grid.torus
+        half = replace(grid, torus=(2 * rows, 2 * columns))
+    neurons, ways = np.nonzero(links >= 0)
+    others = links[neurons, ways]
+    lengths = distances[neurons, others]
+    degrees = np.bincount(neurons, minlength=len(positions))
+    is_linked = degrees > 0
+    means = np.bincount(neurons, lengths, len(positions))[is_linked] / degrees[is_linked]
+    middles = positions[neurons] + np.array(grid.offsets)[ways]
+    # A link is read at both ends, and drawn once; across the sides of a torus it has two middles.
+    is_across = (positions[others] != 2 * middles - positions[neurons]).any(axis=1)
+    order = np.lexsort((others, neurons))
+    order = order[((neurons < others) | is_across)[order]]
+    middles, lengths = middles[order], lengths[order]
+    length_at = {}
+    for (x, y), length in zip(middles.tolist(), lengths, strict=True):
+        length_at[half.home((x, y))] = length
     # All that lies around a corner are links; every corner lies up and right of a neuron, on a
     # torus of one beyond its sides, perhaps.
     corners = _cells_beside(positions, ((1, 1),) if grid.torus is None else grid.diagonals)
-    around = [[at.get(place, np.nan) for place in half.beside(cell)] for cell in corners]
-    means = np.reshape(around, (-1, grid.degree)).mean(axis=1)
-    whole = np.isfinite(means)
-    cells = np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))[whole]])
-    values = np.concatenate([total[linked] / degree[linked], lengths, means[whole]])
+    around = []
+    for corner in corners:
+        around.append([length_at.get(cell, np.nan) for cell in half.beside(corner)])
+    corner_means = np.reshape(around, (-1, grid.degree)).mean(axis=1)
+    is_whole = np.isfinite(corner_means)
+    cells = np.vstack([positions[is_linked], middles, np.reshape(corners, (-1, 2))[is_whole]])
+    values = np.concatenate([means, lengths, corner_means[is_whole]])
     return Matrix(grid.plane(cells / 2), values)
 
 
@@ -154,12 +163,16 @@ def _cells_beside(
     cells: NDArray[np.int64], ways: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     # The cells that these ways lead to, each once.
-    return list(dict.fromkeys((x + dx, y + dy) for x, y in cells.tolist() for dx, dy in ways))
+    beside: dict[tuple[int, int], None] = {}
+    for x, y in cells.tolist():
+        for dx, dy in ways:
+            beside[x + dx, y + dy] = None
+    return list(beside)
 
 
 _UNSURE = "#cc3311"
 _BAR = (0.3, 0.7)  # where a bar begins and ends on the way from one neuron to the other
-_WIDEST = 0.3  # of a cell
+_WIDEST = 0.3  # of a cell, so that its number can be read beside bars
 _LINKS = (
     "Bars are links: the wider, the more often two samples on their ends stay neighbours in a map "
     "of other samples; red: hardly more often than any two ({chance:.0%})."
@@ -190,18 +203,18 @@ class TrustMap(FigureComponent):
         if stability.agreements is None:
             notes.append(_NUMBERS)
         else:
-            known = np.isfinite(stability.agreements)
-            colours[known] = scale.to_rgba(stability.agreements[known])[:, :3]
-            colours[~known] = rgb_of(EMPTY)
+            is_known = np.isfinite(stability.agreements)
+            colours[is_known] = scale.to_rgba(stability.agreements[is_known])[:, :3]
+            colours[~is_known] = rgb_of(EMPTY)
             notes.append(_CELLS)
-            texts = [f"{100 * share:.0f}" for share in stability.agreements]
-            texts = [text.replace("nan", "") for text in texts]
+            for share in stability.agreements:
+                texts.append("" if np.isnan(share) else f"{100 * share:.0f}")
         sheet = map_of_cells(view, "Trust map", colours, texts, notes)
-        segments, widths, unsure = bars(cell_centres(view.evaluation.som_map), stability)
-        size = np.maximum(_WIDEST * widths, 0.03) * sheet.cell
-        inks = np.where(unsure, _UNSURE, INK)
-        for shades, around in ((PAPER, 0.05 * sheet.cell), (inks, 0.0)):
-            look: dict[str, Any] = {"colors": shades, "linewidths": size + around, "zorder": 3.2}
+        segments, widths, is_unsure = bars(cell_centres(view.evaluation.som_map), stability)
+        points = np.maximum(_WIDEST * widths, 0.03) * sheet.cell
+        inks = np.where(is_unsure, _UNSURE, INK)
+        for shades, rim in ((PAPER, 0.05 * sheet.cell), (inks, 0.0)):
+            look: dict[str, Any] = {"colors": shades, "linewidths": points + rim, "zorder": 3.2}
             lines = LineCollection(list(segments), capstyle="butt", **look)
             sheet.axes.add_collection(lines, autolim=False)
         if stability.agreements is not None:
@@ -210,16 +223,18 @@ class TrustMap(FigureComponent):
 
 
 def bars(
-    places: NDArray[np.floating], stability: Stability
+    centres: NDArray[np.floating], stability: Stability
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Return the ends (S, 2, 2) of the bars of links, their widths 0 … 1, and which are unsure.
 
     Links that nobody can tell of, and those between opposite sides of a torus, have none.
     """
-    ends = places[stability.links]
-    apart = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
-    drawn = np.isfinite(stability.link_shares) & (apart < 1.5)
-    ends, shares = ends[drawn], stability.link_shares[drawn]
-    surer = np.clip((shares - stability.chance) / max(1 - stability.chance, 1e-9), 0.0, 1.0)
+    ends = centres[stability.links]
+    lengths = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    is_drawn = np.isfinite(stability.link_shares) & (lengths < 1.5)
+    ends, shares = ends[is_drawn], stability.link_shares[is_drawn]
+    chance = stability.chance
+    widths = np.clip((shares - chance) / max(1 - chance, 1e-9), 0.0, 1.0)
+    first, second = ends[:, :1], ends[:, 1:]
     steps = np.array(_BAR)[None, :, None]
-    return ends[:, :1] + steps * (ends[:, 1:] - ends[:, :1]), surer, surer < 0.1
+    return first + steps * (second - first), widths, widths < 0.1

@@ -10,22 +10,22 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
-from dbgsom_plugins.figures._colours import (
+from dbgsom_plugins.figures._drawing import page
+from dbgsom_plugins.figures._names import class_name_of, name_of
+from dbgsom_plugins.figures._style import (
     FAINT,
     INK,
     MAX_CATEGORIES,
     MUTED,
     PAPER,
+    PLAIN,
     by_prototype,
     categorical,
     principal_scores,
     rgb_of,
     scale_of,
 )
-from dbgsom_plugins.figures._drawing import page
-from dbgsom_plugins.figures._names import class_name_of, name_of
-from dbgsom_plugins.figures._texts import PLAIN
-from dbgsom_plugins.figures.component_planes import names_of
+from dbgsom_plugins.figures.variables import names_of
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView
-    from dbgsom_plugins.figures._colours import Colours
+    from dbgsom_plugins.figures._style import Colours
 
 
-_SIZE = (6.2, 5.2)
-_SAMPLES = "#9aa3af"  # of samples without a class
+_SIZE = (6.2, 5.2)  # inches of the panel with its ticks
+_SAMPLES = "#9aa3af"  # colour of samples without a class
 
 
 class DataProjection(FigureComponent):
@@ -77,14 +77,15 @@ class DataProjection(FigureComponent):
         size = float(np.clip(3000 / max(1, len(some)), 4, 14))
         x, y = plane(_filled(view, some)).T
         axes.scatter(x, y, s=size, c=colours, alpha=0.55, linewidths=0, zorder=2)
-        where = plane(som_map.prototypes)
-        crowd = float(np.clip(8 / np.sqrt(len(som_map)), 0.25, 1.2))
-        look: dict[str, Any] = {"colors": INK, "linewidths": crowd, "alpha": 0.75, "zorder": 3}
-        axes.add_collection(LineCollection(list(where[som_map.edges()]), **look))
+        neurons = plane(som_map.prototypes)
+        # Links and dots of many neurons are thinner, so that samples can be seen between them.
+        width = float(np.clip(8 / np.sqrt(len(som_map)), 0.25, 1.2))
+        look: dict[str, Any] = {"colors": INK, "linewidths": width, "alpha": 0.75, "zorder": 3}
+        axes.add_collection(LineCollection(list(neurons[som_map.edges()]), **look))
         inside, rim = np.where(live, INK, PAPER), np.where(live, PAPER, INK)
         dots: dict[str, Any] = {"edgecolors": rim, "linewidths": 0.5, "zorder": 4}
-        x, y = where.T
-        axes.scatter(x, y, s=(1.6 + 4.5 * crowd) ** 2, c=inside, **dots)
+        x, y = neurons.T
+        axes.scatter(x, y, s=(1.6 + 4.5 * width) ** 2, c=inside, **dots)
         axes.set_xlabel(as_label(names[0]), fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylabel(as_label(names[1]), fontsize=8.5, color=INK, **PLAIN)
         axes.set_aspect("equal", adjustable="datalim")
@@ -111,15 +112,17 @@ def _plane(view: MapView) -> tuple[Callable[[Any], NDArray[np.float64]], list[st
     if d == 2:
         return np.asarray, names_of(view)
     moments = data.moments()
-    whole = float(np.square(moments.deviation).sum())
+    variance = float(np.square(moments.deviation).sum())
     axes, names = [], []
     for which, axis in zip(("1st", "2nd"), data.principal_axes(moments), strict=True):
-        length = float(np.linalg.norm(axis))
-        share = 100 * length**2 / whole if whole > 0 else 0.0
+        length = float(np.linalg.norm(axis))  # the standard deviation along it
+        share = 0.0
+        if variance > 0:
+            share = 100 * length**2 / variance
         axes.append(axis / (length or 1.0))
         names.append(f"{which} component, {share:.0f} % of variance")
-    across = np.column_stack(axes)
-    return lambda X: np.asarray(X @ across - moments.mean @ across), names
+    directions = np.column_stack(axes)
+    return lambda X: np.asarray(X @ directions - moments.mean @ directions), names
 
 
 def _classes(view: MapView, some: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
@@ -141,7 +144,7 @@ def _classes(view: MapView, some: NDArray[np.int64]) -> tuple[NDArray[np.int64],
 
 _DOTS_SIZE = (6.0, 5.2)  # inches of a page
 _AREAS = (60.0, 4.0, 204.0)  # square points of a dot: by default, of the least and largest value
-_ROOM = 0.7  # of the way from dot to dot that a usual dot takes at most
+_FILLED = 0.7  # of the way from dot to dot that a usual dot takes at most
 
 
 class Dots(FigureComponent):
@@ -174,7 +177,6 @@ class Dots(FigureComponent):
         places = principal_scores(som_map.prototypes, 2)
         if on_grid:
             places = som_map.plane_positions
-        sizes = self._sizes(view)
         look: dict[str, Any] = {"c": "tab:blue"}
         entries, scale = [], None
         if self.color == "pca_rgb":
@@ -189,7 +191,7 @@ class Dots(FigureComponent):
                 entries = list(zip(colours, names, strict=True))
             else:
                 if values.dtype.kind not in "iufb":  # texts, by their order
-                    values = np.unique(values, return_inverse=True)[1].ravel()
+                    _, values = np.unique(values, return_inverse=True)
                 known = values[np.isfinite(values)]
                 scale = _scale(known, self.palette or "viridis")
                 if len(known) < len(values):
@@ -200,11 +202,12 @@ class Dots(FigureComponent):
         lines = places[som_map.edges()]
         if on_grid and som_map.grid.torus is not None:
             neurons, ways = np.nonzero(som_map.links >= 0)
-            halves = som_map.grid.plane(np.array(som_map.grid.offsets))[ways] / 2
-            lines = np.stack([places[neurons], places[neurons] + halves], axis=1)
+            halves = som_map.grid.plane(np.array(som_map.grid.offsets)) / 2
+            starts = places[neurons]
+            lines = np.stack([starts, starts + halves[ways]], axis=1)
         axes.add_collection(LineCollection(list(lines), colors="0.75", zorder=1))
         x, y = places.T
-        axes.scatter(x, y, s=sizes, zorder=2, plotnonfinite=True, **look)
+        axes.scatter(x, y, s=self._sizes(view), zorder=2, plotnonfinite=True, **look)
         if scale is not None:
             shown.colour_bar(scale, as_label(self.color))
         if on_grid:  # limits that close in on a row of neurons would cut its dots
@@ -225,21 +228,23 @@ class Dots(FigureComponent):
         usual, least, largest = _AREAS
         som_map = view.evaluation.som_map
         # On a long map dots would touch each other.
-        apart = 72 * 0.8 * _DOTS_SIZE[0] / (1 + np.ptp(som_map.plane_positions, axis=0).max())
-        room = min(1.0, (_ROOM * apart) ** 2 / usual)
+        length = 1 + np.ptp(som_map.plane_positions, axis=0).max()
+        points = 72 * 0.8 * _DOTS_SIZE[0] / length
+        factor = min(1.0, (_FILLED * points) ** 2 / usual)
         if self.pointsize is None:
-            return np.full(len(som_map), room * usual)
+            return np.full(len(som_map), factor * usual)
         values = _attribute(view, self.pointsize)
         if values.dtype.kind not in "iufb":
             raise ValueError(f"pointsize needs numbers, but '{self.pointsize}' holds text")
         values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         values = values - min(0.0, values.min())
         shares = values / (values.max() or 1.0)
-        return np.asarray(room * (least + (largest - least) * shares))
+        return np.asarray(factor * (least + (largest - least) * shares))
 
     def _is_categorical(self, values: NDArray[Any]) -> bool:
-        few = self.color == "label" and values.dtype.kind != "f"
-        return few and len(np.unique(values)) <= MAX_CATEGORIES
+        if self.color != "label" or values.dtype.kind == "f":
+            return False
+        return len(np.unique(values)) <= MAX_CATEGORIES
 
     def _categories(self, count: int) -> Colours:
         from matplotlib import colormaps
@@ -247,9 +252,10 @@ class Dots(FigureComponent):
         if self.palette is None:
             return categorical(count)
         palette = colormaps[self.palette]
+        places: NDArray[Any] = np.linspace(0, 1, count)
         if palette.N <= MAX_CATEGORIES:  # listed colours
-            return np.asarray(palette(np.arange(count) % palette.N))[:, :3]
-        return np.asarray(palette(np.linspace(0, 1, count)))[:, :3]
+            places = np.arange(count) % palette.N
+        return np.asarray(palette(places))[:, :3]
 
 
 def _scale(values: NDArray[Any], palette: str) -> ScalarMappable:
@@ -268,19 +274,20 @@ def _attribute(view: MapView, name: str) -> NDArray[Any]:
     evaluation = view.evaluation
     som_map = evaluation.som_map
     features = names_of(view)
-    apart = som_map.mean_over_links(evaluation.prototype_distances)
+    distances = som_map.mean_over_links(evaluation.prototype_distances)
     values = {
         "label": view.neuron_labels,
         "epoch_created": som_map.birth_epochs,
         "error": evaluation.errors,
         "hit_count": evaluation.hits,
-        "average_distance": apart,
-        "density": evaluation.hits / np.maximum(apart, 1e-300),
+        "average_distance": distances,
+        "density": evaluation.hits / np.maximum(distances, 1e-300),
     }
     if name in values:
         return np.asarray(values[name])
     if name in features:
         return np.asarray(som_map.prototypes[:, features.index(name)])
     hint = did_you_mean(name, [*values, *features])
-    hint = hint or f"; known: {', '.join(values)}, and features such as '{features[0]}'"
+    if not hint:
+        hint = f"; known: {', '.join(values)}, and features such as '{features[0]}'"
     raise ValueError(f"unknown attribute '{name}'{hint}")

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, scale_of, text_on
 from dbgsom_plugins.figures._drawing import page
-from dbgsom_plugins.figures._texts import PLAIN, numbers
+from dbgsom_plugins.figures._style import INK, MUTED, PLAIN, numbers, scale_of, text_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
 
     from dbgsom_core.api import Ranking, SweepView
 
-_DATA_SETS = 4  # that are drawn
-_MOST = 24  # values of a side of a heatmap
-_CELL = (0.72, 0.42)  # inches
+_DATA_SETS = 4  # that are drawn: with more a page would be longer than a screen
+_MOST = 24  # values of a side of a heatmap: the names of more would overlap
+_CELL = (0.72, 0.42)  # inches, for five digits
 _LARGEST = (7.0, 6.0)  # inches of all cells
-_LEAST_FONT = 4.5  # points
+_LEAST_FONT = 4.5  # points that can be read
 _SIDE, _FOOT, _HEAD = 1.5, 0.75, 0.3  # inches for words beside, below and above
-_LENGTH = 18  # letters of a value
+_LENGTH = 18  # characters of a value, in the space beside the cells
+_LEVEL = 7  # characters of a value that fit below a cell
 
 
 class SweepHeatmap(FigureComponent):
@@ -50,28 +50,27 @@ class SweepHeatmap(FigureComponent):
         rankings = list(view.rankings[:_DATA_SETS])
         name = as_label(rankings[0].measures[0])
         tables = [self._table(ranking) for ranking in rankings]
-        values = np.concatenate([table.values[np.isfinite(table.values)] for table in tables])
+        values = np.concatenate([table.values.ravel() for table in tables])
+        values = values[np.isfinite(values)]
         if not len(values):
             raise ValueError(f"no variant has {name}")
         notes = [f"The mean over seeds of {name}; of several variants the best."]
         if len(view.rankings) > len(rankings):
             notes.append(f"The first {len(rankings)} of {len(view.rankings)} data sets are shown.")
         # The best are dark, on white paper.
-        maximize = rankings[0].direction == "maximize"
-        scale = scale_of(
-            float(values.min()), float(values.max()), "viridis_r" if maximize else "viridis"
-        )
-        sizes = [np.minimum(_LARGEST, np.multiply(_CELL, table.values.T.shape)) for table in tables]
-        width = _SIDE + max(size[0] for size in sizes)
-        height = sum(size[1] + _FOOT + _HEAD for size in sizes)
-        shown = page(view, "Sweep", width, height, notes)
+        palette = "viridis_r" if rankings[0].direction == "maximize" else "viridis"
+        scale = scale_of(float(values.min()), float(values.max()), palette)
+        shapes = [np.multiply(_CELL, table.values.T.shape) for table in tables]
+        sizes = np.minimum(_LARGEST, shapes)
+        steps = sizes[:, 1] + _FOOT + _HEAD
+        shown = page(view, "Sweep", _SIDE + sizes[:, 0].max(), sum(steps), notes)
         top = 0.0
-        for ranking, table, size in zip(rankings, tables, sizes, strict=True):
+        for ranking, table, size, step in zip(rankings, tables, sizes, steps, strict=True):
             axes = shown.panel(_SIDE, top + _HEAD, *size)
             _draw_table(axes, table, scale, 72 * size[0] / len(table.columns))
             if len(view.rankings) > 1:
                 axes.set_title(as_label(ranking.data), fontsize=9, color=INK, loc="left", **PLAIN)
-            top += size[1] + _FOOT + _HEAD
+            top += step
         shown.colour_bar(scale, as_label(name, 16))
         return shown.figure
 
@@ -88,8 +87,11 @@ class SweepHeatmap(FigureComponent):
                 )
         by_size = sorted(values, key=lambda key: -len(values[key]))
         others = [key for key in by_size if len(values[key]) <= _MOST and key not in given]
-        x = self.x or next(iter(others), None)
-        y = self.y or next((key for key in others if key != x), None)
+        x, y = self.x, self.y
+        if x is None and others:
+            x = others.pop(0)
+        if y is None and others:
+            y = others.pop(0)
         if x is None or len(ranking.variants) < 2:
             raise ValueError(f"sweep_heatmap needs something that varies, with 2 to {_MOST} values")
         columns, rows = values[x], [""]
@@ -98,9 +100,13 @@ class SweepHeatmap(FigureComponent):
         table = np.full((len(rows), len(columns)), math.nan)
         for variant in reversed(list(ranking.variants)):  # the best one comes last
             value = variant.measures.get(ranking.measures[0], math.nan)
-            row = 0 if y is None else rows.index(_shown(variant.varies.get(y)))
-            if not math.isnan(value):
-                table[row, columns.index(_shown(variant.varies.get(x)))] = value
+            if math.isnan(value):
+                continue
+            row = 0
+            if y is not None:
+                row = rows.index(_shown(variant.varies.get(y)))
+            column = columns.index(_shown(variant.varies.get(x)))
+            table[row, column] = value
         return _Table(table, columns, rows, x, y or "")
 
 
@@ -125,25 +131,21 @@ def _values_of(ranking: Ranking, key: str) -> list[str]:
 
 
 def _draw_table(axes: Axes, table: _Table, scale: ScalarMappable, width: float) -> None:
-    known = np.isfinite(table.values)
+    is_known = np.isfinite(table.values)
     colours = np.asarray(scale.to_rgba(np.nan_to_num(table.values)))[..., :3]
-    colours[~known] = 0.94
+    colours[~is_known] = 0.94
     axes.imshow(colours, aspect="auto", interpolation="nearest", origin="lower")
     size = min(8.5, width / 3.6)
-    if size >= _LEAST_FONT and known.any():
+    if size >= _LEAST_FONT and is_known.any():
         look: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center"}
-        words = numbers(table.values[known].tolist(), 2)
-        cells = zip(np.argwhere(known).tolist(), words, text_on(colours[known]), strict=True)
-        for (row, column), word, ink in cells:
-            axes.text(column, row, word, color=ink, **look)
-    long = max(map(len, table.columns)) > 7
-    axes.set_xticks(
-        range(len(table.columns)),
-        table.columns,
-        rotation=30 * long,
-        ha="right" if long else "center",
-        **PLAIN,
-    )
+        texts = numbers(table.values[is_known].tolist(), 2)
+        cells, inks = np.argwhere(is_known).tolist(), text_on(colours[is_known])
+        for (row, column), text, ink in zip(cells, texts, inks, strict=True):
+            axes.text(column, row, text, color=ink, **look)
+    turn: dict[str, Any] = {"rotation": 0, "ha": "center"}
+    if max(map(len, table.columns)) > _LEVEL:
+        turn = {"rotation": 30, "ha": "right"}
+    axes.set_xticks(range(len(table.columns)), table.columns, **turn, **PLAIN)
     axes.set_yticks(range(len(table.rows)), table.rows, **PLAIN)
     axes.set_xlabel(as_label(table.x), fontsize=8.5, color=INK, **PLAIN)
     axes.set_ylabel(as_label(table.y), fontsize=8.5, color=INK, **PLAIN)

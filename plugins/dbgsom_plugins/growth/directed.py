@@ -1,29 +1,259 @@
-"""Growth at the boundary of the map: directed growth, with its rules, and GSOM."""
+"""Directed growth: when a map grows and is pruned, where, and with which prototypes."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, reduce
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from dbgsom_core.api import Birth, DataSummary, Grid, GrowthState, SomMap
-from dbgsom_plugins.growth.base import (
-    LINK_PULL,
-    ScheduledGrowth,
-    SpreadingFactor,
-    classical,
-    mixing_neurons,
-    significant_entropy,
+from dbgsom_core.api import (
+    Birth,
+    DataSummary,
+    Death,
+    Grid,
+    GrowthComponent,
+    GrowthState,
+    SomMap,
 )
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+# Growth has 16 intervals, each with one wave of births at most, so that the size hardly depends on
+# epochs; they end after 80, so that from there on more epochs do not grow another map.
+_INTERVALS = 16
+_MAX_INTERVAL = 5  # epochs
+_LINE_NEURONS = 8  # on a line of more the interval is shorter, as only its two ends grow
+LINK_PULL = (
+    "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
+    "lies nearest to it; more lowers the topographic error and raises the quantization error; "
+    "0: the plain batch update, as on a line of one column, which is in order"
+)
+
+
+class ScheduledGrowth(GrowthComponent):
+    """Base of strategies that grow in intervals, prune where growth ends, and then fine-tune.
+
+    With ``prune``, neurons without hits for so many epochs are removed where growth ends, longest
+    without hits first. Fritzke (1994) removes the cells of a growing cell structure
+    whose share of the samples, for their size, is below a threshold: this is the threshold 0.
+    """
+
+    when: Literal["waves", "settled", "every_epoch"] = Field(
+        default="waves",
+        description="waves: when a sixteenth of the growing phase has passed since the last birth, "
+        "which with fine_tuning is 80 epochs at most, so that from 100 epochs on the size does not "
+        "depend on epochs, and on a line of K neurons, born at two ends alone, 8/K of that; "
+        "settled: also when the map has settled, so that more epochs let it grow more often; or "
+        "every_epoch",
+    )
+    settled_at: float = Field(
+        default=0.02,
+        gt=0,
+        description="settled: the prototypes moved less than this share of the data's deviation; "
+        "given alone it means when: settled",
+    )
+    smooth_before_growth: bool = Field(
+        default=False,
+        description="before neurons are born each prototype becomes the mean of its own and its "
+        "linked neighbours', weighted by hits and kernel",
+    )
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
+        default="auto",
+        description="the map never exceeds it; auto: 5*sqrt(samples), at most 10000; null: no cap",
+    )
+    fine_tuning: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of the epochs kept for fine-tuning without growth at the final width; "
+        "with when: waves it takes what is left after 80 epochs, too",
+    )
+    link_pull: float = Field(default=0.0, ge=0, le=1, description=LINK_PULL)
+    prune: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**6,
+        description="where growth ends, before fine-tuning, neurons die that won no sample for so "
+        "many epochs; null: none",
+    )
+    may_disconnect: bool = Field(
+        default=False,
+        description="prune: neurons die, too, without which the map falls apart; parts of it then "
+        "show clusters",
+    )
+    _won: NDArray[np.int64] | None = PrivateAttr(None)  # epoch of each neuron's last hit
+
+    @model_validator(mode="after")
+    def _disconnects_by_pruning(self) -> Self:
+        if self.may_disconnect and self.prune is None:
+            raise ValueError("may_disconnect has no effect without prune; give prune: 5, say")
+        return self
+
+    @model_validator(mode="after")
+    def _settled_at_means_settled(self) -> Self:
+        given = self.model_fields_set
+        if "settled_at" in given and "when" not in given:
+            self.__dict__["when"] = "settled"
+        return self
+
+    @property
+    def removes(self) -> bool:
+        return self.prune is not None
+
+    @property
+    def growing_epochs(self) -> int | None:
+        return _INTERVALS * _MAX_INTERVAL if self.when == "waves" else None
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Death]:
+        if self.prune is not None:
+            deaths = self._deaths(som_map, state)
+            if deaths:
+                return deaths
+        if self.waits(som_map, state):
+            return ()
+        return self.births(som_map, state)
+
+    @abstractmethod
+    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of an epoch."""
+
+    def remembered(self) -> Any:
+        return self._won
+
+    def remember(self, value: Any) -> None:
+        self._won = value
+
+    def renumber(self, rows: NDArray[np.int64]) -> None:
+        if self._won is not None:
+            self._won = np.where(rows < 0, self._won.max(), self._won[rows])
+
+    def _deaths(self, som_map: SomMap, state: GrowthState) -> list[Death]:
+        won = self._won
+        if won is None:
+            won = som_map.birth_epochs
+        self._won = won = np.where(np.asarray(state.hits) > 0, state.epoch, won)
+        if self.prune is None or state.epoch < state.epochs - 1:
+            return []
+        idle = np.flatnonzero(state.epoch - won >= self.prune)
+        idle = idle[np.argsort(won[idle], kind="stable")]
+        if self.may_disconnect:
+            return [Death(int(neuron)) for neuron in idle]
+        components = int(som_map.parts().max())
+        alive = np.ones(len(som_map), dtype=bool)
+        n_before = -1
+        while n_before != alive.sum():  # removing a neuron may make another removable
+            n_before = int(alive.sum())
+            for neuron in idle[alive[idle]].tolist():
+                alive[neuron] = False
+                alive[neuron] = som_map.parts(alive).max() > components
+        return [Death(int(neuron)) for neuron in np.flatnonzero(~alive)]
+
+    def waits(self, som_map: SomMap, state: GrowthState) -> bool:
+        if self.when == "every_epoch" or state.movement == 0:  # waiting would change nothing
+            return False
+        if self.when == "settled" and state.movement <= self.settled_at:
+            return False
+        waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
+        interval = state.epochs // _INTERVALS
+        if som_map.grid.is_line:  # it grows at two ends only, however long it is
+            interval = min(interval, _LINE_NEURONS * interval // len(som_map))
+        return waited < interval
+
+
+# ---------------------------------------------------------------------- thresholds and classes
+
+LEAST_BITS = 0.5  # of a neuron's class entropy, as Qu et al. (2021)
+LEAST_SAMPLES = 8  # fewer tell no border from chance
+LEAST_NEURONS = 16  # before an entropy is tested: on fewer two hops are most of the map
+_REACH = 2  # hops: a border is seen from its neuron and from the next one
+_DEVIATIONS = 4.0  # by chance less than one neuron in a hundred is above, whatever the freedom
+
+
+def _check_number(value: Any) -> Any:
+    if value == "auto":
+        raise ValueError(
+            "must be a number: 'auto' is for the estimator's own spreading_factor, beside growth"
+        )
+    return value
+
+
+# A number, while estimators know a word besides.
+SpreadingFactor = Annotated[float, BeforeValidator(_check_number)]
+
+
+def classical(summary: DataSummary, spreading_factor: float) -> float:
+    """Return the growing threshold -D*ln(SF) (Alahakoon et al. 2000; Vasighi & Amini 2017)."""
+    return -summary.n_features * math.log(spreading_factor)
+
+
+def class_entropy(class_counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the Shannon entropy (K,) in bits of class counts (K, C); 0 without a sample."""
+    totals = class_counts.sum(axis=1, keepdims=True)
+    shares, logs = np.zeros((2, *class_counts.shape))
+    np.divide(class_counts, totals, out=shares, where=totals > 0)
+    np.log2(shares, out=logs, where=shares > 0)
+    return np.asarray(-(shares * logs).sum(axis=1) + 0.0)
+
+
+def mixing_neurons(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return which neurons (K,) mix classes, where the classes around them change.
+
+    A neuron mixes classes when it won eight samples with a class or more and their entropy is at
+    least half a bit (Qu et al. 2021). More neurons help where the shares of the classes differ
+    between the neurons up to two hops away: Pearson's χ² of their counts, r live neurons by c
+    classes, is then above its expectation f = (r - 1)(c - 1) by four standard deviations √(2f).
+    Where labels are drawn by lot it hardly ever is, and the map does not grow on them.
+    """
+    counts = np.asarray(class_counts, dtype=np.float64)
+    return _at_borders(som_map, counts, class_entropy(counts) >= LEAST_BITS)
+
+
+def significant_entropy(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the class entropy (K,) of neurons in bits, 0 where more neurons would not help.
+
+    The guard is that of `mixing_neurons`; a map of less than 16 neurons, which may be too coarse,
+    grows without it.
+    """
+    counts = np.asarray(class_counts, dtype=np.float64)
+    entropy = class_entropy(counts)
+    if len(som_map) < LEAST_NEURONS:
+        return entropy
+    return np.where(_at_borders(som_map, counts, entropy > 0), entropy, 0.0)
+
+
+def _at_borders(
+    som_map: SomMap, counts: NDArray[np.float64], mixed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    # Which of the mixed neurons have samples enough, and classes around them that change.
+    won = counts.sum(axis=1)
+    mixed = mixed & (won >= LEAST_SAMPLES)
+    rows = np.flatnonzero(mixed)
+    if not len(rows):
+        return mixed
+    near = (som_map.hops[rows] <= _REACH).astype(np.float64)
+    around = near @ counts
+    total = around.sum(axis=1)
+    # χ² = Σ T²/(n p) - N over neurons and classes, with n of a neuron and p = N_c/N of a class.
+    live = won > 0
+    squares, ratios = np.zeros_like(counts), np.zeros_like(around)
+    np.divide(counts**2, won[:, None], out=squares, where=live[:, None])
+    np.divide(near @ squares, around, out=ratios, where=around > 0)
+    statistic = total * (ratios.sum(axis=1) - 1)
+    n_classes = (around > 0).sum(axis=1)
+    freedom = (near @ live - 1) * (n_classes - 1)
+    mixed[rows] = statistic > freedom + _DEVIATIONS * math.sqrt(2) * np.sqrt(freedom)
+    return mixed
+
+
+# -------------------------------------------------------------------- directed growth
 
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
 _REFERENCE: dict[str, Any] = {
@@ -176,12 +406,14 @@ class Directed(ScheduledGrowth):
         At most ``state.room`` + 1 births are computed: one too many tells that the map is full.
         """
         errors, counts = state.errors, state.class_counts
-        if self.needs_classes and counts is not None:
+        if counts is not None and self.needs_classes:
             errors = significant_entropy(som_map, counts)
-        elif self.class_growth and counts is not None:
-            mixed = mixing_neurons(som_map, counts)
-            errors = np.where(mixed, np.maximum(errors, state.threshold), errors)
-        most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
+        elif counts is not None and self.class_growth:
+            is_mixed = mixing_neurons(som_map, counts)
+            errors = np.where(is_mixed, np.maximum(errors, state.threshold), errors)
+        most = len(som_map) * som_map.grid.degree
+        if state.room is not None:
+            most = state.room + 1
         shared = share_errors(som_map, errors, state.threshold, self.reference)
         step = GrowthStep(som_map, shared, self.reference)
         births = step.grow_boundary(state.threshold, most)
@@ -203,7 +435,7 @@ class Frontier(NamedTuple):
 
     cells: Integers  # (F, 2)
     touching: Integers  # (F, L): the neurons to which the links of each lead
-    beside: Integers  # (K, L): the cell behind each link of a neuron
+    behind: Integers  # (K, L): the cell behind each link of a neuron
     is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
 
@@ -212,15 +444,18 @@ def _frontier(som_map: SomMap) -> Frontier:
     offsets, opposite, _ = _link_geometry(grid)
     neurons, directions = (links < 0).nonzero()
     cells = som_map.positions[neurons] + offsets[directions]
+    # A number for each cell, ascending by x, then y: np.unique of rows is slow.
     y = cells[:, 1] - cells[:, 1].min(initial=0)
     keys = cells[:, 0] * (y.max(initial=0) + 1) + y
     _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
     cells = cells[first]
-    touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
+    touching = np.full((len(cells), grid.degree), -1)
     touching[numbers, opposite[directions]] = neurons
-    beside[neurons, directions] = numbers
-    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
-    return Frontier(cells, touching, beside, is_notch)
+    behind = np.full(links.shape, -1)
+    behind[neurons, directions] = numbers
+    n_neurons = (touching >= 0).sum(axis=1)
+    is_notch = 2 * n_neurons >= grid.degree
+    return Frontier(cells, touching, behind, is_notch)
 
 
 @lru_cache(maxsize=4)
@@ -246,10 +481,12 @@ def share_errors(
     if not len(donors) or not len(boundary):
         return shared
     hops = som_map.hops[np.ix_(donors, boundary)]
-    is_recipient = hops == (1 if reference else hops.min(axis=1, keepdims=True))
-    recipients = is_recipient.sum(axis=1)
-    halves = np.where(recipients > 0, shared[donors] / 2, 0.0)
-    parts = halves / (som_map.grid.degree if reference else recipients)
+    is_recipient = hops == hops.min(axis=1, keepdims=True)
+    if reference:
+        is_recipient = hops == 1
+    n_recipients = is_recipient.sum(axis=1)
+    halves = np.where(n_recipients > 0, shared[donors] / 2, 0.0)
+    parts = halves / (som_map.grid.degree if reference else n_recipients)
     donor, recipient = np.nonzero(is_recipient)
     np.add.at(shared, boundary[recipient], parts[donor])
     shared[donors] -= halves
@@ -273,10 +510,10 @@ class GrowthStep:
 
         Largest error first, ties by row, at most ``most`` births.
         """
-        enough = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
-        order = enough[np.argsort(-self._errors[enough], kind="stable")]
+        growing = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
+        growing = growing[np.argsort(-self._errors[growing], kind="stable")]
         sites: list[tuple[int, int, int, int]] = []
-        for parent in order.tolist():
+        for parent in growing.tolist():
             if len(sites) >= most:
                 break
             site = self._birth_site(parent)
@@ -285,16 +522,17 @@ class GrowthStep:
                 sites.append(site)
         if not sites:
             return []
+        # The prototypes of all at once, by the notes of `Directed`; row -1 is read and not used.
         numbers, parents, opposite, second = np.array(sites).T
-        known = self._map.prototypes
-        W = known[parents]
-        W = np.where(opposite[:, None] >= 0, 2 * W - known[opposite], W)
-        W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
+        prototypes = self._map.prototypes
+        W = prototypes[parents]
+        W = np.where(opposite[:, None] >= 0, 2 * W - prototypes[opposite], W)
+        W = np.where(second[:, None] >= 0, (W + prototypes[second]) / 2, W)
         cells = self._front.cells[numbers].tolist()
-        return [
-            Birth((x, y), w, parent)
-            for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
-        ]
+        births = []
+        for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True):
+            births.append(Birth((x, y), w, parent))
+        return births
 
     def fill_notches(self, least: float, most: int) -> list[Birth]:
         """Return at most ``most`` births in notches whose neurons' errors add up to ``least``.
@@ -304,19 +542,24 @@ class GrowthStep:
         or more instead of one. Largest sum first, ties by cell; the parent is the neuron with the
         largest error. Ours, not the paper's.
         """
-        cells, touching = self._front.cells, self._front.touching
-        known, summed = np.append(self._errors, 0.0), np.zeros(len(cells))
-        for neurons in touching.T:
-            summed += known[neurons]
-        notches = np.flatnonzero(self._front.is_notch & (summed >= least))
+        front = self._front
+        errors = np.append(self._errors, 0.0)  # row -1, no neuron, has none
+        sums = np.zeros(len(front.cells))
+        for neurons in front.touching.T:
+            sums += errors[neurons]
+        notches = np.flatnonzero(front.is_notch & (sums >= least))
+        notches = notches[np.argsort(-sums[notches], kind="stable")]
         births: list[Birth] = []
-        for number in notches[np.argsort(-summed[notches], kind="stable")].tolist():
+        for number in notches.tolist():
             if len(births) >= most:
                 break
-            if number not in self._taken:
-                (x, y), around = cells[number].tolist(), touching[number].tolist()
-                parent = max((row for row in around if row >= 0), key=known.__getitem__)
-                births.append(Birth((x, y), self._notch_prototype(around), parent))
+            if number in self._taken:
+                continue
+            x, y = front.cells[number].tolist()
+            around = front.touching[number].tolist()
+            neurons = [neuron for neuron in around if neuron >= 0]
+            parent = max(neurons, key=errors.__getitem__)
+            births.append(Birth((x, y), self._notch_prototype(around), parent))
         return births
 
     @cached_property
@@ -338,7 +581,7 @@ class GrowthStep:
 
     @cached_property
     def _cells(self) -> tuple[list[list[int]], list[list[int]]]:
-        return self._front.beside.tolist(), self._front.touching.tolist()
+        return self._front.behind.tolist(), self._front.touching.tolist()
 
     def _birth_site(self, parent: int) -> tuple[int, int, int, int] | None:
         """Return the number of a free cell, the parent, and the two neurons o and s; -1: none.
@@ -346,13 +589,13 @@ class GrowthStep:
         The prototype is extrapolated away from o, opposite to the cell, and averaged with that of
         s, of the second ring: two hops from the parent; see the notes of `Directed`.
         """
-        (beside, touching), links = self._cells, self._links[parent]
-        free = [
-            link
-            for link, number in enumerate(beside[parent])
-            if number >= 0 and number not in self._taken
-        ]
-        linked = [link for link, other in enumerate(links) if other >= 0]
+        behind, touching = self._cells
+        cells, links = behind[parent], self._links[parent]
+        free = []
+        for link, number in enumerate(cells):
+            if number >= 0 and number not in self._taken:
+                free.append(link)
+        linked = [link for link, neuron in enumerate(links) if neuron >= 0]
         if not free or not linked:  # no cell, or nothing to extrapolate from
             return None
         if self._reference and len(free) + len(linked) < len(links):
@@ -361,29 +604,32 @@ class GrowthStep:
         linked.sort(key=lambda link: ranks[links[link]])
         second = -1  # the largest error of those that touch a free cell
         for link in free:
-            for other in touching[beside[parent][link]]:
-                if other >= 0 and (second < 0 or ranks[other] < ranks[second]):
-                    second = other if hops.item(parent, other) == 2 else second
+            for neuron in touching[cells[link]]:
+                is_larger = neuron >= 0 and (second < 0 or ranks[neuron] < ranks[second])
+                if is_larger and hops.item(parent, neuron) == 2:
+                    second = neuron
         if len(linked) == 1 and second >= 0:  # at the end of an arm
-            numbers = (beside[parent][link] for link in free)
-            return next(n for n in numbers if second in touching[n]), parent, -1, second
+            numbers = (cells[link] for link in free)
+            number = next(number for number in numbers if second in touching[number])
+            return number, parent, -1, second
         grid = self._map.grid.flat
         distances = _link_geometry(grid)[2][linked[0]]
         link = min(free, key=distances.__getitem__)  # nearest to the neighbour of largest error
-        number, opposite = beside[parent][link], links[grid.opposite[link]]
+        number, opposite = cells[link], links[grid.opposite[link]]
         if opposite < 0:  # no neuron there, as beside a straight border
             opposite = links[linked[-1]]
-        if not self._reference:
-            return number, parent, opposite, second if second in touching[number] else -1
-        if len(linked) == 2:
-            larger, smaller = (links[link] for link in linked)
+        touches = second in touching[number]
+        if self._reference and len(linked) == 2:
+            larger, smaller = links[linked[0]], links[linked[1]]
             if self._errors[larger] == self._errors[smaller]:
                 opposite = larger  # ties: it is both the largest and the least error
             touches = second >= 0 and self._touches_in_reference(number, larger, second)
-            return number, parent, opposite, second if touches else -1
-        if second >= 0:  # the largest error of the second ring, wherever it lies
-            second = min(np.flatnonzero(hops[parent] == 2).tolist(), key=ranks.__getitem__)
-        return number, parent, opposite, second
+        elif self._reference and second >= 0:
+            # The largest error of the second ring, wherever it lies.
+            ring = np.flatnonzero(hops[parent] == 2)
+            second = min(ring.tolist(), key=ranks.__getitem__)
+            touches = True
+        return number, parent, opposite, second if touches else -1
 
     def _touches_in_reference(self, number: int, larger: int, second: int) -> bool:
         if self._map.grid.degree != _REFERENCE_DEGREE:
@@ -399,102 +645,14 @@ class GrowthStep:
         In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
         cell's corners or, where there is none, of the neurons around it.
         """
-        known, near = self._map.prototypes, [(w, o) for w, o in enumerate(around) if o >= 0]
-        corners = [
-            known[a] + known[b] - known[self._links[a][link]]
-            for (_, a), (link, b) in combinations(near, 2)
-            if self._links[a][link] >= 0
-        ]
-        summands = corners or [known[neuron] for _, neuron in near]
+        prototypes = self._map.prototypes
+        near = [(link, neuron) for link, neuron in enumerate(around) if neuron >= 0]
+        summands = []
+        for (_, a), (link, b) in combinations(near, 2):
+            # The way from the cell over a to the diagonal neuron is parallel to that to b.
+            diagonal = self._links[a][link]
+            if diagonal >= 0:
+                summands.append(prototypes[a] + prototypes[b] - prototypes[diagonal])
+        if not summands:
+            summands = [prototypes[neuron] for _, neuron in near]
         return np.asarray(reduce(np.add, summands) / len(summands))
-
-
-# ------------------------------------------------------------------------------------- GSOM
-
-
-class Gsom(ScheduledGrowth):
-    """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
-
-    The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold
-    GT = -D*ln(SF); a boundary neuron whose error reaches it fills every free cell beside it; a
-    newborn's prototype by the four cases of the paper; an interior neuron whose error reaches it
-    spreads error by the factor of distribution instead. Not kept, since all samples are seen at
-    once: the learning rate and its resets, and errors that pile up from one presentation to the
-    next. An error here is the sum of the distances of a neuron's samples in one epoch, under the
-    updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay
-    without ``prune``.
-
-    Notes
-    -----
-    On a grid with any number of links a neuron is at the boundary while one of them leads to a free
-    cell. For the four cases see `newborn_prototype`: the neuron across the cell is the one to which
-    the same link leads from the cell, that behind the parent the one to which the opposite link
-    leads from the parent.
-    """
-
-    spreading_factor: SpreadingFactor = Field(
-        default=0.5, gt=0, lt=1, description="between 0 and 1: the closer to 1, the larger the map"
-    )
-    distribution_factor: float = Field(
-        default=0.3,
-        ge=0,
-        le=1,
-        description="share of its own error by which the error of each neighbour of an interior "
-        "neuron over the growing threshold rises, while that of the interior neuron falls to half "
-        "the threshold",
-    )
-
-    def growing_threshold(self, summary: DataSummary) -> float:
-        return classical(summary, self.spreading_factor)
-
-    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
-        """Return the births of this epoch, those of the largest error first.
-
-        Newborns of the same epoch do not count as neighbours, but their cells are taken.
-        """
-        errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
-        growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
-        births: dict[tuple[int, int], Birth] = {}
-        for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
-            for cell in som_map.free_cells(neuron):
-                if cell not in births:
-                    prototype = newborn_prototype(som_map, neuron, cell)
-                    births[cell] = Birth(cell, prototype, neuron)
-        return list(births.values())
-
-
-def distributed(som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float) -> Floats:
-    """Return the errors (K,) when interior neurons over the threshold GT have spread theirs.
-
-    Largest error first, each once: its error becomes GT/2, that of its neighbours n rises from E_n
-    to E_n + factor*E_n, so that growth nears the boundary in a few epochs (Alahakoon et al. 2000).
-    """
-    spread = np.array(errors, dtype=np.float64)
-    interior = np.flatnonzero(~som_map.boundary() & (spread >= threshold))
-    for neuron in interior[np.argsort(-spread[interior], kind="stable")].tolist():
-        spread[som_map.neighbours(neuron)] *= 1.0 + factor
-        spread[neuron] = threshold / 2
-    return spread
-
-
-def newborn_prototype(som_map: SomMap, parent: int, cell: tuple[int, int]) -> Floats:
-    """Return the prototype of a neuron born beside its parent (Alahakoon et al. 2000).
-
-    With w1 of the parent, the first of the paper's four cases that applies:
-
-    * between: a neuron w2 lies right across the cell: (w1 + w2)/2;
-    * in line: w2 lies behind the parent: w1 + (w1 - w2);
-    * at a corner: w2 is another neighbour of the parent, the oldest one: w1 + (w1 - w2);
-    * alone: the middle of the range of all prototypes, column by column.
-    """
-    prototypes = som_map.prototypes
-    x, y = som_map.positions[parent].tolist()
-    across = som_map.neuron_at(som_map.grid.beyond((x, y), cell))
-    if across is not None:
-        return np.asarray((prototypes[parent] + prototypes[across]) / 2)
-    other = som_map.neuron_at(som_map.grid.beyond(cell, (x, y)))
-    if other is None:
-        other = min(som_map.neighbours(parent), default=None)
-    if other is None:
-        return np.asarray((prototypes.min(axis=0) + prototypes.max(axis=0)) / 2)
-    return np.asarray(2 * prototypes[parent] - prototypes[other])

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-_MOST = 25  # clusters that auto tries
+_MOST = 25  # clusters that auto tries: more are no overview of a map
+_LEAST_VARIANCE = 1e-9  # of the mean one, so that a cluster of equal samples has a likelihood
 
 
 class Clusters(LabellerComponent):
@@ -61,15 +62,14 @@ class Clusters(LabellerComponent):
             cluster = self._divide(evidence, live)
         # 0 is the cluster of the neuron that was born first, and so on.
         _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
         labels = np.zeros(len(evidence.som_map), dtype=np.int64)
-        labels[live] = rank[codes]
+        labels[live] = np.argsort(np.argsort(first))[codes]
         return labels
 
     def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
         """Return the cluster of each live neuron (L,)."""
-        som_map, hits = evidence.som_map, np.asarray(evidence.hits[live], dtype=np.float64)
+        som_map = evidence.som_map
+        hits = np.asarray(evidence.hits[live], dtype=np.float64)
         prototypes = np.asarray(som_map.prototypes[live], dtype=np.float64)
         divide: Callable[[int], Numbers]
         if self.method == "k_means":
@@ -77,7 +77,8 @@ class Clusters(LabellerComponent):
             divide = partial(_k_means, prototypes, hits)
         else:
             most = len(live)
-            divide = partial(cut, ward_joins(prototypes, live_links(som_map, live)), most)
+            joins, _ = ward_joins(prototypes, live_links(som_map, live))
+            divide = partial(cut, joins, most)
         largest = min(most, max(2, len(live) // 2), _MOST)
         if self.n_clusters == "auto":
             if largest < 2:
@@ -99,35 +100,44 @@ class Clusters(LabellerComponent):
 
 
 def live_links(som_map: SomMap, live: Numbers) -> Any:
-    """Return the sparse links (L, L) among live neurons of a map."""
+    """Return the sparse links (L, L) among live neurons of a map.
+
+    Live neurons beside the same gap, a set of linked dead neurons, are linked across it: a map that
+    dead neurons do not take apart stays in one piece.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, links = len(som_map), som_map.edges()
-    graph = coo_array((np.ones(len(links)), links.T), shape=(n, n)).tocsr()
+    n, edges = len(som_map), som_map.edges()
+    graph = coo_array((np.ones(len(edges)), edges.T), shape=(n, n)).tocsr()
     graph = (graph + graph.T).tocsr()
     dead = np.setdiff1d(np.arange(n), live)
     direct = graph[live][:, live]
     if not len(dead):
         return direct
-    count, gap = connected_components(graph[dead][:, dead], directed=False)
-    of_gap = coo_array((np.ones(len(dead)), (np.arange(len(dead)), gap)), shape=(len(dead), count))
-    around = graph[live][:, dead] @ of_gap.tocsr()  # which gaps a live neuron stands beside
-    joined = (direct + around @ around.T).tocsr()
-    joined.setdiag(0)
-    joined.eliminate_zeros()
-    return joined
+    n_gaps, gap = connected_components(graph[dead][:, dead], directed=False)
+    members = np.arange(len(dead)), gap
+    gap_of_dead = coo_array((np.ones(len(dead)), members), shape=(len(dead), n_gaps))
+    beside_gap = graph[live][:, dead] @ gap_of_dead.tocsr()
+    links = (direct + beside_gap @ beside_gap.T).tocsr()
+    links.setdiag(0)
+    links.eliminate_zeros()
+    return links
 
 
-def ward_joins(points: Array, links: Any) -> Numbers:
-    """Return which clusters are joined (n - 1, 2), by sparse links (n, n); n is the first join."""
+def ward_joins(points: Array, links: Any) -> tuple[Numbers, Array]:
+    """Return which clusters are joined (n - 1, 2), by sparse links (n, n), and how far apart.
+
+    Join i makes cluster n + i of two earlier ones, points being the first n (Ward 1963).
+    """
     from sklearn.cluster import ward_tree
 
     if len(points) < 2:
-        return np.empty((0, 2), dtype=np.int64)
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # says that it links parts where they are nearest
-        return np.asarray(ward_tree(points, connectivity=links)[0])
+        tree = ward_tree(points, connectivity=links, return_distance=True)
+    return np.asarray(tree[0]), tree[-1]
 
 
 def cut(joins: Numbers, n: int, k: int) -> Numbers:
@@ -148,11 +158,10 @@ def criteria(
     """
     total, dimensions = float(weights.sum()), points.shape[1]
     centred = points - np.average(points, axis=0, weights=weights)
-    every = float(weights @ np.square(centred).sum(axis=1) + scatter.sum())
-    least = 1e-9 * every / total / dimensions or 1.0  # of a variance
-    found = np.empty((3, len(divisions)))
-    found[1] = silhouettes(points, weights, divisions)
-    for place, division in enumerate(divisions):
+    around_mean = float(weights @ np.square(centred).sum(axis=1) + scatter.sum())
+    least = _LEAST_VARIANCE * around_mean / total / dimensions or 1.0
+    ratios, information = [], []
+    for division in divisions:
         _, cluster = np.unique(division, return_inverse=True)
         hits = np.bincount(cluster, weights)
         k = len(hits)
@@ -160,14 +169,17 @@ def criteria(
         member[cluster, np.arange(len(points))] = weights
         centres = member @ centred / hits[:, None]
         squares = member @ np.square(centred - centres[cluster])
-        around = np.bincount(cluster, scatter)
-        within = float(squares.sum() + around.sum())
-        ratio = (every - within) / within * max(total - k, 0.0) / (k - 1) if within > 0 else np.inf
-        variances = (squares + around[:, None] / dimensions) / hits[:, None] + least
-        likely = hits @ (np.log(hits / total) - np.log(variances).sum(axis=1) / 2)
-        found[0, place] = ratio
-        found[2, place] = likely - k * dimensions * math.log(max(total, 1.0))
-    return found
+        scatters = np.bincount(cluster, scatter)
+        within = float(squares.sum() + scatters.sum())
+        ratio = np.inf
+        if within > 0:
+            ratio = (around_mean - within) / within * max(total - k, 0.0) / (k - 1)
+        ratios.append(ratio)
+        variances = (squares + scatters[:, None] / dimensions) / hits[:, None] + least
+        # The logarithm of the likelihood, less what is the same for all divisions.
+        likelihood = hits @ (np.log(hits / total) - np.log(variances).sum(axis=1) / 2)
+        information.append(likelihood - k * dimensions * math.log(max(total, 1.0)))
+    return np.array([ratios, silhouettes(points, weights, divisions), information])
 
 
 def silhouettes(points: Array, weights: Array, divisions: list[Numbers]) -> list[float]:
@@ -178,22 +190,24 @@ def silhouettes(points: Array, weights: Array, divisions: list[Numbers]) -> list
     """
     from scipy.spatial.distance import cdist
 
-    apart, rows, found = cdist(points, points), np.arange(len(points)), []
+    distances, rows = cdist(points, points), np.arange(len(points))
+    averages = []
     for division in divisions:
         _, cluster, size = np.unique(division, return_inverse=True, return_counts=True)
         member = np.zeros((len(points), len(size)))
         member[rows, cluster] = weights
-        totals, sums = member.sum(axis=0), apart @ member
-        alone = size[cluster] == 1
-        others = np.where(alone, 1.0, totals[cluster] - weights)
+        totals, sums = member.sum(axis=0), distances @ member
+        is_alone = size[cluster] == 1
+        others = np.where(is_alone, 1.0, totals[cluster] - weights)
         a = sums[rows, cluster] / others
         means = sums / totals
         means[rows, cluster] = np.inf
         b = means.min(axis=1)
         top = np.maximum(a, b)
-        width = np.divide(b - a, top, out=np.zeros_like(top), where=(top > 0) & ~alone)
-        found.append(float(np.average(width, weights=weights)))
-    return found
+        width = np.zeros_like(top)
+        np.divide(b - a, top, out=width, where=(top > 0) & ~is_alone)
+        averages.append(float(np.average(width, weights=weights)))
+    return averages
 
 
 def _k_means(prototypes: Array, hits: Array, k: int) -> Numbers:

@@ -12,6 +12,8 @@ from dbgsom_core.api import LabelEvidence, LabellerComponent
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap, Surroundings
 
+Array = NDArray[np.float64]
+
 
 class Index(LabellerComponent):
     """Each neuron that won a sample is a cluster of its own: 0, 1, … in order of birth."""
@@ -49,19 +51,28 @@ class Mean(LabellerComponent):
     estimators = ("regressor",)
 
     def label(self, evidence: LabelEvidence) -> NDArray[np.float64]:
-        y, weights = np.asarray(evidence.y, dtype=np.float64), evidence.weights
-        weights = np.ones(len(y)) if weights is None else weights
+        y = np.asarray(evidence.y, dtype=np.float64)
+        weights = _or_ones(evidence.weights, len(y))
         n_neurons = len(evidence.som_map)
-        centre = np.average(y, weights=weights)  # taken off, so that a large offset costs no digits
+        # The mean is taken off, so that a large offset costs no digits.
+        centre = np.average(y, weights=weights)
         sums = np.bincount(evidence.bmu, weights * (y - centre), n_neurons)
         totals = np.bincount(evidence.bmu, weights, n_neurons)
         means = np.divide(sums, totals, out=np.zeros(n_neurons), where=totals > 0)
         return np.asarray(centre + means)
 
 
+def _or_ones(weights: NDArray[Any] | None, n: int) -> Array:
+    if weights is None:
+        return np.ones(n)
+    return weights
+
+
+# Grids of `KernelVote`, in steps of about a factor of 2. Bandwidths are shares of d_5²: at the
+# least one only groups as near as the nearest vote, at the largest all of the nearest few do.
 BANDWIDTHS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 3.2)
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
-_UNIT = 4  # which of the nearest groups sets the unit of distance
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)  # samples
+_UNIT = 4  # from 0: the fifth nearest group sets the unit of distance, so it follows the density
 
 
 class KernelVote(Majority):
@@ -88,57 +99,63 @@ class KernelVote(Majority):
         weights: NDArray[np.float64] | None,
         som_map: SomMap,
     ) -> dict[str, NDArray[np.float64]]:
-        counted = np.ones(len(y)) if weights is None else weights
-        shares = np.bincount(y, counted, around.n_classes) + 1 / around.n_classes
+        weights = _or_ones(weights, len(y))
+        # One sample more, of all classes in equal parts: a class without weight has a share, too.
+        shares = np.bincount(y, weights, around.n_classes) + 1 / around.n_classes
         shares /= shares.sum()
-        apart = relative_squares(around.distances, _UNIT)
-        same = np.asarray(around.values) == y[:, None]
+        squares = relative_squares(around.distances, _UNIT)
+        is_same_class = np.asarray(around.values) == y[:, None]
         best = (np.inf, 0.0, 0.0)
         for bandwidth in BANDWIDTHS:
-            votes = around.weights * np.exp(apart / (-2 * bandwidth))
-            given, total = (votes * same).sum(axis=1), votes.sum(axis=1)
+            votes = around.weights * np.exp(squares / (-2 * bandwidth))
+            own_votes = (votes * is_same_class).sum(axis=1)
+            totals = votes.sum(axis=1)
             for strength in STRENGTHS:
-                likely = (given + strength * shares[y]) / (total + strength)
-                loss = -float(np.average(np.log(likely), weights=counted))
+                likelihood = (own_votes + strength * shares[y]) / (totals + strength)
+                loss = -float(np.average(np.log(likelihood), weights=weights))
                 best = min(best, (loss, bandwidth, strength))
         return {"kernel": np.array(best[1:]), "shares": shares}
 
     def answer(
         self, around: Surroundings, state: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        n, count = len(around.distances), around.n_classes
+        n, n_classes = len(around.distances), around.n_classes
         bandwidth, strength = state["kernel"]
-        kernel = np.exp(relative_squares(around.distances, _UNIT) / (-2 * bandwidth))
-        places = np.arange(n)[:, None] * count + around.values
-        votes = np.bincount(places.ravel(), (around.weights * kernel).ravel(), n * count)
-        votes = votes.reshape(n, count)
-        total = sum(votes.T[1:], votes[:, 0])  # class by class: no bit depends on the rows
-        return np.asarray((votes + strength * state["shares"]) / (total + strength)[:, None])
+        squares = relative_squares(around.distances, _UNIT)
+        group_votes = around.weights * np.exp(squares / (-2 * bandwidth))
+        # Votes (n, C) are summed by a flat index: row of the sample, column of the group's class.
+        index = np.arange(n)[:, None] * n_classes + around.values
+        votes = np.bincount(index.ravel(), group_votes.ravel(), n * n_classes)
+        votes = votes.reshape(n, n_classes)
+        totals = sum(votes.T[1:], votes[:, 0])  # class by class: no bit depends on the rows
+        smoothed = votes + strength * state["shares"]
+        return np.asarray(smoothed / (totals + strength)[:, None])
 
 
 def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
     """Return (d_j² - d_1²) / d_u² of ascending distances (m, k), u = ``unit`` from 0."""
     squares = np.square(np.asarray(distances, dtype=np.float64))
     unit = min(unit, squares.shape[1] - 1)
-    away = squares - squares[:, :1]
+    excess = squares - squares[:, :1]
+    relative = np.zeros_like(excess)
     with np.errstate(all="ignore"):  # empty groups, which come last, lie anywhere
-        found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
-    return np.asarray(found)
+        np.divide(excess, squares[:, [unit]], out=relative, where=excess > 0)
+    return relative
 
 
-Array = NDArray[np.float64]
-
-_MOST_COLUMNS = 1000
-_MOST_SLOPES = 10_000  # columns × classes
+_MOST_COLUMNS = 1000  # the covariance of columns, its square, is decomposed
+_MOST_SLOPES = 10_000  # columns × classes: each is a parameter of the regression
 _FOLDS = 3
 _ONE_FOLD = 250_000  # samples × columns × classes from which on one fold tells enough
 # Of half the squared slopes, beside mean losses; the stronger ones first, as each regression
 # starts from the one before and the weaker the penalty, the more steps it takes from far away.
 _PENALTIES_OF_CLASSES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 _NO_BETTER = 1.02  # times the least loss, from which on weaker penalties are not tried
-_MIXES = np.linspace(0, 1, 21)
-_FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this
-_STEPS, _LEAST_GAIN = 50, 1e-4  # a step that gains less of the mean loss is the last one
+_MIXES = np.linspace(0, 1, 21)  # shares of the votes; each costs but a softmax
+_FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this, so scores are finite
+_STEPS = 50  # L-BFGS takes about six in these units; the bound keeps a fit short in any case
+_LEAST_GAIN = 1e-4  # a step that gains less of the mean loss is the last one
+_UNSEEN = 1e-3  # added to the share of a class, so that one without weight has a logarithm
 
 
 class LinearVote(KernelVote):
@@ -160,30 +177,39 @@ class LinearVote(KernelVote):
         self, around: Surroundings, y: NDArray[np.int64], weights: Array | None, som_map: SomMap
     ) -> dict[str, Array]:
         state = super().learn(around, y, weights, som_map)
-        X, count = np.asarray(around.X, dtype=np.float64), around.n_classes
-        if not 0 < X.shape[1] <= min(_MOST_COLUMNS, _MOST_SLOPES // count):
+        X = np.asarray(around.X, dtype=np.float64)
+        n_columns, n_classes = X.shape[1], around.n_classes
+        if not 0 < n_columns <= min(_MOST_COLUMNS, _MOST_SLOPES // n_classes):
             return state
-        counted = np.ones(len(y)) if weights is None else weights
-        n = max(counted.sum(), float(len(y)))
-        counted = counted / counted.sum()
+        weights = _or_ones(weights, len(y))
+        n = max(weights.sum(), float(len(y)))
+        weights = weights / weights.sum()
         spread = np.ptp(X, axis=0)
-        size = np.where(spread > 0, spread, 1.0)  # squares of standardised values are finite
-        mean = np.where(spread > 0, counted @ X, X[0])
-        deviation = size * np.sqrt(counted @ np.square((X - mean) / size))
+        varies = spread > 0
+        mean = np.where(varies, weights @ X, X[0])
+        # Squares of what is divided by the spread are finite.
+        unit = np.where(varies, spread, 1.0)
+        deviation = unit * np.sqrt(weights @ np.square((X - mean) / unit))
         scale = np.where(deviation > 0, deviation, 1.0)
-        tried = 1 if n * X.shape[1] * count > _ONE_FOLD else _FOLDS
+        n_tried = 1 if n * n_columns * n_classes > _ONE_FOLD else _FOLDS
         slopes, intercepts, rows, left_out = _logistic_regression(
-            (X - mean) / scale, y, counted, _folds(X, y), tried, count
+            (X - mean) / scale, y, weights, _folds(X, y), n_tried, n_classes
         )
         votes = np.log(super().answer(around, state)[rows])
         linear = _with_shares(left_out, state["shares"], n)
         losses = []
         for mix in _MIXES:
-            likely = _log_softmax(mix * votes + (1 - mix) * linear)
-            losses.append(_mean_loss(likely, y[rows], counted[rows]))
-        mix = np.array([_MIXES[int(np.argmin(losses))], n])
-        learnt = {"mean": mean, "scale": scale, "slopes": slopes, "intercepts": intercepts}
-        return {**state, **learnt, "mix": mix}
+            logs = _log_softmax(mix * votes + (1 - mix) * linear)
+            losses.append(_mean_loss(logs, y[rows], weights[rows]))
+        best_mix = _MIXES[int(np.argmin(losses))]
+        return {
+            **state,
+            "mean": mean,
+            "scale": scale,
+            "slopes": slopes,
+            "intercepts": intercepts,
+            "mix": np.array([best_mix, n]),
+        }
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
         votes = super().answer(around, state)
@@ -196,68 +222,75 @@ class LinearVote(KernelVote):
         scores = np.einsum("nd,dc->nc", X, state["slopes"]) + state["intercepts"]
         linear = _with_shares(_log_softmax(scores), state["shares"], n)
         with np.errstate(divide="ignore"):
-            return np.exp(_log_softmax(mix * np.log(votes) + (1 - mix) * linear))
+            mixture = mix * np.log(votes) + (1 - mix) * linear
+            return np.exp(_log_softmax(mixture))
 
 
 def _with_shares(logs: Array, shares: Array, n: float) -> Array:
     # Logarithms of the probabilities (m, C) of n samples and of one that is of all classes.
-    return np.asarray(np.log((n * np.exp(logs) + shares) / (n + 1)))
+    counts = n * np.exp(logs) + shares
+    return np.asarray(np.log(counts / (n + 1)))
 
 
 def _log_softmax(scores: Array) -> Array:
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+    scores = scores - scores.max(axis=1, keepdims=True)  # so that no exponential overflows
+    totals = np.exp(scores).sum(axis=1, keepdims=True)
+    return np.asarray(scores - np.log(totals))
 
 
 def _folds(X: Array, y: NDArray[np.int64]) -> NDArray[np.int64]:
-    # By the bits of samples: equal ones share a fold, as one of their weight does.
-    odd = np.arange(1, 2 * X.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    keys = np.ascontiguousarray(X).view(np.uint64) @ odd
+    # By a hash of the bits of samples: equal ones share a fold, as one of their weight does. Its
+    # factors are odd multiples of Knuth's 2^64 over the golden ratio, so that all bits count.
+    factors = np.arange(1, 2 * X.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    hashes = np.ascontiguousarray(X).view(np.uint64) @ factors
     folds = np.empty(len(y), dtype=np.int64)
     for code in np.unique(y):
         rows = np.flatnonzero(y == code)
-        ranks = np.unique(keys[rows], return_inverse=True)[1]
+        _, ranks = np.unique(hashes[rows], return_inverse=True)
         folds[rows] = (ranks + code) % _FOLDS
     return folds
 
 
 def _mean_loss(logs: Array, y: NDArray[np.int64], weights: Array) -> float:
-    return -float(np.average(logs[np.arange(len(y)), y], weights=weights))
+    of_own_class = logs[np.arange(len(y)), y]
+    return -float(np.average(of_own_class, weights=weights))
 
 
 def _logistic_regression(
-    X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], tried: int, count: int
+    X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], n_tried: int, n: int
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
     """Return slopes (D, C) and intercepts (C,); rows left out, and their log-probabilities (m, C).
 
-    Columns of X have mean 0, ``weights`` the sum 1. The first ``tried`` folds are left out.
+    Columns of X have mean 0, ``weights`` the sum 1; there are ``n`` classes. The first ``n_tried``
+    folds are left out.
     """
-    truth = np.eye(count)[:, y]
+    truth = np.eye(n)[:, y]
     # Along principal axes columns are uncorrelated, so that a unit for each makes the loss round.
-    moments, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
-    moments = np.append(np.maximum(moments, 0.0), 1.0)
-    along = np.column_stack([X @ axes, np.ones(len(y))])
-    shares = np.zeros((count, len(moments)))
-    shares[:, -1] = np.log(truth @ weights + 1e-3)
-    models = [shares] * tried
-    rows = np.flatnonzero(folds < tried)
-    left_out = np.empty((len(y), count))
-    least, chosen = np.inf, (0.0, shares, left_out)
+    covariance = (X * weights[:, None]).T @ X
+    variances, axes = np.linalg.eigh(covariance)
+    moments = np.append(np.maximum(variances, 0.0), 1.0)
+    scores = np.column_stack([X @ axes, np.ones(len(y))])
+    start = np.zeros((n, len(moments)))
+    start[:, -1] = np.log(truth @ weights + _UNSEEN)
+    rows = np.flatnonzero(folds < n_tried)
+    models = [start] * n_tried
+    logs = np.empty((len(y), n))
+    least = np.inf
     for penalty in _PENALTIES_OF_CLASSES:
-        for fold in range(tried):
+        for fold in range(n_tried):
             inside, outside = folds != fold, folds == fold
             models[fold] = _most_likely(
-                along[inside], truth[:, inside], weights[inside], moments, penalty, models[fold]
+                scores[inside], truth[:, inside], weights[inside], moments, penalty, models[fold]
             )
-            left_out[outside] = _log_softmax(along[outside] @ models[fold].T)
-        loss = _mean_loss(left_out[rows], y[rows], weights[rows])
+            logs[outside] = _log_softmax(scores[outside] @ models[fold].T)
+        loss = _mean_loss(logs[rows], y[rows], weights[rows])
         if loss < least:
-            least, chosen = loss, (penalty, np.mean(models, axis=0), left_out[rows])
+            least, best_penalty = loss, penalty
+            start, left_out = np.mean(models, axis=0), logs[rows]
         elif loss > _NO_BETTER * least:
             break
-    penalty, start, found = chosen
-    model = _most_likely(along, truth, weights, moments, penalty, start)
-    return axes @ model[:, :-1].T, model[:, -1], rows, found
+    model = _most_likely(scores, truth, weights, moments, best_penalty, start)
+    return axes @ model[:, :-1].T, model[:, -1], rows, left_out
 
 
 def _most_likely(
@@ -279,6 +312,7 @@ def _most_likely(
     units = 1 / np.sqrt(moments / 2 + penalties)
 
     def loss(scaled: Array) -> tuple[float, Array]:
+        # The array of scores becomes that of exponentials, and of residuals, in place.
         model = scaled.reshape(start.shape) * units
         scores = model @ X.T
         scores -= scores.max(axis=0)
@@ -288,21 +322,27 @@ def _most_likely(
         value += float(weights @ np.log(totals))
         scores *= weights / totals
         scores -= counted
-        pulled = penalties * model
-        gradient = scores @ X + pulled
-        return value + float(np.vdot(pulled, model)) / 2, (gradient * units).ravel()
+        penalised = penalties * model
+        value += float(np.vdot(penalised, model)) / 2
+        gradient = (scores @ X + penalised) * units
+        return value, gradient.ravel()
 
-    options = {"maxiter": _STEPS, "ftol": _LEAST_GAIN, "gtol": 1e-5}
-    found = minimize(loss, (start / units).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x.reshape(start.shape) * units)
+    first = (start / units).ravel()
+    options = {"maxiter": _STEPS, "ftol": _LEAST_GAIN}
+    result = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(result.x.reshape(start.shape) * units)
 
 
-WIDTHS = (0.5, 1.0, 2.0)  # hops
-PENALTIES = np.logspace(-2, 2, 5)
-_OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
-_MOST_AXES = 32  # principal axes along which the models of neurons have slopes
-_NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
-_BANDWIDTH = 0.1
+WIDTHS = (
+    0.5,
+    1.0,
+    2.0,
+)  # hops: hardly more than its own samples, to those of its second ring
+PENALTIES = np.logspace(-2, 2, 5)  # of squared slopes, in samples, as columns have variance 1
+_OF_ALL = np.logspace(-3, 4, 15)  # likewise, of the model of all samples, which may be many
+_MOST_AXES = 32  # principal axes along which the models of neurons have slopes: K × 32 are stored
+_NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight, below which samples are left out
+_BANDWIDTH = 0.1  # of d_4²: the nearest of the four neurons has most of the weight
 _BEYOND = 0.05  # of the targets' range: how far beyond it an answer may lie
 
 
@@ -328,25 +368,25 @@ class LocalLinear(Mean):
         X = np.asarray(around.X, dtype=np.float64)
         if not 0 < X.shape[1] <= _MOST_COLUMNS:
             return {}
-        counted = np.ones(len(y)) if weights is None else weights
-        mean = np.average(X, axis=0, weights=counted)
-        scale = np.sqrt(np.average(np.square(X - mean), axis=0, weights=counted))
-        scale = np.where(scale > 0, scale, 1.0)
+        weights = _or_ones(weights, len(y))
+        mean = np.average(X, axis=0, weights=weights)
+        variance = np.average(np.square(X - mean), axis=0, weights=weights)
+        scale = np.where(variance > 0, np.sqrt(variance), 1.0)
         X = (X - mean) / scale
         everyone = np.ones(len(y), dtype=bool)
-        errors, slopes, intercepts, axes = _ridges(X, y, counted, everyone, _OF_ALL, 0)
+        errors, all_slopes, intercepts, axes = _ridges(X, y, weights, everyone, _OF_ALL, 0)
         best = int(errors.argmin())
-        slopes, intercept = slopes[:, best], intercepts[best]
+        slopes, intercept = all_slopes[:, best], intercepts[best]
+        residuals = y - intercept - X @ slopes
         axes = axes[:, ::-1][:, :_MOST_AXES]
-        left = y - intercept - X @ slopes
-        units = around.units[:, 0].astype(np.int64)
-        neurons = _around_neurons(X @ axes, left, counted, units, som_map)
+        bmu = around.units[:, 0].astype(np.int64)
+        neurons = _around_neurons(X @ axes, residuals, weights, bmu, som_map)
         of_all = np.append(slopes / scale, intercept)
         return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
-        apart = relative_squares(around.distances, self.neighbours - 1)
-        kernel = np.exp(apart / (-2 * _BANDWIDTH))
+        squares = relative_squares(around.distances, self.neighbours - 1)
+        kernel = np.exp(squares / (-2 * _BANDWIDTH))
         if not state:
             near = kernel * around.weights
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
@@ -357,13 +397,15 @@ class LocalLinear(Mean):
         if not around.units.max(initial=-1) < len(offsets) == len(slopes):
             raise ValueError("what was learnt is of other neurons")
         X = X - state["mean"]
-        along, mixed = X @ state["axes"], np.zeros(len(X))
-        for column, units in zip(kernel.T, around.units.T, strict=True):
-            answers = offsets[units]
+        scores = X @ state["axes"]
+        local = np.zeros(len(X))
+        for weights, units in zip(kernel.T, around.units.T, strict=True):
+            of_neuron = offsets[units]
             for axis in range(slopes.shape[1]):  # one by one: no bit depends on the rows
-                answers = answers + along[:, axis] * slopes[units, axis]
-            mixed += column * answers
-        answers = X @ of_all[:-1] + of_all[-1] + mixed / sum(kernel.T[1:], kernel[:, 0])
+                of_neuron = of_neuron + scores[:, axis] * slopes[units, axis]
+            local += weights * of_neuron
+        totals = sum(kernel.T[1:], kernel[:, 0])
+        answers = X @ of_all[:-1] + of_all[-1] + local / totals
         if around.limits is not None:
             least, largest = around.limits
             margin = _BEYOND * (largest - least)
@@ -372,52 +414,63 @@ class LocalLinear(Mean):
 
 
 def _ridges(
-    X: Array, y: Array, weights: Array, own: NDArray[np.bool_], penalties: Array, more: float
+    X: Array,
+    y: Array,
+    weights: Array,
+    is_left_out: NDArray[np.bool_],
+    penalties: Array,
+    n_zeros: float,
 ) -> tuple[Array, Array, Array, Array]:
     """Return errors (P,), slopes (D, P) and intercepts (P,) of ridge regressions, and their axes.
 
-    Errors are sums of squares of the samples that are ``own``, each left out; of a weighted one a
-    weight of 1 is. The level is a mean with ``more`` samples of target 0. Axes are principal ones,
-    the last ones first.
+    Errors are sums of squares of some samples, each left out; of a weighted one a weight of 1 is.
+    The level is a mean with ``n_zeros`` samples of target 0. Axes are principal ones, the last ones
+    first. Of a sample that is left out the residual is that of the fit over 1 - its leverage
+    (Hastie, Tibshirani & Friedman 2009, eq. 7.64): no fit is repeated.
     """
-    total = weights.sum() + more
-    middle = weights @ X / weights.sum()
+    total = weights.sum() + n_zeros
+    centre = weights @ X / weights.sum()
     level = float(weights @ y / total)
-    X, y = X - middle, y - level
-    values, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
-    shrunk = 1 / (np.maximum(values, 0.0)[:, None] + penalties)
-    moments = axes.T @ ((X * weights[:, None]).T @ y)
-    slopes = moments[:, None] * shrunk
-    along, counted = X[own] @ axes, weights[own]
-    leverage = 1 / total + np.square(along) @ shrunk
-    kept = np.maximum(1 - np.minimum(counted, 1.0)[:, None] * leverage, 1e-3)
-    errors = counted @ np.square((y[own, None] - along @ slopes) / kept)
+    X, y = X - centre, y - level
+    weighted = (X * weights[:, None]).T
+    variances, axes = np.linalg.eigh(weighted @ X)
+    shrinkage = 1 / (np.maximum(variances, 0.0)[:, None] + penalties)
+    moments = axes.T @ (weighted @ y)
+    slopes = moments[:, None] * shrinkage
+    scores = X[is_left_out] @ axes
+    counts = weights[is_left_out]
+    residuals = y[is_left_out, None] - scores @ slopes
+    leverage = 1 / total + np.square(scores) @ shrinkage
+    # A sample that alone fixes its answer has a leverage of 1 up to rounding.
+    remainder = np.maximum(1 - np.minimum(counts, 1.0)[:, None] * leverage, 1e-3)
+    errors = counts @ np.square(residuals / remainder)
     slopes = axes @ slopes
-    return errors, slopes, level - middle @ slopes, axes
+    return errors, slopes, level - centre @ slopes, axes
 
 
 def _around_neurons(
-    X: Array, y: Array, weights: Array, unit: NDArray[np.int64], som_map: SomMap
+    X: Array, y: Array, weights: Array, bmu: NDArray[np.int64], som_map: SomMap
 ) -> dict[str, Array]:
     # Offsets (K,) and slopes (K, R) of the neurons' models; a neuron that is nobody's has none.
-    squares = np.square(som_map.hops.astype(np.float64))
+    squared_hops = np.square(som_map.hops.astype(np.float64))
     least = np.inf
-    found: dict[str, Array] = {}
+    best_models: dict[str, Array] = {}
     for width in WIDTHS:
-        influence = np.exp(-squares / (2 * width**2))
+        influence = np.exp(-squared_hops / (2 * width**2))
         errors = np.zeros(len(PENALTIES))
         offsets = np.zeros((len(som_map), len(PENALTIES)))
         slopes = np.zeros((len(som_map), X.shape[1], len(PENALTIES)))
-        for neuron in np.unique(unit):
-            kernel = influence[neuron][unit]
+        for neuron in np.unique(bmu):
+            kernel = influence[neuron][bmu]
             rows = np.flatnonzero(kernel > _NEXT_TO_NOTHING)
-            counted, own = kernel[rows] * weights[rows], unit[rows] == neuron
-            of_neuron, slopes[neuron], offsets[neuron], _ = _ridges(
-                X[rows], y[rows], counted, own, PENALTIES, 1
+            local_weights = kernel[rows] * weights[rows]
+            is_own = bmu[rows] == neuron
+            own_errors, slopes[neuron], offsets[neuron], _ = _ridges(
+                X[rows], y[rows], local_weights, is_own, PENALTIES, 1
             )
-            errors += of_neuron
+            errors += own_errors
         best = int(errors.argmin())
         if errors[best] < least:
             least = float(errors[best])
-            found = {"offsets": offsets[:, best], "slopes": slopes[:, :, best]}
-    return found
+            best_models = {"offsets": offsets[:, best], "slopes": slopes[:, :, best]}
+    return best_models

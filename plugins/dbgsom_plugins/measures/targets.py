@@ -125,8 +125,9 @@ def with_classes(evaluation: Evaluation, other: Any) -> tuple[NDArray[Any], NDAr
     if not labelled.any():
         raise ValueError("it needs samples with a class, and none has one")
     y = y[labelled]
-    # Beside None numbers and texts stand in arrays of objects, which no measure takes.
-    return (np.array(y.tolist()) if y.dtype == object else y), other[labelled]
+    if y.dtype == object:  # numbers and texts beside None, which no measure takes
+        y = np.array(y.tolist())
+    return y, other[labelled]
 
 
 class RocAuc(_OfClasses):
@@ -141,7 +142,9 @@ class RocAuc(_OfClasses):
     def compute(self, evaluation: Evaluation) -> float:
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
         classes = np.asarray(evaluation.classes)
-        areas = [area(y == kind, of) for kind, of in zip(classes, probabilities.T, strict=True)]
+        areas = []
+        for label, scores in zip(classes, probabilities.T, strict=True):
+            areas.append(area(y == label, scores))
         if np.isnan(areas).all():
             raise ValueError("it compares classes, and all samples are of one class")
         return float(np.nanmean(areas))
@@ -184,10 +187,11 @@ class NoveltyAuc(_OfClasses):
     def compute(self, evaluation: Evaluation) -> float:
         if evaluation.y is None or evaluation.novelty is None:
             raise ValueError("it needs novelty scores and targets that mark outliers: y is missing")
-        found = area(self._outliers(evaluation, np.asarray(evaluation.y)), evaluation.novelty)
-        if math.isnan(found):
+        is_outlier = self._outliers(evaluation, np.asarray(evaluation.y))
+        value = area(is_outlier, evaluation.novelty)
+        if math.isnan(value):
             raise ValueError("it needs outliers and other samples, and all are the same")
-        return found
+        return value
 
     def _outliers(self, evaluation: Evaluation, y: NDArray[Any]) -> NDArray[np.bool_]:
         if self.outlier is not None:
@@ -207,7 +211,9 @@ def area(positive: NDArray[np.bool_], scores: Floats) -> float:
     """Return the area under the ROC curve; nan where all are of one kind."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(positive, scores)) if len(np.unique(positive)) == 2 else math.nan
+    if len(np.unique(positive)) < 2:
+        return math.nan
+    return float(roc_auc_score(positive, scores))
 
 
 _SHUFFLES = 10  # of the classes of the training: their mean is a steady reference
@@ -294,9 +300,9 @@ class ClassScatter(_OfGroups):
         n_pairs, n_classes = counts.nnz, counts.shape[1]
         keys = winners[rows] * n_classes + classes  # ascending
         linked = evaluation.som_map.links[winners[rows]].T.astype(np.int64)
-        beside = np.where(linked >= 0, linked * n_classes + classes, -1)
-        place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
-        link, pair = np.nonzero(keys[place] == beside)
+        linked_keys = np.where(linked >= 0, linked * n_classes + classes, -1)
+        place = np.minimum(np.searchsorted(keys, linked_keys), n_pairs - 1)
+        link, pair = np.nonzero(keys[place] == linked_keys)
         edges = np.ones(len(pair), bool), (pair, place[link, pair])
         graph = csr_array(edges, shape=(n_pairs, n_pairs))
         regions, _ = connected_components(graph, directed=False)

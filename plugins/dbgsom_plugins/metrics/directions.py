@@ -37,7 +37,8 @@ class Cosine(FeatureMetric):
         return _unit_rows(means)
 
     def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
-        return np.asarray(np.maximum(0.0, 1.0 - X @ np.asarray(prototypes, dtype=np.float64).T))
+        W = np.asarray(prototypes, dtype=np.float64)
+        return np.asarray(np.maximum(0.0, 1.0 - X @ W.T))
 
 
 def _unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
@@ -79,7 +80,8 @@ def _shapes(rows: NDArray[Any]) -> Floats:
     scaled = _over(rows, np.abs(rows).max(axis=1, keepdims=True))
     centred = np.where(constant, 0.0, scaled - scaled.mean(axis=1, keepdims=True))
     centred = _over(centred, np.abs(centred).max(axis=1, keepdims=True))
-    return _over(centred, np.sqrt(np.einsum("ij,ij->i", centred, centred))[:, None])
+    squares = np.einsum("ij,ij->i", centred, centred)
+    return _over(centred, np.sqrt(squares)[:, None])
 
 
 def _over(rows: Floats, sizes: Floats) -> Floats:
@@ -112,7 +114,8 @@ class JensenShannon(FeatureMetric):
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
         """Return the means (K, D) as distributions: none negative, sum 1 (uniform where all 0)."""
         means = np.maximum(np.asarray(means, dtype=np.float64), 0.0)
-        return _distributions(np.where((means > 0).any(axis=1, keepdims=True), means, 1.0))
+        has_any = (means > 0).any(axis=1, keepdims=True)
+        return _distributions(np.where(has_any, means, 1.0))
 
     def examples(self, generator: Any, n: int) -> Floats:
         rates = generator.gamma(1.0, 10.0, (n, 5))
@@ -125,7 +128,7 @@ def _distributions(rows: NDArray[Any]) -> Floats:
     return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
 
 
-_VALUES = 256  # distinct values of a feature whose votes are counted at a time
+_VALUES = 256  # distinct values of a feature whose votes are counted at a time: bounds memory
 
 
 class Hamming(FeatureMetric):
@@ -161,21 +164,26 @@ class Hamming(FeatureMetric):
         weights: Floats | None,
         so_far: Floats,
     ) -> Floats:
-        modes, (groups, n_neurons) = np.array(so_far, dtype=np.float64), influence.shape
-        for k in range(X.shape[1]):
-            seen = ~np.isnan(X[:, k])
-            values, codes = np.unique(X[seen, k], return_inverse=True)
-            most, own = np.zeros(n_neurons), None if weights is None else weights[seen]
+        modes = np.array(so_far, dtype=np.float64)
+        n_groups, n_neurons = influence.shape
+        for feature in range(X.shape[1]):
+            is_seen = ~np.isnan(X[:, feature])
+            values, codes = np.unique(X[is_seen, feature], return_inverse=True)
+            groups, ballots = units[is_seen], None
+            if weights is not None:
+                ballots = weights[is_seen]
+            most = np.zeros(n_neurons)
             for start in range(0, len(values), _VALUES):
                 some = values[start : start + _VALUES]
                 rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
-                ballots = (codes[rows] - start) * groups + units[seen][rows]
-                size, its = len(some) * groups, None if own is None else own[rows]
-                counts = np.bincount(ballots, its, size).reshape(len(some), groups)
-                votes = counts @ influence
+                keys = (codes[rows] - start) * n_groups + groups[rows]
+                size = len(some) * n_groups
+                counts = np.bincount(keys, None if ballots is None else ballots[rows], size)
+                votes = counts.reshape(len(some), n_groups) @ influence
                 first = votes.argmax(axis=0)
                 votes = votes[first, np.arange(n_neurons)]
-                modes[votes > most, k] = some[first[votes > most]]
+                is_more = votes > most
+                modes[is_more, feature] = some[first[is_more]]
                 most = np.maximum(most, votes)
         return modes
 

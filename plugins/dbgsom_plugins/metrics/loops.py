@@ -20,7 +20,7 @@ Float64 = NDArray[np.float64]
 _ROUNDING = 1e-12  # share of the whole weight within which its half counts as reached exactly
 _SMALL = 0.01  # squared relative difference below which a series is more exact than logarithms
 _HALF_LN_2 = 0.5 * float(np.log(2.0))
-_MULTIPLIED = 8  # whole powers up to this one are multiplied out
+_MULTIPLIED = 8  # whole powers up to this one are multiplied out: more products cost as much
 
 
 @compiled
@@ -179,8 +179,8 @@ def pairwise_jensen_shannon(X: Float64, prototypes: Float64, out: Float64) -> No
                 square = t * t
                 near = 0.5 * m * square * even_series(square)
                 far = 0.5 * (entropy + entropies[k, j]) - m * logs[j]
-                apart = p * _HALF_LN_2 if q == 0.0 else far
-                row[j] += near if square < _SMALL else apart
+                distant = p * _HALF_LN_2 if q == 0.0 else far
+                row[j] += near if square < _SMALL else distant
         for j in range(n_neurons):
             row[j] = np.sqrt(row[j])
 
@@ -237,20 +237,21 @@ def block_weights(
 
     Returns how many samples are observed.
     """
-    own = np.zeros(influence.shape[0])
+    sums = np.zeros(influence.shape[0])  # of weights, by groups
     observed = 0
     blocks[:] = 0.0
     for b in range(blocks.shape[0]):
-        own[:] = 0.0
+        sums[:] = 0.0
         for i in range(b * size, min((b + 1) * size, order.size)):
-            if np.isnan(X[order[i], feature]):
+            sample = order[i]
+            if np.isnan(X[sample, feature]):
                 break
-            own[units[order[i]]] += weights[order[i]] if weights.size > 0 else 1.0
+            sums[units[sample]] += weights[sample] if weights.size > 0 else 1.0
             observed += 1
-        for g in range(own.size):
-            if own[g] > 0.0:
+        for g in range(sums.size):
+            if sums[g] > 0.0:
                 for j in range(blocks.shape[1]):
-                    blocks[b, j] += own[g] * influence[g, j]
+                    blocks[b, j] += sums[g] * influence[g, j]
     return observed
 
 
@@ -287,11 +288,12 @@ def weighted_medians(
             b += 1
         median = np.nan
         for i in range(b * size, observed):
-            weight = influence[units[order[i]], j]
+            sample = order[i]
+            weight = influence[units[sample], j]
             if weights.size > 0:
-                weight *= weights[order[i]]
+                weight *= weights[sample]
             if weight > 0.0:
-                value = X[order[i], feature]
+                value = X[sample, feature]
                 if below >= least:  # exactly one half came before
                     median += 0.5 * (value - median)
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -18,8 +19,8 @@ Integers = NDArray[np.int64]
 
 _NUMBERS = 1 << 15  # distances held at once while units are sought: they stay in cache
 _SPARSE_NUMBERS = 1 << 18  # the same of sparse samples, whose blocks cost more each
-_UNIT = 2.0**-53
-_EXPANDABLE = 1e-3  # of ‖x‖² + ‖w‖²: below, the expanded square has lost too many digits
+_UNIT = 2.0**-53  # rounding of float64
+_EXPANDABLE = 1e-3  # of ‖x‖² + ‖w‖²: below, the expanded square has lost more than three digits
 _LEAST_ROWS = 64  # a call of some loops has more to set up than a sample costs
 
 
@@ -34,20 +35,22 @@ class FeatureMetric(MetricComponent):
     def assign(self, X: Any, prototypes: NDArray[Any]) -> tuple[Integers, Floats]:
         n, n_neurons = X.shape[0], len(prototypes)
         bmu, distance = np.empty(n, dtype=np.int64), np.empty(n)
-        smallest = _loops().first_smallest_rows
+        fill_nearest = _loops().first_smallest_rows
         if not isinstance(X, np.ndarray):
-            for start in range(0, n, size := max(_LEAST_ROWS, _SPARSE_NUMBERS // n_neurons)):
+            size = max(_LEAST_ROWS, _SPARSE_NUMBERS // n_neurons)
+            for start in range(0, n, size):
                 rows = slice(start, start + size)
-                smallest(self.sparse(X[rows], prototypes), bmu[rows], distance[rows])
+                distances = self.sparse(X[rows], prototypes)
+                fill_nearest(distances, bmu[rows], distance[rows])
             return bmu, distance
-        fill = self._dense(prototypes)
+        fill_distances = self._dense(prototypes)
         size = max(_LEAST_ROWS, _NUMBERS // n_neurons)
-        distances = _aligned(min(n, size), n_neurons)
+        buffer = _aligned(min(n, size), n_neurons)
         for start in range(0, n, size):
             rows = slice(start, start + size)
-            found = distances[: n - start]
-            fill(X[rows], found)
-            smallest(found, bmu[rows], distance[rows])
+            distances = buffer[: n - start]
+            fill_distances(X[rows], distances)
+            fill_nearest(distances, bmu[rows], distance[rows])
         return bmu, distance
 
     def pairwise(self, X: Any, prototypes: NDArray[Any]) -> Floats:
@@ -90,7 +93,7 @@ def _loops() -> Any:
     return import_module("dbgsom_plugins.metrics.loops")  # numba: only when used
 
 
-_REMEMBERED = 1 << 27  # entries of X up to which the order of the samples is kept between epochs
+_REMEMBERED = 1 << 27  # entries of X up to which their order is kept between epochs: 512 MiB
 _SMALL_WORK = 1 << 15  # entries of X below which threads cost more than they save
 
 Form = Callable[..., Floats]
@@ -129,12 +132,15 @@ def weighted_median(
     """
     loops = _loops()
     orders: list[NDArray[Any] | None] = [None] * X.shape[1]
-    for known, kept in tuple(_latest):
-        orders = list(kept) if known() is X else orders
+    for samples, their_orders in tuple(_latest):
+        if samples() is X:
+            orders = list(their_orders)
     medians = np.array(so_far, dtype=np.float64)
     units = np.ascontiguousarray(units, dtype=np.int64)
     influence = np.ascontiguousarray(influence, dtype=np.float64)
-    own = np.empty(0) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+    if weights is None:
+        weights = np.empty(0)
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
     # A block costs one pass over the groups: sqrt(n G) samples balance that with the block itself.
     size = max(32, int(np.sqrt(len(X) * len(influence))))
 
@@ -143,9 +149,10 @@ def weighted_median(
         if order is None or not loops.is_sorted(X, feature, order):  # or X was written to
             order = np.argsort(X[:, feature], kind="stable")
             order = orders[feature] = order.astype(np.int32 if len(X) < 2**31 else np.int64)
-        loops.weighted_medians(X, feature, order, units, own, influence, size, medians)
+        loops.weighted_medians(X, feature, order, units, weights, influence, size, medians)
 
-    share(1 if X.size < _SMALL_WORK else available_threads(), X.shape[1], work)
+    n_threads = 1 if X.size < _SMALL_WORK else available_threads()
+    share(n_threads, X.shape[1], work)
     if X.size <= _REMEMBERED:  # of the latest samples alone, and no longer than they are held
         _latest[:] = [(weakref.ref(X, lambda _: _latest.clear()), orders)]
     return medians
@@ -176,20 +183,22 @@ class Euclidean(FeatureMetric):
         row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         norm = np.bincount(row, np.square(X.data), X.shape[0])[:, None]
         norms = np.einsum("ij,ij->i", W, W)
-        found = np.asarray(norm - 2.0 * (X @ W.T) + norms)
+        distances = np.asarray(norm - 2.0 * (X @ W.T) + norms)
         # An upper bound on twice the error of an expanded square and of the definition's.
         slack = 4.0 * _UNIT * (W.shape[1] + 8.0) * (norm + norms.max())
-        direct = found <= found.min(axis=1, keepdims=True) + slack
-        direct &= direct.sum(axis=1, keepdims=True) > 1
-        direct |= found < _EXPANDABLE * (norm + norms)
-        np.sqrt(np.maximum(found, 0.0), out=found)
-        rows, fill = np.flatnonzero(direct.any(axis=1)), self._dense(W)
-        for start in range(0, len(rows), size := max(1, _SPARSE_NUMBERS // W.shape[1])):
+        is_direct = distances <= distances.min(axis=1, keepdims=True) + slack
+        is_direct &= is_direct.sum(axis=1, keepdims=True) > 1
+        is_direct |= distances < _EXPANDABLE * (norm + norms)
+        np.sqrt(np.maximum(distances, 0.0), out=distances)
+        rows = np.flatnonzero(is_direct.any(axis=1))
+        fill = self._dense(W)
+        size = max(1, _SPARSE_NUMBERS // W.shape[1])
+        for start in range(0, len(rows), size):
             part = rows[start : start + size]
             exact = _aligned(len(part), len(W))
             fill(X[part].toarray(), exact)
-            found[part] = np.where(direct[part], exact, found[part])
-        return found
+            distances[part] = np.where(is_direct[part], exact, distances[part])
+        return distances
 
 
 class Manhattan(MedianMetric):
@@ -241,8 +250,11 @@ class Minkowski(FeatureMetric):
         return "euclidean" if self.p == 2 else None
 
     def _loop(self) -> tuple[str, tuple[float, ...]]:
-        exact = {1.0: "manhattan", 2.0: "euclidean"}.get(self.p)
-        return ("minkowski", (self.p,)) if exact is None else (exact, ())
+        if self.p == 1:
+            return "manhattan", ()
+        if self.p == 2:
+            return "euclidean", ()
+        return "minkowski", (self.p,)
 
 
 class Canberra(MedianMetric):
@@ -288,54 +300,59 @@ class Mahalanobis(FeatureMetric):
         Whitened samples are (x - mean) @ whitening, which is symmetric up to the features' units.
         ``weights`` (n,) count as repetitions.
         """
-        d = X.shape[1]
-        own = np.ones(len(X)) if weights is None else weights
-        n = float(own.sum())
-        mean = sum(w @ rows for rows, w in _blocks(X, own)) / n
-        squares = sum(w @ np.square(rows - mean) for rows, w in _blocks(X, own))
+        d, epsilon = X.shape[1], np.finfo(np.float64).eps
+        if weights is None:
+            weights = np.ones(len(X))
+        n = float(weights.sum())
+        mean = sum(w @ rows for rows, w in _blocks(X, weights)) / n
+        squares = sum(w @ np.square(rows - mean) for rows, w in _blocks(X, weights))
         freedom = n - 1 if n > 1 else n
         deviation = np.sqrt(squares / freedom)
-        rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
+        rounding = 8 * epsilon * np.abs(mean)
         scale = np.divide(1.0, deviation, out=np.zeros(d), where=deviation > rounding)
         correlation, fourth = np.zeros((d, d)), 0.0
-        for rows, w in _blocks(X, own):
+        for rows, w in _blocks(X, weights):
             standard = (rows - mean) * scale
             correlation += standard.T @ (standard * w[:, None])
-            fourth += float(w @ np.square(np.einsum("ij,ij->i", standard, standard)))
+            lengths = np.einsum("ij,ij->i", standard, standard)
+            fourth += float(w @ np.square(lengths))
         correlation /= freedom
-        share_of_diagonal = self.shrinkage
-        if isinstance(share_of_diagonal, str):
-            share_of_diagonal = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
-        correlation *= 1.0 - share_of_diagonal
+        shrinkage = self.shrinkage
+        if isinstance(shrinkage, str):
+            shrinkage = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
+        correlation *= 1.0 - shrinkage
         np.fill_diagonal(correlation, (scale > 0).astype(np.float64))
+        # C**-1/2 by its eigenvectors; directions of rounding alone count nothing.
         values, vectors = np.linalg.eigh(correlation)
-        kept = values > d * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-        roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(d), where=kept)
-        return {"mean": mean, "whitening": scale[:, None] * ((vectors * roots) @ vectors.T)}
+        varies = values > d * epsilon * max(float(values[-1]), 0.0)
+        roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(d), where=varies)
+        root = (vectors * roots) @ vectors.T
+        return {"mean": mean, "whitening": scale[:, None] * root}
 
     def prepare(self, X: NDArray[Any], state: Mapping[str, Floats]) -> NDArray[np.floating[Any]]:
         map_rows = _loops().map_rows
         samples = np.ascontiguousarray(X)
         whitened = np.empty(samples.shape, dtype=np.result_type(samples, np.float32))
-        mean, matrix = (
-            np.ascontiguousarray(state[name], dtype=np.float64) for name in ("mean", "whitening")
-        )
+        mean = np.ascontiguousarray(state["mean"], dtype=np.float64)
+        matrix = np.ascontiguousarray(state["whitening"], dtype=np.float64)
         d = samples.shape[1]
         if mean.shape != (d,) or matrix.shape != (d, d):  # compiled loops check no bounds
             raise ValueError(f"what was learned is not of samples of {d} columns")
 
         def work(worker: int, task: int) -> None:
-            stop = min((task + 1) * _MAPPED_ROWS, len(samples))
-            map_rows(samples, mean, matrix, task * _MAPPED_ROWS, stop, whitened)
+            start = task * _MAPPED_ROWS
+            stop = min(start + _MAPPED_ROWS, len(samples))
+            map_rows(samples, mean, matrix, start, stop, whitened)
 
-        small = samples.size * d < _SMALL_PRODUCTS
-        share(1 if small else available_threads(), -(-len(samples) // _MAPPED_ROWS), work)
+        n_threads = 1 if samples.size * d < _SMALL_PRODUCTS else available_threads()
+        share(n_threads, math.ceil(len(samples) / _MAPPED_ROWS), work)
         return whitened
 
 
 def _blocks(X: NDArray[Any], weights: Floats) -> Any:
-    for i in range(0, len(X), _MAPPED_ROWS):
-        yield np.asarray(X[i : i + _MAPPED_ROWS], dtype=np.float64), weights[i : i + _MAPPED_ROWS]
+    for start in range(0, len(X), _MAPPED_ROWS):
+        rows = slice(start, start + _MAPPED_ROWS)
+        yield np.asarray(X[rows], dtype=np.float64), weights[rows]
 
 
 def _ledoit_wolf(covariance: Floats, fourth: float, n: float) -> float:
@@ -346,4 +363,6 @@ def _ledoit_wolf(covariance: Floats, fourth: float, n: float) -> float:
     size, features = float(np.square(covariance).sum()), int((np.diag(covariance) > 0).sum())
     distance = size - float(np.trace(covariance)) ** 2 / max(features, 1)
     noise = (fourth - size) / n
-    return 1.0 if distance <= 0 else float(np.clip(noise / distance, 0.0, 1.0))
+    if distance <= 0:
+        return 1.0
+    return float(np.clip(noise / distance, 0.0, 1.0))

@@ -9,11 +9,11 @@ from matplotlib.colors import to_rgb
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
-from dbgsom_plugins.figures._colours import EMPTY, categorical
+from dbgsom_plugins.figures._style import EMPTY, categorical
 from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, arranged
 from dbgsom_plugins.figures.neuron_values import HitMap, UMatrix
+from dbgsom_plugins.growth.classical import Hierarchical
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.fixed import Hierarchical
 
 BASE = Directed(spreading_factor=0.05, class_growth=False)  # small maps, on three levels
 DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)

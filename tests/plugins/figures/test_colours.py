@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_plugins.figures._colours import (
+from dbgsom_plugins.figures._style import (
     by_prototype,
     categorical,
     scale_over,

@@ -13,13 +13,18 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres
-from dbgsom_plugins.figures._texts import numbers
-from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
-from dbgsom_plugins.figures.component_planes import ComponentPlanes
+from dbgsom_plugins.figures._style import numbers
 from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, PcaRgb
 from dbgsom_plugins.figures.neuron_values import DensityMap, HitMap, UMatrix, u_matrix
 from dbgsom_plugins.figures.projections import DataProjection
+from dbgsom_plugins.figures.variables import (
+    ClassPies,
+    ComponentPlanes,
+    PrototypeImages,
+    VariableStars,
+    mosaic,
+)
 from dbgsom_plugins.metrics.norms import Euclidean
 
 CELLS = [LabelMap, HitMap, UMatrix, DensityMap, PrototypeImages]

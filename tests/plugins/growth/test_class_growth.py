@@ -6,7 +6,7 @@ from scipy.stats import chi2_contingency
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.base import (
+from dbgsom_plugins.growth.directed import (
     LEAST_NEURONS,
     mixing_neurons,
     significant_entropy,

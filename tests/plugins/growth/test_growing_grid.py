@@ -6,7 +6,7 @@ import pytest
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState, Insert, SomMap
 from dbgsom_core.training.growth import apply_growth
-from dbgsom_plugins.growth.fixed import GrowingGrid
+from dbgsom_plugins.growth.classical import GrowingGrid
 
 
 def state(hits, errors=None, **more):

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed, Gsom
+from dbgsom_plugins.growth.classical import Gsom
+from dbgsom_plugins.growth.directed import Directed
 
 STRATEGIES = [
     Directed(when="every_epoch"),

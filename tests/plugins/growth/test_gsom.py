@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.api import DataSummary
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Gsom, distributed, newborn_prototype
+from dbgsom_plugins.growth.classical import Gsom, distributed, newborn_prototype
 
 PLUS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]  # an interior neuron and its four neighbours
 

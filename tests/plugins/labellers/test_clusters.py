@@ -87,7 +87,7 @@ def test_joins_are_those_of_the_definition_on_links(seed):
         pair = min(linked, key=lambda two: far_apart(points, *two))
         clusters = [group for group in clusters if group not in pair] + [sorted(pair[0] + pair[1])]
         expected.append(sorted(clusters))
-    joins = ward_joins(points, csr_array(links.astype(float)))
+    joins, _ = ward_joins(points, csr_array(links.astype(float)))
     divisions = [cut(joins, 14, k) for k in range(13, 0, -1)]
     assert [
         sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in divisions
@@ -105,7 +105,7 @@ def test_parts_without_a_link_are_joined_where_they_are_nearest():
     points = np.array([[0.0], [1.0], [9.0], [1.1], [20.0]])
     links = np.zeros((5, 5))
     links[[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]] = 1
-    assert ward_joins(points, csr_array(links))[0].tolist() == [1, 3]
+    assert ward_joins(points, csr_array(links))[0][0].tolist() == [1, 3]
 
 
 def test_hits_count_for_k_means():

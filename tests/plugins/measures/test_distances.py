@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, silhouette_score
 
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.measures.pairs import CalinskiHarabasz, CMeasure, KruskalShepard, Silhouette
+from dbgsom_plugins.measures.maps import CalinskiHarabasz, CMeasure, KruskalShepard, Silhouette
 from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 

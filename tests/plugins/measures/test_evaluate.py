@@ -13,7 +13,7 @@ from dbgsom_core.api import MeasureComponent, NotedValue
 from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_plugins.measures.pairs import Trustworthiness
+from dbgsom_plugins.measures.maps import Trustworthiness
 
 X, Y = load_iris(return_X_y=True)
 SMALL = {"max_neurons": 16, "epochs": 20}

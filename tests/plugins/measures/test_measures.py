@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.measures.pairs import CalinskiHarabasz, DaviesBouldin
-from dbgsom_plugins.measures.prototypes import (
+from dbgsom_plugins.measures.maps import (
+    CalinskiHarabasz,
     CombinedError,
+    DaviesBouldin,
     DeadNeurons,
     Distortion,
     MapEntropy,

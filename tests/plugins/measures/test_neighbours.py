@@ -10,7 +10,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.dask import DaskEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.pairs import (
+from dbgsom_plugins.measures.maps import (
     CMeasure,
     Continuity,
     KruskalShepard,

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.measures.prototypes import TopographicFunction, TopographicProduct
+from dbgsom_plugins.measures.maps import TopographicFunction, TopographicProduct
 from dbgsom_plugins.measures.targets import (
     R2,
     LogLoss,

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from dbgsom_core.experiments.trackers import FoldMeasures, Ranking, RunResult, Variant
 from dbgsom_core.runs.describe import as_markdown
-from dbgsom_plugins.trackers.report import render, report_content
+from dbgsom_plugins.trackers.run_folder import render, report_content
 
 HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)\x1b\n# b"
 

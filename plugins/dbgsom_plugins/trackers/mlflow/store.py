@@ -23,7 +23,8 @@ from filelock import FileLock
 
 from dbgsom_core.api import DbgsomError, StoredRun, masked, open_regular, write_atomically
 
-LONGEST_TAG = 5000  # characters
+LONGEST_TAG = 5000  # characters, as MLflow takes them
+_LONGEST_PARAM = 6000  # likewise
 MODE = "workflowType=machine_learning"  # what pages of MLflow are about; else they ask
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
 _RECORDS = "mlflow.json"  # of a run folder: {store key: {"run", "experiment", "sent"}}
@@ -42,8 +43,10 @@ _LEVELS = {"mlflow": logging.ERROR, "alembic": logging.WARNING, "urllib3": loggi
 
 def active_run_id() -> str | None:
     """Return the id of the run that the program has open."""
-    active = getattr(sys.modules.get("mlflow"), "active_run", None)
-    run = None if active is None else active()
+    active_run = getattr(sys.modules.get("mlflow"), "active_run", None)
+    if active_run is None:
+        return None
+    run = active_run()
     return None if run is None else str(run.info.run_id)
 
 
@@ -70,8 +73,11 @@ def sqlite_file(uri: str, folder: Path | None = None) -> Path | None:
 
 def absolute_uri(uri: str, folder: Path | None = None) -> str:
     """Return the URI with a relative SQLite path made absolute."""
-    database, mark, query = sqlite_file(uri, folder), *uri.partition("?")[1:]
-    return uri if database is None else f"sqlite:///{database}{mark}{query}"
+    database = sqlite_file(uri, folder)
+    if database is None:
+        return uri
+    _, mark, query = uri.partition("?")
+    return f"sqlite:///{database}{mark}{query}"
 
 
 def resolve_uri(uri: str, folder: Path) -> str:
@@ -81,8 +87,11 @@ def resolve_uri(uri: str, folder: Path) -> str:
     folders hold no literal passwords: variables of MLflow replace them.
     """
     if "***" not in uri:
-        started = Path(str(StoredRun.read(folder).environment.get("directory") or ""))
-        return absolute_uri(uri, started if started.is_absolute() and started.is_dir() else None)
+        directory = StoredRun.read(folder).environment.get("directory")
+        start = Path(str(directory or ""))
+        if start.is_absolute() and start.is_dir():
+            return absolute_uri(uri, start)
+        return absolute_uri(uri)
     chosen = configured_uri()
     if chosen is not None and masked(chosen) == uri:
         return chosen
@@ -266,34 +275,35 @@ class Store:
         """Log parameters, tags and metrics, cut short and in batches as MLflow takes them."""
         from mlflow.entities import Param, RunTag
 
-        entities: dict[str, list[Any]] = {
-            "params": [Param(key_of(k), str(v)[:6000]) for k, v in (params or {}).items()],
-            "tags": [RunTag(k, v) for k, v in as_tags(tags or {}).items()],
-            "metrics": list(metrics),
-        }
+        entities: dict[str, list[Any]] = {"params": [], "tags": [], "metrics": list(metrics)}
+        for name, value in (params or {}).items():
+            entities["params"].append(Param(key_of(name), str(value)[:_LONGEST_PARAM]))
+        for name, text in as_tags(tags or {}).items():
+            entities["tags"].append(RunTag(name, text))
         for kind, values in entities.items():
             for start in range(0, len(values), _BATCH[kind]):
-                self.write("log_batch", run_id, **{kind: values[start : start + _BATCH[kind]]})
+                batch = values[start : start + _BATCH[kind]]
+                self.write("log_batch", run_id, **{kind: batch})
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created when the store lacks it."""
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             database = sqlite_file(self.uri)  # else it depends on the working directory
             location = None if database is None else (database.parent / "mlruns").as_uri()
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else the page asks
             try:
                 return str(self.write("create_experiment", name, location, tags=kind))
             except Exception:  # another process may have been faster
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage != "active":
+        if experiment.lifecycle_stage != "active":
             raise DbgsomError(
                 f"the MLflow experiment '{name}' was deleted: restore it (mlflow experiments "
-                f"restore --experiment-id {found.experiment_id})"
+                f"restore --experiment-id {experiment.experiment_id})"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def key_of(name: str) -> str:
@@ -303,5 +313,8 @@ def key_of(name: str) -> str:
 
 def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return tags as MLflow takes them, without those that are None."""
-    known = {key_of(name): str(value) for name, value in tags.items() if value is not None}
-    return {name: value[:LONGEST_TAG] for name, value in known.items()}
+    texts = {}
+    for name, value in tags.items():
+        if value is not None:
+            texts[key_of(name)] = str(value)[:LONGEST_TAG]
+    return texts

@@ -36,8 +36,9 @@ from dbgsom_plugins.trackers.mlflow import store
 if TYPE_CHECKING:
     from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
-# Seconds in which nothing is sent, after which a run ends without MLflow.
-_PATIENCE = {"server": 10.0, "file": 100.0, "killed": 10.0}  # a file is slow where the machine is
+# Seconds in which nothing is sent, after which a run ends without MLflow. A server that is there
+# answers sooner; a file is as slow as the machine, and what it misses costs a `dbgsom sync`.
+_PATIENCE = {"server": 10.0, "file": 100.0, "killed": 10.0}
 _log = logging.getLogger("dbgsom.mlflow")
 
 
@@ -91,9 +92,14 @@ class MLflow(TrackerComponent):
     @model_validator(mode="before")
     @classmethod
     def _as_mlflow_is_set(cls, given: Any) -> Any:
-        ambient = {"uri": store.configured_uri(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
-        ambient = {name: value for name, value in ambient.items() if value}
-        return {**ambient, **given} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        uri, experiment = store.configured_uri(), os.getenv("MLFLOW_EXPERIMENT_NAME")
+        if uri:
+            given = {"uri": uri, **given}
+        if experiment:
+            given = {"experiment": experiment, **given}
+        return given
 
     @field_validator("uri")
     @classmethod
@@ -224,12 +230,12 @@ class MLflowObserver:
         looking for the libraries of BLAS holds a lock of the C library that the import of an
         extension needs, and needs the lock of Python that the import holds.
         """
-        modules = ["rest_store"] if store.is_server(self._settings.uri) else ["sqlalchemy_store"]
+        module = "rest_store" if store.is_server(self._settings.uri) else "sqlalchemy_store"
         try:
             with warnings.catch_warnings(), store.quiet():
                 warnings.simplefilter("ignore")
-                importlib.import_module(f"mlflow.store.tracking.{modules[0]}")
-                importlib.import_module(f"mlflow.store.model_registry.{modules[0]}")
+                importlib.import_module(f"mlflow.store.tracking.{module}")
+                importlib.import_module(f"mlflow.store.model_registry.{module}")
                 importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
         except Exception as error:  # the thread says it when there is a run
             _log.debug("MLflow cannot be imported: %s", error)

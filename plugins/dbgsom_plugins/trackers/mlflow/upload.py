@@ -49,7 +49,7 @@ _log = logging.getLogger("dbgsom")
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
 _NOTE = "mlflow.note.content"
-_MAX_FILE_BYTES = 1 << 26  # bytes of a table, or an artefact, that is sent along
+_MAX_FILE_BYTES = 1 << 26  # of a table, or an artefact, that is sent along: 64 MiB take seconds
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -96,7 +96,9 @@ class Uploader:
         folder, before = folder.absolute(), self.store.writes
         with _folder_lock(folder):
             stored = StoredRun.read(folder)
-            state = _STATES.get(status if stored.status == "running" else stored.status)
+            if stored.status != "running":
+                status = stored.status
+            state = _STATES.get(status)
             if state is None:
                 return False
             self._running.pop(folder, None)
@@ -153,23 +155,24 @@ class Uploader:
 
     def _find_or_create(self, stored: StoredRun) -> Run:
         """Return the MLflow run of a folder, which is created where there is none."""
-        folder, into = stored.files.folder, None if stored.parent else self._find(self.run_id)
+        folder, open_run = stored.files.folder, None
+        if not stored.parent:
+            open_run = self._find(self.run_id)
         recorded = self._find(read_record(folder, self._key).get("run"))
-        for known in (recorded, into):
-            if known is not None and known.data.tags.get(_ID) == stored.id:
-                return known
+        for run in (recorded, open_run):
+            if run is not None and run.data.tags.get(_ID) == stored.id:
+                return run
         experiment, parent = self._experiment_and_parent(stored)
         same_id = f"tags.`{_ID}` = '{stored.id}'"
-        if runs := self.store.client.search_runs([experiment], same_id, max_results=1):
+        runs = self.store.client.search_runs([experiment], same_id, max_results=1)
+        if runs:
             run = runs[0]
-        elif into is not None and _ID not in into.data.tags:
-            run = into
+        elif open_run is not None and _ID not in open_run.data.tags:
+            run = open_run
             self.store.log(run.info.run_id, tags={**_tags(stored), "mlflow.runName": stored.name})
         else:
-            tags, started = (
-                as_tags({**_tags(stored), _PARENT: parent}),
-                _milliseconds(stored.started),
-            )
+            tags = as_tags({**_tags(stored), _PARENT: parent})
+            started = _milliseconds(stored.started)
             run = self.store.write("create_run", experiment, started, tags, stored.name)
         ids = {"run": run.info.run_id, "experiment": run.info.experiment_id}
         write_record(folder, self._key, **ids, sent=None)
@@ -177,13 +180,15 @@ class Uploader:
 
     def _find(self, run_id: str | None) -> Run | None:
         """Return a run; None: the store does not have it."""
+        if run_id is None:
+            return None
         try:
-            run = None if run_id is None else self.store.client.get_run(run_id)
+            run = self.store.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self.run_id:
                 raise
             return None
-        return run if run is not None and run.info.lifecycle_stage == "active" else None
+        return run if run.info.lifecycle_stage == "active" else None
 
     def _experiment_and_parent(self, stored: StoredRun) -> tuple[str, str | None]:
         """Return the experiment that a run belongs to, and the id of the MLflow run around it."""
@@ -204,14 +209,16 @@ class Uploader:
     # ------------------------------------------------------------------------------ what is sent
 
     def _send_start(self, run: Run, stored: StoredRun) -> None:
-        known = run.data.params  # what others logged under the same name stays
-        params = {name: v for name, v in stored.params.items() if key_of(name) not in known}
+        params = {}
+        for name, value in stored.params.items():
+            if key_of(name) not in run.data.params:  # what others logged under the same name stays
+                params[name] = value
         self.store.log(run.info.run_id, params=params)
         self._send_inputs(run, stored)
 
     def _send_inputs(self, run: Run, stored: StoredRun) -> None:
-        known = {item.dataset.digest for item in run.inputs.dataset_inputs}
-        inputs = [item for item in inputs_of(stored).values() if item.dataset.digest not in known]
+        digests = {item.dataset.digest for item in run.inputs.dataset_inputs}
+        inputs = [item for item in inputs_of(stored).values() if item.dataset.digest not in digests]
         if not inputs:
             return
         try:
@@ -221,25 +228,28 @@ class Uploader:
 
     def _send_points(self, run: Run, points: Sequence[Metric], names: Iterable[str]) -> None:
         """Send points that a run with metrics of these names lacks; some servers refuse others."""
-        known = set()
+        stored = set()
         for name in {point.key for point in points}.intersection(names):
             for point in self.store.client.get_metric_history(run.info.run_id, name):
-                known.add((name, int(point.step)))
-        lacking = [point for point in points if (point.key, point.step) not in known]
-        self.store.log(run.info.run_id, metrics=lacking)
+                stored.add((name, int(point.step)))
+        metrics = [point for point in points if (point.key, point.step) not in stored]
+        self.store.log(run.info.run_id, metrics=metrics)
 
     def _send_files(self, run: Run, files: RunFiles, is_known: bool) -> None:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
-        run_id, known = run.info.run_id, set()
+        run_id, stored = run.info.run_id, set()
         if is_known:
-            folders = [None, *{_folder_in(files, path) for path in files.artifacts()}, "figures"]
+            folders = {None, "figures"}
+            folders.update(_folder_in(files, path) for path in files.artifacts())
             for folder in folders:
-                known |= {item.path for item in self.store.client.list_artifacts(run_id, folder)}
+                for item in self.store.client.list_artifacts(run_id, folder):
+                    stored.add(item.path)
         paths = [files.config, files.run, files.measures, files.report, files.page]
         paths += [*files.folder.glob("*.csv"), *files.artifacts(), *files.figures()]
         for path in paths:
-            is_lacking = path.relative_to(files.folder).as_posix() not in known
-            if is_lacking and path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
+            if path.relative_to(files.folder).as_posix() in stored:
+                continue
+            if path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
                 self.store.write("log_artifact", run_id, str(path), _folder_in(files, path))
 
     def _send_models(self, run_id: str, stored: StoredRun) -> str | None:
@@ -250,12 +260,13 @@ class Uploader:
         files, client = stored.files, self.store.client
         if not files.model.exists():
             return None
-        if steps := stored.model.get("own_steps"):
+        steps = stored.model.get("own_steps")
+        if steps:
             text = "MLflow gets run %s without its model, whose prepare step %s is of no package"
             _log.warning(text, stored.id, ", ".join(steps))
             return None
         run = client.get_run(run_id)
-        known = {model.tags.get(EPOCH_TAG, ""): model for model in logged_models(client, run)}
+        model_of = {model.tags.get(EPOCH_TAG, ""): model for model in logged_models(client, run)}
         outputs = {output.model_id for output in run.outputs.model_outputs}
         lines = {line.epoch: line for line in stored.epochs()}
         models = []
@@ -263,7 +274,7 @@ class Uploader:
             models.append((str(epoch), file, epoch, _points_of([lines[epoch]])))
         models.append(("", files.model, _epoch_of_model(stored), _measures_of(stored)))
         for tag, file, step, points in models:
-            model = known.get(tag) or self._create_model(run, stored, tag)
+            model = model_of.get(tag) or self._create_model(run, stored, tag)
             if model.model_id not in outputs:
                 output = LoggedModelOutput(model.model_id, step=step)
                 self.store.write("log_outputs", run_id, [output])
@@ -274,19 +285,23 @@ class Uploader:
 
     def _create_model(self, run: Run, stored: StoredRun, tag: str) -> Any:
         # MLflow refuses some characters.
-        name = re.sub(r"[^\w\-,]+", " ", stored.name.replace(".", "_")).strip()[:200] or NAME
+        name = re.sub(r"[^\w\-,]+", " ", stored.name.replace(".", "_"))
+        name, tags = name.strip()[:200] or NAME, None
+        if tag:
+            name, tags = f"epoch {tag} {name}", {EPOCH_TAG: tag}
         return self.store.write(
             "create_logged_model",
             run.info.experiment_id,
-            name=f"epoch {tag} {name}" if tag else name,
+            name=name,
             source_run_id=run.info.run_id,
-            tags={EPOCH_TAG: tag} if tag else None,
+            tags=tags,
             model_type=str(stored.config.get("model", {}).get("estimator")),
             params=run.data.params,
         )
 
     def _send_model(self, run_id: str, stored: StoredRun, file: Path, model: Any) -> None:
-        start, model_id = Path(stored.environment.get("directory") or ""), model.model_id
+        model_id = model.model_id
+        directory = Path(stored.environment.get("directory") or "")
         into = Model(
             artifact_path=model.artifact_location,
             model_uuid=model_id,
@@ -302,7 +317,7 @@ class Uploader:
                     into,
                     stored.model,
                     names=stored.data.get("feature_names"),
-                    wheels=[start / wheel for wheel in self.wheels],
+                    wheels=[directory / wheel for wheel in self.wheels],
                     signature=self.signature,
                 )
             self.store.write("log_model_artifacts", model_id, str(folder))
@@ -316,18 +331,21 @@ class Uploader:
         inputs: Mapping[str, DatasetInput],
     ) -> None:
         """Show measures of a run on its model, each with the data that it is of, once."""
-        known = {point.key for point in self.store.client.get_logged_model(model_id).metrics or []}
-        linked = []
+        model = self.store.client.get_logged_model(model_id)
+        names = {metric.key for metric in model.metrics or []}
+        metrics = []
         for point in points:
-            part = point.key.partition("/")[0].removesuffix("_std").replace("epoch", "train")
+            if point.key in names or not math.isfinite(point.value):
+                continue
+            part, _, _ = point.key.partition("/")
+            part = part.removesuffix("_std").replace("epoch", "train")
             data = {}
             if part in inputs:
                 dataset = inputs[part].dataset
                 data = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
-            if point.key not in known and math.isfinite(point.value):
-                values = (point.key, point.value, point.timestamp, point.step)
-                linked.append(Metric(*values, model_id=model_id, run_id=run_id, **data))
-        self.store.log(run_id, metrics=linked)
+            values = (point.key, point.value, point.timestamp, point.step)
+            metrics.append(Metric(*values, model_id=model_id, run_id=run_id, **data))
+        self.store.log(run_id, metrics=metrics)
 
     def _register(self, name: str, run_id: str, model_id: str) -> str:
         """Make a model a version of the registered model ``name``, once; return the version."""
@@ -339,11 +357,10 @@ class Uploader:
         if not versions:
             with suppress(MlflowException):  # it exists; if not, the next call says what is wrong
                 self.store.write("create_registered_model", name)
-        source, ids = client.get_logged_model(model_id).artifact_location, (run_id, model_id)
-        made = self.store.write(
-            "create_model_version", name, source, run_id=ids[0], model_id=ids[1]
-        )
-        return str(made.version)
+        source = client.get_logged_model(model_id).artifact_location
+        ids = {"run_id": run_id, "model_id": model_id}
+        version = self.store.write("create_model_version", name, source, **ids)
+        return str(version.version)
 
     def _send_description(self, run: Run, stored: StoredRun, model: str | None) -> None:
         """Send the description, links first, and of a sweep the data of the runs that won."""
@@ -351,7 +368,8 @@ class Uploader:
         if _NOTE in tags and tags.get(_ID) != stored.id:  # the user's own
             return
         links = {}
-        for name, path in (("Report", files.page), ("Explorer", files.figure("explorer", "html"))):
+        pages = {"Report": files.page, "Explorer": files.figure("explorer", "html")}
+        for name, path in pages.items():
             if path.exists():
                 artifact = path.relative_to(files.folder).as_posix()
                 links[name] = f"runs/{run_id}/artifacts/{artifact}"
@@ -359,17 +377,18 @@ class Uploader:
             links["Model"] = f"models/{model}"
         if _PARENT in tags:
             links["Sweep"] = f"runs/{tags[_PARENT]}"
-        lines = _sentences_of(stored)
         for ranking in stored.rankings:
-            folder, data = files.folder.parent / ranking.best.runs[0], as_markdown(ranking.data)
+            folder = files.folder.parent / ranking.best.runs[0]
             self.upload(folder)
             self._send_inputs(run, StoredRun.read(folder))
-            links[f"Best on {data}"] = f"runs/{read_record(folder, self._key).get('run')}"
-        pages = f"#/experiments/{run.info.experiment_id}"
-        line = " · ".join(f"[{name}]({pages}/{way}?{MODE})" for name, way in links.items())
+            best_id = read_record(folder, self._key).get("run")
+            links[f"Best on {as_markdown(ranking.data)}"] = f"runs/{best_id}"
+        root = f"#/experiments/{run.info.experiment_id}"
+        line = " · ".join(f"[{name}]({root}/{page}?{MODE})" for name, page in links.items())
+        note = "\n\n".join([line, *_sentences_of(stored)])
         best = "; ".join(ranking.best.name for ranking in stored.rankings)
-        sent = as_tags({_NOTE: "\n\n".join([line, *lines]), "dbgsom.best": best or None})
-        self.store.log(run_id, tags=dict(sent.items() - tags.items()))
+        new_tags = as_tags({_NOTE: note, "dbgsom.best": best or None})
+        self.store.log(run_id, tags=dict(new_tags.items() - tags.items()))
 
 
 @contextmanager
@@ -417,19 +436,22 @@ def _measures_of(stored: StoredRun) -> list[Metric]:
 
 
 def _points_of_run(stored: StoredRun) -> list[Metric]:
-    points = [*_points_of(stored.files.lines()[0]), *_measures_of(stored)]
+    lines, _ = stored.files.lines()
+    points = _points_of(lines) + _measures_of(stored)
+    end = _milliseconds(stored.ended) or 0
     for fold in stored.folds:
         for name, value in fold.measures.items():
-            key, end = key_of(f"fold/{name.removeprefix('test/')}"), _milliseconds(stored.ended)
-            points.append(Metric(key, value, end or 0, fold.fold))
+            key = key_of(f"fold/{name.removeprefix('test/')}")
+            points.append(Metric(key, value, end, fold.fold))
     return points
 
 
 def _epoch_of_model(stored: StoredRun) -> int:
     """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
     epoch = stored.model.get("epoch")
-    last = max((line.epoch for line in stored.epochs()), default=0)
-    return epoch if isinstance(epoch, int) else last
+    if isinstance(epoch, int):
+        return epoch
+    return max((line.epoch for line in stored.epochs()), default=0)
 
 
 def _sentences_of(stored: StoredRun) -> list[str]:
@@ -445,9 +467,10 @@ def _sentences_of(stored: StoredRun) -> list[str]:
         lines.append(f"Ended early: {as_markdown(stored.error)}")
     for ranking in stored.rankings:
         best, measure = ranking.best, ranking.measures[0]
-        value = f"`{measure}` {best.measures.get(measure, math.nan):.4g}"
-        text = f"Best on {as_markdown(ranking.data)}: **{as_markdown(best.name)}**, with {value}."
-        lines.append(f"{text} {as_markdown(ranking.verdict)}".strip())
+        value = best.measures.get(measure, math.nan)
+        text = f"Best on {as_markdown(ranking.data)}: **{as_markdown(best.name)}**, "
+        text += f"with `{measure}` {value:.4g}. {as_markdown(ranking.verdict)}"
+        lines.append(text.strip())
     return lines
 
 
@@ -470,7 +493,8 @@ def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
 
 def _input(stored: StoredRun, digest: str, section: Any, context: str) -> DatasetInput:
     """Return a data set as an input of an MLflow run; ``section`` is how it is configured."""
-    facts = {name: stored.data.get(name) for name in ("samples", "features", "classes", "baseline")}
+    names = ("samples", "features", "classes", "baseline")
+    facts = {name: stored.data.get(name) for name in names}
     source = {"mlflow.source.name": stored.environment.get("command", "dbgsom")}
     dataset = Dataset(
         name=data_title(section, str(stored.data.get("name")))[:500],
@@ -504,9 +528,13 @@ def _tags(stored: StoredRun) -> dict[str, Any]:
 
 def _end_of(stored: StoredRun) -> int | None:
     """Return when a run ended; its last epoch where its process died without a word."""
-    lines = stored.epochs() if stored.ended is None else []
-    return lines[-1].time if lines else _milliseconds(stored.ended or stored.started)
+    lines = stored.epochs()
+    if stored.ended is None and lines:
+        return lines[-1].time
+    return _milliseconds(stored.ended or stored.started)
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
+    if moment is None:
+        return None
+    return int(moment.timestamp() * 1000)

@@ -1,14 +1,9 @@
-"""Measures of distances and neighbours between samples.
-
-Up to ``max_samples`` samples are all compared with each other. Of more, n, some are drawn by the
-seed and compared with all, so that there are max_samples² pairs, but at least 200 are drawn; notes
-say how many, and with which standard error. Distances are held in blocks.
-"""
+"""How well a map fits the samples, and keeps their neighbourhoods: measures without targets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,14 +25,206 @@ if TYPE_CHECKING:
 
     from dbgsom_core.api import Evaluation
 
-
-Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+
+class _Cost(MeasureComponent):
+    greater_is_better = False
+    bounds = (0.0, math.inf)
+
+
+class QuantizationError(_Cost):
+    """Mean distance of the samples to their best-matching unit, in the metric's units.
+
+    Where neurons have child maps it is the distance to the leaf at the end of a sample's way down.
+    """
+
+    in_metric_units = True
+    reference = "Kohonen 2001"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        return float(evaluation.leaf_distance.mean())
+
+
+class DeadNeurons(_Cost):
+    """How many neurons are the best-matching unit of no sample."""
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        hits, note = evaluation.hits, ""
+        if evaluation.drawn_from:
+            n = len(evaluation.bmu)
+            note = f"of {n} of {evaluation.drawn_from} samples, among all there may be fewer"
+            if evaluation.all_hits is not None:
+                hits, note = evaluation.all_hits, f"of all {evaluation.drawn_from} samples"
+        return NotedValue(float(np.count_nonzero(hits == 0)), note)
+
+
+class MapEntropy(MeasureComponent):
+    """Entropy of how the samples spread over the neurons, in bits.
+
+    log2 of the number of neurons where all won equally many; 0 where one won all.
+    """
+
+    greater_is_better = True
+    bounds = (0.0, math.inf)
+    reference = "Shannon 1948"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        shares = evaluation.hits[evaluation.hits > 0] / len(evaluation.bmu)
+        return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+class Distortion(_Cost):
+    """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
+
+    A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
+    without hits are left out. Samples that were drawn count with the hits that all would have. The
+    hits grow with the samples, so that runs measure the training part alone.
+    """
+
+    training_only = True
+    in_metric_units = True
+    reference = "Vasighi & Amini 2017"
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        n, hops = len(evaluation.bmu), evaluation.som_map.hops
+        value = distortion(evaluation.chunks(), evaluation.bmu, hops, evaluation.hits)
+        note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
+        return NotedValue(value * n / evaluation.n_all, note)
+
+
+def distortion(
+    chunks: Iterable[tuple[slice, NDArray[np.float64]]],
+    winners: NDArray[np.integer],
+    hops: NDArray[np.integer],
+    hit_counts: NDArray[np.integer],
+) -> float:
+    """Return the distortion measure of Vasighi & Amini (2017): DM of the conformance vectors.
+
+    DM is the mean over the samples x of Σ over the neurons i with hits of
+    exp(-hops(i, winner)²/2) · d(x, w_i)² / hits_i.
+    """
+    live = hit_counts > 0
+    closeness = np.exp(-(hops[:, live].astype(np.float64) ** 2) / 2)
+    shares = closeness / hit_counts[live]
+    per_sample = np.empty(len(winners))  # summed once at the end: no chunk size changes a bit
+    for rows, distances in chunks:
+        weighted = distances[:, live] ** 2
+        weighted *= shares[winners[rows]]
+        per_sample[rows] = weighted.sum(axis=1)
+    return float(per_sample.mean())
+
+
+class TopographicError(_Cost):
+    """Share of samples whose two nearest neurons are not linked (Kiviluoto 1996).
+
+    A map of a single neuron has no second nearest one; its error is 0.
+    """
+
+    bounds = (0.0, 1.0)
+    reference = "Kiviluoto 1996"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        errors = evaluation.som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
+        return float(np.count_nonzero(errors) / len(errors))
+
+
+class TopographicError8(_Cost):
+    """Share of samples whose two nearest neurons do not touch, not even at a corner.
+
+    The topographic error of Kiviluoto (1996) with 8 neighbours on a square grid: diagonal cells
+    count as adjacent, so it is never larger than `topographic_error`. The error of a single neuron
+    is 0.
+    """
+
+    bounds = (0.0, 1.0)
+    reference = "Kiviluoto 1996"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        som_map = evaluation.som_map
+        cells = som_map.positions[evaluation.bmu], som_map.positions[evaluation.second_bmu]
+        errors = som_map.grid.steps(*cells, over_corners=True) > 1
+        return float(np.count_nonzero(errors) / len(errors))
+
+
+class CombinedError(_Cost):
+    """Mean length of the way from a sample to its nearest prototype and on to the second nearest.
+
+    The way leads along links of the grid, each as long as its two prototypes lie apart, and is the
+    shortest (Kaski & Lagus 1996). It tells quantization and topology in one number, in the
+    metric's units; where the two nearest neurons are linked it costs nothing but their distance.
+    """
+
+    in_metric_units = True
+    reference = "Kaski & Lagus 1996"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        return float(evaluation.combined_errors.mean())
+
+
+class TopographicProduct(MeasureComponent):
+    """Topographic product P (Bauer & Pawelzik 1992) of the prototypes; 0 is best.
+
+    Below 0 the grid has too few dimensions for the data and folds, above 0 too many; runs are
+    compared by |P|. It looks at the map alone, so that it is the same for every part of the data.
+    """
+
+    greater_is_better = False
+    zero_is_best = True
+    reference = "Bauer & Pawelzik 1992"
+
+    grid_distance: Literal["euclidean", "hops"] = Field(
+        default="euclidean",
+        description="distance on the grid: between cells as in the paper, or along links",
+    )
+
+    def compute(self, evaluation: Evaluation) -> float:
+        from dbgsom_core.api import topographic_product
+
+        return topographic_product(evaluation.som_map, evaluation.data.pairwise, self.grid_distance)
+
+
+class TopographicFunction(_Cost):
+    """Topographic function (Villmann et al. 1997) at one k; 0 is perfect.
+
+    At k = 0 it is how many neighbours a neuron has on average on the grid that are none in the
+    data, and in the data that are none on the grid: the number to compare maps by.
+    """
+
+    reference = "Villmann et al. 1997"
+
+    k: int = Field(
+        default=0,
+        ge=-(10**6),
+        le=10**6,
+        description="above 0: neighbours in the data more than k apart on the grid; "
+        "below 0: on the grid more than -k apart in the data; 0: those of 1 and -1",
+    )
+    neighbours: Literal[4, 8] = Field(
+        default=8,
+        description="how the grid is measured: 8 counts diagonal steps as in the paper, 4 hops",
+    )
+
+    def compute(self, evaluation: Evaluation) -> float:
+        from dbgsom_core.api import topographic_function
+
+        if len(evaluation.som_map) < 2:
+            return 0.0
+        function = topographic_function(
+            evaluation.som_map, evaluation.bmu, evaluation.second_bmu, self.neighbours
+        )
+        return function.at(self.k)
+
+
+# ------------------------------------------------------------------------- pairs of samples
+
+# Up to ``max_samples`` samples are all compared with each other. Of more, n, some are drawn by the
+# seed and compared with all, so that there are max_samples² pairs, but at least 200 are drawn;
+# notes say how many, and with which standard error. Distances are held in blocks.
 _COLUMNS = 1 << 15  # numbers of the samples that a block is compared with at a time: 256 KiB
 _HELD = 1 << 17  # distances of a block: 1 MiB, a part of the cache
-_MOST_ROWS = 64  # of a block
-_LEAST = 200  # samples that are drawn at least
+_MOST_ROWS = 64  # of a block, so that threads have blocks enough
+_LEAST = 200  # samples that are drawn at least, for a standard error that says something
 
 
 class _Sampled(MeasureComponent):
@@ -147,11 +334,8 @@ class CMeasure(_Distances):
         if bound <= 0:
             return NotedValue(0.0)
         # The derivatives of the ratio by the three means give the share of each sample.
-        of_each = sums.products @ (
-            1 / bound,
-            -both / (2 * data * bound),
-            -both / (2 * grid * bound),
-        )
+        slopes = 1 / bound, -both / (2 * data * bound), -both / (2 * grid * bound)
+        of_each = sums.products @ slopes
         return NotedValue(min(1.0, both / bound), sums.sample.note_on(of_each))
 
 
@@ -184,8 +368,9 @@ class _Sums:
         for block in sample.blocks:
             d = sample.distances(block)
             g = steps[units[sample.rows[block]]].take(units, axis=1)
-            sums = [np.einsum("ij,ij->i", a, b) for a, b in ((d, g), (d, d), (g, g))]
-            self.products[block] = np.stack(sums, axis=1) / max(1, sample.n - 1)
+            for column, (a, b) in enumerate(((d, g), (d, d), (g, g))):
+                sums = np.einsum("ij,ij->i", a, b)
+                self.products[block, column] = sums / max(1, sample.n - 1)
             self.data_most = max(self.data_most, float(d.max()))
         self.grid_most = float(steps.max())
 
@@ -289,9 +474,8 @@ class _Ranks:
         distances[np.arange(len(rows)), rows] = np.inf  # no sample is its own neighbour
         ordered = np.sort(distances, axis=1)
         last = -1  # the unit of the sample before, as samples are in their order
-        for i, row, d, among in zip(
-            range(where.start, where.stop), rows.tolist(), distances, ordered, strict=False
-        ):
+        for i, row in enumerate(rows.tolist(), start=where.start):
+            d, among = distances[i - where.start], ordered[i - where.start]
             if self._unit[row] != last:
                 last = self._unit[row]
                 steps = self._steps[last][self._unit]
@@ -314,12 +498,13 @@ def _chances(ordered: NDArray[Any], values: NDArray[Any], k: int) -> tuple[Float
     """
     below = np.searchsorted(ordered, values, "left")
     up_to = np.searchsorted(ordered, values, "right")
+    # A value that is not among them counts as a rank of its own.
+    n_equal = np.maximum(up_to - below, 1)
+    # Ranks below + 1 … up_to are equally likely; those beyond k are off by first … last.
     first, last = np.maximum(below - k, 0) + 1, up_to - k
-    equal = np.maximum(
-        up_to - below, 1
-    )  # a value that is not among them counts as a rank of its own
-    beyond = (first + last) * np.maximum(last - first + 1, 0) / (2 * equal)
-    return np.clip((k - below) / equal, 0.0, 1.0), beyond
+    n_beyond = np.maximum(last - first + 1, 0)
+    beyond = (first + last) * n_beyond / (2 * n_equal)
+    return np.clip((k - below) / n_equal, 0.0, 1.0), beyond
 
 
 # ------------------------------------------------------------------------ groups of samples
@@ -387,9 +572,11 @@ class CalinskiHarabasz(_Groups):
         for rows, X in blocks_of(data):
             within += float(np.square(X - centres[groups[rows]]).sum())
         between = float(sizes @ np.square(centres - sums.sum(axis=0) / n).sum(axis=1))
-        freedom = evaluation.n_all - k
+        ratio = 1.0
+        if within > 0:
+            ratio = between / within * (evaluation.n_all - k) / (k - 1)
         note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
-        return NotedValue(between / within * freedom / (k - 1) if within > 0 else 1.0, note)
+        return NotedValue(ratio, note)
 
 
 def _members(groups: NDArray[np.int64], count: int) -> csr_array:
@@ -421,14 +608,14 @@ class Silhouette(_Sampled, _Groups):
         members, values = _members(groups, len(sizes)), np.zeros(len(sample.rows))
         for block in sample.blocks:
             sums = sample.distances(block) @ members
-            own, of_each = groups[sample.rows[block]], np.arange(len(sums))
-            within = sums[of_each, own] / np.maximum(sizes[own] - 1, 1)
+            group, row = groups[sample.rows[block]], np.arange(len(sums))
+            within = sums[row, group] / np.maximum(sizes[group] - 1, 1)
             means = sums / sizes
-            means[of_each, own] = np.inf
+            means[row, group] = np.inf
             nearest = means.min(axis=1)
             most = np.maximum(within, nearest)
             gains = (nearest - within) / np.where(most > 0, most, 1.0)
-            values[block] = np.where(sizes[own] > 1, gains, 0.0)
+            values[block] = np.where(sizes[group] > 1, gains, 0.0)
         return NotedValue(float(values.mean()), sample.note_on(values))
 
 
@@ -445,12 +632,11 @@ def davies_bouldin(
     """
     live = np.flatnonzero((hits > 0) & (hit_counts > 0))
     scatter = errors[live] / hits[live]
-    apart = separation[np.ix_(live, live)]
-    pairs = apart > 0
-    np.fill_diagonal(pairs, False)
-    ratios = np.divide(
-        scatter[:, None] + scatter, apart, out=np.zeros_like(apart, dtype=float), where=pairs
-    )
+    distances = separation[np.ix_(live, live)]
+    is_pair = distances > 0
+    np.fill_diagonal(is_pair, False)
+    ratios = np.zeros(distances.shape)
+    np.divide(scatter[:, None] + scatter, distances, out=ratios, where=is_pair)
     if ratios.size == 0:
         return 0.0
     return float(ratios.max(axis=0).sum() / np.count_nonzero(hit_counts))

@@ -1,4 +1,4 @@
-"""Colours that stay apart for colour-blind readers, and the arithmetic on them.
+"""Colours that stay apart for colour-blind readers, and texts that fit: what figures share.
 
 Every colour is an sRGB row (3,) with values 0..1.
 """
@@ -6,9 +6,13 @@ Every colour is an sRGB row (3,) with values 0..1.
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from dbgsom_core.api import as_label
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
@@ -30,7 +34,7 @@ _TEN = (
     "#3f90da", "#ddaa33", "#cc3311", "#332288", "#92dadd",
     "#aa3377", "#eedd88", "#832db6", "#33bbee", "#cc6677",
 )  # fmt: skip
-MAX_CATEGORIES = 20
+MAX_CATEGORIES = 20  # those ten, and as many darker ones
 _FEW = 7  # values and one more, of which one may be extreme
 
 
@@ -69,10 +73,10 @@ def scale_over(
     from matplotlib import colormaps
 
     least, greatest = robust_ends(values)
+    is_below, is_above = low is None and values.min() < least, values.max() > greatest
     scale = scale_of(least if low is None else low, greatest, cmap)
-    below, above = low is None and values.min() < least, values.max() > greatest
     colours: Any = colormaps[cmap].copy()  # its stubs say that its extend is a bool
-    colours.colorbar_extend = ("neither", "min", "max", "both")[below + 2 * above]
+    colours.colorbar_extend = ("neither", "min", "max", "both")[is_below + 2 * is_above]
     scale.set_cmap(colours)
     scale.set_array(values)
     return scale
@@ -120,23 +124,26 @@ def by_prototype(prototypes: NDArray[np.float64]) -> Colours:
     lightness = 0.66 + 0.22 * scores[:, 0]
     # Chroma shrinks where lightness nears its ends: there sRGB has few colours.
     chroma = 0.14 * (1.0 - 0.35 * np.abs(scores[:, 0]))
-    lab = np.column_stack([lightness, 0.8 * chroma * scores[:, 2], chroma * scores[:, 1]])
-    return _oklab_to_srgb(lab)
+    green_red, blue_yellow = 0.8 * chroma * scores[:, 2], chroma * scores[:, 1]
+    return _oklab_to_srgb(np.column_stack([lightness, green_red, blue_yellow]))
 
 
 def principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the leading principal component scores (K, count), each scaled to -1..1."""
     centred = rows - rows.mean(axis=0)
     # The small one of the two squares: a decomposition of the rows themselves takes far longer.
-    wide = len(rows) < rows.shape[1]
-    squares, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    is_wide = len(rows) < rows.shape[1]
+    squares, vectors = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
     scores = np.zeros((len(rows), count))
     for i in range(min(count, len(squares))):
-        if squares[-1 - i] > 1e-14 * max(1.0, squares[-1]):
-            axis = centred.T @ vectors[:, -1 - i] if wide else vectors[:, -1 - i]
-            score = centred @ axis
-            sign = 1.0 if axis[np.abs(axis).argmax()] > 0 else -1.0
-            scores[:, i] = sign * score / np.abs(score).max()
+        if squares[-1 - i] <= 1e-14 * max(1.0, squares[-1]):  # rounding alone
+            break
+        axis = vectors[:, -1 - i]
+        if is_wide:
+            axis = centred.T @ axis
+        score = centred @ axis
+        sign = np.sign(axis[np.abs(axis).argmax()])  # the largest entry of an axis is positive
+        scores[:, i] = sign * score / np.abs(score).max()
     return scores
 
 
@@ -167,5 +174,76 @@ def _to_linear(srgb: Colours) -> Colours:
 
 
 def _oklab_to_srgb(lab: NDArray[np.float64]) -> Colours:
-    linear: Colours = np.clip((lab @ _LAB_TO_CONES.T) ** 3 @ _CONES_TO_RGB.T, 0.0, 1.0)
+    cones = (lab @ _LAB_TO_CONES.T) ** 3
+    linear: Colours = np.clip(cones @ _CONES_TO_RGB.T, 0.0, 1.0)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+# -------------------------------------------------------------------------------------- texts
+
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
+LONGEST_NAME, _LONGEST_LINE = 46, 150  # characters of a name in a legend: two lines; of any text
+_NAMED = 30  # characters of a variable's name: a line of a legend
+_FILLED = 0.92  # of a line, as the letters of one name are not equally wide
+_MOST_DIGITS = 6  # digits before or after the decimal point, as %g has them
+
+
+def text_width(text: str) -> float:
+    """Return the width of a text over its font size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=100), False)
+    return float(width) / 100
+
+
+def label_of(name: str) -> str:
+    """Return a variable's name as figures show it, of a long one both ends."""
+    text = as_label(name, _LONGEST_LINE)
+    if len(text) <= _NAMED:
+        return text
+    return _without_middle(text, _NAMED - 1)
+
+
+def shortened(name: str, max_width: float, size: float) -> str:
+    """Return a name that takes at most ``max_width`` points in a font of this size.
+
+    A longer one loses its middle, so that names of one beginning or one end stay apart.
+    """
+    text = shown = as_label(name, _LONGEST_LINE)
+    left = len(text)
+    while left > 0:
+        width = size * text_width(shown)
+        if width <= max_width:
+            break
+        left = max(0, min(left - 1, math.ceil(left * max_width / width)))
+        shown = _without_middle(text, left)
+    return shown
+
+
+def _without_middle(text: str, left: int) -> str:
+    after = left // 2
+    return f"{text[: left - after]}…{text[len(text) - after :]}"
+
+
+def wrapped(name: str, max_width: float, size: float) -> list[str]:
+    """Return a name in lines of at most ``max_width`` points."""
+    text = as_label(name, LONGEST_NAME)
+    width = size * text_width(text)
+    if width <= max_width:
+        return [text]
+    return textwrap.wrap(text, max(1, int(_FILLED * len(text) * max_width / width)))
+
+
+def numbers(values: Sequence[float], digits: int) -> list[str]:
+    """Return numbers as texts with as many decimals each: ``digits`` of how far they are apart.
+
+    Whole numbers have none. Very small and very large ones have ``digits`` of their own.
+    """
+    span = max(values) - min(values)
+    decimals = 0
+    if not all(float(value).is_integer() for value in values):
+        decimals = digits - 1 - math.floor(math.log10(span or abs(values[0])))
+    if decimals > _MOST_DIGITS or max(map(abs, values)) >= 10**_MOST_DIGITS:
+        return [f"{value:.{digits}g}" for value in values]
+    return [f"{value:z.{max(0, decimals)}f}" for value in values]
