@@ -111,9 +111,10 @@ class Commands(click.Group):
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if cure := withdrawn("command", name):
+        command = super().get_command(ctx, name)
+        if command is None and (cure := withdrawn("command", name)):
             ctx.fail(f"No such command '{name}'{cure}")
-        return super().get_command(ctx, name)
+        return command
 
 
 def options(*decorators: Decorator) -> Decorator:

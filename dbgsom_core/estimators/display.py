@@ -114,7 +114,7 @@ class SomDisplay:
         beside_samples = (y, extra, annotations)
         if X is None and (kind in _NEED_SAMPLES or any(one is not None for one in beside_samples)):
             raise ValueError(f"{kind} needs samples here: give X")
-        view = _view(model, X, y, feature_names, extra, annotations)
+        view = _view_of_model(model, X, y, feature_names, extra, annotations)
         if image_shape is not None:
             features = view.evaluation.som_map.prototypes.shape[1]
             if math.prod(image_shape) != features:
@@ -199,7 +199,7 @@ def unwrap(model: Any) -> tuple[Any, Any]:
     return estimator, with_steps
 
 
-def _view(
+def _view_of_model(
     model: Any, X: Any, y: Any, names: Sequence[str] | None, variables: Any, annotations: Any
 ) -> MapView:
     """Return the view of a fitted map on samples X (n, D), or without X on its training."""
@@ -230,13 +230,13 @@ def _view(
             values = column.astype(np.float64)
             numbers[name] = np.where(np.isfinite(values), values, np.nan)
         details["variables"] = numbers
-    return view_of(
-        estimator,
+    view: MapView = estimator._view(
         evaluation,
         feature_names=[str(name) for name in names],
         title=type(estimator).__name__,
         **details,
     )
+    return view
 
 
 def _columns(what: str, given: Any, n: int) -> dict[str, NDArray[Any]]:
@@ -248,18 +248,6 @@ def _columns(what: str, given: Any, n: int) -> dict[str, NDArray[Any]]:
             raise ValueError(f"{what} '{name}' has shape {column.shape}, not ({n},)")
         columns[str(name)] = column
     return columns
-
-
-def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
-    return MapView(
-        evaluation=evaluation,
-        neuron_labels=estimator.neuron_labels_,
-        neuron_probabilities=estimator._probabilities,
-        leaf_labels=estimator.leaf_labels_,
-        history=estimator.history_,
-        estimator=estimator._kind,
-        **details,
-    )
 
 
 def training_evaluation(model: Any) -> Evaluation:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.estimators.answers import Answers, data_frame, usual_distance
 
 _MOST_NEIGHBOURS = 12
 _MOST_SHARES = 5  # classes that are printed
@@ -141,10 +140,10 @@ def explain_sample(
 
     ``undo`` turns samples (n, D) of the map's features into raw ones.
     """
-    samples = estimator._samples(as_row(x))
+    answers = estimator.answers(as_row(x))
+    samples = answers.samples
     if samples.n != 1:
         raise DataError(f"explain takes one sample, not {samples.n}")
-    answers = Answers(estimator, samples)
     leaf = int(answers.leaf[0])
     path = tuple(neuron for neuron in answers.descent.path[0].tolist() if neuron >= 0)
     probabilities = {}
@@ -159,13 +158,21 @@ def explain_sample(
         path=path,
         hits=float(estimator.leaf_hit_counts_[leaf]),
         distance=float(answers.distance[0]),
-        usual_distance=usual_distance(estimator, leaf),
+        usual_distance=estimator._usual_distance(leaf),
         novelty=float(answers.novelty[0]),
         pvalue=float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
         differences=tuple(_differences(estimator, samples, leaf, names, undo)),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
+
+
+def data_frame(index: str, columns: Sequence[str], rows: dict[str, Any]) -> Any:
+    """Return rows by name as a pandas data frame, whose index has a name."""
+    import pandas as pd  # nothing else of estimators, training and engine needs it
+
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return frame.rename_axis(index=index)
 
 
 def as_row(x: Any) -> Any:

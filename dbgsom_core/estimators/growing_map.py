@@ -31,8 +31,7 @@ from dbgsom_core.estimators.components import (
     fields_of,
     with_field,
 )
-from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
-from dbgsom_core.estimators.model_file import take_state
+from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap, Kind
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,
@@ -46,7 +45,7 @@ from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.interfaces.guard import guarded, own_error_names
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.callbacks import callback_notifier, progress_shown
-from dbgsom_core.training.fit import check_continues, fit_map
+from dbgsom_core.training.fit import FittedState, check_continues, fit_map
 from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
     KIND_OF,
@@ -92,7 +91,7 @@ _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
 class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
-    _kind: ClassVar[str] = "vq"  # name in configurations, figures and components
+    _kind: ClassVar[Kind] = "vq"  # name in configurations, figures and components
     _targets: ClassVar[str] = ""  # required kind of y
     # The other parameters are components, or checked by what they are handed to.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -246,7 +245,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         return sample_weight
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
-        """Set attributes from the targets of a fit, besides those of `take_state`.
+        """Set attributes from the targets of a fit, besides those of `_take_state`.
 
         ``held_out`` are the samples for calibration.
         """
@@ -288,7 +287,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             with one_blas_thread(), own_error_names(parts.engine):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
-                take_state(self, state)
+                self._take_state(state)
                 self._take_labels(rows.X, kept, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.path.unlink(missing_ok=True)
@@ -345,6 +344,31 @@ class GrowingMap(FittedMap, BaseEstimator):
             unseen = self._over(parts, validation), validation.target
         settings = {name: getattr(self, name) for name in SETTINGS}
         return FitTask(parts, samples, target, settings, start, new, unseen)
+
+    def _take_state(self, state: FittedState) -> None:
+        """Set the attributes of the fitted map, but for those of single samples."""
+        neurons, leaves = state.labelled.neurons, state.labelled.leaves
+        self.weights_ = state.weights
+        self.neuron_labels_ = neurons.labels
+        self.hit_counts_ = neurons.hits
+        self._probabilities = neurons.probabilities
+        self.leaf_labels_ = leaves.labels
+        self.leaf_hit_counts_ = leaves.hits
+        self._leaf_probabilities = leaves.probabilities
+        self._memory = state.labelled.clusters
+        self._answering = state.labelled.labeller
+        self.errors_ = state.errors
+        self.quantization_error_ = state.quantization_error
+        self.topographic_error_ = state.topographic_error
+        self._density = state.density
+        self._novelty = state.calibration
+        self._deviations = state.deviations
+        training = state.training
+        self.growing_threshold_ = training.threshold
+        self.converged_ = training.converged
+        self.stopped_by_ = training.stopped
+        self.kept_epoch_ = training.kept
+        self._set_map(training.som_map, state.tree, training.history)
 
     def _take_labels(self, X: Any, kept: Flags | None, leaves: NDArray[np.integer[Any]]) -> None:
         """Set the labels of all samples X; ``leaves`` are of the ``kept`` (trained) ones."""

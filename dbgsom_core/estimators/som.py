@@ -35,6 +35,7 @@ from dbgsom_core.training.targets import (
 )
 
 
+# Without parameters of its own: the constructor that the dataclass `GrowingMap` generated is right.
 @storable
 class SomVQ(ClusterMixin, GrowingMap):
     """Growing self-organizing map for clustering and vector quantization.
@@ -241,7 +242,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         The class of each training sample's neuron.
     """
 
-    _kind: ClassVar[str] = "classifier"
+    _kind = "classifier"
     _targets: ClassVar[str] = "class labels"
 
     labeller: Any = "linear_vote"
@@ -340,7 +341,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         The prediction of each neuron.
     """
 
-    _kind: ClassVar[str] = "regressor"
+    _kind = "regressor"
     _targets: ClassVar[str] = "targets"
 
     labeller: Any = "local_linear"

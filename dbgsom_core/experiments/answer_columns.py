@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.estimators.answers import Answers
+from dbgsom_core.estimators.fitted_map import Answers
 from dbgsom_core.interfaces.guard import guarded
 
 COLUMNS = (

@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.estimators.answers import usual_distance
-from dbgsom_core.estimators.display import view_of
 from dbgsom_core.experiments.answer_columns import column_names, columns_of_answers, format_path
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import measured
@@ -71,8 +69,7 @@ def view_of_run(
     def of_rows(columns: Mapping[str, Any]) -> dict[str, Any]:
         return {} if rows is None else {name: values[rows] for name, values in columns.items()}
 
-    return view_of(
-        estimator,
+    view: MapView = estimator._view(
         evaluation,
         label_names=class_names if supervised else {},
         class_names=class_names,
@@ -86,6 +83,7 @@ def view_of_run(
         annotations=of_rows({**(data.ids or {}), **data.annotations}),
         novelty=partial(estimator.score_samples, part.X),
     )
+    return view
 
 
 def draw_figures(
@@ -238,7 +236,7 @@ def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
             number = int(tree.child_of[number][neuron])
         cells.append(tree.maps[number].positions[way[-1]])
         # Errors of neurons below others are known on average.
-        mean = usual_distance(estimator, leaf) if deep else None
+        mean = estimator._usual_distance(leaf) if deep else None
         hits = estimator.leaf_hit_counts_[leaf]
         errors.append(float(estimator.errors_[leaf]) if mean is None else mean * float(hits))
     x, y = np.transpose(cells)
@@ -316,7 +314,7 @@ def run_of_fit(
     _, evaluation, found = measured(estimator, X, y, measures)
     features = list(map(str, getattr(estimator, "feature_names_in_", ())))
     title, notes = type(estimator).__name__, list[str]()
-    view = view_of(estimator, evaluation, feature_names=features, title=title)
+    view = estimator._view(evaluation, feature_names=features, title=title)
     registry = get_registry()
     drawn = draw_figures([(name, registry.build("figure", name)) for name in figures], view, notes)
 

@@ -128,10 +128,7 @@ def _sweep() -> SweepView:
 
 
 def _view(component: Any) -> MapView:
-    from dbgsom_core.estimators.display import view_of
-
-    view = view_of(
-        fixtures.trained(),
+    view: MapView = fixtures.trained()._view(
         _evaluation(component),
         feature_names=[f"x{i}" for i in range(fixtures.FEATURES)],
         image_shape=(2, 2),
