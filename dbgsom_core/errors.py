@@ -173,14 +173,6 @@ def callers_level() -> int:
     raise AssertionError
 
 
-def called_by(module: str) -> bool:
-    """Return whether a function of this module is among the callers."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") != module:
-        frame = frame.f_back
-    return frame is not None
-
-
 def stand_between(package: str) -> None:
     """Let `callers_level` leave out the lines of a package, too."""
     _BETWEEN.add(package)

@@ -27,7 +27,7 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.experiments.trackers import Page
-from dbgsom_core.interfaces.guard import error_line, guarded
+from dbgsom_core.interfaces.component import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.folder import StoredRun, find_experiments

@@ -17,8 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.datasets import dataset_of_file
-from dbgsom_core.interfaces.component import Nested, nested_fields, parse
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import Nested, active_registry, nested_fields, parse
 from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
 STEP = "step"  # of prepare: no component, and written like one
@@ -126,15 +125,17 @@ class ComponentOf(Nested):
 
 
 def _step(name: str, params: dict[str, Any]) -> PrepareStep:
-    registry, where = active_registry(), ""
+    if name in BUILT_IN_STEPS:
+        return PrepareStep(name, params)
+    registry = active_registry()
     try:
-        where = registry.lookup(OFFERED_STEP, name).source
+        return PrepareStep(name, params, registry.lookup(OFFERED_STEP, name).source)
     except UnknownNameError:
-        names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
-        if name not in BUILT_IN_STEPS and not _CLASS.fullmatch(name):
-            near = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
-            raise UnknownNameError(f"unknown step '{name}'{near}") from None
-    return PrepareStep(name, params, where)
+        if _CLASS.fullmatch(name):
+            return PrepareStep(name, params)
+    names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
+    hint = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
+    raise UnknownNameError(f"unknown step '{name}'{hint}")
 
 
 # -------------------------------------------------------------------------------- written down

@@ -32,9 +32,7 @@ from dbgsom_core.config.schema import (
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.experiments.messages import masked
 from dbgsom_core.experiments.trackers import tracker_classes
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import use_registry
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded, use_registry
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
 from dbgsom_core.training.parts import (

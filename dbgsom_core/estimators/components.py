@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from dbgsom_core.errors import ComponentError, DbgsomError, ParameterError, did_you_mean
-from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.guard import error_line
+from dbgsom_core.interfaces.component import Component, error_line, given_fields, nested_fields
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import format_errors

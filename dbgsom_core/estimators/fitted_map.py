@@ -26,9 +26,9 @@ from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.samples import check_samples, weights_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Html, MapView
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import point_answers
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.som_map.som_map import SomMap

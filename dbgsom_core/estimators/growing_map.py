@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from types import FrameType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -20,7 +22,7 @@ from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.runtime import available_memory, one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import DataError, ScaleWarning, called_by, callers_level
+from dbgsom_core.errors import DataError, ScaleWarning, callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
@@ -42,7 +44,7 @@ from dbgsom_core.estimators.samples import (
     scales,
 )
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
-from dbgsom_core.interfaces.guard import guarded, own_error_names
+from dbgsom_core.interfaces.component import guarded, own_error_names
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.callbacks import callback_notifier, progress_shown
 from dbgsom_core.training.fit import FittedState, check_continues, fit_map
@@ -389,9 +391,9 @@ class GrowingMap(FittedMap, BaseEstimator):
 
         A pipeline has steps that may scale them, and a search warns once, of its last fit.
         """
-        if not isinstance(X, np.ndarray) or called_by("sklearn.pipeline"):
+        if not isinstance(X, np.ndarray) or _called_by("sklearn.pipeline"):
             return
-        if called_by("sklearn.utils.parallel"):
+        if _called_by("sklearn.utils.parallel"):
             return
         if get_registry().name_of("metric", parts.metric) not in _OF_SCALES:
             return
@@ -447,3 +449,11 @@ class GrowingMap(FittedMap, BaseEstimator):
             f"<div>{len(self.som_map_)} neurons after {self.n_iter_} epochs, quantization error "
             f"{self.quantization_error_:.4g}, topographic error {self.topographic_error_:.3g}</div>"
         )
+
+
+def _called_by(module: str) -> bool:
+    """Return whether a function of this module is among the callers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return frame is not None

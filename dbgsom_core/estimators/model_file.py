@@ -45,8 +45,7 @@ from dbgsom_core.estimators.archive import (
     write_archive,
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
-from dbgsom_core.interfaces.component import Component, nested_fields, parse
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded, nested_fields, parse
 from dbgsom_core.interfaces.stored_types import problem_of, shown
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry

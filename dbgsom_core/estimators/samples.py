@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 from dbgsom_core.engine.moments import first_non_finite
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags, Floats
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.training.targets import Target
 
 Mask = Flags  # (n,)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.fitted_map import Answers
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 
 COLUMNS = (
     "label", "unit", "x", "y", "path", "distance", "novelty", "pvalue", "outlier", "probabilities",

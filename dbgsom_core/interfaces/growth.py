@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from dbgsom_core.interfaces.component import Component, default
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, default, guarded
 
 if TYPE_CHECKING:
     import numpy as np

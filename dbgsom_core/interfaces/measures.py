@@ -16,8 +16,7 @@ from typing import (
     TypeVar,
 )
 
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded
 
 if TYPE_CHECKING:
     import numpy as np

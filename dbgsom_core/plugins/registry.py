@@ -23,8 +23,7 @@ from pydantic import ValidationError
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
-from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.interfaces.component import RAISED, Component, error_line, given_fields, parse
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION
 from dbgsom_core.withdrawn import withdrawn

@@ -10,8 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from dbgsom_core.errors import UnknownNameError, did_you_mean
-from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import active_registry, nested_fields
 from dbgsom_core.withdrawn import withdrawn
 
 WORDED = "worded"  # the type of errors whose message is a sentence, and whose place is right

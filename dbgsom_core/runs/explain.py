@@ -13,8 +13,8 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.explanations import Explanation, first_dense
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Run
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import Html, MapView
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import Part, data_errors

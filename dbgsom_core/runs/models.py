@@ -28,7 +28,7 @@ from dbgsom_core.experiments.answer_columns import (
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker

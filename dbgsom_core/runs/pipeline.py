@@ -27,7 +27,7 @@ from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures, value_of
 from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry

@@ -20,7 +20,7 @@ from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.experiments.scalers import JointScaler, RangeScaler
-from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.interfaces.component import RAISED, error_line
 from dbgsom_core.plugins.registry import stdout_to_stderr
 from dbgsom_core.runs.importing import import_class
 

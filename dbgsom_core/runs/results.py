@@ -24,9 +24,8 @@ from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import measured
 from dbgsom_core.experiments.models import names_after
 from dbgsom_core.experiments.trackers import Run, RunResult
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Component, guarded
 from dbgsom_core.interfaces.figures import MapView, images_of
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry

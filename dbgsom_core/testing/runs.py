@@ -29,8 +29,8 @@ from dbgsom_core.experiments.trackers import (
     Variant,
 )
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.component import Guarded, is_own
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
-from dbgsom_core.interfaces.guard import Guarded, is_own
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import STEP

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import active_registry, guarded
 from dbgsom_core.interfaces.growth import GrowthComponent
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.som_map.som_map import SomMap
 
