@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.files import open_regular, write_atomically
     from dbgsom_core.interfaces.component import Component, Nested
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.engine import (
         EngineComponent,
         samples_in_memory,
         samples_in_partitions,
     )
-    from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.figures import FigureComponent, Html, MapView, as_label
     from dbgsom_core.interfaces.growth import (
         Birth,
@@ -173,7 +173,7 @@ _NAMES = {  # by module
     "interfaces.component": "Component Nested",
     "interfaces.engine": "EngineComponent samples_in_memory samples_in_partitions",
     "interfaces.figures": "FigureComponent Html MapView as_label",
-    "interfaces.epochs": "EpochRecord",
+    "interfaces.context": "EpochRecord",
     "interfaces.growth": "Birth DataSummary GrowthComponent GrowthState VerticalState",
     "interfaces.initialisations": "GridComponent InitialisationComponent Start",
     "interfaces.kernels": "KernelComponent ScheduleComponent",

@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from dbgsom_core.cli import config, models, plugins, run, show, trackers
+from dbgsom_core.cli import config, plugins, predict, run, show, trackers
 from dbgsom_core.cli.console import Commands, echo, output, show_warnings
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.experiments.messages import cut_message
@@ -30,8 +30,8 @@ def cli() -> None:
 
 
 for command in (
-    config.init, run.validate, run.run, run.sweep, show.show, show.compare, models.predict,
-    models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
+    config.init, run.validate, run.run, run.sweep, show.show, show.compare, predict.predict,
+    predict.explain, predict.explore, predict.export, trackers.ui, trackers.sync, trackers.register,
     config.config, config.schema, plugins.plugins,
 ):  # fmt: skip
     cli.add_command(command)

@@ -25,7 +25,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
-from dbgsom_core.config.show import commented_yaml, places, resolve
+from dbgsom_core.config.resolved import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.files import write_atomically
 from dbgsom_core.runs.stored_runs import find_run

@@ -29,7 +29,7 @@ from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.interfaces.component import guarded
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from dbgsom_core.config.components import Named, PrepareStep
-from dbgsom_core.config.document import (
+from dbgsom_core.config.load import (
     Document,
     Problem,
     Problems,
+    fill,
+    merge,
+    nested,
+    read_config,
 )
-from dbgsom_core.config.load import fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,

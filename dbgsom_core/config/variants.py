@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.document import Document, Keys, Problems
 from dbgsom_core.config.experiment import Experiment, build_experiment, check_section
-from dbgsom_core.config.load import fill, merge, nested, read_config
+from dbgsom_core.config.load import Document, Keys, Problems, fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DecideSettings,
     OptimizeSettings,

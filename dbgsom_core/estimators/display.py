@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.components import build
+from dbgsom_core.estimators.parameters import build
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
 from dbgsom_core.interfaces.measures import Evaluation, Stability

@@ -20,14 +20,14 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from dbgsom_core.engine.results import Flags, Floats, Integers
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import SomDisplay, explorer_page
 from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
+from dbgsom_core.estimators.parameters import build, engine_for
 from dbgsom_core.estimators.samples import check_samples, weights_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.interfaces.component import guarded
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.labellers import point_answers
 from dbgsom_core.interfaces.measures import Evaluation, Stability

@@ -24,7 +24,8 @@ from dbgsom_core.engine.runtime import available_memory, one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import DataError, ScaleWarning, callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
-from dbgsom_core.estimators.components import (
+from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap, Kind
+from dbgsom_core.estimators.parameters import (
     AUTO,
     build,
     build_parts,
@@ -33,7 +34,6 @@ from dbgsom_core.estimators.components import (
     fields_of,
     with_field,
 )
-from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap, Kind
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,

@@ -44,7 +44,7 @@ from dbgsom_core.estimators.archive import (
     to_plain,
     write_archive,
 )
-from dbgsom_core.estimators.components import FunctionMetric, component_spec
+from dbgsom_core.estimators.parameters import FunctionMetric, component_spec
 from dbgsom_core.interfaces.component import Component, guarded, nested_fields, parse
 from dbgsom_core.interfaces.stored_types import problem_of, shown
 from dbgsom_core.interfaces.version import __version__

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from dbgsom_core.engine.results import Flags, Floats
-from dbgsom_core.estimators.components import build_growth
+from dbgsom_core.estimators.parameters import build_growth
 from dbgsom_core.estimators.samples import Rows
 from dbgsom_core.training.parts import Parts
 

@@ -18,10 +18,10 @@ from sklearn.utils.validation import (
 )
 
 from dbgsom_core.engine.results import Floats
-from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts

@@ -20,8 +20,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Floats, Integers
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
-from dbgsom_core.estimators.components import AUTO, computed
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.estimators.parameters import AUTO, computed
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.measures import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dbgsom_core.interfaces.component import RAISED, is_own
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.training.callbacks import call
 

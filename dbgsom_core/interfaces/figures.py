@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dbgsom_core.interfaces.component import Component, default, guarded, nested_fields
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation
 
 

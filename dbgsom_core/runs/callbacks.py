@@ -20,7 +20,7 @@ from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Run, tracker_classes
 from dbgsom_core.interfaces.component import RAISED, Component, guarded, who
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.plugins.validation_messages import format_errors

@@ -18,7 +18,7 @@ from dbgsom_core.estimators.checkpoints import (
 from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.experiments.trackers import FoldMeasures
 from dbgsom_core.files import to_disk
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.held_out import Answers
 from dbgsom_core.training.state import Checkpointer, TrainingState, read_state, write_state

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.document import Problems
+from dbgsom_core.config.load import Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, has_missing, range_rows
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean

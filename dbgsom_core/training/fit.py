@@ -25,8 +25,7 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.component import active_registry, guarded
-from dbgsom_core.interfaces.context import Context, seed_of
-from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
+from dbgsom_core.interfaces.context import Context, EpochRecord, ignore_epoch, seed_of
 from dbgsom_core.interfaces.growth import (
     DataSummary,
     VerticalState,

@@ -8,7 +8,7 @@ from typing import Any
 
 from dbgsom_core.engine.results import Search, SearchResult
 from dbgsom_core.engine.smoothing import step_length
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.som_map.som_map import Change
 from dbgsom_core.training.growth import grow_map, is_full

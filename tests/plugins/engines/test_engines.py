@@ -13,7 +13,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api
 from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.estimators import components, model_file
+from dbgsom_core.estimators import model_file, parameters
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
@@ -100,7 +100,7 @@ class Offers:
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
     found.register(Offers(), "far", "dbgsom-far", "2.0")
-    for module in (components, model_file):
+    for module in (parameters, model_file):
         monkeypatch.setattr(module, "get_registry", lambda: found)
     return found
 

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import dump_yaml, read_config
+from dbgsom_core.config.load import Document, Problems, dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
 from dbgsom_core.experiments.messages import masked
