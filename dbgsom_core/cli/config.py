@@ -139,15 +139,18 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
         text += f", {plural(len(profile.columns), 'column')}"
         for key, value in profile.options.items():
             text += f"; {key} {value!r}"
-    lines = [f"estimator: {suggestion.estimator}", *suggestion.remarks]
-    if profile.complete and profile.rows < LEAST_ROWS:
-        lines.insert(0, f"it has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
-    echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+    _echo_line(text)
     rows = [_column_row(column, suggestion) for column in suggestion.columns]
     header = ["column", "looks like", "values", "missing", "becomes"]
     print_table(header, rows, _MOST_COLUMNS, " columns")
-    for line in lines:
-        echo(line.replace("\n", r"\n"))
+    if profile.complete and profile.rows < LEAST_ROWS:
+        echo(f"it has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+    for line in (f"estimator: {suggestion.estimator}", *suggestion.remarks):
+        _echo_line(line)
+
+
+def _echo_line(text: str) -> None:
+    echo(text.replace("\n", r"\n"))  # whatever the names in it hold
 
 
 def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:

@@ -67,24 +67,24 @@ def show_warnings() -> None:
     logger = logging.getLogger("dbgsom")
     warnings.showwarning = log_warning
     logger.handlers, logger.propagate = [_LogHandler()], False
-    least = logging.ERROR if output.quiet else logging.WARNING
-    logger.setLevel((least, logging.INFO, logging.DEBUG)[min(output.verbose, 2)])
+    if output.verbose:
+        logger.setLevel(logging.INFO if output.verbose == 1 else logging.DEBUG)
+    else:
+        logger.setLevel(logging.ERROR if output.quiet else logging.WARNING)
 
 
 @contextmanager
 def progress_bar(wanted: bool) -> Iterator[Callable[..., None]]:
     """Yield a function that updates a bar, which a terminal shows."""
+    if not wanted or output.quiet or not sys.stderr.isatty():
+        yield lambda **fields: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    update = partial(bar.update, bar.add_task("", total=None, now=""))
-    if wanted and sys.stderr.isatty() and not output.quiet:
-        with bar:
-            yield update
-    else:
-        yield update
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield partial(bar.update, bar.add_task("", total=None, now=""))
 
 
 class _LogHandler(logging.Handler):
@@ -225,8 +225,9 @@ def check_output(path: str, *read: str | Path | None) -> None:
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
     if not exists(target):
         return
-    if any(file is not None and exists(file) and target.samefile(file) for file in read):
-        raise DataError(f"{path} is the file that is read: name another one with -o")
+    for file in read:
+        if file is not None and exists(file) and target.samefile(file):
+            raise DataError(f"{path} is the file that is read: name another one with -o")
     if any(is_run(folder) for folder in target.parents[:2]):
         raise DataError(f"{path} is a file of a run: name another one with -o")
 

@@ -44,22 +44,22 @@ from dbgsom_core.runs.stored_runs import (
     shell_name,
 )
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.callbacks import line
+from dbgsom_core.training.callbacks import line as epoch_line
 
 _SECONDS_BETWEEN_LINES = 2.0
 
 
 def _overrides(overrides: Sequence[str], name: str | None, tags: Sequence[str]) -> Sequence[str]:
     """Return overrides of keys, those of ``--name`` and ``--tag`` included."""
-    named = [*overrides]
+    texts = [*overrides]
     if name is not None:
-        named.append(f"name={json.dumps(name, ensure_ascii=False)}")  # text, as ever it looks
+        texts.append(f"name={json.dumps(name, ensure_ascii=False)}")  # text, whatever it looks like
     for tag in tags:
         key, equals, value = tag.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
-        named.append(f"tags={json.dumps({key: value}, ensure_ascii=False)}")
-    return named
+        texts.append(f"tags={json.dumps({key: value}, ensure_ascii=False)}")
+    return texts
 
 
 run_options = options(
@@ -99,17 +99,19 @@ def sweep(file: str, **how: Any) -> int:
 def validate(file: str, overrides: Sequence[str]) -> None:
     """Check FILE (a run or a sweep) without reading data or training."""
     loaded, experiments = load(file, overrides, open_registry())
-    answer = f"ok, a sweep of {loaded.runs} runs" if isinstance(loaded, Sweep) else "ok"
-    if isinstance(loaded, Sweep) and loaded.optimization is not None:
-        from dbgsom_core.runs.sweep import optuna
+    answer = [f"{file}: ok"]
+    if isinstance(loaded, Sweep):
+        answer = [f"{file}: ok, a sweep of {loaded.runs} runs"]
+        if loaded.optimization is None:
+            answer += [f"  {child.name}" for child in loaded.children]
+        else:
+            from dbgsom_core.runs.sweep import optuna
 
-        optuna()
+            optuna()  # raises where it is not installed
     for experiment in experiments:
         check_experiment(experiment)
-    echo(f"{file}: {answer}")
-    if isinstance(loaded, Sweep) and loaded.optimization is None:
-        for child in loaded.children:
-            echo(f"  {child.name}")
+    for line in answer:
+        echo(line)
 
 
 def _run_file(
@@ -238,9 +240,9 @@ class Display:
         now = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
         self._update(now=now, completed=epoch.epoch, total=epoch.epochs)
         if output.verbose:
-            self.say(line(epoch))
+            self.say(epoch_line(epoch))
         else:
-            self._say_now_and_then(line(epoch))
+            self._say_now_and_then(epoch_line(epoch))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         self._end("done")
@@ -250,7 +252,7 @@ class Display:
 
     def _end(self, how: str) -> None:
         if self._last is not None:
-            self.say(f"{line(self._last)}  {how} in {self._last.seconds:.2f} s")
+            self.say(f"{epoch_line(self._last)}  {how} in {self._last.seconds:.2f} s")
         self._number, self._last = "", None
         self._update(description="", now="", total=None)
 

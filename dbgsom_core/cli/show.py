@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -41,7 +41,6 @@ _MOST_LABELS, _MOST_GROUPS = 12, 24  # columns and rows of a table of groups
 _UNLIMITED = 100_000  # characters of a line on a pipe, where a program expects a row a line
 _LONGEST = 200  # characters of a value, of which three fill a terminal
 _NUMBER = re.compile(r"[-+<]?[\d∞]|nan|$")  # how it begins, also one with its interval
-_MAPS = ["auto", "label", "hits", "none"]
 _CELL = 3  # characters of a neuron: two of its label, and a space
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan")  # what every terminal has
@@ -50,7 +49,12 @@ _MOST_NAMES = 20  # labels of a map: with more of them six colours tell nothing 
 
 @click.command()
 @click.argument("run", required=False)
-@option("--map by", "What the map shows.", type=click.Choice(_MAPS), default="auto")
+@option(
+    "--map by",
+    "What the map shows.",
+    type=click.Choice(["auto", "label", "hits", "none"]),
+    default="auto",
+)
 @option("--all show_all", "Show every measure; without RUN: every run.", is_flag=True)
 @runs_option
 @plugin_options
@@ -124,10 +128,10 @@ def _began(run: StoredRun) -> str:
 
 def _differences(runs: Sequence[StoredRun]) -> dict[Path, str]:
     """Return by folder what tells a run from the others of its experiment."""
-    groups: dict[str, list[StoredRun]] = {}
+    groups = defaultdict(list)
     for run in runs:
         if run.kind == "run":
-            groups.setdefault(run.experiment, []).append(run)
+            groups[run.experiment].append(run)
     texts = {}
     for group in groups.values():
         fields = differences([run.params for run in group])
@@ -289,7 +293,7 @@ def print_table(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = []
+    columns: list[list[str]] = []
     for number, title in enumerate(header):
         cells = [cell(row[number]) for row in rows[:most]]
         if any(cells):
@@ -399,15 +403,12 @@ def _print_profiles(run: StoredRun) -> None:
 
 def _print_ranking(ranking: Ranking) -> None:
     names, keys = ranking.measures, ranking.keys
-    rows: list[list[Any]] = []
+    rows = []
     for place, variant in enumerate(ranking.variants, 1):
-        row: list[Any] = [place]
-        row += [_value(variant, name) for name in names]
-        row.append(len(variant.runs))
-        for key in keys:
-            value = variant.varies.get(key, "")
-            row.append("null" if value is None else value)
-        rows.append(row)
+        values = [_value(variant, name) for name in names]
+        varies = [variant.varies.get(key, "") for key in keys]
+        varies = ["null" if value is None else value for value in varies]
+        rows.append([place, *values, len(variant.runs), *varies])
     titles = [with_arrow(name, ranking.ends.get(name, "")) for name in names]
     echo(ranking.data)
     print_table(["", *titles, "runs", *keys], rows)
