@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -29,22 +29,23 @@ Keys = tuple[str, ...]  # keys, and positions in lists as text, that lead to a v
 
 DEEPEST = 50  # levels of sections and lists
 _LONGEST_POSITION = 9  # digits; Python refuses to read thousands of them
-_MOST = 50_000  # values of a document
+_MOST = 50_000  # values of a document: a YAML bomb of aliases has billions
 _LARGEST = 1 << 20  # bytes of a file, which PyYAML reads in some seconds
-_MOST_FILES = 50  # that a file extends
-_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
+_MOST_FILES = 50  # that a file extends: more of them are a circle
+REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
+# Words of the core schema (YAML 1.2.2, section 10.3.2); in any other case they are text.
 _SCALARS: dict[str, Scalar] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-_INTEGERS = (
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+    ".inf": math.inf, ".Inf": math.inf, ".INF": math.inf,
+    "+.inf": math.inf, "+.Inf": math.inf, "+.INF": math.inf,
+    "-.inf": -math.inf, "-.Inf": -math.inf, "-.INF": -math.inf,
+    ".nan": math.nan, ".NaN": math.nan, ".NAN": math.nan,
+}  # fmt: skip
+_INTEGERS = (  # patterns and their base
     (re.compile(r"[-+]?[0-9]+"), 10),
-    (re.compile(r"0o([0-7]+)"), 8),
-    (re.compile(r"0x([0-9a-fA-F]+)"), 16),
+    (re.compile(r"0o[0-7]+"), 8),
+    (re.compile(r"0x[0-9a-fA-F]+"), 16),
 )
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -81,7 +82,6 @@ class Document:
 
     values: Any
     marks: dict[Keys, Mark] = field(default_factory=dict)
-    source: str = "<python>"  # the file's name
     folder: Path = field(default_factory=Path.cwd)  # where relative paths in it start
 
     def find(self, *keys: str | int) -> tuple[Keys, bool]:
@@ -106,9 +106,9 @@ class Document:
             path = path[:-1]
         return self.marks.get(path, Mark())
 
-    def without(self, *names: str) -> Document:
-        """Return the document without some keys of its top level."""
-        values = {key: value for key, value in self.values.items() if key not in names}
+    def without(self, name: str) -> Document:
+        """Return the document without a key of its top level."""
+        values = {key: value for key, value in self.values.items() if key != name}
         return replace(self, values=values)
 
     def show(self, values: Any) -> Any:
@@ -157,27 +157,18 @@ class Problem(NamedTuple):
         return ": ".join(part for part in parts if part).replace("\n", "\\n")
 
 
-class Problems:
-    """The problems found in a file.
+class Problems(list[Problem]):
+    """The problems found in a file, which `add` takes.
 
     Of several at one place and key, or below it, the first counts: others follow from it.
     """
 
-    def __init__(self) -> None:
-        self._problems: list[Problem] = []
-
-    def __iter__(self) -> Iterator[Problem]:
-        return iter(self._problems)
-
-    def __len__(self) -> int:
-        return len(self._problems)
-
     def add(self, place: Place, key: str, message: str) -> None:
         key = key.strip(".")
-        for known in self._problems:
+        for known in self:
             if known.place == place and f"{key}.".startswith(f"{known.key}."):
                 return
-        self._problems.append(Problem(place, key, message))
+        self.append(Problem(place, key, message))
 
     def fail(self, place: Place, key: str, message: str) -> NoReturn:
         """Raise the error with all problems and this last one."""
@@ -187,7 +178,7 @@ class Problems:
 
     def raise_any(self) -> None:
         """Raise all problems, one a line, in the order of the file."""
-        if self._problems:
+        if self:
             ordered = sorted(self, key=lambda problem: (problem.place.line == 0, problem.place))
             raise ConfigError(cut_message(masked("\n".join(map(str, ordered)))))
 
@@ -196,7 +187,7 @@ class Problems:
 
 
 def read_scalar(text: str) -> Scalar:
-    """Return the value of an unquoted scalar by the core schema (YAML 1.2.2, section 10.3.2).
+    """Return the value of an unquoted scalar by the core schema.
 
     ``1e-3`` is a number, ``010`` is ten, ``0o10`` is eight; ``no``, ``on`` and ``12:30:45`` are
     text. Raises ValueError for a number that is too large for the code below: an integer of more
@@ -205,8 +196,8 @@ def read_scalar(text: str) -> Scalar:
     if text in _SCALARS:
         return _SCALARS[text]
     for pattern, base in _INTEGERS:
-        if match := pattern.fullmatch(text):
-            whole = int(match[match.lastindex or 0], base)
+        if pattern.fullmatch(text):
+            whole = int(text, base)
             if not -(2**63) <= whole < 2**63:
                 raise ValueError("it is too large")
             return whole
@@ -366,9 +357,9 @@ def read_config(
 ) -> Document:
     """Return the document of a file or of Python values, with overrides; nothing is filled."""
     if isinstance(config, (str, os.PathLike)):
-        shown = os.fspath(config)
-        document = _read_file(shown, Mark(), [], problems)
-        document = replace(document, source=shown, folder=Path(shown).resolve().parent)
+        path = os.fspath(config)
+        document = _read_file(path, Mark(), [], problems)
+        document = replace(document, folder=Path(path).resolve().parent)
     else:
         document = _from_python(config, problems)
     document = overridden(document, overrides, problems)
@@ -380,7 +371,7 @@ def read_config(
 def _from_python(values: Any, problems: Problems) -> Document:
     """Return the document of Python values: mappings, lists, tuples, numpy scalars and paths."""
 
-    def plain(value: Any) -> Any:
+    def as_plain(value: Any) -> Any:
         if isinstance(value, PurePath):
             return str(value)
         if isinstance(value, Mapping):
@@ -393,7 +384,7 @@ def _from_python(values: Any, problems: Problems) -> Document:
         )
 
     try:
-        values = json.loads(json.dumps(values, default=plain))
+        values = json.loads(json.dumps(values, default=as_plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(str(error)) from error
     if not isinstance(values, dict):
@@ -465,25 +456,28 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
             return new
         if isinstance(old, list) and new and all(map(str.isdecimal, new)):
             return patched(old, new, keys)
-        is_other = isinstance(old, dict) and old.get("name") not in (None, new.get("name"))
-        if not isinstance(old, dict) or (keys and "name" in new and is_other):
-            old = {}
-        section = dict(old)
+        section: dict[str, Any] = {}
+        if isinstance(old, dict):
+            section = dict(old)
+            if keys and "name" in new and old.get("name") not in (None, new["name"]):
+                section = {}  # of another component, whose fields these are not
         for key, value in new.items():
-            section[key] = merged(old.get(key), value, (*keys, key))
+            section[key] = merged(section.get(key), value, (*keys, key))
         return section
 
-    def patched(old: list[Any], new: dict[str, Any], keys: Keys) -> list[Any]:
-        items = old.copy()
+    def patched(items: list[Any], new: dict[str, Any], keys: Keys) -> list[Any]:
+        items = items.copy()
         for key, value in new.items():
             inner = (*keys, key)
             if has_key(items, key):
-                items[int(key)] = merged(items[int(key)], value, inner)
-            else:
-                has = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
-                message = f"there is no such item in this list; {has}"
-                below = (mark for at, mark in over.marks.items() if at[: len(inner)] == inner)
-                problems.add(next(below, Mark()).key, ".".join(inner), message)
+                position = int(key)
+                items[position] = merged(items[position], value, inner)
+                continue
+            known = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+            message = f"there is no such item in this list; {known}"
+            # Where the first value below this key was written: the key itself has no mark.
+            below = (mark for at, mark in over.marks.items() if at[: len(inner)] == inner)
+            problems.add(next(below, Mark()).key, ".".join(inner), message)
         return items
 
     return replace(base, values=merged(base.values, over.values, ()), marks=marks)
@@ -542,20 +536,21 @@ def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -
         if not isinstance(value, str) or "${env:" not in value:
             return value
         mark, key = document.mark(*keys), ".".join(keys)
-        if "${env:" in _REFERENCE.sub("", value):
+        if "${env:" in REFERENCE.sub("", value):
             message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
             problems.add(mark.value, key, message)
             return value
 
         def value_of(match: re.Match[str]) -> str:
-            name, text = match["name"], os.environ.get(match["name"])
-            if text is None and match["default"] is None:
+            name, default = match["name"], match["default"]
+            text = os.environ.get(name)
+            if text is None and default is None:
                 problems.add(mark.value, key, f"the environment variable {name} is not set")
-            return text or match["default"] or ""
+            return text or default or ""
 
-        text = _REFERENCE.sub(value_of, value)
+        text = REFERENCE.sub(value_of, value)
         marks[keys] = mark._replace(reference=value, text=text)
-        if text and _REFERENCE.fullmatch(value):
+        if text and REFERENCE.fullmatch(value):
             with suppress(ValueError):
                 return read_scalar(text)
         return text

@@ -196,12 +196,14 @@ class SomVQ(ClusterMixin, GrowingMap):
         won = self.leaf_hit_counts_ > 0
         prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
         labels = self.leaf_labels_[won]
-        centers = [
-            prototypes[labels == label][0]  # the mean of a single row may be rounded
-            if np.count_nonzero(labels == label) == 1
-            else np.average(prototypes[labels == label], axis=0, weights=hits[labels == label])
-            for label in np.unique(labels)
-        ]
+        centers = []
+        for label in np.unique(labels):
+            is_member = labels == label
+            members = prototypes[is_member]
+            center = members[0]  # itself, as the mean of a single row may be rounded
+            if len(members) > 1:
+                center = np.average(members, axis=0, weights=hits[is_member])
+            centers.append(center)
         return np.asarray(centers, dtype=prototypes.dtype)
 
     def decision_function(self, X: Any) -> Floats:
@@ -258,8 +260,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         if self.class_weight is None or target is None:
             return sample_weight
         weights = weights_of(X, sample_weight)
-        by_class = class_weights(self.class_weight, target, weights)
-        return by_class if weights is None else weights * by_class
+        factors = class_weights(self.class_weight, target, weights)
+        return factors if weights is None else weights * factors
 
     @all_or_nothing
     def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
@@ -275,15 +277,21 @@ class SomClassifier(ClassifierMixin, GrowingMap):
                 "class_weight='balanced' needs all samples at once, which partial_fit has not: "
                 "give a dict from classes to weights"
             )
-        known = hasattr(self, "som_map_")
-        return self._train(X, y, sample_weight, continues=known, classes=classes)
+        continues = hasattr(self, "som_map_")
+        return self._train(X, y, sample_weight, continues=continues, classes=classes)
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
-        learned = self.classes_ if continues else None if classes is None else np.unique(classes)
-        target = encode_classes(X, y, self.unlabelled, learned)
+        known = None  # the classes of y
+        if continues:
+            known = self.classes_
+        elif classes is not None:
+            known = np.unique(classes)
+        target = encode_classes(X, y, self.unlabelled, known)
         if classes is not None:
             target = target.with_classes(classes)
-        return target.with_classes(self.classes_) if continues else target
+        if continues:
+            target = target.with_classes(self.classes_)
+        return target
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
         assert target is not None
@@ -397,7 +405,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "predict_interval needs held-out samples: fit with calibration=0.2, which "
                 "holds out a fifth of them"
             )
-        rank, margin = math.ceil((len(residuals) + 1) * level), math.inf
+        # A new residual is as likely to be of any rank among them and itself (Lei et al. 2018).
+        rank = math.ceil((len(residuals) + 1) * level)
+        margin = math.inf
         if rank <= len(residuals):
             margin = float(residuals[rank - 1])
         return np.column_stack([answers - margin, answers + margin])
@@ -414,5 +424,6 @@ class SomRegressor(RegressorMixin, GrowingMap):
         y = column_or_1d(y)
         check_consistent_length(answers, y)
         known = ~np.isnan(y)
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(r2_score(y[known], answers[known], sample_weight=weights))
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[known]
+        return float(r2_score(y[known], answers[known], sample_weight=sample_weight))

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config import Experiment, parse_experiment
+from dbgsom_core.config import Experiment, load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.callbacks import Callbacks
 from dbgsom_core.experiments.trackers import Run, tracker_classes
@@ -114,7 +114,7 @@ def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
     """Return the trackers in the configuration of a run folder."""
     known = {key: value for key, value in stored.config.items() if key == "tracking"}
     rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
-    return parse_experiment({**rest, **known}, registry).tracking
+    return load_experiment({**rest, **known}, registry=registry).tracking
 
 
 def default_tracking(registry: Registry) -> Tracking:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config import read_plain, read_scalar
-from dbgsom_core.config.load import Problems, read_yaml
+from dbgsom_core.config import read_plain
+from dbgsom_core.config.load import Problems, read_scalar, read_yaml
 from dbgsom_core.config.resolved import dump_yaml
 
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api
 from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, PluginError
 from dbgsom_core.estimators import model_file, parameters
 from dbgsom_core.measures import evaluate
@@ -187,7 +187,7 @@ def test_a_model_whose_engine_is_not_installed_names_its_distribution(
 )
 def test_a_configuration_names_any_engine(registry, section, words):
     config = {"experiment": "x", "dataset": "iris"}
-    far = parse_experiment(config | {"engine": {"name": "far", "rows": 3}}, registry)
+    far = load_experiment(config | {"engine": {"name": "far", "rows": 3}}, registry=registry)
     assert far.engine == Far(rows=3)
     with pytest.raises(ConfigError, match=words):
-        parse_experiment(config | {"engine": section}, registry)
+        load_experiment(config | {"engine": section}, registry=registry)
