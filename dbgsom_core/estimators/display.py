@@ -111,8 +111,8 @@ class SomDisplay:
         component = build("figure", {**style, "name": kind}, kind)
         if component.of_sweeps:
             raise ValueError(f"{kind} is a figure of sweeps, not of one map")
-        beside_samples = (y, extra, annotations)
-        if X is None and (kind in _NEED_SAMPLES or any(one is not None for one in beside_samples)):
+        is_of_training = y is None and extra is None and annotations is None
+        if X is None and (kind in _NEED_SAMPLES or not is_of_training):
             raise ValueError(f"{kind} needs samples here: give X")
         view = _view_of_model(model, X, y, feature_names, extra, annotations)
         if image_shape is not None:
@@ -178,8 +178,9 @@ def explorer_page(
 
     ``names`` are those of its features.
     """
-    options = {"feature_names": names, "image_shape": image_shape}
-    page: Html = SomDisplay.from_estimator(model, X, kind="explorer", y=y, **options).figure_
+    page: Html = SomDisplay.from_estimator(
+        model, X, kind="explorer", y=y, feature_names=names, image_shape=image_shape
+    ).figure_
     if path is not None:
         page.save(path)
     return page
@@ -187,9 +188,10 @@ def explorer_page(
 
 def unwrap(model: Any) -> tuple[Any, Any]:
     """Return the fitted estimator in a model or finished run, and the model with steps or None."""
-    found = getattr(model, "model", model)
-    with_steps = found if hasattr(found, "undone") else None
-    estimator = found if with_steps is None else with_steps.estimator
+    estimator, with_steps = getattr(model, "model", model), None  # of a run
+    if hasattr(estimator, "undone"):
+        with_steps = estimator
+        estimator = with_steps.estimator
     if not isinstance(getattr(estimator, "_kind", None), str):
         raise ValueError(
             "this takes a fitted SomVQ, SomClassifier or SomRegressor, or the model of a run, not "

@@ -140,7 +140,7 @@ class Answers:
     def label(self) -> NDArray[Any]:
         """As `predict` gives it, (n,), or (n, Q) of a labeller with Q columns."""
         if self._predictions is None:
-            return np.asarray(self._estimator.leaf_labels_[self.leaf])
+            return self._estimator.leaf_labels_[self.leaf]
         if not hasattr(self._estimator, "classes_"):
             return self._predictions
         most_probable = self._predictions.argmax(axis=1)
@@ -154,22 +154,22 @@ class Answers:
         if self._predictions is not None:
             return self._predictions
         shares = self._estimator._leaf_probabilities
-        return None if shares is None else np.asarray(shares[self.leaf])
+        return None if shares is None else shares[self.leaf]
 
     @cached_property
     def novelty(self) -> Floats:
         """As `score_samples` gives it, float64 (n,)."""
-        return np.asarray(self._estimator._scores(self.samples))
+        return self._estimator._scores(self.samples)
 
     @property
     def pvalue(self) -> Floats:
         """As `novelty_pvalue` gives it, float64 (n,)."""
-        return np.asarray(self._estimator._novelty.pvalues(self.novelty))
+        return self._estimator._novelty.pvalues(self.novelty)
 
     @property
     def outlier(self) -> Flags:
         """Where the novelty is below ``offset_``, bool (n,)."""
-        return np.asarray(self.novelty < self._estimator._novelty.offset)
+        return self.novelty < self._estimator._novelty.offset
 
 
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -464,7 +464,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def densities_(self) -> Floats:
         """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
-        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+        return self.hit_counts_ / np.maximum(self.average_distances_, 1e-300)
 
     @property
     def topographic_product_(self) -> float:
@@ -554,24 +554,24 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         matplotlib Axes
         """
-        draw = functools.partial(
-            SomDisplay.from_estimator,
-            self,
-            kind="dots",
-            color=color,
-            pointsize=pointsize,
-            layout=layout,
-            palette=palette,
-        )
-        if ax is not None:
-            return draw(ax=ax).ax_
-        import matplotlib.pyplot as plt  # so that a notebook shows the figure
+        new_figure = None
+        if ax is None:
+            import matplotlib.pyplot as plt  # so that a notebook shows the figure
 
-        figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+            new_figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
         try:
-            return draw(ax=ax).ax_
+            return SomDisplay.from_estimator(
+                self,
+                kind="dots",
+                ax=ax,
+                color=color,
+                pointsize=pointsize,
+                layout=layout,
+                palette=palette,
+            ).ax_
         except BaseException:
-            plt.close(figure)
+            if new_figure is not None:
+                plt.close(new_figure)
             raise
 
     def explore(
@@ -621,7 +621,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def leaf_weights_(self) -> NDArray[np.floating[Any]]:
         """Prototypes of the leaves, the neurons without a child map, shape (L, D)."""
         check_is_fitted(self)
-        return np.asarray(self._tree.weights.astype(self.weights_.dtype))
+        return self._tree.weights.astype(self.weights_.dtype)
 
     @property
     def leaf_paths_(self) -> Integers:

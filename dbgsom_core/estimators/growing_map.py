@@ -144,13 +144,12 @@ class GrowingMap(FittedMap, BaseEstimator):
 
         A component is replaced as a value, never changed; its fields are validated in ``fit``.
         """
-        plain: dict[str, Any] = {}
-        fields: dict[str, Any] = {}
-        for key, value in params.items():
+        fields = {}
+        for key in [*params]:
             part, is_nested, _ = key.partition("__")
-            target = fields if is_nested and part in KIND_OF else plain
-            target[key] = value
-        super().set_params(**plain)
+            if is_nested and part in KIND_OF:
+                fields[key] = params.pop(key)
+        super().set_params(**params)
         # Fields of a component stand before those of a component in it.
         for key in sorted(fields, key=lambda key: key.count("__")):
             part, _, field = key.partition("__")
@@ -173,7 +172,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         """Return the built components after checking every parameter, without X."""
         self._validate_params()
         if self.checkpoint is not None:
-            Checkpoints.of(self.checkpoint)
+            Checkpoints.from_parameter(self.checkpoint)
         parts = self.parts(X)
         check_compatible(parts, self._kind)
         reader = find_target_reader(parts)
@@ -283,7 +282,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         self._check_memory(task.samples)
         checkpoints, checkpointer = None, None
         if self.checkpoint is not None:
-            checkpoints = Checkpoints.of(self.checkpoint)
+            checkpoints = Checkpoints.from_parameter(self.checkpoint)
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)

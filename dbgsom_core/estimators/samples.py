@@ -175,9 +175,10 @@ def scales(X: NDArray[Any]) -> tuple[int, int] | None:
 def check_weights(X: Any, sample_weight: Any, least: int) -> Floats | None:
     """Return the sample weights (n,) as float64, or None without weights."""
     weights = weights_of(X, sample_weight)
-    if weights is not None and np.count_nonzero(weights) < least:
+    n_positive = least if weights is None else np.count_nonzero(weights)
+    if n_positive < least:
         raise ValueError(
-            f"sample_weight leaves {np.count_nonzero(weights)} samples with a positive weight, "
+            f"sample_weight leaves {n_positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
         )
     return weights

@@ -356,9 +356,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         check_single_target(np.asarray(y), "MultiOutputRegressor")
-        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        y = column_or_1d(y, warn=True).astype(np.float64)
-        check_consistent_length(X, y)
+        y = _checked_numbers(y, X, warn=True).astype(np.float64)
         known = y[~np.isnan(y)]
         if len(known) == 0 and not continues:
             raise ValueError("y is nan for all samples: give at least one value")
@@ -420,10 +418,16 @@ class SomRegressor(RegressorMixin, GrowingMap):
         from sklearn.metrics import r2_score  # slow to import
 
         answers = self._point(np.asarray(self.predict(X)))
-        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        y = column_or_1d(y)
-        check_consistent_length(answers, y)
+        y = _checked_numbers(y, answers)
         known = ~np.isnan(y)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[known]
         return float(r2_score(y[known], answers[known], sample_weight=sample_weight))
+
+
+def _checked_numbers(y: Any, X: Any, warn: bool = False) -> NDArray[Any]:
+    """Return numbers (n,), nan where one is unknown, for as many samples X."""
+    y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+    y = column_or_1d(y, warn=warn)
+    check_consistent_length(X, y)
+    return np.asarray(y)

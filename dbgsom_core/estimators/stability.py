@@ -117,7 +117,7 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
         refits = list(pool.map(refit, parts))
 
     links = estimator.som_map_.edges()
-    first, second = links[:, 0], links[:, 1]
+    first, second = links.T
     hits = np.bincount(units, minlength=n_neurons)
     agreements = [refit.agreement for refit in refits if refit.agreement is not None]
     intervals = {}
@@ -148,11 +148,10 @@ def _measures(given: Mapping[str, Any] | Sequence[str] | None, kind: str) -> Map
 
 def _count_workers(n_jobs: int | None) -> int:
     """Return the number of threads for ``n_jobs``, whose negative values count from the end."""
-    if n_jobs is None:
-        return 1
-    if n_jobs < 1:
-        return max(1, available_threads() + 1 + int(n_jobs))
-    return int(n_jobs)
+    workers = 1 if n_jobs is None else int(n_jobs)
+    if workers < 1:
+        workers += available_threads() + 1
+    return max(1, workers)
 
 
 def _template(estimator: Any, callback: Any, workers: int) -> Any:

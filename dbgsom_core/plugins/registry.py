@@ -92,6 +92,11 @@ class PluginEntry:
         return f"{self.distribution}:{self.name}"
 
     @property
+    def shortest_name(self) -> str:
+        """The name that means it whatever is installed: a built-in's is bare."""
+        return self.name if self.distribution == OWN_DISTRIBUTION else self.full_name
+
+    @property
     def source(self) -> str:
         """The class as ``module:Class``, without importing it."""
         if isinstance(self.offer, str):
@@ -347,7 +352,7 @@ class Registry:
         offered = self.offer_of(kind, type(component))
         if offered is None:
             return f"{type(component).__module__}:{type(component).__qualname__}"
-        return offered.name if offered.distribution == OWN_DISTRIBUTION else offered.full_name
+        return offered.shortest_name
 
     def offer_of(self, kind: str, cls: type[Component]) -> PluginEntry | None:
         """Return the entry of a class, or None where no plugin offers it."""
