@@ -63,9 +63,9 @@ def show(file: str, overrides: Sequence[str], origins: bool, runs: str) -> None:
 
 
 @click.command()
-@option("-o --output", "Write to this file.", type=click.Path())
+@option("-o --output", "Write to this file.", type=click.Path(), default="-")
 @plugin_options
-def schema(output: str | None) -> None:
+def schema(output: str) -> None:
     """Print the JSON Schema of configurations.
 
     It is of draft 2020-12 and has the fields of every installed plugin. Editors with a YAML
@@ -73,7 +73,7 @@ def schema(output: str | None) -> None:
     '# yaml-language-server: $schema=./FILE'.
     """
     text = json.dumps(experiment_schema(open_registry(warn=True)), indent=2) + "\n"
-    if output is None or output == "-":
+    if output == "-":
         click.echo(text, nl=False)
         return
     if not output.endswith(".json"):  # nobody's configuration is overwritten

@@ -167,11 +167,9 @@ def _run_loaded(
     with progress_bar(not output.verbose) as update:
         display = Display(runs, update)
         update(now=f"reading {first.data_called}")
-        if isinstance(loaded, Sweep):
-            how["display"] = display
         try:
             with compile_clock(display.say):
-                result = execute(loaded, registry, [display], stored, **how)
+                result = execute(loaded, registry, [display], stored, display=display, **how)
         except (KeyboardInterrupt, DbgsomError) as error:
             display.say_how_to_resume(error)
             raise

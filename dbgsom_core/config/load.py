@@ -423,8 +423,8 @@ def _read_file(path: str, named: Mark, files: list[str], problems: Problems) -> 
     for number, base in enumerate(bases):
         mark = document.mark("extends", number)
         if isinstance(base, str) and base:
-            beside = os.path.normpath(Path(path).parent / base)
-            result = merge(result, _read_file(beside, mark, files, problems), problems)
+            base = os.path.normpath(Path(path).parent / base)
+            result = merge(result, _read_file(base, mark, files, problems), problems)
         else:
             message = "must be the path of a file, or a list of paths"
             problems.add(mark.value, "extends", message)

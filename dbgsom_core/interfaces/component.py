@@ -134,11 +134,17 @@ class Component(BaseModel):
 def _tuples_of(cls: type[BaseModel]) -> frozenset[str]:
     # Fields of tuples, for which a list is as good as in YAML.
     def origins(annotation: Any) -> set[Any]:
-        inner = {one for part in get_args(annotation) for one in origins(part)}
-        return {get_origin(annotation)} | inner
+        types = {get_origin(annotation)}
+        for part in get_args(annotation):
+            types |= origins(part)
+        return types
 
-    found = {name: origins(field.annotation) for name, field in cls.model_fields.items()}
-    return frozenset(name for name, of in found.items() if tuple in of and list not in of)
+    names = []
+    for name, field in cls.model_fields.items():
+        types = origins(field.annotation)
+        if tuple in types and list not in types:
+            names.append(name)
+    return frozenset(names)
 
 
 def _as_tuples(value: Any) -> Any:
@@ -178,8 +184,8 @@ class Nested:
         return {"anyOf": [name, section], "component": self.kind}
 
     def _build(self, spec: Any) -> Any:
-        named = isinstance(spec, Mapping) and isinstance(spec.get("name"), str)
-        if not (named or isinstance(spec, (str, BaseModel))):
+        has_name = isinstance(spec, Mapping) and isinstance(spec.get("name"), str)
+        if not (has_name or isinstance(spec, (str, BaseModel))):
             raise ValueError(
                 f"must be a name, a mapping with a 'name', or a component instance; got {spec!r}"
             )
@@ -194,12 +200,12 @@ class Nested:
 
 def nested_fields(cls: type[Any]) -> dict[str, str]:
     """Return the fields of a component's class that hold components, with their kinds."""
-    return {
-        name: mark.kind
-        for name, field in cls.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, Nested)
-    }
+    kinds = {}
+    for name, field in cls.model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, Nested):
+                kinds[name] = mark.kind
+    return kinds
 
 
 def given_fields(component: BaseModel) -> dict[str, Any]:
@@ -208,13 +214,13 @@ def given_fields(component: BaseModel) -> dict[str, Any]:
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one mapping with dotted keys such as ``base.rows``."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            result |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            result[prefix + key] = value
+    return result
 
 
 def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
@@ -338,8 +344,8 @@ def is_own(component: Any) -> bool:
 
 def base_of(component: Any) -> type[Any]:
     """Return the base of the component's kind: `KernelComponent` of a kernel."""
-    found: type[Any] = next(cls for cls in component.__class__.__mro__ if "KIND" in vars(cls))
-    return found
+    bases: list[type[Any]] = [cls for cls in component.__class__.__mro__ if "KIND" in vars(cls)]
+    return bases[0]
 
 
 def check_promises(metric: Any, X: NDArray[Any]) -> None:
@@ -371,7 +377,8 @@ def error_names(component: Any, method: str = "") -> Iterator[None]:
     except RAISED as error:
         # The line that raised, or that on which the method begins.
         lines = []
-        code = getattr(inspect.unwrap(getattr(type(component), method, object)), "__code__", None)
+        function = inspect.unwrap(getattr(type(component), method, object))
+        code = getattr(function, "__code__", None)
         if code is not None:
             lines = [(code.co_filename, code.co_firstlineno)]
         if not isinstance(error, UnfitError):
@@ -407,10 +414,10 @@ def error_line(error: BaseException, method: str = "") -> str:
 def who(component: Any) -> str:
     """Return the name of a component in errors: its plugin's name, or its class."""
     cls = component.__class__
-    offered = active_registry().offer_of(cls.KIND, cls)
-    if offered is None:
+    entry = active_registry().offer_of(cls.KIND, cls)
+    if entry is None:
         return f"{cls.KIND} {cls.__name__}"
-    return f"{cls.KIND} '{offered.name}' of {offered.distribution} {offered.version}"
+    return f"{cls.KIND} '{entry.name}' of {entry.distribution} {entry.version}"
 
 
 def _package(component: Any) -> str:
@@ -418,9 +425,10 @@ def _package(component: Any) -> str:
 
 
 def _lines(component: Any, error: BaseException) -> list[tuple[str, int]]:
-    own = _package(component)
-    return [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == own
-    ]
+    # Lines of the component's package, the last called at the end.
+    lines = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package == _package(component):
+            lines.append((frame.f_code.co_filename, line))
+    return lines

@@ -435,8 +435,8 @@ def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Mapping[
     who = f"{hook} of {distribution}"
     offers = getattr(plugin, hook)()
     if not isinstance(offers, Mapping):
-        got = type(offers).__name__
-        raise PluginError(f"{who} must return a mapping of names to {what}, not {got}")
+        answer = type(offers).__name__
+        raise PluginError(f"{who} must return a mapping of names to {what}, not {answer}")
     for name, offer in offers.items():
         if not isinstance(name, str) or ":" in name or not name.strip():
             raise PluginError(
