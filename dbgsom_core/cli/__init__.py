@@ -62,10 +62,9 @@ def _report(error: BaseException) -> int:
         echo("interrupted by SIGTERM" if is_term else "interrupted", err=True)
         return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
     if isinstance(error, click.ClickException):
-        text = as_text(error.message)  # click removes escapes
-        if cure := withdrawn("option", getattr(error, "option_name", "")):
-            text = text.rstrip(".") + cure
-        error.message = text  # type: ignore[misc]
+        error.message = as_text(error.message)  # type: ignore[misc] # click removes escapes
+        if hint := withdrawn("option", getattr(error, "option_name", "")):
+            error.message = error.message.rstrip(".") + hint  # type: ignore[misc]
         error.show()
         return error.exit_code
     if isinstance(error, DbgsomError):

@@ -14,6 +14,7 @@ from dbgsom_core.cli.console import (
     Commands,
     check_output,
     echo,
+    file_argument,
     open_registry,
     option,
     plugin_options,
@@ -45,7 +46,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @set_option
 @option("--origins", "Say in comments where each value was written.", is_flag=True)
 @runs_option

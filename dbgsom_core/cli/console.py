@@ -40,8 +40,8 @@ class Output:
     quiet = False  # errors only
     verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
 
-    def set(self, *, quiet: bool = False, verbose: int = 0) -> None:
-        self.quiet, self.verbose = quiet or self.quiet, verbose or self.verbose
+    def set(self, **verbosity: int) -> None:
+        vars(self).update(verbosity)
         show_warnings()
 
 
@@ -153,9 +153,9 @@ def _disable(names: Sequence[str]) -> None:
 
 
 def _check_plugins(_: bool) -> None:
-    broken = get_registry().broken
-    if broken:
-        raise PluginError("\n".join(_broken_text(record) for record in broken))
+    texts = list(map(_broken_text, get_registry().broken))
+    if texts:
+        raise PluginError("\n".join(texts))
 
 
 def _broken_text(record: PluginRecord) -> str:
@@ -194,6 +194,7 @@ steps_option = option(
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
 )
 runs_option = option("--runs", "Folder that holds the runs.", default="runs", show_default=True)
+file_argument = click.argument("file", type=click.Path())
 set_option = option(
     "--set overrides", "Override a key: model.epochs=20", metavar="KEY=VALUE", multiple=True
 )
@@ -205,7 +206,7 @@ def open_registry(*, warn: bool = False) -> Registry:
     registry = get_registry()
     if warn:
         texts = registry.unknown(disabled_plugins())
-        texts += [_broken_text(record) for record in registry.broken]
+        texts += map(_broken_text, registry.broken)
         for text in texts:
             logging.getLogger("dbgsom").warning("%s", text)
     return registry

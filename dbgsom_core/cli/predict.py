@@ -62,6 +62,7 @@ model_options = options(
     runs_option,
     steps_option,
     option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI"),
+    plugin_options,
 )
 
 
@@ -89,9 +90,8 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
 @csv_options
-@model_options
 @output_options
-@plugin_options
+@model_options
 def predict(
     model: str,
     data: str,
@@ -144,7 +144,6 @@ def predict(
 @option("-o --output", "The page; else NAME-explorer.html.", metavar="FILE")
 @csv_options
 @model_options
-@plugin_options
 def explore(model: str, data: str | None, output: str | None, **given: Any) -> None:
     """Write the map of MODEL with its rows as an interactive page.
 
@@ -175,7 +174,6 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
 @click.argument("model")
 @option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
-@plugin_options
 def export(model: str, output: str, **given: Any) -> None:
     """Write the neurons of MODEL as a table, as neurons.csv of a run: cell, hits, label, prototype.
 
@@ -203,7 +201,6 @@ def export(model: str, output: str, **given: Any) -> None:
 @json_option(help="Print everything as JSON.")
 @csv_options
 @model_options
-@plugin_options
 def explain(
     model: str, data: str, row: int, features: int, nearest: int, as_json: bool, **given: Any
 ) -> None:

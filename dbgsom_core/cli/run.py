@@ -13,6 +13,7 @@ import click
 
 from dbgsom_core.cli.console import (
     echo,
+    file_argument,
     open_registry,
     option,
     options,
@@ -74,7 +75,7 @@ run_options = options(
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @option("--all show_all", "Show every measure at the end.", is_flag=True)
 @run_options
 def run(file: str, **how: Any) -> int:
@@ -83,7 +84,7 @@ def run(file: str, **how: Any) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @option("-j --jobs", "Runs beside each other, in processes.", type=click.IntRange(1), default=1)
 @option("--fail-fast", "End the sweep with the first run that fails.", is_flag=True)
 @run_options
@@ -93,7 +94,7 @@ def sweep(file: str, **how: Any) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @set_option
 @plugin_options
 def validate(file: str, overrides: Sequence[str]) -> None:

@@ -78,17 +78,12 @@ def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
     if by != "none" and files.model.exists():
         _print_map(files.model, by)
     echo()
-    groups = {
-        "folder": [files.folder],
-        "report": [files.page],
-        "model": [files.model],
-        "figure": files.figures(),
-        "artefact": files.artifacts(),
-    }
-    for what, paths in groups.items():
-        for path in paths:
-            if path.exists():
-                echo(f"{what}: {path}")
+    paths = [("folder", files.folder), ("report", files.page), ("model", files.model)]
+    paths += [("figure", path) for path in files.figures()]
+    paths += [("artefact", path) for path in files.artifacts()]
+    for what, path in paths:
+        if path.exists():
+            echo(f"{what}: {path}")
 
 
 def _list_runs(root: Path, most: int | None) -> None:
@@ -367,9 +362,13 @@ def _print_headline(run: StoredRun, registry: Registry) -> None:
 
 def _print_all_measures(run: StoredRun, registry: Registry) -> None:
     """Print all measures, a column for each part of the data."""
-    parts = dict.fromkeys(name.partition("/")[0] for name in run.measures)
+    parts: dict[str, None] = {}  # train, test and the like
+    names: dict[str, None] = {}
+    for full_name in run.measures:
+        part, _, name = full_name.partition("/")
+        parts[part] = names[name] = None
     rows = []
-    for name in dict.fromkeys(name.partition("/")[2] for name in run.measures):
+    for name in names:
         values = [run.measures.get(f"{part}/{name}") for part in parts]
         rows.append([with_arrow(name, best_end(name, registry)), *values])
     print_table(["measure", *parts], rows)

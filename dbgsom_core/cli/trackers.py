@@ -92,12 +92,12 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> list[str]
         tracker = guarded(component)
         if tracker.mirror is None:
             continue
-        if not dry_run:
-            is_sent = tracker.mirror(folder) is not False
-        else:
+        if dry_run:
             is_sent = not (tracker.mirrored and tracker.mirrored(folder))
             if is_sent:
                 echo(f"{folder}: {stored.status}, not in {name} as it is")
+        else:
+            is_sent = tracker.mirror(folder) is not False
         states.append("sent" if is_sent else "complete")
     return states
 

@@ -280,7 +280,8 @@ def neuron_cap(growth: GrowthComponent, samples: float) -> int | None:
     What a map takes grows with the square of its neurons: hops of 10000 take 200 MB.
     """
     if growth.max_neurons == "auto":
-        neurons = math.ceil(5 * math.sqrt(samples))  # a rule of thumb: Vesanto et al. (2000), SOM Toolbox
+        # A rule of thumb: Vesanto et al. (2000), SOM Toolbox for Matlab 5.
+        neurons = math.ceil(5 * math.sqrt(samples))
         return min(max(4, neurons), 10_000)
     return growth.max_neurons
 
