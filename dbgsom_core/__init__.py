@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.interfaces.current import set_default_registry
 from dbgsom_core.interfaces.version import __version__
 
 if TYPE_CHECKING:
@@ -60,6 +59,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-set_default_registry(lambda: import_module(f"{__name__}.plugins.registry").get_registry())

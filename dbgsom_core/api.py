@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     )
     from dbgsom_core.files import open_regular, write_atomically
     from dbgsom_core.interfaces.component import Component, Nested
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.engine import (
         EngineComponent,
         samples_in_memory,
         samples_in_partitions,
     )
-    from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.figures import FigureComponent, Html, MapView, as_label
     from dbgsom_core.interfaces.growth import (
         Birth,
@@ -169,8 +169,8 @@ _NAMES = {  # by module
     "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent",
     "interfaces.component": "Component Nested",
     "interfaces.engine": "EngineComponent samples_in_memory samples_in_partitions",
-    "interfaces.epochs": "EpochRecord",
     "interfaces.figures": "FigureComponent Html MapView as_label",
+    "interfaces.context": "EpochRecord",
     "interfaces.growth": "Birth DataSummary GrowthComponent GrowthState VerticalState",
     "interfaces.initialisations": "GridComponent InitialisationComponent Start",
     "interfaces.kernels": "KernelComponent ScheduleComponent",

@@ -7,21 +7,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from itertools import count
 from types import FrameType
 from typing import Any
 
 # Packages whose frames are skipped to find the line of the user that a warning is about.
 _BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
 _LISTED = 5  # names in a sentence
-_TELLING = 4  # letters of a part of a word that say which one is meant
-_STEERING = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # controls, formats, surrogates, separators
+_LEAST_PART = 4  # letters of a part of a word that say which one is meant
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, formats, surrogates, separators
 
 
 class DbgsomError(Exception):
@@ -108,26 +101,28 @@ class ScaleWarning(UserWarning):
     """Columns of very different scale, of which the widest alone decide distances."""
 
 
-def as_text(told: object) -> str:
+def as_text(message: object) -> str:
     """Return a text with control characters written out, as they could steer a terminal.
 
     Names come from files and may hold anything. Lines stay lines.
     """
-    text = str(told)
+    text = str(message)
     if text.isprintable():
         return text
-    return "".join(
-        letter
-        if letter in "\n\t" or unicodedata.category(letter) not in _STEERING
-        else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    characters = []
+    for character in text:
+        if character not in "\n\t" and unicodedata.category(character) in _STEERING:
+            character = character.encode("unicode_escape").decode()
+        characters.append(character)
+    return "".join(characters)
 
 
 def name_list(names: Iterable[str]) -> str:
     """Return names as a list in a sentence, of which the first five are shown."""
-    shown = [*names]
-    return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
+    listed = [*names]
+    if len(listed) > _LISTED:
+        listed[_LISTED:] = ["…"]
+    return ", ".join(listed)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -137,22 +132,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     ``max_neurons``.
     """
     known = list(dict.fromkeys(known))
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near and len(word) >= _TELLING:
-        near = [one for one in known if word in one]
-        near = near if len(near) == 1 else []
-    return f"; did you mean '{_escaped_if_alike(near[0], word)}'?" if near else ""
+    matches = get_close_matches(word, known, n=1, cutoff=0.6)
+    if not matches and len(word) >= _LEAST_PART:
+        longer = [name for name in known if word in name]
+        if len(longer) == 1:
+            matches = longer
+    if not matches:
+        return ""
+    return f"; did you mean '{_escaped_if_alike(matches[0], word)}'?"
 
 
 def _escaped_if_alike(name: str, word: str) -> str:
     """Return a name with the letters written out by which it differs from a word unseen."""
 
-    def seen(text: str) -> str:
-        letters = unicodedata.normalize("NFKC", text)
-        return "".join(one for one in letters if unicodedata.category(one) != "Cf")
+    def visible(text: str) -> list[str]:
+        characters = unicodedata.normalize("NFKC", text)
+        return [character for character in characters if unicodedata.category(character) != "Cf"]
 
-    same = name != word and seen(name) == seen(word)
-    return name.encode("unicode_escape").decode() if same else name
+    if name != word and visible(name) == visible(word):
+        return name.encode("unicode_escape").decode()
+    return name
 
 
 def callers_level() -> int:
@@ -162,24 +161,16 @@ def callers_level() -> int:
     fits (see `stand_between`), stand between; a number would have to know them all. A plugin that
     asks has its own package left out, too. It is 1 where nobody else is.
     """
-    own = _package(sys._getframe(1))
-    between = _BETWEEN if own == "__main__" else _BETWEEN | {own}
-    for level in count(1):
-        try:
-            frame = sys._getframe(level)
-        except ValueError:
+    between = _BETWEEN
+    caller = _package(sys._getframe(1))
+    if caller != "__main__":
+        between = between | {caller}
+    level, frame = 1, sys._getframe(1)
+    while _package(frame) in between:
+        if frame.f_back is None:
             return 1
-        if _package(frame) not in between:
-            return level
-    raise AssertionError
-
-
-def called_by(module: str) -> bool:
-    """Return whether a function of this module is among the callers."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") != module:
-        frame = frame.f_back
-    return frame is not None
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def stand_between(package: str) -> None:

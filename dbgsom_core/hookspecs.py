@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.stopping import Stop
     from dbgsom_core.interfaces.stored_types import StoredType
 

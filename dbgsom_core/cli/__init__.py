@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from dbgsom_core.cli import config, models, plugins, run, show, trackers
+from dbgsom_core.cli import config, plugins, predict, run, show, trackers
 from dbgsom_core.cli.console import Commands, echo, output, show_warnings
 from dbgsom_core.errors import DbgsomError, as_text, cut_message
 from dbgsom_core.runs.session import Interrupted
@@ -29,8 +29,8 @@ def cli() -> None:
 
 
 for command in (
-    config.init, run.validate, run.run, run.sweep, show.show, show.compare, models.predict,
-    models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
+    config.init, run.validate, run.run, run.sweep, show.show, show.compare, predict.predict,
+    predict.explain, predict.explore, predict.export, trackers.ui, trackers.sync, trackers.register,
     config.config, config.schema, plugins.plugins,
 ):  # fmt: skip
     cli.add_command(command)
@@ -61,10 +61,9 @@ def _report(error: BaseException) -> int:
         echo("interrupted by SIGTERM" if is_term else "interrupted", err=True)
         return 128 + (signal.SIGTERM if is_term else signal.SIGINT)
     if isinstance(error, click.ClickException):
-        text = as_text(error.message)  # click removes escapes
-        if cure := withdrawn("option", getattr(error, "option_name", "")):
-            text = text.rstrip(".") + cure
-        error.message = text  # type: ignore[misc]
+        error.message = as_text(error.message)  # type: ignore[misc] # click removes escapes
+        if hint := withdrawn("option", getattr(error, "option_name", "")):
+            error.message = error.message.rstrip(".") + hint  # type: ignore[misc]
         error.show()
         return error.exit_code
     if isinstance(error, DbgsomError):

@@ -14,6 +14,7 @@ from dbgsom_core.cli.console import (
     Commands,
     check_output,
     echo,
+    file_argument,
     open_registry,
     option,
     plugin_options,
@@ -25,7 +26,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
-from dbgsom_core.config.show import commented_yaml, places, resolve
+from dbgsom_core.config.resolved import commented_yaml, places, resolve
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.files import exists, write_atomically
 from dbgsom_core.runs.describe import plural
@@ -44,7 +45,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @set_option
 @option("--origins", "Say in comments where each value was written.", is_flag=True)
 @runs_option
@@ -62,9 +63,9 @@ def show(file: str, overrides: Sequence[str], origins: bool, runs: str) -> None:
 
 
 @click.command()
-@option("-o --output", "Write to this file.", type=click.Path())
+@option("-o --output", "Write to this file.", type=click.Path(), default="-")
 @plugin_options
-def schema(output: str | None) -> None:
+def schema(output: str) -> None:
     """Print the JSON Schema of configurations.
 
     It is of draft 2020-12 and has the fields of every installed plugin. Editors with a YAML
@@ -72,7 +73,7 @@ def schema(output: str | None) -> None:
     '# yaml-language-server: $schema=./FILE'.
     """
     text = json.dumps(experiment_schema(open_registry(warn=True)), indent=2) + "\n"
-    if output is None or output == "-":
+    if output == "-":
         click.echo(text, nl=False)
         return
     if not output.endswith(".json"):  # nobody's configuration is overwritten
@@ -138,15 +139,18 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
         text += f", {plural(len(profile.columns), 'column')}"
         for key, value in profile.options.items():
             text += f"; {key} {value!r}"
-    lines = [f"estimator: {suggestion.estimator}", *suggestion.remarks]
-    if profile.complete and profile.rows < LEAST_ROWS:
-        lines.insert(0, f"it has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
-    echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+    _echo_line(text)
     rows = [_column_row(column, suggestion) for column in suggestion.columns]
     header = ["column", "looks like", "values", "missing", "becomes"]
     print_table(header, rows, _MOST_COLUMNS, " columns")
-    for line in lines:
-        echo(line.replace("\n", r"\n"))
+    if profile.complete and profile.rows < LEAST_ROWS:
+        echo(f"it has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+    for line in (f"estimator: {suggestion.estimator}", *suggestion.remarks):
+        _echo_line(line)
+
+
+def _echo_line(text: str) -> None:
+    echo(text.replace("\n", r"\n"))  # whatever the names in it hold
 
 
 def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:

@@ -39,8 +39,8 @@ class Output:
     quiet = False  # errors only
     verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
 
-    def set(self, *, quiet: bool = False, verbose: int = 0) -> None:
-        self.quiet, self.verbose = quiet or self.quiet, verbose or self.verbose
+    def set(self, **verbosity: int) -> None:
+        vars(self).update(verbosity)
         show_warnings()
 
 
@@ -66,24 +66,24 @@ def show_warnings() -> None:
     logger = logging.getLogger("dbgsom")
     warnings.showwarning = log_warning
     logger.handlers, logger.propagate = [_LogHandler()], False
-    least = logging.ERROR if output.quiet else logging.WARNING
-    logger.setLevel((least, logging.INFO, logging.DEBUG)[min(output.verbose, 2)])
+    if output.verbose:
+        logger.setLevel(logging.INFO if output.verbose == 1 else logging.DEBUG)
+    else:
+        logger.setLevel(logging.ERROR if output.quiet else logging.WARNING)
 
 
 @contextmanager
 def progress_bar(wanted: bool) -> Iterator[Callable[..., None]]:
     """Yield a function that updates a bar, which a terminal shows."""
+    if not wanted or output.quiet or not sys.stderr.isatty():
+        yield lambda **fields: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(), "{task.fields[now]}", TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    update = partial(bar.update, bar.add_task("", total=None, now=""))
-    if wanted and sys.stderr.isatty() and not output.quiet:
-        with bar:
-            yield update
-    else:
-        yield update
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield partial(bar.update, bar.add_task("", total=None, now=""))
 
 
 class _LogHandler(logging.Handler):
@@ -110,9 +110,10 @@ class Commands(click.Group):
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if cure := withdrawn("command", name):
+        command = super().get_command(ctx, name)
+        if command is None and (cure := withdrawn("command", name)):
             ctx.fail(f"No such command '{name}'{cure}")
-        return super().get_command(ctx, name)
+        return command
 
 
 def options(*decorators: Decorator) -> Decorator:
@@ -151,9 +152,9 @@ def _disable(names: Sequence[str]) -> None:
 
 
 def _check_plugins(_: bool) -> None:
-    broken = get_registry().broken
-    if broken:
-        raise PluginError("\n".join(_broken_text(record) for record in broken))
+    texts = list(map(_broken_text, get_registry().broken))
+    if texts:
+        raise PluginError("\n".join(texts))
 
 
 def _broken_text(record: PluginRecord) -> str:
@@ -192,6 +193,7 @@ steps_option = option(
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
 )
 runs_option = option("--runs", "Folder that holds the runs.", default="runs", show_default=True)
+file_argument = click.argument("file", type=click.Path())
 set_option = option(
     "--set overrides", "Override a key: model.epochs=20", metavar="KEY=VALUE", multiple=True
 )
@@ -203,7 +205,7 @@ def open_registry(*, warn: bool = False) -> Registry:
     registry = get_registry()
     if warn:
         texts = registry.unknown(disabled_plugins())
-        texts += [_broken_text(record) for record in registry.broken]
+        texts += map(_broken_text, registry.broken)
         for text in texts:
             logging.getLogger("dbgsom").warning("%s", text)
     return registry
@@ -223,8 +225,9 @@ def check_output(path: str, *read: str | Path | None) -> None:
         raise DataError(f"there is no folder {target.parent} to write {target.name} in")
     if not exists(target):
         return
-    if any(file is not None and exists(file) and target.samefile(file) for file in read):
-        raise DataError(f"{path} is the file that is read: name another one with -o")
+    for file in read:
+        if file is not None and exists(file) and target.samefile(file):
+            raise DataError(f"{path} is the file that is read: name another one with -o")
     if any(is_run(folder) for folder in target.parents[:2]):
         raise DataError(f"{path} is a file of a run: name another one with -o")
 

@@ -7,6 +7,10 @@ import json
 import re
 import sys
 import traceback
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,6 @@ from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, PluginEntry, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status", "sentence")
-_RECORD_FIELDS = ("name", "distribution", "version", "status", "error", "details")
 
 
 @click.group(cls=Commands)
@@ -48,40 +51,40 @@ def list_plugins(as_json: bool) -> int:
     """
     registry = open_registry()
     components = list_components(registry)
-    records = [{name: getattr(one, name) for name in _RECORD_FIELDS} for one in registry.records]
-    is_broken = any(one["status"] == "broken" for one in (*records, *components))
+    plugins = [asdict(record) for record in registry.records]
+    states = {facts["status"] for facts in (*plugins, *components)}
     if as_json:
-        echo(json.dumps({"plugins": records, "components": components}, indent=2))
-        return 3 if is_broken else 0
-    print_table(_COLUMNS, [[one[key] for key in _COLUMNS] for one in components])
-    for one in (*records, *components):
-        if one["status"] in ("broken", "disabled"):
-            text = "{status}: {name} of {distribution} {version}: {error}".format_map(one)
-            echo(text.rstrip(": "), err=True)
-            if output.verbose:
-                echo(one["details"], err=True)
-    return 3 if is_broken else 0
+        echo(json.dumps({"plugins": plugins, "components": components}, indent=2))
+    else:
+        print_table(_COLUMNS, [itemgetter(*_COLUMNS)(facts) for facts in components])
+        for facts in (*plugins, *components):
+            if facts["status"] in ("broken", "disabled"):
+                text = "{status}: {name} of {distribution} {version}: {error}".format_map(facts)
+                echo(text.rstrip(": "), err=True)
+                if output.verbose:
+                    echo(facts["details"], err=True)
+    return 3 if "broken" in states else 0
 
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     """Return facts of every component, which is imported for its docstring."""
-    offers = registry.components()
-    distributions: dict[tuple[str, str], list[str]] = {}
-    for offered in offers:
-        distributions.setdefault((offered.kind, offered.name), []).append(offered.distribution)
-    found = []
-    for offered in offers:
-        same = distributions[offered.kind, offered.name]
+    entries = registry.components()
+    distributions = defaultdict(set)
+    for entry in entries:
+        distributions[entry.kind, entry.name].add(entry.distribution)
+    components = []
+    for entry in entries:
+        rivals = distributions[entry.kind, entry.name] - {entry.distribution}
         facts = {"status": "ok", "error": "", "details": "", "sentence": ""}
-        if len(same) > 1 and offered.distribution != OWN_DISTRIBUTION:
-            facts["status"] = "shadowed" if OWN_DISTRIBUTION in same else "clash"
+        if rivals and entry.distribution != OWN_DISTRIBUTION:
+            facts["status"] = "shadowed" if OWN_DISTRIBUTION in rivals else "clash"
         try:
-            facts["sentence"] = first_sentence(offered.load())
+            facts["sentence"] = first_sentence(entry.load())
         except PluginError as error:
-            details = "".join(traceback.format_exception(error))
-            facts |= {"status": "broken", "error": str(error), "details": details}
-        found.append({**offered.facts, **facts, "source": offered.source})
-    return found
+            facts["status"], facts["error"] = "broken", str(error)
+            facts["details"] = "".join(traceback.format_exception(error))
+        components.append({**entry.facts, **facts, "source": entry.source})
+    return components
 
 
 def first_sentence(cls: type[Any]) -> str:
@@ -112,7 +115,7 @@ def new_plugin(name: str, into: str) -> None:
 @plugin_options
 def show_component(name: str, as_json: bool) -> None:
     """Show help, source and fields with their defaults of NAME (or distribution:name)."""
-    components = [describe(offered) for offered in find_components(name, open_registry())]
+    components = list(map(describe, find_components(name, open_registry())))
     if as_json:
         echo(json.dumps(components, indent=2, default=repr))
         return
@@ -129,29 +132,30 @@ def show_component(name: str, as_json: bool) -> None:
 
 
 def find_components(name: str, registry: Registry) -> list[PluginEntry]:
-    offers: dict[str, list[PluginEntry]] = {}
-    for offered in registry.components():
-        for known in (offered.name, f"{offered.distribution}:{offered.name}"):
-            offers.setdefault(known, []).append(offered)
-    if name not in offers:
-        hint = did_you_mean(name, offers) or "; 'dbgsom plugins list' shows all"
+    entries = defaultdict(list)
+    for entry in registry.components():
+        entries[entry.name].append(entry)
+        entries[entry.full_name].append(entry)
+    if name not in entries:
+        hint = did_you_mean(name, entries) or "; 'dbgsom plugins list' shows all"
         raise UnknownNameError(f"no component is called '{name}'{hint}")
-    return offers[name]
+    return entries[name]
 
 
-def describe(offered: PluginEntry) -> dict[str, Any]:
+def describe(entry: PluginEntry) -> dict[str, Any]:
     """Return everything about a component; a step's schema has its constructor's arguments."""
-    component: Any = offered.load()
-    if offered.kind == STEP:
+    component: Any = entry.load()
+    if entry.kind == STEP:
         schema: dict[str, Any] = {"properties": {}}
         for name, argument in inspect.signature(component).parameters.items():
-            is_required = argument.default is argument.empty
-            schema["properties"][name] = {} if is_required else {"default": argument.default}
+            schema["properties"][name] = field = {}
+            if argument.default is not argument.empty:
+                field["default"] = argument.default
     else:
         schema = {"properties": {}} | component.model_json_schema()
     return {
-        **offered.facts,
-        "source": offered.source,
+        **entry.facts,
+        "source": entry.source,
         "file": getattr(sys.modules.get(component.__module__), "__file__", None),
         "help": inspect.cleandoc(component.__doc__ or ""),
         "schema": schema,
@@ -174,16 +178,22 @@ def check_plugins(distribution: str | None, as_json: bool) -> int:
     failed = bool(broken) or any(component["failed"] for component in components)
     if as_json:
         echo(json.dumps(report, indent=2))
-        return 3 if failed else 0
+    else:
+        _print_report(broken, components)
+    return 3 if failed else 0
+
+
+def _print_report(broken: Sequence[Any], components: Sequence[Any]) -> None:
     for record in broken:
         echo(f"broken   {record['name']} of {record['distribution']}: {record['error']}")
     for component in components:
         who = "{kind} {name} of {distribution} {version}".format_map(component)
-        verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
+        verdict = "skipped" if component["skipped"] else "passed"
+        if component["failed"]:
+            verdict = "failed"
         echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
         for state in ("failed", "skipped"):
             for name, message in component[state].items():
                 echo(f"         {state} {name}: {message}")
     if not components and not broken:
         echo("no third-party component is installed")
-    return 3 if failed else 0

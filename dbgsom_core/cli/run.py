@@ -13,6 +13,7 @@ import click
 
 from dbgsom_core.cli.console import (
     echo,
+    file_argument,
     open_registry,
     option,
     options,
@@ -29,8 +30,8 @@ from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.experiments.trackers import Run, RunResult
 from dbgsom_core.files import exists
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.folder import StoredRun, read_run
@@ -44,22 +45,22 @@ from dbgsom_core.runs.stored_runs import (
     matching_folders,
     shell_name,
 )
-from dbgsom_core.training.callbacks import line
+from dbgsom_core.training.callbacks import line as epoch_line
 
 _SECONDS_BETWEEN_LINES = 2.0
 
 
 def _overrides(overrides: Sequence[str], name: str | None, tags: Sequence[str]) -> Sequence[str]:
     """Return overrides of keys, those of ``--name`` and ``--tag`` included."""
-    named = [*overrides]
+    texts = [*overrides]
     if name is not None:
-        named.append(f"name={json.dumps(name, ensure_ascii=False)}")  # text, as ever it looks
+        texts.append(f"name={json.dumps(name, ensure_ascii=False)}")  # text, whatever it looks like
     for tag in tags:
         key, equals, value = tag.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
-        named.append(f"tags={json.dumps({key: value}, ensure_ascii=False)}")
-    return named
+        texts.append(f"tags={json.dumps({key: value}, ensure_ascii=False)}")
+    return texts
 
 
 run_options = options(
@@ -74,7 +75,7 @@ run_options = options(
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @option("--all show_all", "Show every measure at the end.", is_flag=True)
 @run_options
 def run(file: str, **how: Any) -> int:
@@ -83,7 +84,7 @@ def run(file: str, **how: Any) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @option("-j --jobs", "Runs beside each other, in processes.", type=click.IntRange(1), default=1)
 @option("--fail-fast", "End the sweep with the first run that fails.", is_flag=True)
 @run_options
@@ -93,23 +94,25 @@ def sweep(file: str, **how: Any) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @set_option
 @plugin_options
 def validate(file: str, overrides: Sequence[str]) -> None:
     """Check FILE (a run or a sweep) without reading data or training."""
     loaded, experiments = load(file, overrides, open_registry())
-    answer = f"ok, a sweep of {loaded.runs} runs" if isinstance(loaded, Sweep) else "ok"
-    if isinstance(loaded, Sweep) and loaded.optimization is not None:
-        from dbgsom_core.runs.sweep import optuna
+    answer = [f"{file}: ok"]
+    if isinstance(loaded, Sweep):
+        answer = [f"{file}: ok, a sweep of {loaded.runs} runs"]
+        if loaded.optimization is None:
+            answer += [f"  {child.name}" for child in loaded.children]
+        else:
+            from dbgsom_core.runs.sweep import optuna
 
-        optuna()
+            optuna()  # raises where it is not installed
     for experiment in experiments:
         check_experiment(experiment)
-    echo(f"{file}: {answer}")
-    if isinstance(loaded, Sweep) and loaded.optimization is None:
-        for child in loaded.children:
-            echo(f"  {child.name}")
+    for line in answer:
+        echo(line)
 
 
 def _run_file(
@@ -165,11 +168,9 @@ def _run_loaded(
     with progress_bar(not output.verbose) as update:
         display = Display(runs, update)
         update(now=f"reading {first.data_called}")
-        if isinstance(loaded, Sweep):
-            how["display"] = display
         try:
             with compile_clock(display.say):
-                result = execute(loaded, registry, [display], stored, **how)
+                result = execute(loaded, registry, [display], stored, display=display, **how)
         except (KeyboardInterrupt, DbgsomError) as error:
             display.say_how_to_resume(error)
             raise
@@ -238,9 +239,9 @@ class Display:
         now = f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons"
         self._update(now=now, completed=epoch.epoch, total=epoch.epochs)
         if output.verbose:
-            self.say(line(epoch))
+            self.say(epoch_line(epoch))
         else:
-            self._say_now_and_then(line(epoch))
+            self._say_now_and_then(epoch_line(epoch))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         self._end("done")
@@ -250,7 +251,7 @@ class Display:
 
     def _end(self, how: str) -> None:
         if self._last is not None:
-            self.say(f"{line(self._last)}  {how} in {self._last.seconds:.2f} s")
+            self.say(f"{epoch_line(self._last)}  {how} in {self._last.seconds:.2f} s")
         self._number, self._last = "", None
         self._update(description="", now="", total=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -33,22 +33,26 @@ from dbgsom_core.runs.stored_runs import SHORTEST_ID, find_run, newest_folders, 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_MOST_CLUSTERS = 25  # rows of a table
-_MOST_LABELS, _MOST_GROUPS = 12, 24  # of a table of groups
-_UNLIMITED = 100_000  # characters of a line
-_LONGEST = 200  # characters of a value
+_MOST_RUNS = 20  # of a list: with its header and a prompt they fit a terminal of 24 lines
+_MOST_CLUSTERS = 25  # rows of a table, which stands below that of the measures
+_MOST_LABELS, _MOST_GROUPS = 12, 24  # columns and rows of a table of groups
+_UNLIMITED = 100_000  # characters of a line on a pipe, where a program expects a row a line
+_LONGEST = 200  # characters of a value, of which three fill a terminal
 _NUMBER = re.compile(r"[-+<]?[\d∞]|nan|$")  # how it begins, also one with its interval
-_MOST_RUNS = 20  # in a list
-_MAPS = ["auto", "label", "hits", "none"]
-_CELL = 3  # characters of a neuron
+_CELL = 3  # characters of a neuron: two of its label, and a space
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
-_COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan")
-_MOST_NAMES = 20  # in the legend of a map
+_COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan")  # what every terminal has
+_MOST_NAMES = 20  # labels of a map: with more of them six colours tell nothing apart
 
 
 @click.command()
 @click.argument("run", required=False)
-@option("--map by", "What the map shows.", type=click.Choice(_MAPS), default="auto")
+@option(
+    "--map by",
+    "What the map shows.",
+    type=click.Choice(["auto", "label", "hits", "none"]),
+    default="auto",
+)
 @option("--all show_all", "Show every measure; without RUN: every run.", is_flag=True)
 @runs_option
 @plugin_options
@@ -86,37 +90,45 @@ def _list_runs(root: Path, most: int | None) -> None:
     if not folders:
         echo(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
         return
-    listed = [read_run(folder) for folder in folders[:most]]
-    texts = _differences(listed)
-    ends = Counter(folder.name.rpartition("-")[2] for folder in folders)
+    runs = [read_run(folder) for folder in folders[:most]]
+    texts = _differences(runs)
+    ends = Counter(_name_end(folder) for folder in folders)
     rows = []
-    for run in listed:
-        name = run.files.folder.name
+    for run in runs:
+        folder = run.files.folder
         if run.kind == "sweep":
-            texts[run.files.folder] = run.name  # 12 runs: kernel × seed
-        end = name.rpartition("-")[2]  # which names the run in commands
+            texts[folder] = run.name  # 12 runs: kernel × seed
+        name, end = folder.name, _name_end(folder)
         if ends[end] == 1 and len(end) >= SHORTEST_ID:
-            name = end
+            name = end  # enough to name the run in commands
         state = f"damaged: {run.damage}" if run.damage else run.status
-        began = "" if run.started is None else f"{run.started.astimezone():%Y-%m-%d %H:%M}"
-        what = (run.config.get("name"), texts.get(run.files.folder))
-        rows.append([name, run.experiment, *what, *_main_value(run), state, began])
+        config_name, difference = run.config.get("name"), texts.get(folder)
+        value = _main_value(run)
+        rows.append([name, run.experiment, config_name, difference, *value, state, _began(run)])
     header = ["run", "experiment", "name", "what differs", "measure", "value", "state", "began"]
     print_table(header, rows)
-    if len(folders) > len(listed):
-        echo(f"and {len(folders) - len(listed)} more: dbgsom show --all")
+    if len(folders) > len(runs):
+        echo(f"and {len(folders) - len(runs)} more: dbgsom show --all")
 
 
-def _differences(listed: Sequence[StoredRun]) -> dict[Path, str]:
+def _name_end(folder: Path) -> str:
+    return folder.name.rpartition("-")[2]
+
+
+def _began(run: StoredRun) -> str:
+    return "" if run.started is None else f"{run.started.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _differences(runs: Sequence[StoredRun]) -> dict[Path, str]:
     """Return by folder what tells a run from the others of its experiment."""
-    groups: dict[str, list[StoredRun]] = {}
-    for run in listed:
+    groups = defaultdict(list)
+    for run in runs:
         if run.kind == "run":
-            groups.setdefault(run.experiment, []).append(run)
+            groups[run.experiment].append(run)
     texts = {}
-    for runs in groups.values():
-        fields = differences([run.params for run in runs])
-        for run, values in zip(runs, fields, strict=True):
+    for group in groups.values():
+        fields = differences([run.params for run in group])
+        for run, values in zip(group, fields, strict=True):
             texts[run.files.folder] = fields_text(values)
     return texts
 
@@ -127,9 +139,11 @@ def _main_value(run: StoredRun) -> tuple[str, str]:
         ranking = run.rankings[0]
         name = ranking.measures[0]
         return name.removeprefix("test/"), _value(ranking.best, name)
-    for one in headline(run.measures, run.config, run.data):
-        return f"{one.part}/{one.name}".removeprefix("test/"), one.text
-    return "", ""
+    measures = headline(run.measures, run.config, run.data)
+    if not measures:
+        return "", ""
+    first = measures[0]
+    return f"{first.part}/{first.name}".removeprefix("test/"), first.text
 
 
 def _print_state(run: StoredRun) -> None:
@@ -138,7 +152,7 @@ def _print_state(run: StoredRun) -> None:
     if run.started is not None and run.ended is not None:
         state += f" in {(run.ended - run.started).total_seconds():.1f} s"
     if run.started is not None:
-        state += f", started {run.started.astimezone():%Y-%m-%d %H:%M}"
+        state += f", started {_began(run)}"
     echo(state)
     if run.error:
         echo(f"because: {run.error}")
@@ -178,18 +192,22 @@ def draw_map(estimator: Any, by: str) -> list[Text]:
 
     hits, labels = np.asarray(estimator.hit_counts_), np.asarray(estimator.neuron_labels_)
     names = np.unique(labels[hits > 0]).tolist()
-    few = 1 < len(names) <= _MOST_NAMES and len(names) < np.count_nonzero(hits)
-    if by == "hits" or (by == "auto" and not few):
-        colours = {}
-        texts = [_RAMP[level] * _CELL for level in np.ceil(4 * hits / hits.max()).astype(int)]
-        legend = Text(f"hits: {_RAMP[1]} few  {_RAMP[4]} up to {hits.max():g}")
-    else:
-        colours = dict(zip(names, cycle(f"reverse {colour}" for colour in _COLOURS), strict=False))
+    # A label of each neuron's own says less than its hits.
+    has_classes = 1 < len(names) <= _MOST_NAMES and len(names) < np.count_nonzero(hits)
+    colours: dict[Any, str] = {}
+    if by == "label" or (by == "auto" and has_classes):
         texts = [as_text(label)[: _CELL - 1] for label in labels.tolist()]
+        for name, colour in zip(names, cycle(_COLOURS), strict=False):
+            colours[name] = f"reverse {colour}"
         legend = Text("label: ")
         for name in names[:_MOST_NAMES]:
             legend.append(f" {as_text(name)[: _CELL - 1]} ", colours[name])
             legend.append(f" {cell(name)} ")
+    else:
+        levels = np.ceil((len(_RAMP) - 1) * hits / hits.max()).astype(int)
+        texts = [_RAMP[level] * _CELL for level in levels]
+        legend = Text(f"hits: {_RAMP[1]} few  {_RAMP[-1]} up to {hits.max():g}")
+    # Neurons of a row are one apart, so that cells of hexagons lie half a cell beside each other.
     x, y = estimator.som_map_.plane_positions.T
     columns = np.floor((x - x.min()) * _CELL + 0.5).astype(int)
     rows = np.unique(-y, return_inverse=True)[1]
@@ -267,16 +285,18 @@ def print_table(
     """
     from rich.table import Table
 
-    texts = [[cell(value) for value in row] for row in (header, *rows[:most])]
-    columns = [column for column in zip(*texts, strict=True) if any(column[1:])]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns: list[list[str]] = []
+    for number, title in enumerate(header):
+        cells = [cell(row[number]) for row in rows[:most]]
+        if any(cells):
+            is_text = not columns or not all(map(_NUMBER.match, cells))
+            justify: Any = "left" if is_text else "right"
+            table.add_column(title, justify=justify, overflow="fold", no_wrap=not is_text)
+            columns.append(cells)
     if not columns:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, (name, *values) in enumerate(columns):
-        is_text = number == 0 or not all(map(_NUMBER.match, values))
-        justify: Any = "left" if is_text else "right"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=not is_text)
-    for row in list(zip(*columns, strict=True))[1:]:
+    for row in zip(*columns, strict=True):
         table.add_row(*row)
     console = _console()
     if not console.is_terminal:
@@ -285,14 +305,17 @@ def print_table(
         console.print(table)
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
-    if len(rows) >= len(texts):
-        echo(f"and {len(rows) - len(texts) + 1} more{rest}")
+    hidden = len(rows) - len(columns[0])
+    if hidden:
+        echo(f"and {hidden} more{rest}")
 
 
 def cell(value: Any) -> str:
     if value is None:
         return ""
-    text = to_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
+    text = as_text(value).replace("\n", "\\n")
+    if isinstance(value, float):
+        text = to_digits(value, 4)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
@@ -305,9 +328,8 @@ def print_result(run: StoredRun, registry: Registry, show_all: bool = False) -> 
         for ranking in run.rankings:
             _print_ranking(ranking)
         if not run.rankings:
-            echo(
-                f"nothing is ranked; the runs that have finished: dbgsom compare {shell_name(run)}"
-            )
+            compare = f"dbgsom compare {shell_name(run)}"
+            echo(f"nothing is ranked; the runs that have finished: {compare}")
         return
     if show_all:
         _print_all_measures(run, registry)
@@ -322,22 +344,29 @@ def print_result(run: StoredRun, registry: Registry, show_all: bool = False) -> 
 
 
 def _print_headline(run: StoredRun, registry: Registry) -> None:
-    shown = headline(run.measures, run.config, run.data)
+    measures = headline(run.measures, run.config, run.data)
     rows = []
-    for one in shown:
-        values = [one.text, one.training] if one.part == "test" else ["", one.text]
-        label = with_arrow(one.name, best_end(f"{one.part}/{one.name}", registry))
-        rows.append([label, *values, one.baseline])
+    for measure in measures:
+        test, train = "", measure.text
+        if measure.part == "test":
+            test, train = measure.text, measure.training
+        best = best_end(f"{measure.part}/{measure.name}", registry)
+        rows.append([with_arrow(measure.name, best), test, train, measure.baseline])
     print_table(["measure", "test", "train", "baseline"], rows)
-    if (count := len(parts_of(run.measures))) > len(shown):
+    count = len(parts_of(run.measures))
+    if count > len(measures):
         echo(f"all {count} measures: dbgsom show {shell_name(run)} --all")
 
 
 def _print_all_measures(run: StoredRun, registry: Registry) -> None:
     """Print all measures, a column for each part of the data."""
-    parts = dict.fromkeys(name.partition("/")[0] for name in run.measures)
+    parts: dict[str, None] = {}  # train, test and the like
+    names: dict[str, None] = {}
+    for full_name in run.measures:
+        part, _, name = full_name.partition("/")
+        parts[part] = names[name] = None
     rows = []
-    for name in dict.fromkeys(name.partition("/")[2] for name in run.measures):
+    for name in names:
         values = [run.measures.get(f"{part}/{name}") for part in parts]
         rows.append([with_arrow(name, best_end(name, registry)), *values])
     print_table(["measure", *parts], rows)
@@ -352,15 +381,20 @@ def _print_profiles(run: StoredRun) -> None:
         if exists(path):
             header, rows = read_clusters(path)
             echo()
-            print_table(header[:-1], [row[:-1] for row in rows], _MOST_CLUSTERS, f": {path}")
+            print_table(
+                header[:-1], rows, _MOST_CLUSTERS, f": {path}"
+            )  # without the typical sample
             echo("effect: the difference from all other samples, in standard deviations of all")
     path = run.files.table("groups")
-    for counts in read_groups(path) if exists(path) else ():
+    if not exists(path):
+        return
+    for counts in read_groups(path):
         header, rows = group_rows(counts, _MOST_LABELS)
         echo()
         print_table(header, rows, _MOST_GROUPS, f": {path}")
-        if len(counts.labels) > _MOST_LABELS:
-            echo(f"and {len(counts.labels) - _MOST_LABELS} more labels: {path}")
+        hidden = len(counts.labels) - _MOST_LABELS
+        if hidden > 0:
+            echo(f"and {hidden} more labels: {path}")
         echo(f"labels by {counts.column}: {counts.sentence}")
 
 
@@ -368,18 +402,16 @@ def _print_ranking(ranking: Ranking) -> None:
     names, keys = ranking.measures, ranking.keys
     rows = []
     for place, variant in enumerate(ranking.variants, 1):
-        row = [place, *(_value(variant, name) for name in names), len(variant.runs)]
-        for key in keys:
-            value = variant.varies.get(key, "")
-            row.append("null" if value is None else value)
-        rows.append(row)
+        values = [_value(variant, name) for name in names]
+        varies = [variant.varies.get(key, "") for key in keys]
+        varies = ["null" if value is None else value for value in varies]
+        rows.append([place, *values, len(variant.runs), *varies])
     titles = [with_arrow(name, ranking.ends.get(name, "")) for name in names]
     echo(ranking.data)
     print_table(["", *titles, "runs", *keys], rows)
-    best = f"best: {ranking.best.name} ({names[0]} {rows[0][1]})"
-    tied = [variant.name for variant in ranking.ties]
-    if tied:
-        best += f"; the same mean: {name_list(tied)}"
+    best = f"best: {ranking.best.name} ({names[0]} {_value(ranking.best, names[0])})"
+    if ranking.ties:
+        best += f"; the same mean: {name_list(variant.name for variant in ranking.ties)}"
     echo(best)
     for text in (ranking.reason, ranking.verdict):
         if text:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NoReturn
 
 import click
 
@@ -28,14 +29,15 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.experiments.trackers import Page
 from dbgsom_core.files import exists
-from dbgsom_core.interfaces.guard import error_line, guarded
+from dbgsom_core.interfaces.component import error_line, guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments
 from dbgsom_core.runs.session import Tracking, default_tracking, ended_by_term, tracking_of
 from dbgsom_core.runs.stored_runs import find_run, load, runs_of
 
-_PORT = 5000
-_SECONDS_TO_END = 10.0
+_PORT = 5000  # that of MLflow's own server
+_SECONDS_TO_END = 10.0  # from the first signal on, until the server is killed
+_SECONDS_BETWEEN_LOOKS = 0.2  # at the server
 
 
 @click.command()
@@ -90,12 +92,12 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> list[str]
         tracker = guarded(component)
         if tracker.mirror is None:
             continue
-        if not dry_run:
-            is_sent = tracker.mirror(folder) is not False
-        else:
+        if dry_run:
             is_sent = not (tracker.mirrored and tracker.mirrored(folder))
             if is_sent:
                 echo(f"{folder}: {stored.status}, not in {name} as it is")
+        else:
+            is_sent = tracker.mirror(folder) is not False
         states.append("sent" if is_sent else "complete")
     return states
 
@@ -119,16 +121,18 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     for text in (name, alias or "x"):
         if not text.strip() or set(text) & set("/:@"):
             raise DataError(f"'{text}' is no name of a model or alias: leave out / : and @")
-    found, notes = trained_run(run, Path(runs))
-    if found.status != "finished":
-        raise DataError(f"run {found.id} has not finished ({found.status}): nothing is registered")
+    trained, notes = trained_run(run, Path(runs))
+    if trained.status != "finished":
+        raise DataError(
+            f"run {trained.id} has not finished ({trained.status}): nothing is registered"
+        )
     print_notes(notes)
-    for _, tracker in tracking_of(found, registry):
+    for _, tracker in tracking_of(trained, registry):
         register_model = guarded(tracker).register
         if register_model is not None:
-            echo(register_model(found.files.folder.absolute(), name, alias))
+            echo(register_model(trained.files.folder.absolute(), name, alias))
             return
-    raise DbgsomError(f"run {found.id} is in no tracker with registered models (see tracking)")
+    raise DbgsomError(f"run {trained.id} is in no tracker with registered models (see tracking)")
 
 
 @click.command()
@@ -138,7 +142,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
 @option("--open in_browser", "Open the page in the browser.", is_flag=True)
 @runs_option
 @plugin_options
-def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
+def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> None:
     """Show runs in MLflow, or on another tracker's page: one, a sweep's, a configuration's.
 
     Without an argument it is where runs are sent whose configuration does not say where to. The
@@ -150,13 +154,12 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
         raise DbgsomError("the runs are in no tracker with a page; 'dbgsom show RUN' shows one")
     page = pages[0](experiment, folder, port or _free_port())
     if page.command and not only_print:
-        return _serve(page, in_browser)
+        _serve(page, in_browser)
     if page.command:
         echo(shlex.join(page.command))
     echo(f"open {page.address}")
     if in_browser and not only_print:
         click.launch(page.address)
-    return 0
 
 
 def _find_subject(
@@ -181,10 +184,8 @@ def _free_port() -> int:
     raise DbgsomError(f"no port from {_PORT} to {_PORT + 99} is free: choose one with --port")
 
 
-def _serve(page: Page, in_browser: bool) -> int:
+def _serve(page: Page, in_browser: bool) -> NoReturn:
     """Run the server until it ends or a signal comes; none of its processes survives."""
-    from urllib.request import urlopen
-
     with ended_by_term(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
@@ -196,21 +197,29 @@ def _serve(page: Page, in_browser: bool) -> int:
         )
         try:
             echo("starting the page …", err=True)
-            answers = False
+            health = f"{page.address.partition('#')[0]}health"
+            while server.poll() is None and not _answers(health):
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            if server.poll() is None:
+                echo(f"open {page.address}\nCtrl-C ends it")
+                if in_browser:
+                    click.launch(page.address)
             while server.poll() is None:
-                if not answers:
-                    with suppress(OSError):
-                        urlopen(f"{page.address.partition('#')[0]}health", timeout=1).close()
-                        answers = True
-                        echo(f"open {page.address}\nCtrl-C ends it")
-                        if in_browser:
-                            click.launch(page.address)
-                time.sleep(0.2)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
             raise DbgsomError(f"the page ended by itself, with exit code {server.poll()}: {last}")
         finally:
             _end(server)
+
+
+def _answers(address: str) -> bool:
+    from urllib.request import urlopen  # slow to import
+
+    with suppress(OSError):
+        urlopen(address, timeout=1).close()
+        return True
+    return False
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

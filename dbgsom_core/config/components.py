@@ -17,8 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.experiments.datasets import dataset_of_file
-from dbgsom_core.interfaces.component import Nested, nested_fields, parse
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import Nested, active_registry, nested_fields, parse
 from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
 STEP = "step"  # of prepare: no component, and written like one
@@ -86,20 +85,24 @@ class ComponentOf(Nested):
         if value is None:
             return []
         items = build(value if isinstance(value, list) else [value])
-        names = [item.name for item in items]
-        for name in set(names):
-            is_once = self.kind not in _MAY_REPEAT or name == "run_folder"
-            if is_once and names.count(name) > 1:
-                raise ValueError(f"'{name}' appears twice")
+        names = set()
+        for item in items:
+            may_repeat = self.kind in _MAY_REPEAT and item.name != "run_folder"
+            if item.name in names and not may_repeat:
+                raise ValueError(f"'{item.name}' appears twice")
+            names.add(item.name)
         return items
 
     def _build(self, value: Any) -> Any:
         if value is None and self.optional:
             return None
-        section = {"name": value} if isinstance(value, str) else value
-        fields = dict(section) if isinstance(section, Mapping) else {}
-        name = fields.pop("name", None) or (self.default if fields else None)
-        if not isinstance(name, str):
+        name, fields = value, dict[str, Any]()
+        if isinstance(value, Mapping):
+            fields = dict(value)
+            name = fields.pop("name", None)
+            if fields and not name:
+                name = self.default
+        if not name or not isinstance(name, str):
             raise ValueError("must be a name, or a mapping with a 'name'")
         if self.kind == STEP:
             return _step(name, fields)
@@ -126,15 +129,17 @@ class ComponentOf(Nested):
 
 
 def _step(name: str, params: dict[str, Any]) -> PrepareStep:
-    registry, where = active_registry(), ""
+    if name in BUILT_IN_STEPS:
+        return PrepareStep(name, params)
+    registry = active_registry()
     try:
-        where = registry.lookup(OFFERED_STEP, name).source
+        return PrepareStep(name, params, registry.lookup(OFFERED_STEP, name).source)
     except UnknownNameError:
-        names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
-        if name not in BUILT_IN_STEPS and not _CLASS.fullmatch(name):
-            near = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
-            raise UnknownNameError(f"unknown step '{name}'{near}") from None
-    return PrepareStep(name, params, where)
+        if _CLASS.fullmatch(name):
+            return PrepareStep(name, params)
+    names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
+    hint = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
+    raise UnknownNameError(f"unknown step '{name}'{hint}")
 
 
 # -------------------------------------------------------------------------------- written down
@@ -161,14 +166,15 @@ def written_fields(component: BaseModel, elsewhere: Collection[str] = ()) -> dic
         inner = written_fields(getattr(component, key), elsewhere)
         values[key] = {"name": values[key]["name"], **inner}
     given = component.model_fields_set
-    values = {key: value for key, value in values.items() if key in given or key not in elsewhere}
+    for key in set(elsewhere) - given:
+        values.pop(key, None)
     if _builds(component, values):
         return values
-    kept = {key: value for key, value in values.items() if key in given}
+    fields = {key: value for key, value in values.items() if key in given}
     for key, value in values.items():
-        if key not in given and _builds(component, {**kept, key: value}):
-            kept[key] = value
-    return kept
+        if key not in given and _builds(component, {**fields, key: value}):
+            fields[key] = value
+    return fields
 
 
 def _builds(component: BaseModel, values: Mapping[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -13,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from dbgsom_core.config.components import Named, PrepareStep
-from dbgsom_core.config.document import (
+from dbgsom_core.config.load import (
+    REFERENCE,
     Document,
     Problem,
     Problems,
+    fill,
+    merge,
+    nested,
+    read_config,
 )
-from dbgsom_core.config.load import fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,
@@ -31,9 +34,7 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.errors import ConfigError, DbgsomError, masked
 from dbgsom_core.experiments.trackers import tracker_classes
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.current import use_registry
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded, use_registry
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
 from dbgsom_core.training.parts import (
@@ -48,14 +49,14 @@ from dbgsom_core.training.parts import (
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import EngineComponent
 
+# Figures of a run that names none; of some estimators these, and those of their answers.
 FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
 OF_ANSWERS = {
     "classifier": ("confusion_matrix", "roc_curve"),
     "regressor": ("predicted_actual",),
 }
 
-_REFERENCE = re.compile(r"\$\{env:(\w+)[^}]*\}")
-_WANTS_TEXT = ("string_type", "path_type")
+_WANTS_TEXT = ("string_type", "path_type")  # pydantic's errors where text is wanted
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,6 @@ def load_experiment(
     return require_experiment(document.without("sweep"), registry, problems)
 
 
-def parse_experiment(
-    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
-) -> Experiment:
-    """Return the experiment of plain Python values, as `load_experiment`."""
-    return load_experiment(values, overrides, registry)
-
-
 def require_experiment(
     document: Document, registry: Registry | None, problems: Problems
 ) -> Experiment:
@@ -184,16 +178,16 @@ def check_section(cls: type[Any], document: Document, problems: Problems, *keys:
     try:
         return cls.model_validate(section)
     except ValidationError as error:
-        wrong = error
-    restored = document
-    for detail in wrong.errors():
+        invalid = error
+    with_texts = document
+    for detail in invalid.errors():
         path, _ = document.find(*keys, *detail["loc"])
         mark = document.marks.get(path)
         if detail["type"] in _WANTS_TEXT and mark is not None and mark.reference:
-            restored = merge(restored, Document(nested(path, mark.text)), problems)
-    if restored is not document:
-        return check_section(cls, restored, problems, *keys)
-    for kind, steps, message in explain_errors(wrong, cls, section, shown):
+            with_texts = merge(with_texts, Document(nested(path, mark.text)), problems)
+    if with_texts is not document:
+        return check_section(cls, with_texts, problems, *keys)
+    for kind, steps, message in explain_errors(invalid, cls, section, shown):
         _add_problem(problems, document, (*keys, *steps), message, at_key=kind != "value")
     return None
 
@@ -255,13 +249,13 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
         yield ("report", "by"), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
-            yield ("figures", i), _suits("figure", name, figure, estimator)
+            yield ("figures", i), _misfit("figure", name, figure, estimator)
     for i, (name, measure) in enumerate(_measures(settings) or ()):
         if not is_suitable_measure(measure, estimator):
-            yield ("measures", i), _suits("measure", name, measure, estimator)
+            yield ("measures", i), _misfit("measure", name, measure, estimator)
 
 
-def _suits(kind: str, name: str, component: Any, estimator: str) -> str:
+def _misfit(kind: str, name: str, component: Any, estimator: str) -> str:
     suited = " or ".join(component.estimators)
     return f"{kind} '{name}' is for estimator {suited}, not for {estimator}"
 
@@ -273,7 +267,8 @@ def _measures(settings: ExperimentSettings) -> tuple[Named, ...] | None:
 def _parts(settings: ExperimentSettings, model: ModelSettings) -> Parts:
     values = {"engine": settings.engine, **dict(model)}
     parts = {key: _component(values[key]) for key in KIND_OF}
-    return Parts(**{**parts, "stopping": parts["stopping"] or ()})
+    parts["stopping"] = parts["stopping"] or ()
+    return Parts(**parts)
 
 
 def _component(value: Any) -> Any:
@@ -292,16 +287,23 @@ def _experiment(
         written -= {*OF_CLASSES}
     params = {key: _component(getattr(model, key)) for key in model.model_fields_set & written}
     resolved = settings.model_dump(mode="json", exclude={"extends", "sweep"})
-    for key in ("tags", "stability", "report", "plugins"):  # else older runs differ
+    # Keys that came after the first runs were stored: where they say nothing they are left out, so
+    # that a run of today and one of then, which has no such key, do not differ by it.
+    for key in ("tags", "stability", "report", "plugins"):
         if not resolved[key]:
             del resolved[key]
     resolved = masked(document.show(resolved))
     split = settings.split
     if split is not None and split.test is not None:
         split = split.model_copy(update={"test": split.test.component})
-    disabled = tuple(settings.plugins.disable) if settings.plugins else ()
+    disabled: tuple[str, ...] = ()
+    if settings.plugins is not None:
+        disabled = tuple(settings.plugins.disable)
+    report_by: tuple[str, ...] = ()
+    if settings.report is not None:
+        report_by = settings.report.columns
     return Experiment(
-        experiment=_REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
+        experiment=REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
         prepare=tuple(settings.prepare or ()),
@@ -314,11 +316,8 @@ def _experiment(
         engine=settings.engine.component,
         disabled=disabled,
         stability=settings.stability,
-        report_by=settings.report.columns if settings.report else (),
-        notes=(
-            *_idle_measures(settings),
-            *registry.unknown(disabled),
-        ),
+        report_by=report_by,
+        notes=(*_idle_measures(settings), *registry.unknown(disabled)),
         resolved=resolved,
         folder=document.folder,
         steps_folder=document.folder,

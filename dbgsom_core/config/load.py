@@ -1,6 +1,6 @@
-"""Read YAML text, files, ``extends``, ``--set`` and the environment into one document.
+"""Documents, values with the places where they were written, and how they are loaded.
 
-read ▶ merge over what a file extends ▶ overrides ▶ fill references to the environment.
+read YAML ▶ merge over what a file extends ▶ ``--set`` ▶ fill references to the environment.
 YAML 1.2 is read strictly and safely: no tags, no duplicates, no bombs.
 """
 
@@ -12,52 +12,181 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
-from dbgsom_core.config.document import (
-    DEEPEST,
-    Document,
-    Keys,
-    Mark,
-    Place,
-    Problems,
-    has_key,
-)
-from dbgsom_core.errors import ConfigError, DataError, described
+from dbgsom_core.errors import ConfigError, DataError, cut_message, described, masked
 from dbgsom_core.experiments.datasets import dataset_of_file
 from dbgsom_core.files import read_at_most, reading
 
 Scalar = bool | int | float | str | None
+Keys = tuple[str, ...]  # keys, and positions in lists as text, that lead to a value
 
-_MOST = 50_000  # values of a document
+DEEPEST = 50  # levels of sections and lists
+_LONGEST_POSITION = 9  # digits; Python refuses to read thousands of them
+_MOST = 50_000  # values of a document: a YAML bomb of aliases has billions
 _LARGEST = 1 << 20  # bytes of a file, which PyYAML reads in some seconds
-_MOST_FILES = 50  # that a file extends
-_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
+_MOST_FILES = 50  # that a file extends: more of them are a circle
+REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^{}]*))?\}")
+# Words of the core schema (YAML 1.2.2, section 10.3.2); in any other case they are text.
 _SCALARS: dict[str, Scalar] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-_INTEGERS = (
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+    ".inf": math.inf, ".Inf": math.inf, ".INF": math.inf,
+    "+.inf": math.inf, "+.Inf": math.inf, "+.INF": math.inf,
+    "-.inf": -math.inf, "-.Inf": -math.inf, "-.INF": -math.inf,
+    ".nan": math.nan, ".NaN": math.nan, ".NAN": math.nan,
+}  # fmt: skip
+_INTEGERS = (  # patterns and their base
     (re.compile(r"[-+]?[0-9]+"), 10),
-    (re.compile(r"0o([0-7]+)"), 8),
-    (re.compile(r"0x([0-9a-fA-F]+)"), 16),
+    (re.compile(r"0o[0-7]+"), 8),
+    (re.compile(r"0x[0-9a-fA-F]+"), 16),
 )
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+# ---------------------------------------------------------------------- values and their places
+
+
+class Place(NamedTuple):
+    """A file with 1-based line and column, or ``--set key=value``.
+
+    Without a line it shows its ``source`` alone; Python values have an empty source.
+    """
+
+    source: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+class Mark(NamedTuple):
+    """Where a value and its key were written."""
+
+    value: Place = Place()
+    key: Place = Place()  # in a list that of the value
+    reference: str = ""  # as written, of what came from the environment: shown in its place
+    text: str = ""  # what the environment held, before it was read as a number or a word
+
+
+@dataclass(frozen=True)
+class Document:
+    """A configuration: plain dicts, lists and values, and the marks of what was written."""
+
+    values: Any
+    marks: dict[Keys, Mark] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path.cwd)  # where relative paths in it start
+
+    def find(self, *keys: str | int) -> tuple[Keys, bool]:
+        """Return the first of some keys, as far as they lead to a value, and whether all do.
+
+        A value alone where a list may stand is at its position 0, too, and a text is its name.
+        """
+        value: Any = self.values
+        path: Keys = ()
+        for key in map(str, keys):
+            if has_key(value, key):
+                value = value[int(key) if isinstance(value, list) else key]
+                path = (*path, key)
+            elif key != "0" and (key != "name" or not isinstance(value, str)):
+                return path, False
+        return path, True
+
+    def mark(self, *keys: str | int) -> Mark:
+        """Return the mark of the value that keys lead to, or of the last one that has a mark."""
+        path, _ = self.find(*keys)
+        while path and path not in self.marks:
+            path = path[:-1]
+        return self.marks.get(path, Mark())
+
+    def without(self, name: str) -> Document:
+        """Return the document without a key of its top level."""
+        values = {key: value for key, value in self.values.items() if key != name}
+        return replace(self, values=values)
+
+    def show(self, values: Any) -> Any:
+        """Return values made of this document, with references in place of what they stand for.
+
+        They may hold more than was written: all fields of a component, of which a name alone
+        stands here.
+        """
+        shown = deepcopy(values)
+        for keys, mark in self.marks.items():
+            if mark.reference:
+                shown = _put(shown, keys, mark.reference)
+        return shown
+
+
+def _put(values: Any, keys: Keys, reference: str) -> Any:
+    """Return values, changed in place, with a reference at some keys."""
+    if isinstance(values, list) and len(values) == 1 and keys[:1] != ("0",):
+        values[0] = _put(values[0], keys, reference)  # it was written alone
+    elif not keys:
+        if not isinstance(values, dict):
+            return reference
+        values["name"] = reference
+    elif has_key(values, keys[0]):
+        key: Any = int(keys[0]) if isinstance(values, list) else keys[0]
+        values[key] = _put(values[key], keys[1:], reference)
+    return values
+
+
+def has_key(value: Any, key: str) -> bool:
+    """Return whether a mapping has a key, or a list a position."""
+    if isinstance(value, list):
+        return len(key) < _LONGEST_POSITION and key.isdecimal() and int(key) < len(value)
+    return isinstance(value, dict) and key in value
+
+
+class Problem(NamedTuple):
+    """What is wrong with the value of a dotted key."""
+
+    place: Place
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        parts = (str(self.place), self.key, self.message)
+        return ": ".join(part for part in parts if part).replace("\n", "\\n")
+
+
+class Problems(list[Problem]):
+    """The problems found in a file, which `add` takes.
+
+    Of several at one place and key, or below it, the first counts: others follow from it.
+    """
+
+    def add(self, place: Place, key: str, message: str) -> None:
+        key = key.strip(".")
+        for known in self:
+            if known.place == place and f"{key}.".startswith(f"{known.key}."):
+                return
+        self.append(Problem(place, key, message))
+
+    def fail(self, place: Place, key: str, message: str) -> NoReturn:
+        """Raise the error with all problems and this last one."""
+        self.add(place, key, message)
+        self.raise_any()
+        raise AssertionError
+
+    def raise_any(self) -> None:
+        """Raise all problems, one a line, in the order of the file."""
+        if self:
+            ordered = sorted(self, key=lambda problem: (problem.place.line == 0, problem.place))
+            raise ConfigError(cut_message(masked("\n".join(map(str, ordered)))))
 
 
 # ------------------------------------------------------------------------------------------- YAML
 
 
 def read_scalar(text: str) -> Scalar:
-    """Return the value of an unquoted scalar by the core schema (YAML 1.2.2, section 10.3.2).
+    """Return the value of an unquoted scalar by the core schema.
 
     ``1e-3`` is a number, ``010`` is ten, ``0o10`` is eight; ``no``, ``on`` and ``12:30:45`` are
     text. Raises ValueError for a number that is too large for the code below: an integer of more
@@ -66,8 +195,8 @@ def read_scalar(text: str) -> Scalar:
     if text in _SCALARS:
         return _SCALARS[text]
     for pattern, base in _INTEGERS:
-        if match := pattern.fullmatch(text):
-            whole = int(match[match.lastindex or 0], base)
+        if pattern.fullmatch(text):
+            whole = int(text, base)
             if not -(2**63) <= whole < 2**63:
                 raise ValueError("it is too large")
             return whole
@@ -227,9 +356,9 @@ def read_config(
 ) -> Document:
     """Return the document of a file or of Python values, with overrides; nothing is filled."""
     if isinstance(config, (str, os.PathLike)):
-        shown = os.fspath(config)
-        document = _read_file(shown, Mark(), [], problems)
-        document = replace(document, source=shown, folder=Path(shown).resolve().parent)
+        path = os.fspath(config)
+        document = _read_file(path, Mark(), [], problems)
+        document = replace(document, folder=Path(path).resolve().parent)
     else:
         document = _from_python(config, problems)
     document = overridden(document, overrides, problems)
@@ -241,7 +370,7 @@ def read_config(
 def _from_python(values: Any, problems: Problems) -> Document:
     """Return the document of Python values: mappings, lists, tuples, numpy scalars and paths."""
 
-    def plain(value: Any) -> Any:
+    def as_plain(value: Any) -> Any:
         if isinstance(value, PurePath):
             return str(value)
         if isinstance(value, Mapping):
@@ -254,7 +383,7 @@ def _from_python(values: Any, problems: Problems) -> Document:
         )
 
     try:
-        values = json.loads(json.dumps(values, default=plain))
+        values = json.loads(json.dumps(values, default=as_plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(str(error)) from error
     if not isinstance(values, dict):
@@ -293,8 +422,8 @@ def _read_file(path: str, named: Mark, files: list[str], problems: Problems) -> 
     for number, base in enumerate(bases):
         mark = document.mark("extends", number)
         if isinstance(base, str) and base:
-            beside = os.path.normpath(Path(path).parent / base)
-            result = merge(result, _read_file(beside, mark, files, problems), problems)
+            base = os.path.normpath(Path(path).parent / base)
+            result = merge(result, _read_file(base, mark, files, problems), problems)
         else:
             message = "must be the path of a file, or a list of paths"
             problems.add(mark.value, "extends", message)
@@ -326,25 +455,28 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
             return new
         if isinstance(old, list) and new and all(map(str.isdecimal, new)):
             return patched(old, new, keys)
-        is_other = isinstance(old, dict) and old.get("name") not in (None, new.get("name"))
-        if not isinstance(old, dict) or (keys and "name" in new and is_other):
-            old = {}
-        section = dict(old)
+        section: dict[str, Any] = {}
+        if isinstance(old, dict):
+            section = dict(old)
+            if keys and "name" in new and old.get("name") not in (None, new["name"]):
+                section = {}  # of another component, whose fields these are not
         for key, value in new.items():
-            section[key] = merged(old.get(key), value, (*keys, key))
+            section[key] = merged(section.get(key), value, (*keys, key))
         return section
 
-    def patched(old: list[Any], new: dict[str, Any], keys: Keys) -> list[Any]:
-        items = old.copy()
+    def patched(items: list[Any], new: dict[str, Any], keys: Keys) -> list[Any]:
+        items = items.copy()
         for key, value in new.items():
             inner = (*keys, key)
             if has_key(items, key):
-                items[int(key)] = merged(items[int(key)], value, inner)
-            else:
-                has = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
-                message = f"there is no such item in this list; {has}"
-                below = (mark for at, mark in over.marks.items() if at[: len(inner)] == inner)
-                problems.add(next(below, Mark()).key, ".".join(inner), message)
+                position = int(key)
+                items[position] = merged(items[position], value, inner)
+                continue
+            known = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+            message = f"there is no such item in this list; {known}"
+            # Where the first value below this key was written: the key itself has no mark.
+            below = (mark for at, mark in over.marks.items() if at[: len(inner)] == inner)
+            problems.add(next(below, Mark()).key, ".".join(inner), message)
         return items
 
     return replace(base, values=merged(base.values, over.values, ()), marks=marks)
@@ -403,20 +535,21 @@ def fill(document: Document, problems: Problems, apart: Collection[Keys] = ()) -
         if not isinstance(value, str) or "${env:" not in value:
             return value
         mark, key = document.mark(*keys), ".".join(keys)
-        if "${env:" in _REFERENCE.sub("", value):
+        if "${env:" in REFERENCE.sub("", value):
             message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
             problems.add(mark.value, key, message)
             return value
 
         def value_of(match: re.Match[str]) -> str:
-            name, text = match["name"], os.environ.get(match["name"])
-            if text is None and match["default"] is None:
+            name, default = match["name"], match["default"]
+            text = os.environ.get(name)
+            if text is None and default is None:
                 problems.add(mark.value, key, f"the environment variable {name} is not set")
-            return text or match["default"] or ""
+            return text or default or ""
 
-        text = _REFERENCE.sub(value_of, value)
+        text = REFERENCE.sub(value_of, value)
         marks[keys] = mark._replace(reference=value, text=text)
-        if text and _REFERENCE.fullmatch(value):
+        if text and REFERENCE.fullmatch(value):
             with suppress(ValueError):
                 return read_scalar(text)
         return text

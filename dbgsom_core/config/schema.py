@@ -26,7 +26,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.config.components import STEP, ComponentOf, Named, written_fields
 from dbgsom_core.config.load import split_key
-from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.validation_messages import WORDED
 
 # What a section under model: without a name changes: the estimators' own defaults.
@@ -275,9 +274,6 @@ class ModelSettings(Settings):
             fields = written_fields(self.growth.component, filled)
             values["growth"] = {"name": self.growth.name, **fields}
         return values
-
-
-MODEL_COMPONENTS = nested_fields(ModelSettings)
 
 
 # ----------------------------------------------------------------------------------------- sweeps

@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.document import Document, Keys, Problems
 from dbgsom_core.config.experiment import Experiment, build_experiment, check_section
-from dbgsom_core.config.load import fill, merge, nested, read_config
+from dbgsom_core.config.load import Document, Keys, Problems, fill, merge, nested, read_config
 from dbgsom_core.config.schema import (
     DecideSettings,
     OptimizeSettings,
@@ -85,35 +84,36 @@ class Sweep:
         """Return the sweep with every experiment changed, those of its trials included."""
 
         def changed(children: Iterable[Child]) -> tuple[Child, ...]:
-            return tuple(replace(one, experiment=change(one.experiment)) for one in children)
+            return tuple(replace(child, experiment=change(child.experiment)) for child in children)
 
         search = self.optimization
         if search is not None:
-            variant = search.variant
-            search = replace(search, variant=lambda *trial: changed(variant(*trial)))
+            make_trial = search.variant
+            search = replace(search, variant=lambda *trial: changed(make_trial(*trial)))
         return replace(self, children=changed(self.children), optimization=search)
 
     @property
     def title(self) -> str:
         """The sweep's name: as given, or its number of runs and the keys that vary."""
-        given = self.children[0].experiment.resolved["name"]
-        if given:
-            return str(given)
-        keys: dict[str, None] = {}
+        name = self.children[0].experiment.resolved["name"]
+        if name:
+            return str(name)
+        keys: dict[str, None] = {}  # in the order of the file
         for child in self.children:
-            keys |= dict.fromkeys(key.removesuffix(".name") for key in child.varies)
-        repeats = ""
-        if self.seeds > 1:
-            del keys["seed"]
-            repeats = f", {self.seeds} seeds each"
-        return f"{self.runs} runs: " + " × ".join(shortened([*keys]).values()) + repeats
+            for key in child.varies:
+                keys[key.removesuffix(".name")] = None
+        if self.seeds == 1:
+            return f"{self.runs} runs: {' × '.join(shortened([*keys]).values())}"
+        del keys["seed"]
+        product = " × ".join(shortened([*keys]).values())
+        return f"{self.runs} runs: {product}, {self.seeds} seeds each"
 
 
 def shortened(keys: Sequence[str]) -> dict[str, str]:
     """Return each dotted key shortened to its last part, where that is unique."""
-    short = {key: key.rpartition(".")[2] for key in keys}
-    ends = Counter(short.values())
-    return {key: end if ends[end] == 1 else key for key, end in short.items()}
+    parts = {key: key.rpartition(".")[2] for key in keys}
+    times = Counter(parts.values())
+    return {key: part if times[part] == 1 else key for key, part in parts.items()}
 
 
 def load_sweep(
@@ -132,12 +132,13 @@ def load_sweep(
         message = "is required; for a single run use 'dbgsom run' or run()"
         problems.fail(document.mark().key, "sweep", message)
     registry = registry or get_registry()
-    section = fill(replace(document, values={"sweep": document.values["sweep"]}), problems, _VARIED)
+    section = replace(document, values={"sweep": document.values["sweep"]})
+    section = fill(section, problems, _VARIED)  # references in values that vary are each run's
     settings: SweepSettings | None = check_section(SweepSettings, section, problems, "sweep")
-    if settings is None or len(problems):  # what is wrong with the rest of the file is shown, too
-        rest = Problems()
-        build_experiment(document.without("sweep"), registry, rest)
-        for problem in rest:
+    if settings is None or problems:  # what is wrong with the rest of the file is shown, too
+        others = Problems()
+        build_experiment(document.without("sweep"), registry, others)
+        for problem in others:
             if problem.message != "is required":  # the sweep may give it
                 problems.add(*problem)
         problems.raise_any()
@@ -183,26 +184,27 @@ def _variants(settings: SweepSettings) -> list[tuple[Keys, Changes]]:
     axes, numbers, place = settings.grid, range(settings.size), ("sweep", "grid")
     if settings.random is not None:
         axes, place = settings.random.space, ("sweep", "random", "space")
-        draws = random.Random(settings.random.seed)
-        numbers = draws.sample(range(settings.random.size), settings.random.samples)
+        generator = random.Random(settings.random.seed)
+        numbers = generator.sample(range(settings.random.size), settings.random.samples)
     variants: list[tuple[Keys, Changes]] = []
     for number in numbers:
-        changes = dict.fromkeys(axes)
-        for key in reversed([*axes]):  # the last key changes fastest
-            number, position = divmod(number, len(axes[key]))
-            changes[key] = axes[key][position]
+        # The digits of the number, of which each axis has one: the last key changes fastest.
+        positions = {}
+        for key in reversed(axes):
+            number, positions[key] = divmod(number, len(axes[key]))
+        changes = {key: axis[positions[key]] for key, axis in axes.items()}
         variants.append((place, changes))
     return variants
 
 
 def _probes(space: Mapping[str, RangeSettings | list[Any]]) -> list[Changes]:
     """Return variants that have each value of each list, and both ends of each range."""
-    ends = {}
+    axes = {}
     for key, axis in space.items():
-        ends[key] = [axis.low, axis.high] if isinstance(axis, RangeSettings) else axis
-    first = {key: values[0] for key, values in ends.items()}
+        axes[key] = [axis.low, axis.high] if isinstance(axis, RangeSettings) else axis
+    first = {key: values[0] for key, values in axes.items()}
     probes: list[Changes] = [first]
-    for key, values in ends.items():
+    for key, values in axes.items():
         probes += [{**first, key: value} for value in values[1:]]
     return probes
 
@@ -212,18 +214,21 @@ def _names(variants: Sequence[Changes]) -> list[str]:
 
     A component is shown as its name and the fields that are given with it.
     """
-    texts: list[dict[str, str]] = []
+    texts = []
+    keys: dict[str, None] = {}
     for changes in variants:
-        texts.append({})
+        values = {}
         for key, value in flat(changes).items():
             text = json.dumps(value, separators=(" ", ":"))
             if isinstance(value, float):
                 text = f"{value:.6g}"
-            texts[-1][key.removesuffix(".name")] = _MARKS_OF_JSON.sub("", text) or "none"
-    short = shortened([*dict.fromkeys(key for text in texts for key in text)])
+            values[key.removesuffix(".name")] = _MARKS_OF_JSON.sub("", text) or "none"
+        texts.append(values)
+        keys |= dict.fromkeys(values)
+    short = shortened([*keys])
     names = []
-    for shown in texts:
-        words = ", ".join(f"{short[key]}={value}" for key, value in shown.items())
+    for values in texts:
+        words = ", ".join(f"{short[key]}={text}" for key, text in values.items())
         names.append(_UNSAFE.sub("-", words))
     return names
 
@@ -238,7 +243,7 @@ def _check_decide(
     """Add a problem where the measure or part that decides is not that of every run."""
     experiments = [child.experiment for child in children]
     decide = settings.criterion
-    if decide.split == "test" and any(one.split is None for one in experiments):
+    if decide.split == "test" and None in [experiment.split for experiment in experiments]:
         message = "there is no test part; divide the data by 'split'"
         place = document.mark("sweep", "decide", "split").value
         problems.add(place, "sweep.decide.split", message)
@@ -250,10 +255,10 @@ def _check_decide(
     except UnknownNameError as error:
         message = str(error)
     else:
-        for one in experiments:
-            is_measured = is_default_measure(cls, one.model.estimator)
-            if one.measures is not None:
-                is_measured = decide.measure in dict(one.measures)
+        for experiment in experiments:
+            is_measured = is_default_measure(cls, experiment.model.estimator)
+            if experiment.measures is not None:
+                is_measured = decide.measure in dict(experiment.measures)
             if not is_measured:
                 message = f"'{decide.measure}' is not measured by every run: add it to 'measures'"
     if message:
@@ -294,8 +299,9 @@ class _ChildBuilder:
         changes: dict[str, Any] = {}
         for key, axis in space.items():
             changes[key] = axis[int(chosen[key])] if isinstance(axis, list) else chosen[key]
-        name, problems = f"{number}: {_names([changes])[0]}", Problems()
-        children = (*self.children(name, ("sweep", "optimize", "space"), changes, problems),)
+        (name,) = _names([changes])
+        place, problems = ("sweep", "optimize", "space"), Problems()
+        children = tuple(self.children(f"{number}: {name}", place, changes, problems))
         problems.raise_any()
         return children
 

@@ -119,13 +119,13 @@ class Checkpoints:
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def of(cls, given: Any) -> Checkpoints:
+    def from_parameter(cls, checkpoint: Any) -> Checkpoints:
         """Return the checkpoints of an estimator's parameter ``checkpoint``."""
-        if isinstance(given, Checkpoints):
-            return given
-        if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
-            raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")
-        return cls(Path(os.fsdecode(given)))
+        if isinstance(checkpoint, Checkpoints):
+            return checkpoint
+        if not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint):
+            raise ValueError(f"checkpoint must be the path of a file, or None, not {checkpoint!r}")
+        return cls(Path(os.fsdecode(checkpoint)))
 
     def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return the checkpointer of the fit with these facts, with the states in the file.
@@ -134,9 +134,9 @@ class Checkpoints:
         """
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
-        remains = f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
-        for left in self.path.parent.glob(remains):
-            left.unlink(missing_ok=True)  # of a process killed while writing
+        stem, suffix = glob.escape(self.path.stem), glob.escape(self.path.suffix)
+        for left in self.path.parent.glob(f".{stem}-????????????{suffix}"):
+            left.unlink(missing_ok=True)  # of a process killed while writing, see `files`
         generator = random_state if isinstance(random_state, np.random.RandomState) else None
         states: States = {}
         stored = read_checkpoint(self.path)
@@ -155,7 +155,7 @@ class Checkpoints:
 
     def _check_same(self, was: Facts, now: Facts) -> None:
         differences = []
-        for name in dict.fromkeys((*was, *now)):
+        for name in {**was, **now}:
             before, after = was.get(name, "not there"), now.get(name, "not there")
             if before != after:
                 differences.append(f"{name} was {before} and is {after}")
@@ -199,21 +199,21 @@ def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
     for part, kind, component in task.parts.each():
         if part == "engine":
             continue
-        try:
-            identity = get_registry().identify(kind, component)
-        except PluginError:  # of the user's own program
+        entry = get_registry().offer_of(kind, type(component))
+        if entry is None:  # of the user's own program
             facts[part] = repr(component)
             continue
-        facts[part] = f"{identity.name} of {identity.distribution} {identity.version}"
-        fields = flat(component.model_dump(mode="json"))
-        facts |= {f"{part}.{name}": repr(value) for name, value in fields.items()}
+        facts[part] = f"{entry.name} of {entry.distribution} {entry.version}"
+        for name, value in flat(component.model_dump(mode="json")).items():
+            facts[f"{part}.{name}"] = repr(value)
     facts.setdefault("init", task.parts.init)
     if task.validation is not None:
         unseen, its_target = task.validation
         facts["validation"] = unseen.X
         if its_target is not None:
             facts["validation targets"] = its_target.y
-    facts |= {f"metric learns {name}": value for name, value in (metric.state or {}).items()}
+    for name, value in (metric.state or {}).items():
+        facts[f"metric learns {name}"] = value
     facts |= task.settings
     if start is not None:
         facts |= {"map at the start": start.prototypes, "its cells": start.positions}
@@ -237,14 +237,14 @@ def _describe(value: Any) -> str:
 
 def data_digest(X: Any) -> str:
     """Return a digest of values, shape and dtype, 16 hexadecimal digits."""
-    found = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
+    digest = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
     if issparse(X):
         for part in (X.indptr, X.indices, X.data):
-            found.update(data_digest(part).encode())
-        return found.hexdigest()[:16]
-    for digest in each_range(X, _digest_of_rows, 1):
-        found.update(digest)
-    return found.hexdigest()[:16]
+            digest.update(data_digest(part).encode())
+    else:
+        for digest_of_rows in each_range(X, _digest_of_rows, 1):
+            digest.update(digest_of_rows)
+    return digest.hexdigest()[:16]
 
 
 def _digest_of_rows(X: Any) -> bytes:  # also on workers

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.components import build
+from dbgsom_core.estimators.parameters import build
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ class SomDisplay:
         component = build("figure", {**style, "name": kind}, kind)
         if component.of_sweeps:
             raise ValueError(f"{kind} is a figure of sweeps, not of one map")
-        beside_samples = (y, extra, annotations)
-        if X is None and (kind in _NEED_SAMPLES or any(one is not None for one in beside_samples)):
+        is_of_training = y is None and extra is None and annotations is None
+        if X is None and (kind in _NEED_SAMPLES or not is_of_training):
             raise ValueError(f"{kind} needs samples here: give X")
-        view = _view(model, X, y, feature_names, extra, annotations)
+        view = _view_of_model(model, X, y, feature_names, extra, annotations)
         if image_shape is not None:
             features = view.evaluation.som_map.prototypes.shape[1]
             if math.prod(image_shape) != features:
@@ -178,8 +178,9 @@ def explorer_page(
 
     ``names`` are those of its features.
     """
-    options = {"feature_names": names, "image_shape": image_shape}
-    page: Html = SomDisplay.from_estimator(model, X, kind="explorer", y=y, **options).figure_
+    page: Html = SomDisplay.from_estimator(
+        model, X, kind="explorer", y=y, feature_names=names, image_shape=image_shape
+    ).figure_
     if path is not None:
         page.save(path)
     return page
@@ -187,9 +188,10 @@ def explorer_page(
 
 def unwrap(model: Any) -> tuple[Any, Any]:
     """Return the fitted estimator in a model or finished run, and the model with steps or None."""
-    found = getattr(model, "model", model)
-    with_steps = found if hasattr(found, "undone") else None
-    estimator = found if with_steps is None else with_steps.estimator
+    estimator, with_steps = getattr(model, "model", model), None  # of a run
+    if hasattr(estimator, "undone"):
+        with_steps = estimator
+        estimator = with_steps.estimator
     if not isinstance(getattr(estimator, "_kind", None), str):
         raise ValueError(
             "this takes a fitted SomVQ, SomClassifier or SomRegressor, or the model of a run, not "
@@ -199,7 +201,7 @@ def unwrap(model: Any) -> tuple[Any, Any]:
     return estimator, with_steps
 
 
-def _view(
+def _view_of_model(
     model: Any, X: Any, y: Any, names: Sequence[str] | None, variables: Any, annotations: Any
 ) -> MapView:
     """Return the view of a fitted map on samples X (n, D), or without X on its training."""
@@ -230,13 +232,13 @@ def _view(
             values = column.astype(np.float64)
             numbers[name] = np.where(np.isfinite(values), values, np.nan)
         details["variables"] = numbers
-    return view_of(
-        estimator,
+    view: MapView = estimator._view(
         evaluation,
         feature_names=[str(name) for name in names],
         title=type(estimator).__name__,
         **details,
     )
+    return view
 
 
 def _columns(what: str, given: Any, n: int) -> dict[str, NDArray[Any]]:
@@ -248,18 +250,6 @@ def _columns(what: str, given: Any, n: int) -> dict[str, NDArray[Any]]:
             raise ValueError(f"{what} '{name}' has shape {column.shape}, not ({n},)")
         columns[str(name)] = column
     return columns
-
-
-def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
-    return MapView(
-        evaluation=evaluation,
-        neuron_labels=estimator.neuron_labels_,
-        neuron_probabilities=estimator._probabilities,
-        leaf_labels=estimator.leaf_labels_,
-        history=estimator.history_,
-        estimator=estimator._kind,
-        **details,
-    )
 
 
 def training_evaluation(model: Any) -> Evaluation:

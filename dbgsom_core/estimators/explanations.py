@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.estimators.answers import Answers, data_frame, usual_distance
 
-_MOST_NEIGHBOURS = 12
-_MOST_SHARES = 5  # classes that are printed
-_MOST_SHOWN = 8  # features that are printed
-_LEAST_SHOWN = 0.005  # share that is printed
-_ROUNDING = 1e-12
+_MOST_NEIGHBOURS = 12  # a hexagon has six, and cells of a plugin's grid may have many
+# Printed are so many classes and features, of which a terminal shows all, and shares of classes
+# that are not rounded to 0 %.
+_MOST_SHARES, _MOST_SHOWN, _LEAST_SHOWN = 5, 8, 0.005
+_ROUNDING = 1e-12  # relative: less is what float64 arithmetic makes of equal numbers
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ class Explanation:
     def to_frame(self) -> Any:
         """Return a data frame with value, prototype and deviations of each feature."""
         rows = {}
-        for difference in self.differences:
-            feature, *numbers = astuple(difference)
-            rows[as_text(feature)] = numbers
+        for each in self.differences:
+            rows[as_text(each.feature)] = [each.value, each.prototype, each.deviations]
         return data_frame("feature", ["value", "prototype", "deviations"], rows)
 
     def __repr__(self) -> str:
@@ -113,11 +111,14 @@ class Explanation:
 
     def to_text(self, features: int = _MOST_SHOWN) -> str:
         """Return the explanation as text, with up to so many features."""
-        shares = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_MOST_SHARES]
-        rated = [f"{name} {share:.0%}" for name, share in shares if share >= _LEAST_SHOWN]
         answer = f"label {self.label}"
-        if rated:
-            answer += f" ({', '.join(rated)})"
+        most_probable = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        classes = []
+        for name, share in most_probable[:_MOST_SHARES]:
+            if share >= _LEAST_SHOWN:
+                classes.append(f"{name} {share:.0%}")
+        if classes:
+            answer += f" ({', '.join(classes)})"
         like = "unlike" if self.outlier else "like"
         table = self.to_frame().head(features).reset_index()
         text = as_text(
@@ -127,8 +128,10 @@ class Explanation:
             f"novelty {self.novelty:.3g} (p {self.pvalue:.2g}): {like} the training data\n"
             f"{table.to_string(index=False, float_format='{:.5g}'.format)}"
         )
-        rest = len(self.differences) - features
-        return f"{text}\n… and {rest} more features" if rest > 0 else text
+        hidden = len(self.differences) - features
+        if hidden > 0:
+            text += f"\n… and {hidden} more features"
+        return text
 
 
 def explain_sample(
@@ -141,12 +144,12 @@ def explain_sample(
 
     ``undo`` turns samples (n, D) of the map's features into raw ones.
     """
-    samples = estimator._samples(as_row(x))
+    answers = estimator.answers(as_row(x))
+    samples = answers.samples
     if samples.n != 1:
         raise DataError(f"explain takes one sample, not {samples.n}")
-    answers = Answers(estimator, samples)
     leaf = int(answers.leaf[0])
-    path = tuple(neuron for neuron in answers.descent.path[0].tolist() if neuron >= 0)
+    path = tuple(neuron for neuron in answers.descent.path[0].tolist() if neuron >= 0)  # -1: none
     probabilities = {}
     if answers.probabilities is not None:
         shares = answers.probabilities[0].tolist()
@@ -159,7 +162,7 @@ def explain_sample(
         path=path,
         hits=float(estimator.leaf_hit_counts_[leaf]),
         distance=float(answers.distance[0]),
-        usual_distance=usual_distance(estimator, leaf),
+        usual_distance=estimator._usual_distance(leaf),
         novelty=float(answers.novelty[0]),
         pvalue=float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
@@ -168,11 +171,21 @@ def explain_sample(
     )
 
 
+def data_frame(index: str, columns: Sequence[str], rows: dict[str, Any]) -> Any:
+    """Return rows by name as a pandas data frame, whose index has a name."""
+    import pandas as pd  # nothing else of estimators, training and engine needs it
+
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return frame.rename_axis(index=index)
+
+
 def as_row(x: Any) -> Any:
     """Return a sample (D,), or a pandas row of a table, as samples (1, D)."""
     if len(getattr(x, "shape", ())) == 2:
         return x
-    return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
+    if hasattr(x, "to_frame"):
+        return x.to_frame().T
+    return np.reshape(np.asarray(x), (1, -1))
 
 
 def first_dense(samples: Any) -> NDArray[Any]:
@@ -189,32 +202,35 @@ def _differences(
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None,
 ) -> Iterator[Difference]:
     """Yield the differences of a sample and a leaf's prototype, the largest first."""
-    pair = np.array([first_dense(samples), estimator._tree.weights[leaf]], dtype=np.float64)
-    difference, deviations = pair[0] - pair[1], estimator._deviations
-    # Any difference in a feature that was constant in training is infinitely many deviations.
+    sample, prototype = first_dense(samples), estimator._tree.weights[leaf]
+    # Both rows, so that steps that are undone below are undone for both.
+    pair = np.array([sample, prototype], dtype=np.float64)
+    difference, spread = pair[0] - pair[1], estimator._deviations
+    # A feature that was constant in training has no deviation to count in: any difference in it
+    # but rounding is infinitely many.
     differs = abs(difference) > _ROUNDING * abs(pair).max(axis=0)
-    steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
-    np.divide(difference, deviations, out=steps, where=deviations > 0)
+    deviations = np.where(differs, np.copysign(np.inf, difference), 0.0)
+    np.divide(difference, spread, out=deviations, where=spread > 0)
     if undo is not None:
-        spread = abs(undo(pair + deviations) - undo(pair))
+        raw_spread = abs(undo(pair + spread) - undo(pair))
         pair = undo(pair)
-        pair = np.where(abs(pair) < _ROUNDING * spread, 0.0, pair)  # 0 scaled there and back
-    columns = len(steps)
-    is_own_space = columns == estimator.n_features_in_ and estimator._metric.calls.fit is None
+        pair = np.where(abs(pair) < _ROUNDING * raw_spread, 0.0, pair)  # 0 scaled there and back
+    columns = range(len(deviations))
+    is_own_space = len(columns) == estimator.n_features_in_ and estimator._metric.calls.fit is None
     if not is_own_space:
-        names = [f"axis {column}" for column in range(columns)]
+        names = [f"axis {column}" for column in columns]
     elif names is None:
-        unnamed = [f"feature {column}" for column in range(columns)]
+        unnamed = [f"feature {column}" for column in columns]
         names = getattr(estimator, "feature_names_in_", unnamed)
-    for column in np.argsort(-abs(steps), kind="stable").tolist():
-        if not np.isnan(steps[column]):  # it is missing
+    for column in np.argsort(-abs(deviations), kind="stable").tolist():
+        if not np.isnan(deviations[column]):  # its value is known
             value, prototype = pair[:, column].tolist()
-            yield Difference(str(names[column]), value, prototype, float(steps[column]))
+            yield Difference(str(names[column]), value, prototype, float(deviations[column]))
 
 
 def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator[Neighbour]:
     """Yield the neurons linked to the end of a path, the nearest to the sample first."""
-    tree, number = estimator._tree, 0
+    tree, number = estimator._tree, 0  # of the map that the path has reached
     for neuron in path[:-1]:
         number = int(tree.child_of[number][neuron])
     som_map = tree.maps[number]
@@ -224,6 +240,8 @@ def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator
     distances = samples.distances(som_map.prototypes[linked])[0].tolist()
     for distance, unit in sorted(zip(distances, linked, strict=True)):
         leaf = int(tree.leaf_of[number][unit])
-        label = None if leaf < 0 else estimator.leaf_labels_[[leaf]].tolist()[0]
+        label = None  # of a neuron with a child map
+        if leaf >= 0:
+            label = estimator.leaf_labels_[[leaf]].tolist()[0]
         x, y = som_map.positions[unit].tolist()
         yield Neighbour(unit, (x, y), label, distance)

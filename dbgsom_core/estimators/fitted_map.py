@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
@@ -16,18 +17,18 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from dbgsom_core.engine.results import Floats, Integers
+from dbgsom_core.engine.results import Flags, Floats, Integers
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.estimators.answers import Answers
-from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import SomDisplay, explorer_page
 from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
+from dbgsom_core.estimators.parameters import build, engine_for
 from dbgsom_core.estimators.samples import check_samples, weights_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
-from dbgsom_core.interfaces.figures import Html
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.interfaces.labellers import point_answers
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.som_map.som_map import SomMap
@@ -36,14 +37,15 @@ from dbgsom_core.som_map.topology import (
     topographic_function,
     topographic_product,
 )
-from dbgsom_core.som_map.tree import Tree, descend
-from dbgsom_core.training.groups import Calibration, Density
+from dbgsom_core.som_map.tree import Descent, Tree, descend
+from dbgsom_core.training.groups import Calibration, Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import mark_labelled
 
 LEAVES = "_ended_in"  # attribute: the leaf of each training sample that was read in blocks
 ALGORITHMS = ("mixture", "distances")
+Kind = Literal["vq", "classifier", "regressor"]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -89,6 +91,87 @@ class _LazyLabels:
         )
 
 
+class Answers:
+    """Label, unit, distance and novelty of n samples, each computed when it is read.
+
+    They are of the map at construction, whatever is trained later. The array of the samples is not
+    copied: do not write to it before all are read.
+
+    A sample belongs to the nearest neuron with training samples, and in hierarchical maps to such
+    a neuron of its child map.
+    """
+
+    def __init__(self, estimator: FittedMap, samples: Samples) -> None:
+        """Hold prepared samples and a copy of a fitted estimator."""
+        self._estimator, self.samples = copy(estimator), samples
+
+    @cached_property
+    def descent(self) -> Descent:
+        """Paths and leaves of the samples, among leaves with training samples."""
+        return self._estimator._predictor.descend(self.samples)
+
+    @property
+    def unit(self) -> Integers:
+        """Rows of ``weights_`` that the samples belong to, int64 (n,)."""
+        return self.descent.path[:, 0]
+
+    @property
+    def leaf(self) -> Integers:
+        """Rows of ``leaf_weights_``, int64 (n,); those of ``unit`` without child maps."""
+        return self.descent.leaf
+
+    @property
+    def distance(self) -> Floats:
+        """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
+        return self.descent.distance
+
+    @property
+    def cell(self) -> Integers:
+        """Where the units are on the grid, (x, y) = (column, row), int64 (n, 2)."""
+        return self._estimator.som_map_.positions[self.unit]
+
+    @cached_property
+    def _predictions(self) -> Floats | None:
+        # Of a labeller that predicts by sample; None: it labels neurons.
+        labeller = self._estimator._answering
+        return None if labeller is None else labeller(self.samples)
+
+    @cached_property
+    def label(self) -> NDArray[Any]:
+        """As `predict` gives it, (n,), or (n, Q) of a labeller with Q columns."""
+        if self._predictions is None:
+            return self._estimator.leaf_labels_[self.leaf]
+        if not hasattr(self._estimator, "classes_"):
+            return self._predictions
+        most_probable = self._predictions.argmax(axis=1)
+        return np.asarray(self._estimator.classes_[most_probable])
+
+    @property
+    def probabilities(self) -> Floats | None:
+        """As `predict_proba` gives them, float64 (n, C) in the order of ``classes_``, or None."""
+        if not hasattr(self._estimator, "classes_"):
+            return None
+        if self._predictions is not None:
+            return self._predictions
+        shares = self._estimator._leaf_probabilities
+        return None if shares is None else shares[self.leaf]
+
+    @cached_property
+    def novelty(self) -> Floats:
+        """As `score_samples` gives it, float64 (n,)."""
+        return self._estimator._scores(self.samples)
+
+    @property
+    def pvalue(self) -> Floats:
+        """As `novelty_pvalue` gives it, float64 (n,)."""
+        return self._estimator._novelty.pvalues(self.novelty)
+
+    @property
+    def outlier(self) -> Flags:
+        """Where the novelty is below ``offset_``, bool (n,)."""
+        return self.novelty < self._estimator._novelty.offset
+
+
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Base class of the estimators: all methods of a fitted model, which do not change it.
 
@@ -96,7 +179,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     `fit`, which sets the attributes.
     """
 
-    _kind: ClassVar[str]
+    _kind: ClassVar[Kind]
     labels_ = _LazyLabels()
     som_map_: SomMap
     weights_: NDArray[np.floating[Any]]
@@ -104,14 +187,28 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     neuron_labels_: NDArray[Any]
     leaf_labels_: NDArray[Any]
     leaf_hit_counts_: NDArray[Any]
+    history_: tuple[EpochRecord, ...]
+    growth_events_: list[GrowthEvent]
+    kept_epoch_: int
     transform_algorithm: str
     _parts: Parts
     _metric: FittedMetric
     _tree: Tree
+    _probabilities: Floats | None
     _leaf_probabilities: Floats | None
+    _memory: MicroClusters
     _answering: FittedLabeller | None
     _novelty: Calibration
     _density: Density
+
+    def _set_map(self, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]) -> None:
+        """Set the map, with what follows from it and from the records of its epochs."""
+        self.som_map_, self._tree, self.history_ = som_map, tree, history
+        self.n_iter_, self._n_features_out = len(history), len(tree)
+        self.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
+        self.growth_events_ = []
+        for record in history[: self.kept_epoch_]:  # later births are not of this map
+            self.growth_events_ += record.births
 
     # ------------------------------------------------------------------------------ answers
 
@@ -151,6 +248,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Each is computed when it is read, by this map: do not change X before.
         """
         return Answers(self, self._samples(X))
+
+    def _usual_distance(self, leaf: int) -> float:
+        """Return the mean distance of a leaf's training samples to it; 0 without samples."""
+        clusters = self._memory
+        in_leaf = np.asarray(clusters.units) == leaf
+        if not in_leaf.any():
+            return 0.0
+        return float(np.average(clusters.scatter[in_leaf], weights=clusters.weights[in_leaf]))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return an explanation of the prediction for one sample.
@@ -275,6 +380,18 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             novelty_of=lambda data: -self._scores(data),
         )
 
+    def _view(self, evaluation: Evaluation, **details: Any) -> MapView:
+        """Return what figures draw of the map and an evaluation, with more fields of the view."""
+        return MapView(
+            evaluation=evaluation,
+            neuron_labels=self.neuron_labels_,
+            neuron_probabilities=self._probabilities,
+            leaf_labels=self.leaf_labels_,
+            history=self.history_,
+            estimator=self._kind,
+            **details,
+        )
+
     # ------------------------------------------------------------------------------ novelty
 
     @by_rows
@@ -347,7 +464,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def densities_(self) -> Floats:
         """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
-        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+        return self.hit_counts_ / np.maximum(self.average_distances_, 1e-300)
 
     @property
     def topographic_product_(self) -> float:
@@ -437,24 +554,24 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         matplotlib Axes
         """
-        draw = functools.partial(
-            SomDisplay.from_estimator,
-            self,
-            kind="dots",
-            color=color,
-            pointsize=pointsize,
-            layout=layout,
-            palette=palette,
-        )
-        if ax is not None:
-            return draw(ax=ax).ax_
-        import matplotlib.pyplot as plt  # so that a notebook shows the figure
+        new_figure = None
+        if ax is None:
+            import matplotlib.pyplot as plt  # so that a notebook shows the figure
 
-        figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+            new_figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
         try:
-            return draw(ax=ax).ax_
+            return SomDisplay.from_estimator(
+                self,
+                kind="dots",
+                ax=ax,
+                color=color,
+                pointsize=pointsize,
+                layout=layout,
+                palette=palette,
+            ).ax_
         except BaseException:
-            plt.close(figure)
+            if new_figure is not None:
+                plt.close(new_figure)
             raise
 
     def explore(
@@ -504,7 +621,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def leaf_weights_(self) -> NDArray[np.floating[Any]]:
         """Prototypes of the leaves, the neurons without a child map, shape (L, D)."""
         check_is_fitted(self)
-        return np.asarray(self._tree.weights.astype(self.weights_.dtype))
+        return self._tree.weights.astype(self.weights_.dtype)
 
     @property
     def leaf_paths_(self) -> Integers:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from types import FrameType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -20,9 +22,10 @@ from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.runtime import available_memory, one_blas_thread
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import DataError, ScaleWarning, called_by, callers_level
+from dbgsom_core.errors import DataError, ScaleWarning, callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
-from dbgsom_core.estimators.components import (
+from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap, Kind
+from dbgsom_core.estimators.parameters import (
     AUTO,
     build,
     build_parts,
@@ -31,8 +34,6 @@ from dbgsom_core.estimators.components import (
     fields_of,
     with_field,
 )
-from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
-from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     MOST_SPREAD,
@@ -43,10 +44,10 @@ from dbgsom_core.estimators.samples import (
     scales,
 )
 from dbgsom_core.estimators.sizing import SizesTried, choose_size
-from dbgsom_core.interfaces.guard import guarded, own_error_names
+from dbgsom_core.interfaces.component import guarded, own_error_names
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.callbacks import callback_notifier, progress_shown
-from dbgsom_core.training.fit import check_continues, fit_map
+from dbgsom_core.training.fit import FittedState, check_continues, fit_map
 from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
     KIND_OF,
@@ -82,9 +83,9 @@ def all_or_nothing(method: _Method) -> _Method:
 _log = logging.getLogger("dbgsom")
 _COPY = 1.5  # sizes of dense data: a packed copy, and bounds that take half of it
 _ROW_BYTES = 24  # unit, error and label of a row
-_TOLD_FROM = 1 << 19  # bytes: what rounds to 0 MiB is not worth a line
+_LEAST_MEMORY = 1 << 19  # bytes that are worth a line: fewer are 0 MiB
 
-_OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
+_METRICS_OF_SCALE = ("euclidean", "manhattan", "chebyshev", "minkowski")  # sums over columns
 
 
 # The fields are the parameters, which scikit-learn reads from the generated constructor.
@@ -92,7 +93,7 @@ _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
 class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
-    _kind: ClassVar[str] = "vq"  # name in configurations, figures and components
+    _kind: ClassVar[Kind] = "vq"  # name in configurations, figures and components
     _targets: ClassVar[str] = ""  # required kind of y
     # The other parameters are components, or checked by what they are handed to.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -144,8 +145,9 @@ class GrowingMap(FittedMap, BaseEstimator):
         A component is replaced as a value, never changed; its fields are validated in ``fit``.
         """
         fields = {}
-        for key in list(params):
-            if "__" in key and key.partition("__")[0] in KIND_OF:
+        for key in [*params]:
+            part, is_nested, _ = key.partition("__")
+            if is_nested and part in KIND_OF:
                 fields[key] = params.pop(key)
         super().set_params(**params)
         # Fields of a component stand before those of a component in it.
@@ -170,7 +172,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         """Return the built components after checking every parameter, without X."""
         self._validate_params()
         if self.checkpoint is not None:
-            Checkpoints.of(self.checkpoint)
+            Checkpoints.from_parameter(self.checkpoint)
         parts = self.parts(X)
         check_compatible(parts, self._kind)
         reader = find_target_reader(parts)
@@ -246,7 +248,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         return sample_weight
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
-        """Set attributes from the targets of a fit, besides those of `take_state`.
+        """Set attributes from the targets of a fit, besides those of `_take_state`.
 
         ``held_out`` are the samples for calibration.
         """
@@ -265,60 +267,58 @@ class GrowingMap(FittedMap, BaseEstimator):
         least = 1 if continues else LEAST_SAMPLES
         rows = rows._replace(weights=check_weights(rows.X, rows.weights, least))
         calibration, validation = held_out(rows.n, self.calibration, parts.stopping, least)
-        kept = rows.trained(calibration, validation)
-        trained = rows.where(kept)
+        training_mask = rows.trained(calibration, validation)
+        training = rows.where(training_mask)
         if continues or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            trained_metric, n_features = self._metric.metric, rows.X.shape[1]
-            check_continues(start, n_features, trained_metric, parts, self.grid)
+            check_continues(start, rows.X.shape[1], self._metric.metric, parts, self.grid)
         else:
             start = None
             self.sizes_tried_ = SizesTried()
             if self._sizes_itself:
-                self.sizes_tried_, parts = choose_size(self, parts, trained)
-            self._metric = fit_metric(parts.metric, trained.X, trained.weights)
-        task = self._task(parts, trained, start, rows.observed(validation), continues)
+                self.sizes_tried_, parts = choose_size(self, parts, training)
+            self._metric = fit_metric(parts.metric, training.X, training.weights)
+        task = self._task(parts, training, start, rows.observed(validation), continues)
         self._check_memory(task.samples)
         checkpoints, checkpointer = None, None
         if self.checkpoint is not None:
-            checkpoints = Checkpoints.of(self.checkpoint)
+            checkpoints = Checkpoints.from_parameter(self.checkpoint)
             checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
             with one_blas_thread(), own_error_names(parts.engine):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
-                take_state(self, state)
-                self._take_labels(rows.X, kept, state.new_leaves)
+                self._take_state(state)
+                self._take_labels(rows.X, training_mask, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.path.unlink(missing_ok=True)
         for_calibration = rows.observed(calibration)
         if for_calibration is not None:
             samples, level = self._over(parts, for_calibration), float(self.contamination)
             self._novelty = Calibration.from_samples(self._density, samples, level)
-        held = None if calibration is None else rows.where(calibration)
-        self._take_target(task.target, held)
+        self._take_target(task.target, None if calibration is None else rows.where(calibration))
         if not continues:
             self._warn(task.samples.n)
 
     def _check_memory(self, samples: Samples) -> None:
         """Say how much memory training takes besides the data; refuse more than there is."""
         needed = _ROW_BYTES * samples.n
-        held = 0
+        data_size = 0  # in the memory of this process
         if isinstance(samples.X, np.ndarray):
-            held = samples.X.nbytes
-            copy = int(_COPY * held)
+            data_size = samples.X.nbytes
+            copy_size = int(_COPY * data_size)
             if samples.working_memory is not None:
-                copy = min(copy, samples.working_memory)
-            needed += copy
+                copy_size = min(copy_size, samples.working_memory)
+            needed += copy_size
         text = f"training takes about {needed / 2**20:,.0f} MiB of memory besides the data"
         most = available_memory()
-        if held + needed > most:
+        if data_size + needed > most:
             raise DataError(
                 f"{text}, and this process may take {most / 2**20:,.0f} MiB: let the data stay in "
                 "a file (engine: dask), or use float32"
             )
-        if needed < _TOLD_FROM:
+        if needed < _LEAST_MEMORY:
             return
         _log.info("%s", text)
         if self.verbose:
@@ -334,48 +334,78 @@ class GrowingMap(FittedMap, BaseEstimator):
 
         ``validation`` are the samples for stopping rules.
         """
-        samples, target, new = self._over(parts, rows), rows.target, None
+        samples, target = self._over(parts, rows), rows.target
+        new = None  # all are new
         if continues:
-            new, memory = samples.n, self._memory
-            samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
+            new, clusters = samples.n, self._memory
+            samples = samples.followed_by(clusters.X, clusters.weights, clusters.scatter)
             if target is not None:
-                target = append_clusters(target, memory)
+                target = append_clusters(target, clusters)
         unseen = None
         if validation is not None:
             unseen = self._over(parts, validation), validation.target
         settings = {name: getattr(self, name) for name in SETTINGS}
         return FitTask(parts, samples, target, settings, start, new, unseen)
 
-    def _take_labels(self, X: Any, kept: Flags | None, leaves: NDArray[np.integer[Any]]) -> None:
-        """Set the labels of all samples X; ``leaves`` are of the ``kept`` (trained) ones."""
-        if kept is not None:
-            trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
-            leaves[kept] = trained
-            left_out = self._parts.over(take(X, ~kept), self._metric.calls)
-            leaves[~kept] = self._predictor.descend(left_out).leaf
+    def _take_state(self, state: FittedState) -> None:
+        """Set the attributes of the fitted map, but for those of single samples."""
+        neurons, leaves = state.labelled.neurons, state.labelled.leaves
+        self.weights_ = state.weights
+        self.neuron_labels_ = neurons.labels
+        self.hit_counts_ = neurons.hits
+        self._probabilities = neurons.probabilities
+        self.leaf_labels_ = leaves.labels
+        self.leaf_hit_counts_ = leaves.hits
+        self._leaf_probabilities = leaves.probabilities
+        self._memory = state.labelled.clusters
+        self._answering = state.labelled.labeller
+        self.errors_ = state.errors
+        self.quantization_error_ = state.quantization_error
+        self.topographic_error_ = state.topographic_error
+        self._density = state.density
+        self._novelty = state.calibration
+        self._deviations = state.deviations
+        training = state.training
+        self.growing_threshold_ = training.threshold
+        self.converged_ = training.converged
+        self.stopped_by_ = training.stopped
+        self.kept_epoch_ = training.kept
+        self._set_map(training.som_map, state.tree, training.history)
+
+    def _take_labels(
+        self, X: Any, training_mask: Flags | None, leaves: NDArray[np.integer[Any]]
+    ) -> None:
+        """Set the labels of all samples X; ``leaves`` are of those that were trained on."""
+        if training_mask is not None:
+            all_leaves = np.empty(len(training_mask), leaves.dtype)
+            all_leaves[training_mask] = leaves
+            left_out = self._parts.over(take(X, ~training_mask), self._metric.calls)
+            all_leaves[~training_mask] = self._predictor.descend(left_out).leaf
+            leaves = all_leaves
+        attributes = self.__dict__
         for name in ("labels_", LEAVES):  # of an earlier fit
-            self.__dict__.pop(name, None)
+            attributes.pop(name, None)
         if isinstance(X, Partitions):
-            setattr(self, LEAVES, leaves)
+            attributes[LEAVES] = leaves
         else:
-            self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
+            attributes["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
     def _warn_of_scales(self, parts: Parts, X: Any) -> None:
         """Warn where the widest columns alone decide distances.
 
         A pipeline has steps that may scale them, and a search warns once, of its last fit.
         """
-        if not isinstance(X, np.ndarray) or called_by("sklearn.pipeline"):
+        if not isinstance(X, np.ndarray):
             return
-        if called_by("sklearn.utils.parallel"):
+        if _called_by("sklearn.pipeline", "sklearn.utils.parallel"):
             return
-        if get_registry().name_of("metric", parts.metric) not in _OF_SCALES:
+        if get_registry().name_of("metric", parts.metric) not in _METRICS_OF_SCALE:
             return
         columns = scales(X)
         if columns is None:
             return
         names = getattr(self, "feature_names_in_", range(X.shape[1]))
-        widest, narrowest = names[columns[0]], names[columns[1]]
+        widest, narrowest = [names[column] for column in columns]
         warnings.warn(
             f"column {widest!r} spreads more than {MOST_SPREAD} times as far as column "
             f"{narrowest!r}, which counts for nothing in distances: scale the columns first, as in "
@@ -394,13 +424,14 @@ class GrowingMap(FittedMap, BaseEstimator):
                 stacklevel=callers_level(),
             )
         # Without fine-tuning the width shrinks until the last epoch: no convergence is possible.
-        fine = any(record.phase == "fine" for record in self.history_)
-        if self.converged_ or not fine or self.tol == 0 or self.stopped_by_:
+        may_converge = "fine" in [record.phase for record in self.history_]
+        if self.converged_ or not may_converge or self.tol == 0 or self.stopped_by_:
             return
-        of = "" if self.n_iter_ == self.epochs else f", of which it had {self.epochs}"
+        text = f"the map has not converged in {self.n_iter_} epochs"
+        if self.n_iter_ != self.epochs:
+            text += f", of which it had {self.epochs}"
         warnings.warn(
-            f"the map has not converged in {self.n_iter_} epochs{of}; raise epochs, or set "
-            "tol=0 to run all epochs without this warning",
+            f"{text}; raise epochs, or set tol=0 to run all epochs without this warning",
             ConvergenceWarning,
             stacklevel=callers_level(),
         )
@@ -423,3 +454,11 @@ class GrowingMap(FittedMap, BaseEstimator):
             f"<div>{len(self.som_map_)} neurons after {self.n_iter_} epochs, quantization error "
             f"{self.quantization_error_:.4g}, topographic error {self.topographic_error_:.3g}</div>"
         )
+
+
+def _called_by(*modules: str) -> bool:
+    """Return whether a function of one of these modules is among the callers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") not in modules:
+        frame = frame.f_back
+    return frame is not None

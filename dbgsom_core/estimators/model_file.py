@@ -4,8 +4,8 @@ A model file is a zip of .npy arrays and a JSON header, without pickle. The head
 number, the estimator's class and parameters, and for each component its name, distribution,
 version and fields. Reading imports installed plugins and listed transformers, and nothing else.
 
-`FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new array needs a field of
-`training.fit.FittedState`, a line in `FITTED` and `PLACES`, and a new number of the format.
+`FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new one needs a line there, one in
+`GrowingMap._take_state`, and a new number of the format.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,10 +44,8 @@ from dbgsom_core.estimators.archive import (
     to_plain,
     write_archive,
 )
-from dbgsom_core.estimators.components import FunctionMetric, component_spec
-from dbgsom_core.interfaces.component import Component, nested_fields, parse
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.estimators.parameters import FunctionMetric, component_spec
+from dbgsom_core.interfaces.component import Component, guarded, nested_fields, parse
 from dbgsom_core.interfaces.stored_types import problem_of, shown
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
@@ -56,7 +53,6 @@ from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Density
 from dbgsom_core.training.labelling import FittedLabeller
 from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
@@ -69,18 +65,22 @@ Sizes = dict[str, int]  # lengths by their letters
 
 FORMAT = 3
 
-# Fitted attributes and what they hold (see `StoredType`; those with a ``?`` may be missing), with K
-# neurons, L leaves, D columns of prototypes and F of samples, C classes, Q numbers of a labeller.
+# Fitted attributes, and what each holds in the notation of `StoredType`, where ``?`` behind a name
+# says that files may lack it: K neurons, L leaves, D columns of prototypes, F columns of samples, C
+# classes, E residuals of held-out samples, Q numbers that a labeller gives a neuron.
 FITTED = {
     "weights_": "finite[K, D]",
     "labels_?": "any[*] | finite[*, Q]",
     "neuron_labels_": "any[K] | finite[K, Q]",
     "hit_counts_": "finite[K]",
     "errors_": "number[K]",
-    "n_iter_ kept_epoch_": "integer",
+    "n_iter_": "integer",
+    "kept_epoch_": "integer",
     "converged_": "flag",
     "stopped_by_": "text",
-    "growing_threshold_ quantization_error_ topographic_error_": "number",
+    "growing_threshold_": "number",
+    "quantization_error_": "number",
+    "topographic_error_": "number",
     "spreading_factor_": "number | none",
     "n_features_in_": "size[F]",
     "feature_names_in_?": "text[F]",
@@ -94,37 +94,19 @@ FITTED = {
     "leaf_hit_counts_": "finite[L]",
     "_leaf_probabilities": "number[L, C] | none",
 }
-# Where `FittedState` has them; an estimator sets the others.
-PLACES = {
-    "weights_": "weights",
-    "neuron_labels_": "labelled.neurons.labels",
-    "hit_counts_": "labelled.neurons.hits",
-    "errors_": "errors",
-    "converged_": "training.converged",
-    "stopped_by_": "training.stopped",
-    "kept_epoch_": "training.kept",
-    "growing_threshold_": "training.threshold",
-    "quantization_error_": "quantization_error",
-    "topographic_error_": "topographic_error",
-    "_probabilities": "labelled.neurons.probabilities",
-    "_memory": "labelled.clusters",
-    "_novelty": "calibration",
-    "_deviations": "deviations",
-    "leaf_labels_": "labelled.leaves.labels",
-    "leaf_hit_counts_": "labelled.leaves.hits",
-    "_leaf_probabilities": "labelled.leaves.probabilities",
-    "_density": "density",
-    "_answering": "labelled.labeller",
-}
+# The same of each map of the tree, whose K neurons are its own.
 MAP_ARRAYS = {
     "positions": "int[K, 2]",
     "prototypes": "finite[K, D]",
-    "parents birth_epochs": "int[K]",
+    "parents": "int[K]",
+    "birth_epochs": "int[K]",
 }
 # Parameters of the estimator that set fields of the growth strategy.
 _FILLING = ("spreading_factor", "max_neurons")
+# Parameters that are no values of the model: its parts are written by name, callbacks are
+# functions, and a checkpoint is a path of the machine that trained.
 _NOT_STORED = (*PARTS, "callbacks", "checkpoint")
-_MOST_NEURONS = 1 << 16  # hops are uint16
+_MOST_NEURONS = 1 << 16  # hops are uint16, and cells of one map no farther away than hops
 _ESTIMATORS: dict[str, type[Any]] = {}  # by their names in files
 
 
@@ -142,7 +124,11 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
 
     Raises as `dbgsom_core.persistence.save`, which writes the models of runs as well.
     """
-    write_file(path, estimator, lambda write: {"columns": None, "steps": []}, read_estimator)
+
+    def without_steps(write: Write) -> dict[str, Any]:
+        return {"columns": None, "steps": []}  # which the model of a run has
+
+    write_file(path, estimator, without_steps, read_estimator)
 
 
 def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
@@ -151,7 +137,7 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     The columns of a run's tables are no part of it; a file with prepare steps is refused.
     """
 
-    def read_alone(header: Mapping[str, Any], read: Read) -> Any:
+    def read_without_steps(header: Mapping[str, Any], read: Read) -> Any:
         if header["steps"]:
             raise ArchiveError(
                 f"holds a model with prepare steps, not a {cls.__name__}; use persistence.load"
@@ -162,7 +148,7 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
             raise ArchiveError(f"holds a {name}, not a {cls.__name__}; use persistence.load")
         return estimator
 
-    return read_file(path, read_alone)
+    return read_file(path, read_without_steps)
 
 
 def write_file(
@@ -174,7 +160,8 @@ def write_file(
 ) -> None:
     """Write a file of an estimator and of what ``more`` adds to its header.
 
-    It is written where ``read_header`` can read it. ``types`` are added to the allow-list.
+    Header and arrays are read again by ``read_header`` before a file is written, so that each file
+    can be loaded. ``types`` are added to the allow-list.
     """
     target = Path(path)
     if not target.parent.is_dir():
@@ -186,8 +173,9 @@ def write_file(
         with raise_archive_errors():
             header = {"format": FORMAT, "version": __version__, **more(write)}
             header["estimator"] = _write_estimator(estimator, write)
-            header = json.loads(json.dumps(header))
-            _read(header, dict(arrays).pop, read_header, types)
+            header = json.loads(json.dumps(header))  # as a file gives it back
+            take_once = dict(arrays).pop
+            _read(header, take_once, read_header, types)
     except ArchiveError as error:
         text = printable_line(error)
         raise ModelFileError(f"the model cannot be saved without pickle: it {text}") from error
@@ -221,10 +209,10 @@ def _read(
     types: Types,
 ) -> Any:
     if header["format"] != FORMAT:
+        version = str(header.get("version"))[:40]  # it may be any text
         raise ArchiveError(
-            f"is of format {shown(header['format'])}, by dbgsom-core "
-            f"{str(header.get('version'))[:40]}, and {__version__} reads format {FORMAT}: upgrade "
-            "dbgsom-core, or fit and save the model again"
+            f"is of format {shown(header['format'])}, by dbgsom-core {version}, and {__version__} "
+            f"reads format {FORMAT}: upgrade dbgsom-core, or fit and save the model again"
         )
     return read_header(header, partial(from_plain, take=take, types=types))
 
@@ -240,23 +228,6 @@ def check_values(
 # ------------------------------------------------------------------------- estimators: writing
 
 
-def take_state(estimator: Any, state: FittedState) -> None:
-    """Set an estimator's attributes from the result of a fit."""
-    for name, place in PLACES.items():
-        setattr(estimator, name, attrgetter(place)(state))
-    _take_map(estimator, state.training.som_map, state.tree, state.training.history)
-
-
-def _take_map(
-    estimator: Any, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]
-) -> None:
-    estimator.som_map_, estimator._tree, estimator.history_ = som_map, tree, history
-    estimator.n_iter_, estimator._n_features_out = len(history), len(tree)
-    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
-    kept = history[: estimator.kept_epoch_]
-    estimator.growth_events_ = [event for record in kept for event in record.births]
-
-
 def _write_estimator(estimator: Any, write: Write) -> dict[str, Any]:
     cls = type(estimator)
     if _ESTIMATORS.get(cls.__name__) is not cls:
@@ -269,21 +240,22 @@ def _write_estimator(estimator: Any, write: Write) -> dict[str, Any]:
         if name not in _NOT_STORED:
             params[name] = write(_plain_param(name, value), where=name)
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
+    growth_fields = parts["growth"]["params"]
     for name in _FILLING:
         if getattr(estimator, name) is not None:  # it fills these fields again on loading
-            fields = parts["growth"]["params"]
-            fields.pop(name, None)
-            fields.get("base", {}).pop(name, None)
+            growth_fields.pop(name, None)
+            growth_fields.get("base", {}).pop(name, None)
     fitted = {}
     for name in _names(FITTED):
         if name in vars(estimator):  # not labels_ of samples read in blocks, which are computed
             fitted[name] = write(getattr(estimator, name), where=name)
     labeller = estimator._answering
+    labeller_state = None if labeller is None else labeller.state
     return {
         "class": cls.__name__,
         "params": params,
         "metric_state": write(estimator._metric.state, where="metric"),
-        "labeller_state": write(labeller and labeller.state, where="labeller"),
+        "labeller_state": write(labeller_state, where="labeller"),
         "parts": parts,
         "fitted": fitted,
         "map": _write_map(estimator.som_map_, write),
@@ -298,8 +270,9 @@ def _plain_param(name: str, value: Any) -> Any:
         return [[*pair] for pair in value.items()]  # keys of JSON are text
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [_plain_param(name, rule) for rule in value]
-    is_built = name in TRAINING_PARTS and isinstance(value, (str, Mapping, Component))
-    return component_spec(KIND_OF[name], value) if is_built else value
+    if name in TRAINING_PARTS and isinstance(value, (str, Mapping, Component)):
+        return component_spec(KIND_OF[name], value)
+    return value
 
 
 def _write_part(kind: str, part: Component) -> dict[str, Any]:
@@ -321,8 +294,10 @@ def _write_part(kind: str, part: Component) -> dict[str, Any]:
 
 
 def _write_map(som_map: SomMap, write: Write) -> dict[str, Any]:
-    arrays = {name: write(getattr(som_map, name), where=name) for name in _names(MAP_ARRAYS)}
-    children = [[row, _write_map(child, write)] for row, child in sorted(som_map.children.items())]
+    arrays = {name: write(getattr(som_map, name), where=name) for name in MAP_ARRAYS}
+    children = []
+    for neuron, child in sorted(som_map.children.items()):
+        children.append([neuron, _write_map(child, write)])
     return {**arrays, **som_map.grid.plain(), "apart": som_map.is_apart, "children": children}
 
 
@@ -353,9 +328,10 @@ def read_estimator(header: Mapping[str, Any], read: Read) -> Any:
     check_values("fitted attributes", fitted, FITTED, sizes)
     vars(estimator).update(fitted)
     estimator.sizes_tried_ = ()
-    _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
+    estimator._set_map(som_map, tree, tuple(map(parse_record, stored["history"])))
     hits, clusters = estimator.leaf_hit_counts_, estimator._memory
-    if (hits < 0).any() or not all(map(len, tree.live(hits))):
+    live_neurons = tree.live(hits)  # rows of each map; an answer needs one on each
+    if (hits < 0).any() or not all(map(len, live_neurons)):
         raise ArchiveError("holds a map without a neuron that has samples")
     check_values("summaries", vars(clusters), {"X": "number[M, D]"}, sizes)
     if not ((clusters.units >= 0) & (clusters.units < len(tree))).all():
@@ -374,6 +350,7 @@ def read_estimator(header: Mapping[str, Any], read: Read) -> Any:
 
 
 def _try_estimator(estimator: Any, sizes: Sizes) -> None:
+    """Raise ArchiveError where an estimator does not answer for one sample as its kind does."""
     calls, labeller = estimator._metric.calls, estimator._answering
     row: NDArray[np.float64] = np.arange(1.0, sizes["F"] + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
@@ -383,11 +360,11 @@ def _try_estimator(estimator: Any, sizes: Sizes) -> None:
             raise ArchiveError("holds prototypes of other columns than its samples")
         answer = labeller or estimator._predictor.labels
         answers = answer(Samples(row, calls))
-    shape = estimator.leaf_labels_.shape[1:]
+    expected_shape = (1, *estimator.leaf_labels_.shape[1:])
     if labeller is not None and "C" in sizes:
-        shape = (sizes["C"],)
+        expected_shape = (1, sizes["C"])
     is_usable = labeller is None or np.isfinite(answers).all()
-    if answers.shape != (1, *shape) or not is_usable:
+    if answers.shape != expected_shape or not is_usable:
         raise ArchiveError("holds a labeller's state of another map")
 
 
@@ -398,7 +375,7 @@ def _read_params(stored: Mapping[str, Any], read: Read) -> dict[str, Any]:
     for name, plain in stored["params"].items():
         if name not in _NOT_STORED:
             params[name] = read(plain, where=name, types=NO_OBJECTS)
-    if isinstance(params.get("class_weight"), list):
+    if isinstance(params.get("class_weight"), list):  # see `_plain_param`
         params["class_weight"] = dict(params["class_weight"])
     return params
 
@@ -424,45 +401,51 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
 
 def _fields(cls: type[Component], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a part's stored fields, without those that no file may set."""
-    kept = {name: value for name, value in params.items() if name not in cls.of_this_machine}
-    for field, kind in nested_fields(cls).items():
-        if field in kept:
-            inner = get_registry().find(kind, kept[field]["name"])
-            kept[field] = _fields(inner, kept[field])
-    return kept
+    fields = {name: value for name, value in params.items() if name not in cls.of_this_machine}
+    for name, kind in nested_fields(cls).items():
+        if name in fields:
+            nested = fields[name]
+            nested_class = get_registry().find(kind, nested["name"])
+            fields[name] = _fields(nested_class, nested)
+    return fields
 
 
 def _read_map(stored: Mapping[str, Any], read: Read) -> SomMap:
     sizes: Sizes = {}
-    arrays = {name: read(stored[name], where=name) for name in _names(MAP_ARRAYS)}
+    arrays = {name: read(stored[name], where=name) for name in MAP_ARRAYS}
     check_values("a map's arrays", arrays, MAP_ARRAYS, sizes)
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
-    ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
-    cells = np.abs(positions.astype(np.float64))
-    if not (0 < n < _MOST_NEURONS and ordered.all() and (cells < _MOST_NEURONS).all()):
+    # Rows are in order of birth: a parent, -1 for none, stands before its children.
+    is_ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
+    is_near = np.abs(positions.astype(np.float64)) < _MOST_NEURONS
+    if not (0 < n < _MOST_NEURONS and is_ordered.all() and is_near.all()):
         raise ArchiveError("holds a map with births out of order, or of an impossible size")
     som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
     if som_map.is_apart != stored["apart"]:
         raise ArchiveError("holds a map with neurons that are not linked")
     for neuron, plain in stored["children"]:
         child = _read_map(plain, read)
-        fits = neuron in range(n) and neuron not in som_map.children
-        fits &= child.prototypes.shape[1] == sizes["D"] and child.grid.flat == som_map.grid.flat
-        if not fits:
+        is_free = neuron in range(n) and neuron not in som_map.children
+        is_alike = child.prototypes.shape[1] == sizes["D"] and child.grid.flat == som_map.grid.flat
+        if not (is_free and is_alike):
             raise ArchiveError(f"holds a child map of neuron {shown(neuron)} that does not fit it")
         som_map.children[int(neuron)] = child
     return som_map
 
 
 def _names(table: Mapping[str, str]) -> list[str]:
-    return " ".join(table).replace("?", "").split()
+    return [name.removesuffix("?") for name in table]
 
 
 def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLabeller:
-    labeller, calls = guarded(estimator._parts.labeller), estimator._metric.calls
     classes, clusters = getattr(estimator, "classes_", None), estimator._memory
     fitted = FittedLabeller.from_clusters(
-        labeller, clusters, estimator._tree.weights, calls, classes, state
+        guarded(estimator._parts.labeller),
+        clusters,
+        estimator._tree.weights,
+        estimator._metric.calls,
+        classes,
+        state,
     )
     if classes is not None:  # compiled loops of labellers do not check codes
         codes, labels = fitted.values, clusters.labels[clusters.labelled]

@@ -19,15 +19,15 @@ from sklearn.utils.validation import (
 from dbgsom_core.engine.moments import first_non_finite
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Flags, Floats
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.training.targets import Target
 
 Mask = Flags  # (n,)
-LEAST_SAMPLES = 4
+LEAST_SAMPLES = 4  # as many as the first neurons of a map of squares
 MOST_SPREAD = 100  # times that a column may spread farther than another without a warning
-_LOOKED_AT, _MOST_CELLS = 256, 1 << 18  # rows and cells by which scales are known
+_LOOKED_AT, _MOST_CELLS = 256, 1 << 18  # rows and values by which scales are known: at most 2 MB
 _WHITE = 255  # the largest grey level
-_ROUNDING = 1e-12
+_ROUNDING = 1e-12  # relative: a column that varies by less is constant
 _DTYPES = [np.float64, np.float32]
 
 
@@ -119,8 +119,8 @@ def check_samples(
 
 def _wanted_dtypes(X: Any) -> Any:
     """Return the dtypes that samples may have: nullable columns of float32 stay float32."""
-    columns = {getattr(dtype, "numpy_dtype", dtype) for dtype in getattr(X, "dtypes", ())}
-    return np.float32 if columns == {np.dtype(np.float32)} else _DTYPES
+    dtypes = {getattr(dtype, "numpy_dtype", dtype) for dtype in getattr(X, "dtypes", ())}
+    return np.float32 if dtypes == {np.dtype(np.float32)} else _DTYPES
 
 
 def _check_partitions(
@@ -148,19 +148,26 @@ def scales(X: NDArray[Any]) -> tuple[int, int] | None:
     rare 1 or a grey level is not of another unit. Columns have one unit if all values are of 0 to 1
     or whole numbers of 0 to 255, or most are zero, as counts of words.
     """
-    rows = X[:: max(1, len(X) // _LOOKED_AT)][: max(2, _MOST_CELLS // X.shape[1])]
+    step, most_rows = max(1, len(X) // _LOOKED_AT), max(2, _MOST_CELLS // X.shape[1])
+    rows = X[::step][:most_rows]
     low, high = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
     least, most = np.nanmin(low), np.nanmax(high)
-    if least >= 0 and (most <= 1 or (most <= _WHITE and (rows[rows == rows] % 1 == 0).all())):
+    if least >= 0 and most <= 1:
         return None
-    reach = (high - low) / 2
-    varies = np.flatnonzero(reach > _ROUNDING * np.fmax(abs(low), abs(high)))
-    if not len(varies) or 2 * np.count_nonzero(rows == 0) > rows.size:
+    if least >= 0 and most <= _WHITE:
+        known = rows[~np.isnan(rows)]
+        if (known % 1 == 0).all():
+            return None
+    if 2 * np.count_nonzero(rows == 0) > rows.size:
+        return None
+    half_range = (high - low) / 2
+    varies = np.flatnonzero(half_range > _ROUNDING * np.fmax(abs(low), abs(high)))
+    if not len(varies):
         return None
     with np.errstate(all="ignore"):
-        spreads = np.nanstd(rows[:, varies], axis=0, dtype=np.float64)
-    widest, narrowest = spreads.argmax(), reach[varies].argmin()
-    if not math.inf > spreads[widest] > MOST_SPREAD * reach[varies[narrowest]]:
+        deviations = np.nanstd(rows[:, varies], axis=0, dtype=np.float64)
+    widest, narrowest = deviations.argmax(), half_range[varies].argmin()
+    if not math.inf > deviations[widest] > MOST_SPREAD * half_range[varies[narrowest]]:
         return None
     return int(varies[widest]), int(varies[narrowest])
 
@@ -168,9 +175,10 @@ def scales(X: NDArray[Any]) -> tuple[int, int] | None:
 def check_weights(X: Any, sample_weight: Any, least: int) -> Floats | None:
     """Return the sample weights (n,) as float64, or None without weights."""
     weights = weights_of(X, sample_weight)
-    if weights is not None and np.count_nonzero(weights) < least:
+    n_positive = least if weights is None else np.count_nonzero(weights)
+    if n_positive < least:
         raise ValueError(
-            f"sample_weight leaves {np.count_nonzero(weights)} samples with a positive weight, "
+            f"sample_weight leaves {n_positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
         )
     return weights
@@ -193,12 +201,12 @@ def held_out(
     They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
     least ``least`` samples are left for training.
     """
-    shares = [guarded(rule).validation for rule in rules]
     free = np.ones(n, dtype=bool)
     calibration = _random_mask(free, share or 0.0, least, seed=0)
     if calibration is not None:
         free = ~calibration
-    return calibration, _random_mask(free, max(shares, default=0.0), least, seed=1)
+    rules_share = max((guarded(rule).validation for rule in rules), default=0.0)
+    return calibration, _random_mask(free, rules_share, least, seed=1)
 
 
 def _random_mask(free: Mask, share: float, least: int, seed: int) -> Mask | None:

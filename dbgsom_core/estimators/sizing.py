@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,15 +11,19 @@ import numpy as np
 from sklearn.base import clone
 
 from dbgsom_core.engine.results import Flags, Floats
-from dbgsom_core.estimators.components import build_growth
+from dbgsom_core.estimators.parameters import build_growth
 from dbgsom_core.estimators.samples import Rows
 from dbgsom_core.training.parts import Parts
 
-TRIED = (0.2, 0.5, 0.75, 0.9)  # each growing threshold is at most half of the last
-_PARTS = 5  # one fifth is held out
-_START, _STEP = 4, 8  # a quarter of the epochs for the first size, an eighth for each further size
-_PATIENCE = 2  # sizes in a row with a larger loss that end the search
-_LEAST = 20  # samples with a target, at least
+# ours: the growing threshold is proportional to -ln(spreading factor), so that each of these halves
+# it at least, and maps grow markedly from size to size.
+TRIED = (0.2, 0.5, 0.75, 0.9)
+_PARTS = 5  # of the samples, one of which is held out, as in a fold of five
+# The first size is trained for a quarter of the epochs; each further one goes on from the last map
+# for an eighth, so that all sizes together take five eighths.
+_FIRST_DIVISOR, _NEXT_DIVISOR = 4, 8
+_PATIENCE = 2  # sizes in a row with a larger loss that end the search; one may be chance
+_LEAST = 20  # samples with a target: four held out, of which a standard error says something
 
 
 class SizeTried(NamedTuple):
@@ -64,43 +69,44 @@ def choose_size(estimator: Any, parts: Parts, rows: Rows) -> tuple[SizesTried, P
     chosen (Breiman et al. 1984, 3.4.3, with the error of the difference). With too few samples the
     strategy's default is used.
     """
-    held = _held_out_fifth(rows)
-    if held is None:
+    mask = _held_out_fifth(rows)
+    if mask is None:
         return SizesTried(), _parts_of_size(estimator, parts, None)
-    trained, unseen = rows.where(~held), rows.where(held)
+    training, held_out = rows.where(~mask), rows.where(mask)
     trial = clone(estimator).set_params(
         warm_start=True, calibration=None, checkpoint=None, callbacks=None, verbose=0
     )
-    weights = np.ones(unseen.n) if unseen.weights is None else unseen.weights
-    known = np.ones(unseen.n, dtype=bool)
-    if estimator._kind != "vq" and unseen.target is not None:
-        known = unseen.target.known
+    known = np.ones(held_out.n, dtype=bool)
+    if estimator._kind != "vq" and held_out.target is not None:
+        known = held_out.target.known
+    weights = np.ones(held_out.n) if held_out.weights is None else held_out.weights
+    weights = weights[known]
     sizes: list[int] = []
     losses: list[Floats] = []  # of each sample
     means: list[float] = []
     for factor in TRIED:
         trial.spreading_factor = factor
-        divisor = _STEP if sizes else _START
-        trial.epochs = -(-int(estimator.epochs) // divisor)
+        divisor = _NEXT_DIVISOR if sizes else _FIRST_DIVISOR
+        trial.epochs = math.ceil(estimator.epochs / divisor)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trial._fit(_parts_of_size(estimator, parts, factor), trained)
+            trial._fit(_parts_of_size(estimator, parts, factor), training)
         sizes.append(len(trial.som_map_))
-        losses.append(_losses(trial, unseen.X, unseen.target)[known])
-        means.append(float(np.average(losses[-1], weights=weights[known])))
-        if np.argmin(means) < len(means) - _PATIENCE:
+        losses.append(_losses(trial, held_out.X, held_out.target)[known])
+        means.append(float(np.average(losses[-1], weights=weights)))
+        best = np.argmin(means)
+        if len(means) - best > _PATIENCE:
             break
-    # Excess of the means over the smallest, and the standard errors of these differences.
-    shares = weights[known] / weights[known].sum()
+    # The standard error of a difference, sample by sample, is smaller than that of each loss, as
+    # the sizes are tried on the same samples.
+    shares = weights / weights.sum()
     differences = np.array(losses)
     differences = differences - differences[np.argmin(differences @ shares)]
     excess = differences @ shares
     errors = np.sqrt((differences - excess[:, None]) ** 2 @ shares**2)
     tried = SizesTried(map(SizeTried, TRIED, sizes, means, excess.tolist(), errors.tolist()))
-    chosen = tried.chosen
-    return tried, _parts_of_size(
-        estimator, parts, None if chosen is None else chosen.spreading_factor
-    )
+    factor_chosen = None if tried.chosen is None else tried.chosen.spreading_factor
+    return tried, _parts_of_size(estimator, parts, factor_chosen)
 
 
 def _parts_of_size(estimator: Any, parts: Parts, factor: float | None) -> Parts:
@@ -111,30 +117,34 @@ def _parts_of_size(estimator: Any, parts: Parts, factor: float | None) -> Parts:
 def _held_out_fifth(rows: Rows) -> Flags | None:
     # A random mask (n,), stratified by class; None where too few samples have a target.
     order = np.random.default_rng(0).permutation(rows.n)
-    known = rows.n
-    if rows.target is not None and rows.target.codes is not None:
-        order = order[np.argsort(rows.target.codes[order], kind="stable")]
-        known = int(np.count_nonzero(rows.target.known))
-    if known < _LEAST:
+    n_known = rows.n
+    target = rows.target
+    if target is not None and target.codes is not None:
+        # Sorted by class, every fifth sample takes a fifth of each class.
+        order = order[np.argsort(target.codes[order], kind="stable")]
+        n_known = int(np.count_nonzero(target.known))
+    if n_known < _LEAST:
         return None
-    held = np.zeros(rows.n, dtype=bool)
-    held[order[_PARTS // 2 :: _PARTS]] = True
-    return held
+    mask = np.zeros(rows.n, dtype=bool)
+    mask[order[_PARTS // 2 :: _PARTS]] = True
+    return mask
 
 
 def _losses(estimator: Any, X: Any, target: Any) -> Floats:
     """Return the loss of each sample, (n,); of any value where its target is unknown."""
     if estimator._kind == "vq":
         return np.asarray(estimator.evaluate(X).combined_errors)
-    data, predictor = estimator._samples(X), estimator._predictor
-    if estimator._kind == "regressor":  # in variances of the target
-        answers = estimator._point(predictor.labels(data))
-        spread = float(target.y[target.known].var())
-        return np.asarray((answers - target.y) ** 2 / (spread if spread > 0 else 1.0))
-    classes = target.classes
-    true = target.codes[:, None] == np.arange(len(classes))
+    samples, predictor = estimator._samples(X), estimator._predictor
+    if estimator._kind == "regressor":  # squared error, in variances of the target
+        answers = estimator._point(predictor.labels(samples))
+        variance = float(target.y[target.known].var())
+        if not variance > 0:  # of one value, or of none
+            variance = 1.0
+        return np.asarray((answers - target.y) ** 2 / variance)
+    # Brier score (1950) of all classes; a labeller without probabilities is sure of its label.
+    is_class = target.codes[:, None] == np.arange(len(target.classes))
     if estimator._answering is None and estimator._leaf_probabilities is None:
-        shares = predictor.labels(data)[:, None] == classes
+        probabilities = predictor.labels(samples)[:, None] == target.classes
     else:
-        shares = predictor.probabilities(data)
-    return np.asarray(((shares - true.astype(np.float64)) ** 2).sum(axis=1))
+        probabilities = predictor.probabilities(samples)
+    return np.asarray(((probabilities - is_class.astype(np.float64)) ** 2).sum(axis=1))

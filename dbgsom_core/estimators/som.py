@@ -18,10 +18,10 @@ from sklearn.utils.validation import (
 )
 
 from dbgsom_core.engine.results import Floats
-from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
@@ -35,6 +35,7 @@ from dbgsom_core.training.targets import (
 )
 
 
+# Without parameters of its own: the constructor that the dataclass `GrowingMap` generated is right.
 @storable
 class SomVQ(ClusterMixin, GrowingMap):
     """Growing self-organizing map for clustering and vector quantization.
@@ -195,12 +196,14 @@ class SomVQ(ClusterMixin, GrowingMap):
         won = self.leaf_hit_counts_ > 0
         prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
         labels = self.leaf_labels_[won]
-        centers = [
-            prototypes[labels == label][0]  # the mean of a single row may be rounded
-            if np.count_nonzero(labels == label) == 1
-            else np.average(prototypes[labels == label], axis=0, weights=hits[labels == label])
-            for label in np.unique(labels)
-        ]
+        centers = []
+        for label in np.unique(labels):
+            is_member = labels == label
+            members = prototypes[is_member]
+            center = members[0]  # itself, as the mean of a single row may be rounded
+            if len(members) > 1:
+                center = np.average(members, axis=0, weights=hits[is_member])
+            centers.append(center)
         return np.asarray(centers, dtype=prototypes.dtype)
 
     def decision_function(self, X: Any) -> Floats:
@@ -241,7 +244,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         The class of each training sample's neuron.
     """
 
-    _kind: ClassVar[str] = "classifier"
+    _kind = "classifier"
     _targets: ClassVar[str] = "class labels"
 
     labeller: Any = "linear_vote"
@@ -257,8 +260,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         if self.class_weight is None or target is None:
             return sample_weight
         weights = weights_of(X, sample_weight)
-        by_class = class_weights(self.class_weight, target, weights)
-        return by_class if weights is None else weights * by_class
+        factors = class_weights(self.class_weight, target, weights)
+        return factors if weights is None else weights * factors
 
     @all_or_nothing
     def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
@@ -274,15 +277,21 @@ class SomClassifier(ClassifierMixin, GrowingMap):
                 "class_weight='balanced' needs all samples at once, which partial_fit has not: "
                 "give a dict from classes to weights"
             )
-        known = hasattr(self, "som_map_")
-        return self._train(X, y, sample_weight, continues=known, classes=classes)
+        continues = hasattr(self, "som_map_")
+        return self._train(X, y, sample_weight, continues=continues, classes=classes)
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
-        learned = self.classes_ if continues else None if classes is None else np.unique(classes)
-        target = encode_classes(X, y, self.unlabelled, learned)
+        known = None  # the classes of y
+        if continues:
+            known = self.classes_
+        elif classes is not None:
+            known = np.unique(classes)
+        target = encode_classes(X, y, self.unlabelled, known)
         if classes is not None:
             target = target.with_classes(classes)
-        return target.with_classes(self.classes_) if continues else target
+        if continues:
+            target = target.with_classes(self.classes_)
+        return target
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
         assert target is not None
@@ -340,16 +349,14 @@ class SomRegressor(RegressorMixin, GrowingMap):
         The prediction of each neuron.
     """
 
-    _kind: ClassVar[str] = "regressor"
+    _kind = "regressor"
     _targets: ClassVar[str] = "targets"
 
     labeller: Any = "local_linear"
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         check_single_target(np.asarray(y), "MultiOutputRegressor")
-        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        y = column_or_1d(y, warn=True).astype(np.float64)
-        check_consistent_length(X, y)
+        y = _checked_numbers(y, X, warn=True).astype(np.float64)
         known = y[~np.isnan(y)]
         if len(known) == 0 and not continues:
             raise ValueError("y is nan for all samples: give at least one value")
@@ -396,7 +403,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "predict_interval needs held-out samples: fit with calibration=0.2, which "
                 "holds out a fifth of them"
             )
-        rank, margin = math.ceil((len(residuals) + 1) * level), math.inf
+        # A new residual is as likely to be of any rank among them and itself (Lei et al. 2018).
+        rank = math.ceil((len(residuals) + 1) * level)
+        margin = math.inf
         if rank <= len(residuals):
             margin = float(residuals[rank - 1])
         return np.column_stack([answers - margin, answers + margin])
@@ -409,9 +418,16 @@ class SomRegressor(RegressorMixin, GrowingMap):
         from sklearn.metrics import r2_score  # slow to import
 
         answers = self._point(np.asarray(self.predict(X)))
-        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        y = column_or_1d(y)
-        check_consistent_length(answers, y)
+        y = _checked_numbers(y, answers)
         known = ~np.isnan(y)
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(r2_score(y[known], answers[known], sample_weight=weights))
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[known]
+        return float(r2_score(y[known], answers[known], sample_weight=sample_weight))
+
+
+def _checked_numbers(y: Any, X: Any, warn: bool = False) -> NDArray[Any]:
+    """Return numbers (n,), nan where one is unknown, for as many samples X."""
+    y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+    y = column_or_1d(y, warn=warn)
+    check_consistent_length(X, y)
+    return np.asarray(y)

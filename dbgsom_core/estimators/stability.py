@@ -20,18 +20,15 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Floats, Integers
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
-from dbgsom_core.estimators.components import AUTO, computed
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.estimators.parameters import AUTO, computed
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.measures import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
 
-_PAIRS = 20_000  # of samples, for the repeatability
-_MEASURES = {
-    "vq": ("quantization_error", "topographic_error"),
-    "classifier": ("quantization_error", "topographic_error", "accuracy"),
-    "regressor": ("quantization_error", "topographic_error", "r2"),
-}
+_PAIRS = 20_000  # of samples, for the repeatability: a correlation is then known to 0.01
+_MEASURES = ("quantization_error", "topographic_error")
+_SCORES = {"vq": (), "classifier": ("accuracy",), "regressor": ("r2",)}  # that are measured, too
 _SHARE = [Within(Real, 0, 1, closed="neither")]
 _CONSTRAINTS = {
     "n": [Within(Integral, 1, None, closed="left")],
@@ -114,13 +111,13 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
         return _compare(reference, model, rows)
 
     share, level = resampling.share, resampling.level
-    samples = subsamples(_strata(reference), resampling.n, share, resampling.random_state)
+    parts = subsamples(_strata(reference), resampling.n, share, resampling.random_state)
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")  # the fit of the map itself has warned
-        refits = list(pool.map(refit, samples))
+        refits = list(pool.map(refit, parts))
 
     links = estimator.som_map_.edges()
-    first, second = links[:, 0], links[:, 1]
+    first, second = links.T
     hits = np.bincount(units, minlength=n_neurons)
     agreements = [refit.agreement for refit in refits if refit.agreement is not None]
     intervals = {}
@@ -145,17 +142,16 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
 def _measures(given: Mapping[str, Any] | Sequence[str] | None, kind: str) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
-    names = _MEASURES[kind] if given is None else given
+    names = (*_MEASURES, *_SCORES[kind]) if given is None else given
     return {name: get_registry().find("measure", name)() for name in names}
 
 
 def _count_workers(n_jobs: int | None) -> int:
     """Return the number of threads for ``n_jobs``, whose negative values count from the end."""
-    if n_jobs is None:
-        return 1
-    if n_jobs < 1:
-        return max(1, available_threads() + 1 + int(n_jobs))
-    return int(n_jobs)
+    workers = 1 if n_jobs is None else int(n_jobs)
+    if workers < 1:
+        workers += available_threads() + 1
+    return max(1, workers)
 
 
 def _template(estimator: Any, callback: Any, workers: int) -> Any:
@@ -185,7 +181,7 @@ def _pairs_of_samples(n: int, seed: int) -> tuple[Integers, Integers]:
         return first, second
     random = np.random.default_rng([seed, 1])
     first, step = random.integers(0, [[n], [n - 1]], (2, _PAIRS))
-    return first, (first + step + 1) % n
+    return first, (first + step + 1) % n  # never the sample itself
 
 
 def _compare(reference: Reference, model: Any, rows: Integers) -> Refit:
@@ -196,16 +192,21 @@ def _compare(reference: Reference, model: Any, rows: Integers) -> Refit:
     is_near = (hops <= 1).astype(np.float64)
     counts = np.zeros((reference.n_neurons, len(hops)))  # samples by neuron of both maps
     np.add.at(counts, (reference.units, units), 1.0)
+    # Of all pairs of samples of two neurons of the reference, how many are neighbours in the refit.
+    near_pairs = counts @ is_near @ counts.T
     hits = counts.sum(axis=1)
-    pairs = np.outer(hits, hits)
-    near = counts @ is_near @ counts.T
-    won = counts.sum(axis=0)
-    total = won.sum()
+    all_pairs = np.outer(hits, hits)
+    near = np.full_like(near_pairs, np.nan)
+    np.divide(near_pairs, all_pairs, out=near, where=all_pairs > 0)
+    # The same of all samples, without the pairs of a sample and itself.
+    refit_hits = counts.sum(axis=0)
+    n = refit_hits.sum()
+    chance = (refit_hits @ is_near @ refit_hits - n) / (n * (n - 1))
     first, second = reference.pairs
     return Refit(
         size=len(hops),
-        near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
-        chance=float((won @ is_near @ won - total) / (total * (total - 1))),
+        near=near,
+        chance=float(chance),
         agreement=None if reference.kind == "regressor" else _agreement(reference, model),
         measures=_measured(reference, model, rows),
         ranks=rankdata(hops[units[first], units[second]]),
@@ -216,11 +217,11 @@ def _agreement(reference: Reference, model: Any) -> Floats:
     labels = model.predict(reference.X)
     agrees = np.asarray(labels == reference.labels)
     if reference.kind == "vq":  # numbers of clusters are matched first
-        ours = np.unique(reference.labels, return_inverse=True)[1]
-        theirs = np.unique(labels, return_inverse=True)[1]
-        together = np.zeros((ours.max() + 1, theirs.max() + 1))
-        np.add.at(together, (ours, theirs), 1.0)
-        agrees = match_clusters(together)[ours] == theirs
+        clusters = np.unique(reference.labels, return_inverse=True)[1]
+        refit_clusters = np.unique(labels, return_inverse=True)[1]
+        together = np.zeros((clusters.max() + 1, refit_clusters.max() + 1))
+        np.add.at(together, (clusters, refit_clusters), 1.0)
+        agrees = match_clusters(together)[clusters] == refit_clusters
     hits = np.bincount(reference.units, minlength=reference.n_neurons)
     agreeing = np.bincount(reference.units, agrees, reference.n_neurons)
     shares = np.full(len(hits), np.nan)
@@ -261,18 +262,18 @@ def subsamples(strata: Integers, n: int, share: float, seed: int) -> Iterator[In
     """
     random = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    rest: Integers | None = None
+    rest: Integers | None = None  # of the last subsample
     for number in range(n):
         if share == 0.5 and number % 2 and rest is not None:
             yield rest
             continue
-        chosen, left = [], []
+        chosen, others = [], []
         for group in groups:
             rows = random.permutation(group)
-            size = min(max(round(share * len(rows)), 1), len(rows))
+            size = max(round(share * len(rows)), 1)
             chosen.append(rows[:size])
-            left.append(rows[size:] if size < len(rows) else rows)
-        rest = np.sort(np.concatenate(left))
+            others.append(rows[size:] if size < len(rows) else rows)
+        rest = np.sort(np.concatenate(others))
         yield np.sort(np.concatenate(chosen))
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from dbgsom_core.errors import DataError, as_text, did_you_mean
-from dbgsom_core.estimators.answers import Answers, data_frame
 from dbgsom_core.estimators.display import unwrap
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.estimators.explanations import data_frame
+from dbgsom_core.estimators.fitted_map import Answers
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.measures import Evaluation, NotedValue
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure, is_suitable_measure

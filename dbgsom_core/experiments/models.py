@@ -25,11 +25,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
-from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.archive import STORED_CLASSES, ArchiveError, stored_types
 from dbgsom_core.estimators.display import explorer_page as explored_page
 from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
+from dbgsom_core.estimators.fitted_map import Answers
 from dbgsom_core.estimators.model_file import check_values, read_estimator, read_file, write_file
 from dbgsom_core.experiments.measuring import columns_of_answers, select_columns
 from dbgsom_core.interfaces.component import nested_fields

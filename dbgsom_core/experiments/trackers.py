@@ -36,7 +36,7 @@ from dbgsom_core.interfaces.component import Component
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.figures import Html, MapView
     from dbgsom_core.plugins.registry import Registry
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded
 
 if TYPE_CHECKING:
     import numpy as np

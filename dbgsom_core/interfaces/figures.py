@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 
@@ -154,7 +154,7 @@ def images_of(name: str, drawn: Any) -> dict[str, Any]:
     """Return what a figure drew by the names of files: ``name``, or ``name_part`` of several."""
     if not isinstance(drawn, Mapping):
         return {name: drawn}
-    return {f"{name}_{part}": one for part, one in drawn.items()}
+    return {f"{name}_{part}": figure for part, figure in drawn.items()}
 
 
 def as_label(told: object, length: int = 40) -> str:
@@ -163,7 +163,8 @@ def as_label(told: object, length: int = 40) -> str:
     Matplotlib has to be told as well that it is no formula and no LaTeX: ``parse_math=False,
     usetex=False``.
     """
-    text = as_text(" ".join(str(told).split())[: length + 1])
+    line = " ".join(str(told).split())
+    text = as_text(line[: length + 1])
     return text if len(text) <= length else text[: max(0, length - 1)] + "…"
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from dbgsom_core.interfaces.component import Component, default
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, default, guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -281,7 +280,9 @@ def neuron_cap(growth: GrowthComponent, samples: float) -> int | None:
     What a map takes grows with the square of its neurons: hops of 10000 take 200 MB.
     """
     if growth.max_neurons == "auto":
-        return min(max(4, math.ceil(5 * math.sqrt(samples))), 10_000)
+        # A rule of thumb: Vesanto et al. (2000), SOM Toolbox for Matlab 5.
+        neurons = math.ceil(5 * math.sqrt(samples))
+        return min(max(4, neurons), 10_000)
     return growth.max_neurons
 
 
@@ -294,24 +295,27 @@ def start_shape(growth: GrowthComponent, grid: Grid | None = None) -> tuple[int,
 
 
 def start_grid(
-    growth: GrowthComponent, shape: GridComponent, n_features: int | None = None
+    growth: GrowthComponent, component: GridComponent, n_features: int | None = None
 ) -> Grid:
     """Return the grid of the maps, or with ``wrap`` the torus that the start fills.
 
     ``n_features`` is the number of columns of prepared samples, where it is known. Raises
     ValueError where the map at the start cannot lie on the grid.
     """
-    size, shape = start_shape(growth), guarded(shape)
-    if n_features is not None and growth.start_shape() is None and growth.grows_in_line:
-        shape = guarded(shape.suited_to(n_features))
+    size, component = start_shape(growth), guarded(component)
+    is_open = growth.start_shape() is None and growth.grows_in_line
+    if n_features is not None and is_open:
+        component = guarded(component.suited_to(n_features))
     if growth.wrap or growth.in_rows or not growth.grows_in_line:
-        found = shape.in_rows(*size, growth.wrap)
+        grid = component.in_rows(*size, growth.wrap)
     else:
-        found = shape.lattice(*size)
-    rows, columns = start_shape(growth, found)
-    if found.is_line and rows > 1:
+        grid = component.lattice(*size)
+    rows, columns = start_shape(growth, grid)
+    if grid.is_line and rows > 1:
         raise ValueError(
-            f"a {found.name} has one row, and the map starts with {rows} × {columns} neurons: "
+            f"a {grid.name} has one row, and the map starts with {rows} × {columns} neurons: "
             "take rows 1, or another grid"
         )
-    return found.closed(*size) if growth.wrap and found.torus is None else found
+    if growth.wrap and grid.torus is None:
+        grid = grid.closed(*size)
+    return grid

@@ -76,10 +76,11 @@ class Start:
 
         rows = np.flatnonzero(self.data.sample_weights)
         chosen = self.rng.choice(rows, n, replace=len(rows) < n)
-        found, inverse = np.unique(chosen, return_inverse=True)
-        X = self.data.subset(found).X
+        distinct, inverse = np.unique(chosen, return_inverse=True)  # read each row once, in order
+        X = self.data.subset(distinct).X
         dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X[:], dtype=np.float64)
-        return np.where(np.isnan(dense), self.moments.mean, dense)[inverse]
+        complete = np.where(np.isnan(dense), self.moments.mean, dense)
+        return complete[inverse]
 
 
 class InitialisationComponent(Component):

@@ -16,8 +16,7 @@ from typing import (
     TypeVar,
 )
 
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,8 +99,8 @@ class Evaluation:
         """Return the cached result of ``make()`` for a key, to share costly computations."""
         if key not in self._shared:
             self._shared[key] = make()
-        found: _Made = self._shared[key]
-        return found
+        result: _Made = self._shared[key]
+        return result
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
@@ -148,9 +147,9 @@ class Evaluation:
     @cached_property
     def distance(self) -> NDArray[np.float64]:
         """The distance of each sample to its best-matching unit, shape (n,), metric's units."""
-        found = self._nearest[1]
-        if found is not None:
-            return found[:, 0]
+        distances = self._nearest[1]
+        if distances is not None:
+            return distances[:, 0]
         if self.data.is_euclidean:
             return self.data.unit_distances(self.som_map.prototypes, self.bmu)
         return self.data.distances_to(self.som_map.prototypes, self.bmu)
@@ -217,9 +216,9 @@ class Evaluation:
         n_neurons, first, second = len(self.som_map), self.bmu, self.second_bmu
         if n_neurons == 1:
             return self.distance
-        wanted = np.zeros((n_neurons, n_neurons), dtype=np.bool_)
-        wanted[first, second] = True
-        paths = path_lengths(self.som_map.links, self.prototype_distances, wanted)
+        is_wanted = np.zeros((n_neurons, n_neurons), dtype=np.bool_)
+        is_wanted[first, second] = True
+        paths = path_lengths(self.som_map.links, self.prototype_distances, is_wanted)
         return np.asarray(self.distance + paths[first, second])
 
 
@@ -366,26 +365,23 @@ class Stability:
         """Return what trackers log: ``stability/NAME`` and, of measures, the interval's ends as
         ``stability_low/NAME`` and ``stability_high/NAME``.
         """
-        found = {"stability/links": self.link_share, "stability/links_by_chance": self.chance}
+        values = {"stability/links": self.link_share, "stability/links_by_chance": self.chance}
         if self.agreement is not None:
-            found["stability/agreement"] = self.agreement
-        for name, one in {"repeatability": self.repeatability, **self.measures}.items():
-            found |= {
-                f"stability/{name}": one.mean,
-                f"stability_low/{name}": one.low,
-                f"stability_high/{name}": one.high,
-            }
-        return {name: value for name, value in found.items() if value == value}
+            values["stability/agreement"] = self.agreement
+        for name, interval in {"repeatability": self.repeatability, **self.measures}.items():
+            values[f"stability/{name}"] = interval.mean
+            values[f"stability_low/{name}"] = interval.low
+            values[f"stability_high/{name}"] = interval.high
+        return {name: value for name, value in values.items() if not math.isnan(value)}
 
     def __str__(self) -> str:
-        agreement = (
-            "" if self.agreement is None else f"labels: {self.agreement:.3f} of answers agree\n"
-        )
-        measures = {"repeatability": self.repeatability, **self.measures}
-        return (
+        lines = [
             f"{len(self.sizes)} refits to {self.share:.0%} of the samples, {self.sizes.min()} to "
-            f"{self.sizes.max()} neurons\n"
-            f"links: {self.link_share:.3f} of pairs stay neighbours, by chance {self.chance:.3f}\n"
-            + agreement
-            + "\n".join(f"{name}: {one}" for name, one in measures.items())
-        )
+            f"{self.sizes.max()} neurons",
+            f"links: {self.link_share:.3f} of pairs stay neighbours, by chance {self.chance:.3f}",
+        ]
+        if self.agreement is not None:
+            lines.append(f"labels: {self.agreement:.3f} of answers agree")
+        for name, interval in {"repeatability": self.repeatability, **self.measures}.items():
+            lines.append(f"{name}: {interval}")
+        return "\n".join(lines)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbgsom_core.interfaces.component import Component, default, nested_fields
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import Component, default, guarded, nested_fields
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.epochs import EpochRecord
+    from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation
 
 

@@ -20,7 +20,7 @@ _SCALARS: dict[str, type[Any]] = {
     "none": type(None), "flag": bool, "integer": Integral, "number": Real, "text": str,
     "plain": object,
 }  # fmt: skip
-_LONGEST = 1 << 22  # as a trial row of ones takes memory
+_LONGEST = 1 << 22  # columns: a trial row of ones then takes 32 MB
 _LISTED = {"n_features_in_": "size[D]"}  # of every transformer whose attributes are not named
 
 
@@ -78,33 +78,34 @@ class StoredType:
 
     def problem(self, value: Any) -> str:
         """Return what is wrong with an object of the class; empty where nothing is."""
-        held = vars(value)
-        found = problem_of(held, self.attributes or _LISTED, {})
+        attributes = vars(value)
+        problem = problem_of(attributes, self.attributes or _LISTED, {})
         if self.attributes is not None:
-            names = " ".join(self.attributes).replace("?", "")
-            more = held.keys() - names.split()
-            if more:
-                return f"{min(more)} is an attribute that model files do not hold"
-        if not found and self.fits is not None and not self.fits(value):
+            names = " ".join(self.attributes).replace("?", "").split()
+            unknown = attributes.keys() - names
+            if unknown:
+                return f"{min(unknown)} is an attribute that model files do not hold"
+        if not problem and self.fits is not None and not self.fits(value):
             return "its attributes do not fit each other"
-        return found
+        return problem
 
 
-def problem_of(held: Mapping[str, Any], table: Mapping[str, str], sizes: dict[str, int]) -> str:
-    """Return which of the values held is not as its table says; empty where all are.
+def problem_of(values: Mapping[str, Any], table: Mapping[str, str], sizes: dict[str, int]) -> str:
+    """Return which of the values is not as its table says; empty where all are.
 
     The table is that of a `StoredType`; lengths of the values are added to ``sizes``.
     """
-    for names, holds in table.items():
+    for names, kinds in table.items():
         for entry in names.split():
             name = entry.removesuffix("?")
-            if name in held:
-                value = held[name]
-                if not any(_holds(value, kind.strip(), sizes) for kind in holds.split("|")):
-                    lengths = ", ".join(f"{letter} is {n}" for letter, n in sizes.items())
-                    return f"{name} must be {holds} where {lengths}, not {shown(value)}"
-            elif name == entry:
-                return f"{name} is missing"
+            if name not in values:
+                if name == entry:  # without a ?
+                    return f"{name} is missing"
+                continue
+            value = values[name]
+            if not any(_holds(value, kind.strip(), sizes) for kind in kinds.split("|")):
+                lengths = ", ".join(f"{letter} is {n}" for letter, n in sizes.items())
+                return f"{name} must be {kinds} where {lengths}, not {shown(value)}"
     return ""
 
 

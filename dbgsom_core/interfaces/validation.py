@@ -32,11 +32,13 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import Death, Insert, SomMap
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
-_BIRTHS_EACH = 16  # births for each neuron and link from which on a list counts as endless
+# Births for each neuron and link from which on a list counts as endless: a map has at most one free
+# cell beside it for each link of each neuron, and those born may have neurons beside them, too.
+_BIRTHS_EACH = 16
 _FILE_PART = re.compile(r"[a-z0-9_]{1,60}")
 _ROUNDING = 1e-9  # relative: what a distance may lie below 0, and differ when asked again
-_TRIED = 12  # samples between which a metric's promises are tried before a fit
-_WINNER = 1e-100, 1e100  # weights of a winner whose products with samples can be summed
+_TRIED = 12  # samples between which a metric's promises are tried before a fit: 144 distances
+_WINNER = 1e-100, 1e100  # weights of a winner whose products with samples float64 can sum
 _FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -62,7 +64,7 @@ def read_only(value: Any) -> Any:
         return {key: read_only(item) for key, item in value.items()}
     if hasattr(value, "get_params"):
         return copy.deepcopy(value)
-    names: Iterable[str]
+    names: Iterable[str]  # of attributes that are replaced
     if isinstance(value, SomMap):
         names = "prototypes", "children"
     elif issparse(value):
@@ -73,11 +75,11 @@ def read_only(value: Any) -> Any:
         names = vars(value)
     else:
         return value
-    lent = object.__new__(type(value))
-    vars(lent).update(vars(value))
+    copied = object.__new__(type(value))  # its constructor would check and copy arrays
+    vars(copied).update(vars(value))
     for name in names:
-        vars(lent)[name] = read_only(getattr(value, name))
-    return lent
+        vars(copied)[name] = read_only(getattr(value, name))
+    return copied
 
 
 # ------------------------------------------------------------------------ generic checks
@@ -101,17 +103,18 @@ def numbers(
 ) -> NDArray[Any]:
     """Return an answer as an array of finite numbers from ``least`` to ``most``."""
     array = shaped(answer, shape, what, kinds)
-    if array.size:
-        low, high = array.min(), array.max()
-        fits = least <= low and high <= most
-        if not (fits and np.isfinite(low) and np.isfinite(high)):
-            expected = "finite numbers"
-            if least > -np.inf:
-                expected += f" of at least {least:g}"
-            if most < np.inf:
-                expected += f", at most {most:g}"
-            raise UnfitError(f"returned {what} from {low:g} to {high:g}; expected {expected}")
-    return array
+    if not array.size:
+        return array
+    low, high = array.min(), array.max()  # nan where one is nan, which fits no bound
+    is_within = least <= low and high <= most
+    if is_within and np.isfinite(low) and np.isfinite(high):
+        return array
+    expected = "finite numbers"
+    if least > -np.inf:
+        expected += f" of at least {least:g}"
+    if most < np.inf:
+        expected += f", at most {most:g}"
+    raise UnfitError(f"returned {what} from {low:g} to {high:g}; expected {expected}")
 
 
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -155,17 +158,20 @@ def _assigned(
 
 
 def _prepared(metric: Any, answer: Any, X: Any, *state: Any) -> Any:
-    sparse = issparse(answer)
-    array: Any = answer if sparse else np.asarray(answer)
-    fits = sparse == issparse(X) and array.dtype in _FLOATS and array.ndim == 2
-    if not fits or array.shape[0] != X.shape[0]:
+    is_sparse = issparse(answer)
+    array: Any = answer if is_sparse else np.asarray(answer)
+    is_alike = is_sparse == issparse(X) and array.dtype in _FLOATS and array.ndim == 2
+    if not is_alike or array.shape[0] != X.shape[0]:
         refuse(answer, f"float32 or float64 with {X.shape[0]} rows, one for each sample")
-    values = array.data if sparse else array
-    if not sparse and np.isnan(X).any():
+    if is_sparse:
+        numbers(array.data, array.data.shape, "samples")
+        return array
+    values = array
+    if np.isnan(X).any():
         values = values[~np.isnan(values)]  # what is missing may stay missing
     numbers(values, values.shape, "samples")
     # A view of what it got would be read-only, and the core's loops are compiled for others.
-    return array if sparse or array.flags.writeable else array.copy()
+    return array if array.flags.writeable else array.copy()
 
 
 def _centred(metric: Any, answer: Any, means: NDArray[Any]) -> NDArray[Any]:
@@ -200,43 +206,44 @@ def check_promises(metric: Any, X: NDArray[Any]) -> None:
     Nor may a metric answer otherwise when it is asked again. A fit does not ask it both ways, nor
     at all where it says that it is Euclidean.
     """
-    some = X[np.linspace(0, len(X) - 1, min(len(X), _TRIED)).astype(np.intp)]
-    some = some[np.isfinite(some).all(axis=1)]
-    others = some.astype(np.float64)
-    found = _between(metric, some, others)
-    if not np.array_equal(found, _between(metric, some, others)):
+    rows = np.linspace(0, len(X) - 1, min(len(X), _TRIED)).astype(np.intp)
+    samples = X[rows]
+    samples = samples[np.isfinite(samples).all(axis=1)]
+    prototypes = samples.astype(np.float64)
+    answers = _between(metric, samples, prototypes)
+    if not np.array_equal(answers, _between(metric, samples, prototypes)):
         raise UnfitError("answers otherwise when it is asked again; expected no chance")
-    expected = {}
+    promises = {}
     if "symmetry" in metric.claims:
-        expected["claims symmetry"] = found.T
+        promises["claims symmetry"] = answers.T
     if "identity" in metric.claims:
-        expected["claims identity"] = np.where(np.eye(len(found), dtype=bool), 0.0, found)
+        is_diagonal = np.eye(len(answers), dtype=bool)
+        promises["claims identity"] = np.where(is_diagonal, 0.0, answers)
     if metric.is_euclidean:
-        squares = np.square(others[:, None] - others)
-        expected["geometry is 'euclidean'"] = np.sqrt(squares.sum(axis=2))
-    rounding = 1e-6 * (1.0 + found.max(initial=0.0))  # a float32 metric is no other
-    for promise, true in expected.items():
-        for wrong, right in zip(found.flat, true.flat, strict=True):
-            if abs(wrong - right) > rounding:
-                raise UnfitError(
-                    f"returned the distance {wrong:g} between two samples; expected {right:g}, "
-                    f"as its {promise}"
-                )
+        squares = np.square(prototypes[:, None] - prototypes)
+        promises["geometry is 'euclidean'"] = np.sqrt(squares.sum(axis=2))
+    rounding = 1e-6 * (1.0 + answers.max(initial=0.0))  # a float32 metric is no other
+    for promise, expected in promises.items():
+        for i, j in np.argwhere(abs(answers - expected) > rounding):
+            raise UnfitError(
+                f"returned the distance {answers[i, j]:g} between two samples; expected "
+                f"{expected[i, j]:g}, as its {promise}"
+            )
 
 
 def _between(metric: Any, X: NDArray[Any], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances (m, K), as the level that the engine calls gives them."""
     if metric.level == "pairwise":
         return np.asarray(metric.pairwise(X, others), np.float64)
-    found = np.empty((len(X), len(others)))
+    distances = np.empty((len(X), len(others)))
     for column, other in enumerate(others):
         if metric.level == "assign":
-            found[:, column] = metric.assign(X, other[None])[1]
+            distances[:, column] = metric.assign(X, other[None])[1]
             continue
         params = np.asarray(metric.scalar_params(), np.float64)
         # Uncompiled, as its loop over pairs may never be compiled.
-        found[:, column] = [metric.scalar.py_func(x, other, params) for x in others]
-    return found
+        distances[:, column] = [metric.scalar.py_func(x, other, params) for x in others]
+    return distances
 
 
 # ------------------------------------------------------------ kernels, schedules, growth
@@ -251,9 +258,9 @@ def _weights(kernel: Any, answer: Any, hops: NDArray[Any], width: float) -> NDAr
             f"returned the weight {weights.min():g}; expected at least 0, or say inhibits = True"
         )
     numbers(weights[0], (), "a winner's weight, at no hops,", *_WINNER)
-    falls = not (kernel.rises or kernel.inhibits or kernel.reads == "offsets")
-    grows = np.diff(weights).max(initial=0.0) > 1e-12 * weights[0]
-    if falls and grows and (np.diff(hops) > 0).all():
+    must_fall = not (kernel.rises or kernel.inhibits or kernel.reads == "offsets")
+    rises = np.diff(weights).max(initial=0.0) > 1e-12 * weights[0]  # more than rounding
+    if must_fall and rises and (np.diff(hops) > 0).all():
         raise UnfitError("returned weights that grow with the hops; expected rises = True")
     _check_repeats(weights[[0, -1]], kernel.weight(hops[[0, -1]], width))
     return weights
@@ -280,7 +287,7 @@ def _births(growth: Any, answer: Any, som_map: Any, state: Any) -> list[Any]:
     if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
         refuse(answer, "a sequence of births")
     most = _BIRTHS_EACH * len(som_map) * som_map.grid.degree
-    births = list(islice(answer, most + 1))
+    births = list(islice(answer, most + 1))  # an iterator may have no end
     if len(births) > most:
         raise UnfitError(f"returned more than {most} births; expected fewer of {len(som_map)}")
     return [_birth_or_change(birth, som_map.prototypes.shape[1:]) for birth in births]
@@ -329,12 +336,13 @@ def _labels(labeller: Any, answer: Any, evidence: Any) -> NDArray[Any]:
     if evidence.classes is None:
         columns = labels.shape[1:2]  # training knows them
     shaped(labels, (len(evidence.som_map), *columns), "labels", kinds="fiubSUO")
-    live = labels[_live(evidence)]
+    live_labels = labels[_live(evidence)]
     if labels.dtype.kind == "f":
-        numbers(live, live.shape, "labels of neurons with samples")
-    for label in live.ravel() if labels.dtype == object else ():
-        if not isinstance(label, (str, Real)):
-            refuse(label, "labels that are text or numbers")
+        numbers(live_labels, live_labels.shape, "labels of neurons with samples")
+    if labels.dtype == object:
+        for label in live_labels.flat:
+            if not isinstance(label, (str, Real)):
+                refuse(label, "labels that are text or numbers")
     return labels
 
 
@@ -365,8 +373,9 @@ def _number(component: Any, answer: Any, *given: Any) -> float:
 
 
 def _figure(figure: Any, answer: Any, view: Any) -> Any:
-    several = isinstance(answer, Mapping) and answer
-    parts = answer if several else {"figure": answer}
+    parts = {"figure": answer}
+    if isinstance(answer, Mapping) and answer:
+        parts = dict(answer)
     for name, part in parts.items():
         page = getattr(part, "text", None)  # of an `Html`
         if not (hasattr(part, "savefig") or isinstance(page, str)):
@@ -484,9 +493,11 @@ def check_attributes(component: Any) -> None:
     try:
         expected.model_validate(values)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        reasons = [each["msg"] for each in error.errors() if each["loc"][0] == name]
-        raise UnfitError(f"has {name} = {values[name]!r}: {', or '.join(reasons)}") from None
+        details = error.errors()
+        name = details[0]["loc"][0]
+        reasons = [detail["msg"] for detail in details if detail["loc"][0] == name]
+        value = values[str(name)]
+        raise UnfitError(f"has {name} = {value!r}: {', or '.join(reasons)}") from None
     if component.KIND == "metric":
         _check_metric(component)
     if component.KIND == "labeller" and component.columns is not None:
@@ -498,8 +509,9 @@ def check_attributes(component: Any) -> None:
 
 
 def _check_metric(metric: Any) -> None:
-    looped = metric.assign is None or metric.pairwise is None
-    if metric.scalar is not None and looped and not hasattr(metric.scalar, "py_func"):
+    # The engine compiles a loop over pairs where one of the other levels is missing.
+    is_looped = metric.assign is None or metric.pairwise is None
+    if metric.scalar is not None and is_looped and not hasattr(metric.scalar, "py_func"):
         raise UnfitError(
             "has a scalar that is no compiled function: write scalar = "
             "staticmethod(numba.njit(f)) in its class"

@@ -23,8 +23,7 @@ from pydantic import ValidationError
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
-from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.interfaces.component import RAISED, Component, error_line, given_fields, parse
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import API_VERSION
 from dbgsom_core.withdrawn import withdrawn
@@ -93,6 +92,11 @@ class PluginEntry:
         return f"{self.distribution}:{self.name}"
 
     @property
+    def shortest_name(self) -> str:
+        """The name that means it whatever is installed: a built-in's is bare."""
+        return self.name if self.distribution == OWN_DISTRIBUTION else self.full_name
+
+    @property
     def source(self) -> str:
         """The class as ``module:Class``, without importing it."""
         if isinstance(self.offer, str):
@@ -155,14 +159,14 @@ class Registry:
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
         """Load every entry point but the disabled ones, named by themselves or distributions."""
         registry = cls()
-        off = set(disabled)
-        found = []
+        disabled = set(disabled)
+        plugins = []
         for point in entry_points(group=GROUP):
             home: Any = point.dist
-            found.append((PluginRecord(point.name, home.name, home.version), point))
-        for record, point in sorted(found, key=_built_ins_first):
-            is_foreign = record.distribution != OWN_DISTRIBUTION
-            if (own_only and is_foreign) or off & {record.name, record.distribution}:
+            plugins.append((PluginRecord(point.name, home.name, home.version), point))
+        for record, point in sorted(plugins, key=_built_ins_first):
+            is_left_out = own_only and record.distribution != OWN_DISTRIBUTION
+            if is_left_out or disabled & {record.name, record.distribution}:
                 registry.records.append(replace(record, status="disabled"))
                 continue
             try:
@@ -184,41 +188,44 @@ class Registry:
         Raises `PluginError` where it states no or an unknown ``DBGSOM_API_VERSION``, or one of its
         hooks is wrong.
         """
-        stated = getattr(plugin, "DBGSOM_API_VERSION", None)
+        version_of_api = getattr(plugin, "DBGSOM_API_VERSION", None)
         where = getattr(plugin, "__name__", type(plugin).__name__)
-        if stated is None:
+        if version_of_api is None:
             raise PluginError(
                 f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = {API_VERSION}"
             )
-        if stated != API_VERSION:
-            newer = isinstance(stated, int) and stated > API_VERSION
+        if version_of_api != API_VERSION:
+            older = "that plugin"
+            if isinstance(version_of_api, int) and version_of_api > API_VERSION:
+                older = "dbgsom-core"
             raise PluginError(
-                f"{where} was written for plugin API {stated}, this dbgsom-core supports "
-                f"{API_VERSION}; upgrade {'dbgsom-core' if newer else 'that plugin'}"
+                f"{where} was written for plugin API {version_of_api}, this dbgsom-core supports "
+                f"{API_VERSION}; upgrade {older}"
             )
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
             reason = str(error).strip().splitlines()[-1]  # the lines before say where the hook is
             raise PluginError(f"{name} cannot be registered: {reason}") from error
-        taken = {(one.distribution, one.kind, one.name) for one in self.entries}
-        offers = []
+        entries = []
         try:
             hooks = _hooks_of(plugin, self._manager)
             for kind, hook in _OFFER_HOOKS.items():
                 if hook not in hooks:
                     continue
+                taken = {entry.full_name for entry in self.offered(kind)}
                 for key, offer in _offers_of(plugin, kind, hook, distribution).items():
-                    if (distribution, kind, key) in taken:
+                    entry = PluginEntry(kind, key, offer, distribution, version, name)
+                    if entry.full_name in taken:
                         twice = f"{kind} '{key}' is offered twice by {distribution}; rename one"
                         raise PluginError(twice)
-                    offers.append(PluginEntry(kind, key, offer, distribution, version, name))
+                    entries.append(entry)
         except RAISED:
             self._manager.unregister(plugin)  # a plugin is there as a whole or not at all
             raise
         if not hooks.isdisjoint(LIFECYCLE_HOOKS):
-            offers.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
-        self.entries += offers
+            entries.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
+        self.entries += entries
 
     @property
     def registered(self) -> list[str]:
@@ -228,24 +235,24 @@ class Registry:
     @property
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
-        return [one.offer for one in self.entries if one.kind == OBSERVER]
+        return [entry.offer for entry in self.entries if entry.kind == OBSERVER]
 
     @property
     def stored_types(self) -> dict[str, StoredType]:
         """The transformers that plugins list for model files, as ``distribution:name``."""
-        return {one.full_name: one.offer for one in self.offered(TRANSFORMER)}
+        return {entry.full_name: entry.offer for entry in self.offered(TRANSFORMER)}
 
     @property
     def broken(self) -> list[PluginRecord]:
         return [record for record in self.records if record.status == "broken"]
 
     def names(self, kind: str) -> list[str]:
-        return sorted({one.name for one in self.offered(kind)})
+        return sorted({entry.name for entry in self.offered(kind)})
 
     def offered(self, kind: str) -> list[PluginEntry]:
         """Return all entries of a kind, by name and distribution."""
-        found = [one for one in self.entries if one.kind == kind]
-        return sorted(found, key=attrgetter("name", "distribution"))
+        entries = [entry for entry in self.entries if entry.kind == kind]
+        return sorted(entries, key=attrgetter("name", "distribution"))
 
     def components(self) -> list[PluginEntry]:
         """Return the entries of all components, by kind, and of prepare steps."""
@@ -260,15 +267,15 @@ class Registry:
         Unlike `discover` with ``disabled`` it does not prevent their import; their components and
         observers are removed all the same.
         """
-        off = set(names)
+        left_out = set(names)
         rest = copy(self)
         rest.records, rest.entries = [], []
         for record in self.records:
-            if off & {record.name, record.distribution}:
+            if left_out & {record.name, record.distribution}:
                 record = replace(record, status="disabled")
             rest.records.append(record)
         for entry in self.entries:
-            if not off & {entry.plugin, entry.distribution}:
+            if not left_out & {entry.plugin, entry.distribution}:
                 rest.entries.append(entry)
         return rest
 
@@ -292,21 +299,21 @@ class Registry:
         Raises `UnknownNameError`, with the nearest name, where no plugin offers it, and
         `PluginError` where two third parties do.
         """
-        distribution, _, bare = name.rpartition(":")
-        found = {}
-        for one in self.offered(kind):
-            if one.name == bare and distribution in ("", one.distribution):
-                found[one.distribution] = one
-        if not found:
+        distribution, _, bare_name = name.rpartition(":")
+        entries = {}
+        for entry in self.offered(kind):
+            if entry.name == bare_name and distribution in ("", entry.distribution):
+                entries[entry.distribution] = entry
+        if not entries:
             raise UnknownNameError(self._unknown_message(kind, name))
-        if OWN_DISTRIBUTION in found:
-            return found[OWN_DISTRIBUTION]
-        if len(found) > 1:
-            written = " or ".join(f"'{one.full_name}'" for one in found.values())
+        if OWN_DISTRIBUTION in entries:
+            return entries[OWN_DISTRIBUTION]
+        if len(entries) > 1:
+            full_names = " or ".join(repr(entry.full_name) for entry in entries.values())
             raise PluginError(
-                f"{kind} '{bare}' is offered by {' and '.join(found)}; write {written}"
+                f"{kind} '{bare_name}' is offered by {' and '.join(entries)}; write {full_names}"
             )
-        return found.popitem()[1]
+        return entries.popitem()[1]
 
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
@@ -345,47 +352,45 @@ class Registry:
         A built-in has its bare name, a third party's its distribution in front. A class that no
         plugin offers is named ``module:Class``.
         """
-        offered = self.offer_of(kind, type(component))
-        if offered is None:
-            return f"{type(component).__module__}:{type(component).__qualname__}"
-        return offered.name if offered.distribution == OWN_DISTRIBUTION else offered.full_name
+        cls = type(component)
+        entry = self.offer_of(kind, cls)
+        return f"{cls.__module__}:{cls.__qualname__}" if entry is None else entry.shortest_name
 
     def offer_of(self, kind: str, cls: type[Component]) -> PluginEntry | None:
         """Return the entry of a class, or None where no plugin offers it."""
-        for one in self.offered(kind):
-            if one.means(cls):
-                return one
+        for entry in self.offered(kind):
+            if entry.means(cls):
+                return entry
         return None
 
     def identify(self, kind: str, component: Component) -> PluginEntry:
         """Return the entry of a component's class; `PluginError` where there is none."""
-        offered = self.offer_of(kind, type(component))
-        if offered is None:
+        entry = self.offer_of(kind, type(component))
+        if entry is None:
             raise PluginError(
                 f"no installed plugin offers the {kind} {self.name_of(kind, component)}, so it "
                 f"cannot be written down by name; offer it through the entry-point group '{GROUP}'"
             )
-        return offered
+        return entry
 
     def _unknown_message(self, kind: str, name: str) -> str:
         names = self.names(kind)
-        hint = withdrawn(kind, name) or did_you_mean(name, names)
-        if not hint:
-            hint = f"; known: {', '.join(names)}"
         distribution = name.rpartition(":")[0]
-        loaded = {one.distribution for one in self.entries}
-        if distribution and distribution not in loaded:
+        if distribution and distribution not in [entry.distribution for entry in self.entries]:
             hint = f"; no plugin of {distribution} is loaded here"
+        else:
+            hint = withdrawn(kind, name) or did_you_mean(name, names)
+            hint = hint or f"; known: {', '.join(names)}"
         if self.broken:
-            broken = ", ".join(sorted({record.distribution for record in self.broken}))
-            hint += f" (these plugins could not be loaded: {broken})"
+            distributions = sorted({record.distribution for record in self.broken})
+            hint += f" (these plugins could not be loaded: {', '.join(distributions)})"
         return f"unknown {kind} '{name}'{hint}"
 
 
 def disabled_plugins() -> list[str]:
     """Return the entry points and distributions that ``DBGSOM_DISABLE_PLUGINS`` names."""
-    names = os.environ.get("DBGSOM_DISABLE_PLUGINS", "").split(",")
-    return [name.strip() for name in names if name.strip()]
+    names = map(str.strip, os.environ.get("DBGSOM_DISABLE_PLUGINS", "").split(","))
+    return list(filter(None, names))
 
 
 @lru_cache(maxsize=1)
@@ -401,8 +406,8 @@ def get_registry() -> Registry:
 # -------------------------------------------------------------------- checks of a single plugin
 
 
-def _built_ins_first(found: tuple[PluginRecord, Any]) -> tuple[bool, str, str]:
-    record = found[0]
+def _built_ins_first(plugin: tuple[PluginRecord, Any]) -> tuple[bool, str, str]:
+    record = plugin[0]
     return record.distribution != OWN_DISTRIBUTION, record.distribution, record.name
 
 
@@ -430,8 +435,8 @@ def _offers_of(plugin: Any, kind: str, hook: str, distribution: str) -> Mapping[
     who = f"{hook} of {distribution}"
     offers = getattr(plugin, hook)()
     if not isinstance(offers, Mapping):
-        got = type(offers).__name__
-        raise PluginError(f"{who} must return a mapping of names to {what}, not {got}")
+        answer = type(offers).__name__
+        raise PluginError(f"{who} must return a mapping of names to {what}, not {answer}")
     for name, offer in offers.items():
         if not isinstance(name, str) or ":" in name or not name.strip():
             raise PluginError(

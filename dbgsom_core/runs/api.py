@@ -21,12 +21,11 @@ from dbgsom_core.config import (
     load_experiment,
     load_sweep,
 )
-from dbgsom_core.config.document import Problems
-from dbgsom_core.config.load import read_config
+from dbgsom_core.config.load import Problems, read_config
 from dbgsom_core.errors import ConfigError, as_text, described
-from dbgsom_core.estimators.components import build_parts
+from dbgsom_core.estimators.parameters import build_parts
 from dbgsom_core.experiments.trackers import Run, RunResult
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.session import session

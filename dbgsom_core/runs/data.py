@@ -22,8 +22,8 @@ from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import prepared
 from dbgsom_core.files import exists
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import as_label
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.runs.describe import digest
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows

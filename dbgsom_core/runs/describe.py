@@ -21,7 +21,7 @@ from typing import Any
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import as_text
-from dbgsom_core.estimators.components import AUTO
+from dbgsom_core.estimators.parameters import AUTO
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.plugins.registry import Registry, get_registry

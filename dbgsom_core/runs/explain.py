@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.explanations import Explanation, first_dense
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.trackers import Run
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import Html, MapView
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import Part, data_errors
@@ -141,7 +140,8 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
     undo = model.undone if model.steps else None
     if run is None:
         names = model.names_prepared() or ()
-        return view_of(estimator, evaluation, feature_names=names, undo=undo, title=title)
+        view: MapView = estimator._view(evaluation, feature_names=names, undo=undo, title=title)
+        return view
     part = Part(X, data.y, slice(None))
     view = view_of_run(estimator, evaluation, part, data, model.steps, title)
     profile = None

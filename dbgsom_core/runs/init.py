@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dbgsom_core.config.show import Path as KeyPath
-from dbgsom_core.config.show import commented_yaml
+from dbgsom_core.config.resolved import Path as KeyPath
+from dbgsom_core.config.resolved import commented_yaml
 from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean, name_list
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.files import exists

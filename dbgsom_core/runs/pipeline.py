@@ -28,8 +28,8 @@ from dbgsom_core.experiments.measuring import default_measures
 from dbgsom_core.experiments.models import own_steps
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.files import to_disk
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import (

@@ -29,7 +29,7 @@ from dbgsom_core.experiments.measuring import (
 from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
 from dbgsom_core.files import exists
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import data_errors, load_data

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.document import Problems
+from dbgsom_core.config.load import Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, range_rows
 from dbgsom_core.engine.samples import has_missing
@@ -36,7 +36,7 @@ from dbgsom_core.experiments.models import (
     names_after,
     prepared,
 )
-from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.interfaces.component import RAISED, error_line
 from dbgsom_core.plugins.registry import stdout_to_stderr
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}

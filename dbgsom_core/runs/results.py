@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.estimators.answers import usual_distance
-from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.stability import Resampling, compute_stability
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import (
@@ -32,9 +30,8 @@ from dbgsom_core.experiments.measuring import (
 )
 from dbgsom_core.experiments.models import names_after
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Component, guarded
 from dbgsom_core.interfaces.figures import MapView, images_of
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
@@ -87,8 +84,7 @@ def view_of_run(
     if ids:
         sample_ids = np.array(_join_cells(ids, rows))
     target = None if data.columns is None else data.columns.target
-    return view_of(
-        estimator,
+    view: MapView = estimator._view(
         evaluation,
         label_names=label_names,
         class_names=class_names,
@@ -102,6 +98,7 @@ def view_of_run(
         annotations={name: values[rows] for name, values in annotations.items()},
         novelty=partial(estimator.score_samples, part.X),
     )
+    return view
 
 
 def draw_figures(
@@ -267,7 +264,7 @@ def neuron_tables(model: FittedModel, names: Sequence[str] | None) -> Batches:
         paths.append(format_path(path))
         # Errors of neurons below others are known on average.
         if is_deep:
-            errors.append(usual_distance(estimator, leaf) * float(hits[leaf]))
+            errors.append(estimator._usual_distance(leaf) * float(hits[leaf]))
         else:
             errors.append(float(estimator.errors_[leaf]))
     x, y = np.transpose(cells)
@@ -445,7 +442,7 @@ def run_of_fit(
     _, evaluation, values = measured(estimator, X, y, measures)
     features = list(map(str, getattr(estimator, "feature_names_in_", ())))
     title, notes = type(estimator).__name__, list[str]()
-    view = view_of(estimator, evaluation, feature_names=features, title=title)
+    view = estimator._view(evaluation, feature_names=features, title=title)
     registry = get_registry()
     components = [(name, registry.build("figure", name)) for name in figures]
     drawn = draw_figures(components, view, notes)

@@ -15,12 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config import Experiment, parse_experiment
+from dbgsom_core.config import Experiment, load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.experiments.trackers import Run, tracker_classes
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import RAISED, guarded, is_own, who
+from dbgsom_core.interfaces.component import RAISED, Component, guarded, is_own, who
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.plugins.validation_messages import format_errors
@@ -202,7 +201,7 @@ def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
     """Return the trackers in the configuration of a run folder."""
     known = {key: value for key, value in stored.config.items() if key == "tracking"}
     rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
-    return parse_experiment({**rest, **known}, registry).tracking
+    return load_experiment({**rest, **known}, registry=registry).tracking
 
 
 def default_tracking(registry: Registry) -> Tracking:

@@ -15,9 +15,8 @@ from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.interfaces.component import given_fields
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import Guarded
+from dbgsom_core.interfaces.component import Guarded, given_fields
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.stopping import STOP, Stop, judges_targets, measures_of
 from dbgsom_core.persistence import load

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.interfaces.guard import Guarded, MetricWithState
+from dbgsom_core.interfaces.component import Guarded, MetricWithState
 from dbgsom_core.training import parts
 
 SAMPLES = 40

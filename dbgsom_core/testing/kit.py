@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.interfaces.component import Component, parse
-from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
+from dbgsom_core.interfaces.component import RAISED, Component, Guarded, error_line, parse
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,

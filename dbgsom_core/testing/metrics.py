@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from dbgsom_core.engine.samples import scalar_pairwise
-from dbgsom_core.interfaces.guard import Guarded
+from dbgsom_core.interfaces.component import Guarded
 from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import check
 

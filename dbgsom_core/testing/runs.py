@@ -29,8 +29,8 @@ from dbgsom_core.experiments.trackers import (
     Variant,
 )
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.component import Guarded, is_own
 from dbgsom_core.interfaces.figures import Html, MapView, images_of
-from dbgsom_core.interfaces.guard import Guarded, is_own
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import STEP
@@ -131,10 +131,7 @@ def _sweep() -> SweepView:
 
 
 def _view(component: Any) -> MapView:
-    from dbgsom_core.estimators.display import view_of
-
-    view = view_of(
-        fixtures.trained(),
+    view: MapView = fixtures.trained()._view(
         _evaluation(component),
         feature_names=[f"x{i}" for i in range(fixtures.FEATURES)],
         image_shape=(2, 2),

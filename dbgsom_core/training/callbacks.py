@@ -12,8 +12,8 @@ from typing import Any
 
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import callers_level
-from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
-from dbgsom_core.interfaces.guard import RAISED
+from dbgsom_core.interfaces.component import RAISED
+from dbgsom_core.interfaces.context import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.stopping import STOP, Stop
 
 Callback = Callable[[EpochRecord], Any]

@@ -24,9 +24,8 @@ from dbgsom_core.engine.results import (
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import callers_level
-from dbgsom_core.interfaces.context import Context, seed_of
-from dbgsom_core.interfaces.current import active_registry
-from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
+from dbgsom_core.interfaces.component import active_registry, guarded
+from dbgsom_core.interfaces.context import Context, EpochRecord, ignore_epoch, seed_of
 from dbgsom_core.interfaces.growth import (
     DataSummary,
     VerticalState,
@@ -34,7 +33,6 @@ from dbgsom_core.interfaces.growth import (
     start_grid,
     start_shape,
 )
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend

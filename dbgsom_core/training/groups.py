@@ -16,7 +16,6 @@ from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.results import Assignment, Flags, Floats, Integers, PerSample, sum_by_unit
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.smoothing import Totals
-from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.training.targets import UNLABELLED, Target
 
@@ -210,8 +209,8 @@ def append_clusters(target: Target, clusters: MicroClusters) -> Target:
 
 
 def leave_one_out(
-    distances: FloatArray,
-    weights: FloatArray,
+    distances: NDArray[np.floating[Any]],
+    weights: NDArray[np.floating[Any]],
     is_own: Flags,
     sample_weights: Floats | None,
 ) -> tuple[Floats, Floats, Integers]:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.results import Floats, Integers, Search, SearchResult
 from dbgsom_core.engine.smoothing import Centre
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.interfaces.context import Context
-from dbgsom_core.interfaces.epochs import GrowthEvent
+from dbgsom_core.interfaces.component import who
+from dbgsom_core.interfaces.context import Context, GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
-from dbgsom_core.interfaces.guard import who
 from dbgsom_core.som_map.som_map import Change, Death, Insert, SomMap, changed_map
 from dbgsom_core.training.schedule import Schedule, kernel_weights
 from dbgsom_core.training.state import TrainingConfig, TrainingState

@@ -15,9 +15,8 @@ from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.smoothing import Totals
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.interfaces.context import Context
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded, who
+from dbgsom_core.interfaces.component import guarded, who
+from dbgsom_core.interfaces.context import Context, EpochRecord
 from dbgsom_core.interfaces.labellers import (
     LabelEvidence,
     LabellerComponent,

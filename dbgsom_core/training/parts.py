@@ -8,11 +8,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError, ParameterError
-from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import (
+    Component,
+    MetricWithState,
+    active_registry,
+    check_promises,
+    given_fields,
+    guarded,
+    nested_fields,
+)
 from dbgsom_core.interfaces.engine import EngineComponent
 from dbgsom_core.interfaces.growth import GrowthComponent, start_grid, start_shape
-from dbgsom_core.interfaces.guard import MetricWithState, check_promises, guarded
 from dbgsom_core.interfaces.initialisations import GridComponent
 from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
 from dbgsom_core.interfaces.labellers import LabellerComponent

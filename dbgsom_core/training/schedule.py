@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import Floats
-from dbgsom_core.interfaces.current import active_registry
+from dbgsom_core.interfaces.component import active_registry, guarded
 from dbgsom_core.interfaces.growth import GrowthComponent
-from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.som_map.som_map import SomMap
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from dbgsom_core.engine.results import Flags
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.growth import GrowthComponent
 from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.interfaces.labellers import LabellerComponent

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import Floats, PerSample, SearchResult
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.current import active_registry
-from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import active_registry, guarded
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.labellers import point_answers
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.interfaces.stopping import StoppingComponent, StopState, judges_targets

@@ -11,7 +11,7 @@ from typing import Any
 
 from dbgsom_core.engine.results import Flags, Floats, Search, SearchResult, majority_classes
 from dbgsom_core.engine.smoothing import Neighbourhood, step_length
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.interfaces.stopping import STOP
 from dbgsom_core.som_map.som_map import Change, SomMap

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.config import init
-from dbgsom_core.cli.models import predict
+from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry

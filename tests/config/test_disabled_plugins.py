@@ -5,7 +5,7 @@ import types
 import pytest
 
 from dbgsom_core.api import KernelComponent, hookimpl
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 
@@ -32,16 +32,16 @@ def registry():
 
 @pytest.mark.parametrize("name", ["flat", "dbgsom-flat"])
 def test_a_disabled_plugins_components_are_unknown(name, registry):
-    assert parse_experiment({**RUN, "model": {"kernel": "flat"}}, registry).disabled == ()
+    assert load_experiment({**RUN, "model": {"kernel": "flat"}}, registry=registry).disabled == ()
     with pytest.raises(ConfigError, match="unknown kernel 'flat'"):
-        parse_experiment(
-            {**RUN, "model": {"kernel": "flat"}, "plugins": {"disable": [name]}}, registry
+        load_experiment(
+            {**RUN, "model": {"kernel": "flat"}, "plugins": {"disable": [name]}}, registry=registry
         )
 
 
 def test_a_disabled_plugins_observers_stay_away(registry):
     assert len(registry.observers) == 1
-    experiment = parse_experiment({**RUN, "plugins": {"disable": ["flat"]}}, registry)
+    experiment = load_experiment({**RUN, "plugins": {"disable": ["flat"]}}, registry=registry)
     assert registry.without(experiment.disabled).observers == []
     assert experiment.notes == ()
     assert len(registry.observers) == 1

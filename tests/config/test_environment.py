@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbgsom_core.config import dump_yaml, parse_experiment
+from dbgsom_core.config import dump_yaml, load_experiment
 
 SECRET = "hunter2-hunter2"
 
@@ -77,7 +77,7 @@ def test_a_secret_is_never_written_down(bench, monkeypatch):
     assert SECRET not in dump_yaml(made.resolved)
     assert made.resolved["dataset"]["token"] == "${env:SOM_TOKEN}"
     assert made.resolved["tracking"][0]["uri"] == "http://u:${env:SOM_TOKEN}@h"
-    assert parse_experiment(made.resolved, bench.registry).resolved == made.resolved
+    assert load_experiment(made.resolved, registry=bench.registry).resolved == made.resolved
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from types import ModuleType
 
 import pytest
 
-from dbgsom_core.config import Model, PrepareStep, Split, parse_experiment
+from dbgsom_core.config import Split, load_experiment
+from dbgsom_core.config.components import PrepareStep
+from dbgsom_core.config.experiment import Model
 from dbgsom_core.errors import PluginError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.engines.local import LocalEngine
@@ -94,4 +96,4 @@ def test_names_that_two_plugins_offer_are_a_plugin_error(bench):
         vars(plugin).update(vars(offers))
         clashing.register(plugin, name, name, "1")
     with pytest.raises(PluginError, match="one:toy"):
-        parse_experiment({"experiment": "e", "dataset": "toy"}, clashing)
+        load_experiment({"experiment": "e", "dataset": "toy"}, registry=clashing)

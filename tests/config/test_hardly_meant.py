@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.runs.data import load_data
 
 BASE = {"experiment": "e", "dataset": "iris", "tracking": []}
@@ -13,15 +13,15 @@ BASE = {"experiment": "e", "dataset": "iris", "tracking": []}
 def test_measures_of_classes_of_a_map_of_clusters_are_noted(labeller):
     model = {} if labeller is None else {"labeller": labeller}
     values = {**BASE, "model": model, "measures": ["accuracy", "adjusted_rand", "purity"]}
-    (note,) = parse_experiment(values).notes
+    (note,) = load_experiment(values).notes
     assert note.startswith("measures: 'accuracy' compares answers with classes")
-    assert parse_experiment({**values, "model": {"labeller": "majority"}}).notes == ()
+    assert load_experiment({**values, "model": {"labeller": "majority"}}).notes == ()
 
 
 def test_a_class_that_no_sample_has_is_noted_as_the_one_that_says_unlabelled():
     for unlabelled, noted in ((7, True), (2, False), ("auto", False), (None, False)):
         model = {"estimator": "classifier", "unlabelled": unlabelled}
-        experiment = parse_experiment({**BASE, "model": model})
+        experiment = load_experiment({**BASE, "model": model})
         if noted:
             with pytest.warns(UserWarning, match="no sample has the class 7"):
                 data = load_data(experiment)

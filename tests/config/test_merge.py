@@ -2,8 +2,7 @@
 
 import pytest
 
-from dbgsom_core.config.document import Document, Problems
-from dbgsom_core.config.load import merge
+from dbgsom_core.config.load import Document, Problems, merge
 
 BASE = """\
 experiment: base

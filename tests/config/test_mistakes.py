@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.plugins.registry import Registry
 
@@ -100,19 +100,19 @@ def test_names_that_are_folders_are_fine(bench, small, name):
 @pytest.mark.parametrize("name", ["", "/a", "a//b", "a/../b", "a\\b"])
 def test_names_that_leave_their_folder_are_refused(registry, name):
     with pytest.raises(ConfigError, match="experiment: must be letters"):
-        parse_experiment({"experiment": name, "dataset": "toy"}, registry)
+        load_experiment({"experiment": name, "dataset": "toy"}, registry=registry)
 
 
 def test_many_mistakes_make_a_message_that_can_be_read():
     names = [f"nothing{i}" for i in range(300)]
     with pytest.raises(ConfigError) as caught:
-        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names})
+        load_experiment({"experiment": "e", "dataset": "iris", "measures": names})
     lines = str(caught.value).splitlines()
     assert len(lines) == 101
     assert lines[-1] == "and 200 more"
     assert max(map(len, lines)) <= 500
     with pytest.raises(ConfigError, match="at most 200 characters between two slashes"):
-        parse_experiment({"experiment": "e/" + "x" * 300, "dataset": "iris"})
+        load_experiment({"experiment": "e/" + "x" * 300, "dataset": "iris"})
 
 
 @pytest.mark.parametrize("name", ["d\xa0.csv", "d\u200b.csv", "ｄ.csv"])

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbgsom_core.config import (
-    dump_yaml,
-    load_experiment,
-    parse_experiment,
-)
-from dbgsom_core.config.schema import DEFAULT_NAMES, MODEL_COMPONENTS, ModelSettings
+from dbgsom_core.config import dump_yaml, load_experiment
+from dbgsom_core.config.schema import DEFAULT_NAMES, ModelSettings
 from dbgsom_core.errors import ConfigError
+from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
 
 
@@ -29,20 +26,20 @@ def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth,
     values = {"experiment": "e", "dataset": "iris", "model": {"estimator": estimator}}
     if growth != "directed":
         values["model"]["growth"] = growth
-    made = parse_experiment(values, built_ins)
+    made = load_experiment(values, registry=built_ins)
     model = made.resolved["model"]
     keys = set(ModelSettings.model_fields)
     assert set(model) == (
         keys if estimator == "classifier" else keys - {"unlabelled", "class_weight"}
     )
-    for key, kind in MODEL_COMPONENTS.items():
+    for key, kind in nested_fields(ModelSettings).items():
         if isinstance(section := model[key], dict):
             cls = built_ins.find(kind, section["name"])
             assert set(section) == {"name", *cls.model_fields}, key
     # a later version with other defaults makes the same map of it
     monkeypatch.setattr(ModelSettings.model_fields["contamination"], "default", 0.5)
     monkeypatch.setitem(DEFAULT_NAMES, "kernel", "bubble")
-    again = parse_experiment(made.resolved, built_ins)
+    again = load_experiment(made.resolved, registry=built_ins)
     assert again.resolved == made.resolved
     assert {*again.model.params["kernel"].model_fields_set} == {"start", "end", "decay"}
     assert again.model.params["contamination"] == 0.05
@@ -52,7 +49,7 @@ def test_resolved_leaves_out_defaults_that_would_be_refused_when_given(bench, sm
     made = bench.load(small + "model: {growth: {name: grow, rule: entropy}}\n")
     growth = made.resolved["model"]["growth"]
     assert growth == {"name": "grow", "rule": "entropy", "max_neurons": "auto"}
-    assert parse_experiment(made.resolved, bench.registry).resolved == made.resolved
+    assert load_experiment(made.resolved, registry=bench.registry).resolved == made.resolved
 
 
 def test_resolved_loads_again_to_an_equal_experiment(bench, small, full):
@@ -64,17 +61,17 @@ def test_resolved_loads_again_to_an_equal_experiment(bench, small, full):
         assert again.resolved == made.resolved
         assert replace(again, model=made.model) == made
         assert again.model.params.items() >= made.model.params.items()
-        assert parse_experiment(made.resolved, bench.registry) == again
+        assert load_experiment(made.resolved, registry=bench.registry) == again
 
 
 def test_python_values_may_be_numpy_numbers_tuples_and_paths(registry):
-    made = parse_experiment(
+    made = load_experiment(
         {
             "experiment": "e",
             "dataset": {"name": "toy", "path": Path("a") / "b", "columns": (np.int64(1), 2)},
             "seed": np.int32(5),
         },
-        registry,
+        registry=registry,
     )
     assert (made.seed, made.dataset.columns, made.dataset.path) == (5, (1, 2), Path("a/b"))
     assert made.folder == Path.cwd()
@@ -97,7 +94,7 @@ def test_problems_of_python_values_have_no_place(registry, values, line):
     if isinstance(values, dict) and values:
         values = {"experiment": "e", "dataset": "toy", **values}
     with pytest.raises(ConfigError) as caught:
-        parse_experiment(values, registry)
+        load_experiment(values, registry=registry)
     assert line in str(caught.value)
     assert not str(caught.value).startswith(":")
 

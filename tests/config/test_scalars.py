@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config import read_plain, read_scalar
-from dbgsom_core.config.document import Problems
-from dbgsom_core.config.load import read_yaml
-from dbgsom_core.config.show import dump_yaml
+from dbgsom_core.config import read_plain
+from dbgsom_core.config.load import Problems, read_scalar, read_yaml
+from dbgsom_core.config.resolved import dump_yaml
 
 
 def read(text: str) -> Any:

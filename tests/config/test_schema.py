@@ -3,10 +3,11 @@
 import pytest
 import yaml
 
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
-from dbgsom_core.config.schema import MODEL_COMPONENTS
+from dbgsom_core.config.schema import ModelSettings
 from dbgsom_core.errors import ConfigError
+from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import KINDS, Registry
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -69,9 +70,9 @@ BAD = [
 def test_what_loads_is_valid(schema, built_ins, text):
     values = {"experiment": "e", **yaml.safe_load(text)}
     jsonschema.Draft202012Validator(schema).validate(values)
-    made = parse_experiment(values, built_ins)
+    made = load_experiment(values, registry=built_ins)
     jsonschema.Draft202012Validator(schema).validate(dict(made.resolved))
-    assert parse_experiment(made.resolved, built_ins).resolved == made.resolved
+    assert load_experiment(made.resolved, registry=built_ins).resolved == made.resolved
 
 
 @pytest.mark.parametrize("text", REFERENCES)
@@ -84,7 +85,7 @@ def test_what_does_not_load_is_invalid(schema, built_ins, text):
     values = {"experiment": "e", **yaml.safe_load(text)}
     assert not jsonschema.Draft202012Validator(schema).is_valid(values)
     with pytest.raises(ConfigError):
-        parse_experiment(values, built_ins)
+        load_experiment(values, registry=built_ins)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -106,8 +107,8 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         if kind == "grid":
             rows = 1 if name == "line" else 8
             values["model"] = {"growth": {"name": "fixed", "rows": rows}}
-        if kind in MODEL_COMPONENTS.values():
-            key = {kind: key for key, kind in MODEL_COMPONENTS.items()}[kind]
+        if kind in nested_fields(ModelSettings).values():
+            key = {kind: key for key, kind in nested_fields(ModelSettings).items()}[kind]
             values.setdefault("model", {})[key] = section
         else:
             keys = {"measure": "measures", "figure": "figures", "tracker": "tracking"}
@@ -116,5 +117,5 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
             values["stability"] = {}
         if name == "group_shares":
             values["report"] = {"by": "batch"}
-        made = parse_experiment(values, built_ins)
-        assert parse_experiment(made.resolved, built_ins).resolved == made.resolved
+        made = load_experiment(values, registry=built_ins)
+        assert load_experiment(made.resolved, registry=built_ins).resolved == made.resolved

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import presets
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fit import summarize
 from dbgsom_core.training.schedule import Schedule

@@ -8,7 +8,7 @@ from dbgsom_core.engine.packing import PackedSamples, column_summaries, quantisa
 from dbgsom_core.engine.results import Search
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.shards import LocalShards
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays

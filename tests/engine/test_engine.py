@@ -12,7 +12,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import MetricComponent
 from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.engines.local import LocalEngine
 

@@ -15,7 +15,7 @@ from dbgsom_core.api import EngineComponent, Table, samples_in_partitions
 from dbgsom_core.engine import partitions
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_plugins.engines.dask_partitions import DaskPartitions, NpyRows, array_of_stored
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -18,7 +18,7 @@ from dbgsom_core.engine.results import (
     winners_of_own_class,
 )
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.metrics.norms import Euclidean
 

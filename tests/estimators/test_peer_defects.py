@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, GrowthComponent, Start
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap

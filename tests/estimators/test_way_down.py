@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_plugins.metrics.norms import Euclidean

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
-from dbgsom_core.config.show import commented_yaml, places, resolve
+from dbgsom_core.config.resolved import commented_yaml, places, resolve
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import check_experiment

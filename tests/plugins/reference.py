@@ -27,8 +27,7 @@ dtype, float32 or float64, in which they were given.
 # What methods are given, by module.
 _GIVEN = {
     "experiments.trackers": ("Variant",),
-    "interfaces.context": ("Chunk", "Context"),
-    "interfaces.epochs": ("GrowthEvent",),
+    "interfaces.context": ("Chunk", "Context", "GrowthEvent"),
     "interfaces.measures": ("Interval",),
     "som_map.tree": ("Tree",),
 }

@@ -17,7 +17,7 @@ from dbgsom_core.api import (
     MeasureComponent,
 )
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing import fixtures
 

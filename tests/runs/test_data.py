@@ -9,7 +9,7 @@ import pytest
 from sklearn import model_selection
 from sklearn.datasets import load_iris, load_wine
 
-from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
@@ -22,7 +22,7 @@ from dbgsom_core.tables import Columns
 
 def experiment(split, dataset="iris", estimator="vq", **more):
     values = {"experiment": "e", "dataset": dataset, "split": split, **more}
-    return parse_experiment({**values, "model": {"estimator": estimator}, "tracking": None})
+    return load_experiment({**values, "model": {"estimator": estimator}, "tracking": None})
 
 
 def wine():
@@ -176,7 +176,7 @@ def test_other_shapes_and_targets_are_told(tmp_path):
 
 
 def finished(folder, registry, split, dataset="iris", estimator="classifier"):
-    described = parse_experiment(
+    described = load_experiment(
         {
             "experiment": "e",
             "dataset": dataset,
@@ -186,7 +186,7 @@ def finished(folder, registry, split, dataset="iris", estimator="classifier"):
             "figures": None,
             "tracking": {"name": "run_folder", "path": str(folder / "runs")},
         },
-        registry,
+        registry=registry,
     )
     observers = make_callbacks(described.tracking, registry)
     return run_experiment(described, observers, registry)

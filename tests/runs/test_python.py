@@ -11,7 +11,7 @@ import yaml
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.api import Data, DatasetComponent
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.runs.data import load_data
 from dbgsom_core.runs.folder import read_run
@@ -94,6 +94,6 @@ def test_files_of_a_data_set_are_also_sought_beside_the_configuration(tmp_path, 
     for name in ("study/a1", "study/a2", "here", "study/more"):
         np.savetxt(f"{name}.txt", rng.normal(size=(10, 2)))
     section = Several(files=("a*.txt", "here.txt"), more="more.txt")
-    experiment = parse_experiment({"experiment": "e", "dataset": "iris", "tracking": []})
+    experiment = load_experiment({"experiment": "e", "dataset": "iris", "tracking": []})
     data = load_data(replace(experiment, folder=folder, dataset=section))
     assert data.X.shape == (40, 2)

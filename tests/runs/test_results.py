@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 
 import dbgsom_core
 from dbgsom_core import persistence
-from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError
 from dbgsom_core.experiments.trackers import JournalLine, Run, append_line, read_journal
 from dbgsom_core.plugins.registry import get_registry
@@ -324,7 +324,7 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
     registry = get_registry()
 
     def start(links, stored=None):
-        experiment = parse_experiment(values, registry=registry)
+        experiment = load_experiment(values, registry=registry)
         observers = make_callbacks(experiment.tracking, registry, [links])
         run_experiment(experiment, observers, registry, stored=stored)
 

@@ -5,6 +5,8 @@ from click.testing import CliRunner
 
 from dbgsom_core.cli import cli
 from dbgsom_core.cli.show import _MOST_RUNS
+from dbgsom_core.experiments.trackers import Ranking, Variant
+from dbgsom_core.runs.folder import StoredRun, run_lock, write_run
 
 
 @pytest.fixture
@@ -44,6 +46,30 @@ def test_runs_are_listed_newest_first_with_what_differs(store, listed):
     assert " kernel=gaussian " in gaussian
     assert "epochs" not in gaussian
     assert any(line.startswith("run run-0002 of") for line in listed("0002"))  # as it is listed
+
+
+def test_a_sweep_is_listed_with_its_best_variant_and_without_a_ranking_names_compare(store, listed):
+    files = store(1, {}, kind="sweep", status="finished")
+    assert "nothing is ranked; the runs that have finished: dbgsom compare" in listed("0001")[-3]
+    name = "test/accuracy"
+    best = Variant("width=2", {"width": 2}, {name: 0.9}, {name: 0.01}, ["a", "b"])
+    rankings = [Ranking("iris", [name], "maximize", [best])]
+    write_run(StoredRun(id="run-0001", name="2 runs", kind="sweep", rankings=rankings, files=files))
+    assert " accuracy  0.900 ± 0.010 " in listed()[1]
+    assert "best: width=2 (test/accuracy 0.900 ± 0.010)" in listed("0001")
+
+
+def test_a_run_that_goes_on_says_how_far_it_is(store, listed):
+    files = store(1, {}, status="running")
+    with run_lock(files.folder):
+        assert "no epoch yet" in listed("0001")
+        files.append(3, {"epoch/neurons": 9.0}, time=0)
+        assert "epoch 3 so far" in listed("0001")
+
+
+def test_a_damaged_run_says_what_is_damaged(store, listed):
+    store(1, {}).measures.write_text("{")
+    assert any(line.startswith("damaged: measures.json") for line in listed("0001"))
 
 
 def test_a_list_is_capped_and_says_so(store, listed):

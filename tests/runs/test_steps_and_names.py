@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import fit_steps, make_step
@@ -48,7 +48,7 @@ CONFIG = {
 def test_figures_get_prototypes_back_through_a_pca(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     registry = get_registry()
-    experiment = parse_experiment({**CONFIG, "dataset": "iris", "tracking": []})
+    experiment = load_experiment({**CONFIG, "dataset": "iris", "tracking": []})
     outcome = run_experiment(experiment, make_callbacks((), registry), registry)
     view, iris = outcome.view, load_iris()
     assert view.undo is None

@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core import SomClassifier, SomVQ, presets
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.stopping import is_stationary
 from dbgsom_plugins.training import Exponential

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from dbgsom_core.engine.results import (
     linked_runners_up,
 )
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.engines.local import LocalEngine

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.classical import Fixed

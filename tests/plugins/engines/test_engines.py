@@ -11,9 +11,9 @@ from sklearn.model_selection import GridSearchCV
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api
 from dbgsom_core.api import Assignment, EngineComponent, hookimpl, samples_in_memory
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.estimators import components, model_file
+from dbgsom_core.estimators import model_file, parameters
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
@@ -100,7 +100,7 @@ class Offers:
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
     found.register(Offers(), "far", "dbgsom-far", "2.0")
-    for module in (components, model_file):
+    for module in (parameters, model_file):
         monkeypatch.setattr(module, "get_registry", lambda: found)
     return found
 
@@ -187,7 +187,7 @@ def test_a_model_whose_engine_is_not_installed_names_its_distribution(
 )
 def test_a_configuration_names_any_engine(registry, section, words):
     config = {"experiment": "x", "dataset": "iris"}
-    far = parse_experiment(config | {"engine": {"name": "far", "rows": 3}}, registry)
+    far = load_experiment(config | {"engine": {"name": "far", "rows": 3}}, registry=registry)
     assert far.engine == Far(rows=3)
     with pytest.raises(ConfigError, match=words):
-        parse_experiment(config | {"engine": section}, registry)
+        load_experiment(config | {"engine": section}, registry=registry)

@@ -8,7 +8,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures._style import EMPTY, categorical
 from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, arranged
 from dbgsom_plugins.figures.neuron_values import HitMap, UMatrix
@@ -23,7 +22,7 @@ DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
 def view(digits):
     X, y = digits
     model = SomClassifier(grid="square", growth=DEEP, epochs=20).fit(X, y)
-    return view_of(model, model.evaluate(X, predictions=model.labels_), title="a run")
+    return model._view(model.evaluate(X, predictions=model.labels_), title="a run")
 
 
 def polygons(axes):

@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, run
 from dbgsom_core.api import Html
-from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
@@ -50,14 +49,14 @@ def tree(digits):
     X, y = digits[0][:500], digits[1][:500]
     growth = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 9}, "tau_2": 0.02}
     model = SomVQ(growth=growth, epochs=15).fit(X)
-    view = view_of(model, model.evaluate(X, y=y), image_shape=(8, 8), title="a tree")
+    view = model._view(model.evaluate(X, y=y), image_shape=(8, 8), title="a tree")
     return model, explored(view), X, y
 
 
 @pytest.fixture(scope="module")
 def flat():
     model = SomClassifier(max_neurons=30, epochs=20).fit(X, Y)
-    return model, view_of(model, model.evaluate(X, y=Y), feature_names=NAMES, title="iris")
+    return model, model._view(model.evaluate(X, y=Y), feature_names=NAMES, title="iris")
 
 
 def test_every_map_of_a_tree_describes_the_samples_that_reach_it(tree):
@@ -105,7 +104,7 @@ def test_samples_end_at_their_leaves(tree):
 )
 def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(params):
     model = SomClassifier(epochs=8, **params).fit(X, Y)
-    page = explored(view_of(model, model.evaluate(X, y=Y)))
+    page = explored(model._view(model.evaluate(X, y=Y)))
     (shown,), som_map = page["maps"], model.som_map_
     np.testing.assert_allclose(numbers(shown["places"]), som_map.plane_positions, atol=1e-4)
     np.testing.assert_allclose(shown["corners"], som_map.grid.corners, atol=1e-4)

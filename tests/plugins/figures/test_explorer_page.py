@@ -9,7 +9,6 @@ from sklearn.datasets import load_digits
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Html
-from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures.explorer import Explorer
 
 pytestmark = pytest.mark.one_version
@@ -25,7 +24,7 @@ def tree():
     model = SomVQ(growth=growth, epochs=15).fit(X)
     ids = np.array([NAME.format(i) for i in range(500)])
     fields = {"image_shape": (8, 8), "title": "<b>digits", "sample_ids": ids}
-    page = Explorer().draw(view_of(model, model.evaluate(X, y=y), **fields)).text
+    page = Explorer().draw(model._view(model.evaluate(X, y=y), **fields)).text
     return model, page, X, y
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE

@@ -7,7 +7,6 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor
-from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures.neuron_values import TrustMap, bars
 
 
@@ -15,7 +14,7 @@ from dbgsom_plugins.figures.neuron_values import TrustMap, bars
 def view():
     X, y = make_blobs(80, 3, centers=3, random_state=0)
     made = SomClassifier(epochs=10, max_neurons=12).fit(X, y)
-    return view_of(made, made.evaluate(X, y), stability=made.stability(X, y, n=2))
+    return made._view(made.evaluate(X, y), stability=made.stability(X, y, n=2))
 
 
 def test_cells_say_how_often_samples_stayed_together(view, texts_of, drawn):
@@ -40,7 +39,7 @@ def test_bars_are_as_wide_as_links_are_sure(view):
 def test_numbers_as_answers_leave_cells_white(texts_of):
     X, y = make_blobs(80, 3, centers=3, random_state=0)
     made = SomRegressor(epochs=10, max_neurons=12).fit(X, y)
-    figure = TrustMap().draw(view_of(made, made.evaluate(X, y), stability=made.stability(X, y, 2)))
+    figure = TrustMap().draw(made._view(made.evaluate(X, y), stability=made.stability(X, y, 2)))
     assert any("cells have no colour" in text for text in texts_of(figure))
 
 

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.plugins.registry import get_registry
 
 PLAIN = {

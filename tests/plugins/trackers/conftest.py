@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dbgsom_core import SomVQ
 from dbgsom_core.experiments.trackers import Run, RunResult
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.training.callbacks import call
 from dbgsom_plugins.trackers.mlflow.store import quiet

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import dbgsom_core.mlflow
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.config import parse_experiment
+from dbgsom_core.config import load_experiment
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.describe import flat_params
 from dbgsom_core.runs.pipeline import make_estimator
@@ -141,7 +141,7 @@ def test_the_parameters_are_those_of_a_configuration(runs):
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
     model = {"estimator": "classifier", "epochs": 3, "kernel": "bubble", "metric": "cosine"}
     written = {"experiment": "e", "dataset": "iris", "model": model, "split": None, "seed": 4}
-    experiment = parse_experiment(written)
+    experiment = load_experiment(written)
     estimator = make_estimator(experiment).fit(X, y)
     found, wanted = runs.only(), flat_params(experiment.resolved | {"dataset": "array-60x3"})
     known = found.data.params

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dbgsom_core.config.document import Document, Problems
 from dbgsom_core.config.experiment import require_experiment
-from dbgsom_core.config.load import dump_yaml, read_config
+from dbgsom_core.config.load import Document, Problems, dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text, masked
 from dbgsom_core.plugins.registry import Registry
@@ -42,12 +41,13 @@ def places(values: Any, document: Document, path: Path = ()) -> dict[Path, str]:
         pairs = values.items()
     elif isinstance(values, list) and any(isinstance(item, (dict, list)) for item in values):
         pairs = enumerate(values)
-    found: dict[Path, str] = {}
+    texts: dict[Path, str] = {}
     for key, value in pairs:
-        found |= places(value, document, (*path, key))
-    if not pairs and document.find(*path)[1]:
-        found[path] = masked(str(document.mark(*path).value))
-    return found
+        texts |= places(value, document, (*path, key))
+    _, is_written = document.find(*path)
+    if is_written and not pairs:
+        texts[path] = masked(str(document.mark(*path).value))
+    return texts
 
 
 # ------------------------------------------------------------------------------------ YAML as text
@@ -83,21 +83,22 @@ def commented_yaml(
 def _commented(
     values: Any, comments: Mapping[Path, str], path: Path, indent: str
 ) -> Iterator[tuple[str, str]]:
+    """Yield the lines of values that stand at a path, each with its comment or an empty text."""
     pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, value in pairs:
         at = (*path, key)
         head = f"{indent}- " if isinstance(key, int) else f"{indent}{dump_inline(key)}:"
-        nested = isinstance(value, Mapping) or (
-            isinstance(value, list)
-            and any(isinstance(one, (Mapping, list)) or (*at, i) in comments
-                    for i, one in enumerate(value))
-        )  # fmt: skip
-        if not nested or not value:
+        has_lines = isinstance(value, Mapping)
+        if isinstance(value, list):
+            has_lines = any(isinstance(item, (Mapping, list)) for item in value)
+            has_lines |= any((*at, number) in comments for number in range(len(value)))
+        if not has_lines or not value:
             yield f"{head.rstrip()} {dump_inline(value)}", comments.get(at, "")
         elif isinstance(key, int) and isinstance(value, Mapping):
-            inner = list(_commented(value, comments, at, f"{indent}  "))
-            yield f"{head}{inner[0][0].lstrip()}", inner[0][1]
-            yield from inner[1:]
+            # The first key of a section in a list stands behind the dash.
+            (first, comment), *rest = _commented(value, comments, at, f"{indent}  ")
+            yield f"{head}{first.lstrip()}", comment
+            yield from rest
         else:
             yield head.rstrip(), comments.get(at, "")
             yield from _commented(value, comments, at, f"{indent}  ")

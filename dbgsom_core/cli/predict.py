@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.predict import FoundModel
     from dbgsom_core.tables import CsvDialect
 
+_TITLE_END = " · explorer</title>".encode()  # by which a page is known to be an explorer
+
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _check_delimiter(context: click.Context, option: click.Parameter, text: str | None) -> Any:
-    text = "\t" if text == r"\t" else text
+    if text == r"\t":
+        return "\t"
     if text is not None and (len(text) != 1 or text in '"\r\n'):
         raise click.BadParameter(f"'{text}' is no single character that can part cells")
     return text
@@ -59,21 +62,25 @@ model_options = options(
     runs_option,
     steps_option,
     option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI"),
+    plugin_options,
 )
 
 
 def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
     from dbgsom_core.runs.predict import find_model
 
-    root, steps = Path(given["runs"]), given["steps"]
-    return find_model(name, root, open_registry(), given["store"], steps)
+    return find_model(name, Path(given["runs"]), open_registry(), given["store"], given["steps"])
 
 
 def _dialect(given: dict[str, Any]) -> CsvDialect:
     from dbgsom_core.tables import CsvDialect
 
-    names = ("delimiter", "encoding", "decimal", "thousands")
-    return CsvDialect(**{name: given[name] for name in names})
+    return CsvDialect(
+        delimiter=given["delimiter"],
+        encoding=given["encoding"],
+        decimal=given["decimal"],
+        thousands=given["thousands"],
+    )
 
 
 @click.command()
@@ -83,9 +90,8 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
 @csv_options
-@model_options
 @output_options
-@plugin_options
+@model_options
 def predict(
     model: str,
     data: str,
@@ -98,31 +104,38 @@ def predict(
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
     address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a table of any length, in any format
-    of 'dbgsom init'. Columns are found by name where the model knows names; more of them do no
+    of 'dbgsom init'. Columns are loaded by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
-    found = _find_model(model, given)
+    loaded = _find_model(model, given)
     from dbgsom_core.runs.predict import predict_file
 
-    check_output(output, data, found.path)
-    is_on_screen = output == "-" and sys.stdout.isatty()
+    check_output(output, data, loaded.path)
+    is_on_screen = output == "-" and sys.stdout.isatty()  # where a bar would mix with answers
+
+    def show_progress(rows: int, total: int | None) -> None:
+        update(completed=rows, total=total, now=f"{rows:,} rows")
+
     with ended_by_term(), progress_bar(not is_on_screen) as update:
         rows, unlike, notes = predict_file(
-            found.model,
+            loaded.model,
             data,
             output,
             columns,
             keep,
             _dialect(given),
-            trained=found.dialect,
-            progress=lambda rows, total: update(completed=rows, total=total, now=f"{rows:,} rows"),
+            trained=loaded.dialect,
+            progress=show_progress,
         )
     if messages.quiet:
         return
-    print_notes((*found.notes, *notes))
-    where = "" if output == "-" else f", written to {output}"
-    outliers = f", {unlike} of them unlike the training data" if unlike else ""
-    echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
+    print_notes((*loaded.notes, *notes))
+    text = f"{rows} rows answered by {loaded.where}"
+    if unlike:
+        text += f", {unlike} of them unlike the training data"
+    if output != "-":
+        text += f", written to {output}"
+    echo(text, err=True)
 
 
 @click.command()
@@ -131,7 +144,6 @@ def predict(
 @option("-o --output", "The page; else NAME-explorer.html.", metavar="FILE")
 @csv_options
 @model_options
-@plugin_options
 def explore(model: str, data: str | None, output: str | None, **given: Any) -> None:
     """Write the map of MODEL with its rows as an interactive page.
 
@@ -140,21 +152,21 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
     """
     if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
-    found = _find_model(model, given)
+    loaded = _find_model(model, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
     name = Path(model).stem
-    if found.run is not None:
-        name = found.run.experiment.replace("/", "-")
+    if loaded.run is not None:
+        name = loaded.run.experiment.replace("/", "-")
     target = Path(output or f"{name}-explorer.html")
-    check_output(str(target), data, found.path)
-    if exists(target) and " · explorer</title>".encode() not in target.read_bytes():
+    check_output(str(target), data, loaded.path)
+    if exists(target) and _TITLE_END not in target.read_bytes():
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
-    page, rows, notes = draw_page(found, open_registry(), data, _dialect(given))
+    page, rows, notes = draw_page(loaded, open_registry(), data, _dialect(given))
     print_notes(notes)
     with writing(str(target)):
         page.save(target)
-    echo(f"{found.where}, {rows} rows: {target}")
+    echo(f"{loaded.where}, {rows} rows: {target}")
     echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
@@ -162,7 +174,6 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
 @click.argument("model")
 @option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
-@plugin_options
 def export(model: str, output: str, **given: Any) -> None:
     """Write the neurons of MODEL as a table, as neurons.csv of a run: cell, hits, label, prototype.
 
@@ -172,11 +183,11 @@ def export(model: str, output: str, **given: Any) -> None:
     from dbgsom_core.runs.results import neuron_tables
     from dbgsom_core.tables import write_table
 
-    found = _find_model(model, given)
-    check_output(output, found.path)
-    print_notes(found.notes)
-    names = found.model.feature_names or found.feature_names
-    neurons = write_table(output, neuron_tables(found.model, names))
+    loaded = _find_model(model, given)
+    check_output(output, loaded.path)
+    print_notes(loaded.notes)
+    names = loaded.model.feature_names or loaded.feature_names
+    neurons = write_table(output, neuron_tables(loaded.model, names))
     if output != "-":
         echo(f"{neurons} neurons written to {output}", err=True)
 
@@ -190,7 +201,6 @@ def export(model: str, output: str, **given: Any) -> None:
 @json_option(help="Print everything as JSON.")
 @csv_options
 @model_options
-@plugin_options
 def explain(
     model: str, data: str, row: int, features: int, nearest: int, as_json: bool, **given: Any
 ) -> None:
@@ -200,26 +210,28 @@ def explain(
     prototype, and the rows of the training data that are most like it. MODEL and DATA are those of
     'dbgsom predict'.
     """
-    found = _find_model(model, given)
+    loaded = _find_model(model, given)
     from dbgsom_core.runs.explain import explain_row
 
-    explained = explain_row(found, data, row, open_registry(), nearest, _dialect(given))
+    explained = explain_row(loaded, data, row, open_registry(), nearest, _dialect(given))
+    explanation = explained.explanation
     print_notes(explained.notes)
     if as_json:
-        why = asdict(explained.explanation)
-        content = {"ids": explained.ids, **why, "nearest": explained.nearest}
+        content = {"ids": explained.ids, **asdict(explanation), "nearest": explained.nearest}
         echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
-    ids = "".join(f", {name} {value}" for name, value in explained.ids.items())
-    echo(f"row {row} of {data}{ids}\n{explained.explanation.to_text(features)}")
-    if explained.explanation.neighbours:
+    title = f"row {row} of {data}"
+    for name, value in explained.ids.items():
+        title += f", {name} {value}"
+    echo(title)
+    echo(explanation.to_text(features))
+    if explanation.neighbours:
         echo("\nneurons beside it")
-        rows = [astuple(neighbour) for neighbour in explained.explanation.neighbours]
-        print_table(["neuron", "cell", "label", "distance"], rows)
+        neighbours = list(map(astuple, explanation.neighbours))
+        print_table(["neuron", "cell", "label", "distance"], neighbours)
     if explained.nearest:
         echo("\nmost like it in the training data")
-        names = list(explained.nearest[0]["ids"])
         rows = []
         for like in explained.nearest:
-            rows.append((like["row"], *like["ids"].values(), like["target"], like["distance"]))
-        print_table(["row", *names, explained.target, "distance"], rows)
+            rows.append([like["row"], *like["ids"].values(), like["target"], like["distance"]])
+        print_table(["row", *explained.nearest[0]["ids"], explained.target, "distance"], rows)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from dbgsom_core.errors import ComponentError, DbgsomError, ParameterError, did_you_mean
-from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.guard import error_line
+from dbgsom_core.interfaces.component import Component, error_line, given_fields, nested_fields
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import format_errors
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"  # a spreading factor chosen on held-out samples
-_ANY_FACTOR = 0.5  # a placeholder while the field is checked
-_UNNAMED = {"engine": "local"}  # the component of a mapping without a name
+_ANY_FACTOR = 0.5  # in place of "auto" while the strategy is checked; it trains nothing
+_UNNAMED = {"engine": "local"}  # the component of a mapping without a name, by its kind
 _IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages without an engine of their name
 
 
@@ -38,11 +37,11 @@ class FunctionMetric(MetricComponent):
 
         from dbgsom_core.interfaces.validation import distances
 
-        found = np.empty((len(X), len(prototypes)))
+        answers = np.empty((len(X), len(prototypes)))
         try:
-            for i, j in np.ndindex(found.shape):
-                found[i, j] = self.function(X[i], prototypes[j])
-            return np.asarray(distances(found, found.shape))
+            for i, j in np.ndindex(answers.shape):
+                answers[i, j] = self.function(X[i], prototypes[j])
+            return distances(answers, answers.shape)
         except Exception as error:
             raise ComponentError(f"metric, {self!r}: {error_line(error)}") from error
 
@@ -108,9 +107,9 @@ def computed(values: Any) -> Any:
 def component_spec(kind: str, spec: Any) -> Any:
     """Return a component's name and given fields in plain values, from which it can be built."""
     component = build(kind, spec)
-    get_registry().identify(kind, component)
-    name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
-    fields = component.model_dump(mode="json", exclude_unset=True, exclude=local)
+    name = get_registry().identify(kind, component).shortest_name
+    left_out = set(component.of_this_machine)
+    fields = component.model_dump(mode="json", exclude_unset=True, exclude=left_out)
     return {"name": name, **fields} if fields else name
 
 
@@ -129,30 +128,33 @@ def component_class(kind: str, spec: Any) -> type[Component] | None:
 
 def fields_of(kind: str, spec: Any) -> dict[str, Any]:
     """Return the fields of a component, those of nested components as ``field__inner``."""
-    component = component_class(kind, spec)
-    if component is None:
+    cls = component_class(kind, spec)
+    if cls is None:
         return {}
     if not isinstance(spec, Component):  # values may be wrong until a fit validates them
-        given = spec if isinstance(spec, Mapping) else {}
-        spec = component.model_construct(**given)
-    fields = {field: getattr(spec, field, None) for field in component.model_fields}
-    for field, kind_inside in nested_fields(component).items():
-        for name, value in fields_of(kind_inside, fields[field]).items():
+        values = spec if isinstance(spec, Mapping) else {}
+        spec = cls.model_construct(**values)
+    fields = {field: getattr(spec, field, None) for field in cls.model_fields}
+    for field, nested_kind in nested_fields(cls).items():
+        for name, value in fields_of(nested_kind, fields[field]).items():
             fields[f"{field}__{name}"] = value
     return fields
 
 
 def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
     """Return a component (name, mapping or instance) with a new value of one field."""
-    component = component_class(kind, spec)
-    head, inner, rest = field.partition("__")
-    if component is not None and inner and head in nested_fields(component):
-        inside, nested = nested_fields(component)[head], fields_of(kind, spec)[head]
-        field, value = head, with_field(inside, inside, nested, rest, value)
-    if component is not None and field not in component.model_fields:
-        known = ", ".join(component.model_fields) or "none"
-        hint = did_you_mean(field, component.model_fields) or f"; known: {known}"
-        raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")
+    cls = component_class(kind, spec)
+    if cls is not None:
+        outer, is_nested, inner = field.partition("__")
+        nested_kind = nested_fields(cls).get(outer)
+        if is_nested and nested_kind is not None:
+            nested = fields_of(kind, spec)[outer]
+            value = with_field(nested_kind, nested_kind, nested, inner, value)
+            field = outer
+        if field not in cls.model_fields:
+            known = ", ".join(cls.model_fields) or "none"
+            hint = did_you_mean(field, cls.model_fields) or f"; known: {known}"
+            raise ValueError(f"invalid parameter '{field}' for {part} {cls.__name__}{hint}")
     if isinstance(spec, Component):
         return spec.model_copy(update={field: value})
     given = spec if isinstance(spec, Mapping) else {"name": spec}
@@ -166,18 +168,18 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     misfit = field_problem(growth, field, value)
     if misfit is not None:
         raise ParameterError(misfit, field)
-    strategy, values = type(growth), dict(given_fields(growth))
-    chosen_later = field == "spreading_factor" and isinstance(value, str) and value == AUTO
+    strategy, values = type(growth), given_fields(growth)
+    is_chosen_later = False
     if field in strategy.model_fields:
-        values[field] = _ANY_FACTOR if chosen_later else value
+        is_chosen_later = field == "spreading_factor" and value == AUTO
+        values[field] = _ANY_FACTOR if is_chosen_later else value
     else:
-        chosen_later = False
         values["base"] = _fill(growth.base, field, value)
     try:
         filled = strategy.model_validate(values)
     except ValidationError as error:
         raise _in_words(error, strategy, values, "growth") from None
-    return growth if chosen_later else filled
+    return growth if is_chosen_later else filled
 
 
 def _in_words(error: ValidationError, cls: Any, spec: Any, where: str) -> ParameterError:
