@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         share,
     )
     from dbgsom_core.engine.samples import Samples
-    from dbgsom_core.errors import DataError, DbgsomError, masked
+    from dbgsom_core.errors import DataError, DbgsomError
     from dbgsom_core.experiments.datasets import Data, DatasetComponent, Table
     from dbgsom_core.experiments.trackers import (
         Page,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RunResult,
         SweepView,
         TrackerComponent,
+        masked,
     )
     from dbgsom_core.files import open_regular, write_atomically
     from dbgsom_core.interfaces.component import Component, Nested
@@ -164,9 +165,9 @@ _NAMES = {  # by module
     "engine.results": "Assignment",
     "engine.runtime": "available_memory available_threads one_blas_thread share",
     "engine.samples": "Samples",
-    "errors": "DataError DbgsomError masked",
+    "errors": "DataError DbgsomError",
     "experiments.datasets": "Data DatasetComponent Table",
-    "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent",
+    "experiments.trackers": "Page Ranking Run RunResult SweepView TrackerComponent masked",
     "interfaces.component": "Component Nested",
     "interfaces.engine": "EngineComponent samples_in_memory samples_in_partitions",
     "interfaces.figures": "FigureComponent Html MapView as_label",

@@ -12,7 +12,7 @@ import click
 
 from dbgsom_core.cli import config, plugins, predict, run, show, trackers
 from dbgsom_core.cli.console import Commands, echo, output, show_warnings
-from dbgsom_core.errors import DbgsomError, as_text, cut_message
+from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.session import Interrupted
 from dbgsom_core.withdrawn import withdrawn
 
@@ -66,6 +66,8 @@ def _report(error: BaseException) -> int:
             error.message = error.message.rstrip(".") + hint  # type: ignore[misc]
         error.show()
         return error.exit_code
+    from dbgsom_core.experiments.trackers import cut_message
+
     if isinstance(error, DbgsomError):
         echo(cut_message(str(error)), err=True)
         return error.exit_code

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dbgsom_core.errors import DataError, PluginError, as_text, masked
+from dbgsom_core.errors import DataError, PluginError, as_text
 from dbgsom_core.files import exists
 from dbgsom_core.plugins.registry import (
     PluginRecord,
@@ -49,6 +49,8 @@ output = Output()
 
 def echo(text: str = "", *, err: bool = False) -> None:
     """Print text with control characters written out, and addresses without their passwords."""
+    from dbgsom_core.experiments.trackers import masked
+
     click.echo(masked(as_text(text)), err=err)
 
 

@@ -32,8 +32,8 @@ from dbgsom_core.config.schema import (
     Split,
     StabilitySettings,
 )
-from dbgsom_core.errors import ConfigError, DbgsomError, masked
-from dbgsom_core.experiments.trackers import tracker_classes
+from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.experiments.trackers import masked, tracker_classes
 from dbgsom_core.interfaces.component import Component, guarded, use_registry
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors

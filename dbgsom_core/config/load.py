@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
-from dbgsom_core.errors import ConfigError, DataError, cut_message, described, masked
+from dbgsom_core.errors import ConfigError, DataError, described
 from dbgsom_core.experiments.datasets import dataset_of_file
+from dbgsom_core.experiments.trackers import cut_message, masked
 from dbgsom_core.files import read_at_most, reading
 
 Scalar = bool | int | float | str | None

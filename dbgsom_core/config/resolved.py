@@ -9,7 +9,8 @@ from typing import Any
 from dbgsom_core.config.experiment import require_experiment
 from dbgsom_core.config.load import Document, Problems, dump_yaml, read_config
 from dbgsom_core.config.variants import load_sweep
-from dbgsom_core.errors import as_text, masked
+from dbgsom_core.errors import as_text
+from dbgsom_core.experiments.trackers import masked
 from dbgsom_core.plugins.registry import Registry
 
 _WIDEST = 100  # characters of a line with its comment

@@ -21,7 +21,8 @@ from dbgsom_core.config.schema import (
     RangeSettings,
     SweepSettings,
 )
-from dbgsom_core.errors import UnknownNameError, masked
+from dbgsom_core.errors import UnknownNameError
+from dbgsom_core.experiments.trackers import masked
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure
