@@ -1,11 +1,11 @@
 """Time and memory of a fit to a table that stays in its file: make one, then fit to it.
 
 python tests/benchmarks/beyond_memory.py make big.npy 5000000 16
-python tests/benchmarks/beyond_memory.py fit big.npy --engine dask --growth fixed --epochs 20
+python tests/benchmarks/beyond_memory.py fit big.npy [dask|local [fixed|growing [EPOCHS [WORKERS]]]]
 """
 
-import argparse
 import resource
+import sys
 import time
 
 import numpy as np
@@ -31,41 +31,27 @@ def make(path, n, d):
     table.flush()
 
 
-def fit(path, engine, workers, growth, epochs):
+def fit(path, engine="dask", growth="fixed", epochs=20, workers=None):
     """Print seconds, peak memory and quantization error of a fit; loops are compiled before.
 
     CPU and memory are those of this process alone, not of workers.
     """
     X = np.load(path, mmap_mode=None if engine == "local" else "r")
     if workers is not None:
-        engine = {"name": engine, "workers": workers}
+        engine = {"name": engine, "workers": int(workers)}
     params = {**presets.square(), "engine": engine, "growth": GROWTH[growth]}
     SomVQ(**params, epochs=2, tol=0).fit(X[:200_000])
     clock, cpu = time.perf_counter(), time.process_time()
-    som = SomVQ(**params, epochs=epochs, tol=0, random_state=0).fit(X)
+    som = SomVQ(**params, epochs=int(epochs), tol=0, random_state=0).fit(X)
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     error = som.quantization_error_
     print(f"{clock:.1f} s, CPU {cpu:.1f} s, peak {peak:.2f} GB, QE {error:.6f}")
 
 
-def main():
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    maker = commands.add_parser("make")
-    maker.add_argument("path")
-    maker.add_argument("n", type=int)
-    maker.add_argument("d", type=int)
-    fitter = commands.add_parser("fit")
-    fitter.add_argument("path")
-    fitter.add_argument("--engine", default="dask")
-    fitter.add_argument("--workers", type=int, help="of a cluster on this machine")
-    fitter.add_argument("--growth", choices=GROWTH, default="fixed")
-    fitter.add_argument("--epochs", type=int, default=20)
-    given = vars(parser.parse_args())
-    {"make": make, "fit": fit}[given.pop("command")](**given)
-
-
 if __name__ == "__main__":
-    main()
+    command, path, *rest = sys.argv[1:]
+    if command == "make":
+        make(path, *map(int, rest))
+    else:
+        fit(path, *rest)

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from dbgsom_core.cli import cli
 from dbgsom_core.cli.show import _MOST_RUNS
 from dbgsom_core.experiments.trackers import Ranking, Variant
-from dbgsom_core.runs.folder import StoredRun, run_lock, write_run
+from dbgsom_core.runs.folder import StoredRun, run_lock
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_sweep_is_listed_with_its_best_variant_and_without_a_ranking_names_com
     name = "test/accuracy"
     best = Variant("width=2", {"width": 2}, {name: 0.9}, {name: 0.01}, ["a", "b"])
     rankings = [Ranking("iris", [name], "maximize", [best])]
-    write_run(StoredRun(id="run-0001", name="2 runs", kind="sweep", rankings=rankings, files=files))
+    StoredRun(id="run-0001", name="2 runs", kind="sweep", rankings=rankings, files=files).write()
     assert " accuracy  0.900 ± 0.010 " in listed()[1]
     assert "best: width=2 (test/accuracy 0.900 ± 0.010)" in listed("0001")
 

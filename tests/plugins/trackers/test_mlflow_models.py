@@ -220,29 +220,6 @@ def test_columns_may_be_typed(stored, rows, tmp_path):
     assert own.signature == signature
 
 
-def test_data_of_named_features_is_asked_by_name(uri, tmp_path, iris):
-    with pytest.MonkeyPatch.context() as patched, quiet():
-        patched.chdir(tmp_path)
-        import mlflow
-
-        tracker = {"name": "mlflow", "uri": uri, "signature": "typed"}
-        found = dbgsom_core.run(
-            {**CONFIG, "experiment": "iris", "dataset": "iris", "tracking": [tracker]}
-        )
-        client = mlflow.MlflowClient(uri, registry_uri=uri)
-        [run] = client.search_runs([client.get_experiment_by_name("iris").experiment_id])
-        [output] = client.get_run(run.info.run_id).outputs.model_outputs
-        model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
-        schema = model.metadata.get_input_schema()
-        names = schema.input_names()
-        assert {str(one.type) for one in schema.inputs} == {"DataType.double"}
-        frame = pd.DataFrame(iris[0], columns=names)
-        wanted = found.model.predict(iris[0])
-        assert names[0] == "sepal length (cm)"
-        np.testing.assert_array_equal(model.predict(frame[names[::-1]]), wanted)
-        np.testing.assert_array_equal(model.predict(frame.astype("float32")[names]), wanted)
-
-
 def test_a_registered_model_is_named_by_its_alias(stored, monkeypatch, called):
     dbgsom = partial(called, stored.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
