@@ -56,6 +56,9 @@ OF_ANSWERS = {
     "regressor": ("predicted_actual",),
 }
 
+# Keys that say nothing where they are empty: without them a run stays equal to one that was stored
+# before they came. A new key whose default changes nothing goes here.
+_LEFT_OUT_IF_EMPTY = ("tags", "stability", "report", "plugins")
 _WANTS_TEXT = ("string_type", "path_type")  # pydantic's errors where text is wanted
 
 
@@ -287,9 +290,7 @@ def _experiment(
         written -= {*OF_CLASSES}
     params = {key: _component(getattr(model, key)) for key in model.model_fields_set & written}
     resolved = settings.model_dump(mode="json", exclude={"extends", "sweep"})
-    # Keys that came after the first runs were stored: where they say nothing they are left out, so
-    # that a run of today and one of then, which has no such key, do not differ by it.
-    for key in ("tags", "stability", "report", "plugins"):
+    for key in _LEFT_OUT_IF_EMPTY:
         if not resolved[key]:
             del resolved[key]
     resolved = masked(document.show(resolved))
