@@ -214,7 +214,9 @@ def test_a_whole_fit_keeps_few_bytes_a_row_and_labels_are_made_late(tmp_path, mo
             tracemalloc.stop()
 
     peaks = [peak(rows) for rows in (n // 3, n)]
-    assert peaks[1] - peaks[0] < 8 * (n - n // 3)
+    # Some 6.5 bytes; a copy of the rows takes 16, labels and distances 16. What the threads have at
+    # hand at one time moves either peak by some 2 MB.
+    assert peaks[1] - peaks[0] < 12 * (n - n // 3)
     last = Repeated(few, n)[slice(n - 1000, n)]
     np.testing.assert_array_equal(vq.labels_[-1000:], vq.predict(last))
     vq.save(tmp_path / "map.npz")
