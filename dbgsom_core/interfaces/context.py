@@ -178,6 +178,16 @@ class Context:
                     array.flags.writeable = False
             yield chunk
 
+    def sample(self, most: int) -> Chunk:
+        """Return up to so many of the training samples, evenly spaced among all."""
+        import numpy as np
+
+        n = self._data.n
+        rows = np.arange(n) if n <= most else np.arange(most) * n // most
+        data = self._data.subset(rows)
+        X = data.X[0 : len(rows)]  # read where samples are not in memory
+        return Chunk(rows, X, np.asarray(data.sample_weights))
+
     @cached_property
     def _groups(self) -> dict[int, NDArray[np.int64]]:
         # The rows of each neuron's samples, by neuron; neurons without samples have none.

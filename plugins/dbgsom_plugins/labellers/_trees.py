@@ -100,6 +100,18 @@ def tree_of_groups(points: Array, weights: Array, groups: Numbers) -> tuple[Numb
     return joins, np.concatenate([within[order], apart])
 
 
+def average_tree(points: Array) -> Numbers:
+    """Return joins as `ward_tree` does, of the clusters whose points are nearest on average.
+
+    Each point counts once (Sokal & Michener 1958).
+    """
+    from scipy.cluster.hierarchy import linkage
+
+    if len(points) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    return np.asarray(linkage(points, "average")[:, :2], dtype=np.int64)
+
+
 def cut(joins: Numbers, n: int, k: int) -> Numbers:
     """Return the cluster of each of n points when k clusters are left."""
     cluster = np.arange(n + len(joins))

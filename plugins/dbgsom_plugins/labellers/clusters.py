@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 from dbgsom_core.errors import callers_level
+from dbgsom_plugins.labellers._modes import (
+    Rows,
+    divided_along_lines,
+    groups_of_modes,
+    is_more_than_a_box,
+)
+from dbgsom_plugins.labellers._trees import average_tree, cut, tree_of_groups
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
+_Count = Annotated[int, Field(ge=1, le=10**6)]
 _MOST = 25  # clusters that auto tries: more are no overview of a map
 _LEAST_VARIANCE = 1e-9  # of the mean one, so that a cluster of equal samples has a likelihood
 
@@ -28,31 +36,48 @@ _LEAST_VARIANCE = 1e-9  # of the mean one, so that a cluster of equal samples ha
 class Clusters(LabellerComponent):
     """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
 
-    ``agglomerative`` joins neighbours on the grid by Ward's criterion on their prototypes (Ward
-    1963); neurons without hits pass their links on, and child maps are joined where their
-    prototypes are nearest. ``k_means`` looks at the prototypes alone, each weighted by its hits.
+    ``modes`` parts neurons where the density of the samples, asked at neurons and along links, has
+    a valley deeper than chance makes one (Taşdemir & Merényi 2009; Chazal et al. 2013), and, where
+    there are too many columns for that, where samples projected between two parts have one
+    (Hartigan & Hartigan 1985). One cluster is an answer, too.
 
-    With ``auto`` the number is the middle one of three, each of 2 … L/2, at most 25, for L such
-    neurons: those with the largest variance ratio (Caliński & Harabasz 1974), the largest mean
-    silhouette of the prototypes by hits (Rousseeuw 1987), and the largest Bayesian information
-    criterion, with a Gaussian without correlations in each cluster (Schwarz 1978). In the first and
-    the last the samples of a neuron lie as far from its prototype as they do on average.
+    ``auto`` does the same. Where it finds one cluster, but samples divide better than those of a
+    uniform box do (Tibshirani, Walther & Hastie 2001), it goes on as ``ward`` does.
 
-    Distances between prototypes are Euclidean whatever the metric, in the metric's own space: for
-    ``cosine`` between unit vectors, where they order as the cosine distance does; for other metrics
-    an approximation.
+    ``ward`` joins the prototypes, each weighed by its hits (Ward 1963), ``average`` by their mean
+    distance, each counted once, so that rare groups stay apart (Sokal & Michener 1958), and
+    ``k_means`` divides them, weighed by hits. For these ``n_clusters: auto`` is the middle one of three
+    numbers of 2 … L/2, at most 25, for L such neurons: those with the largest variance ratio
+    (Caliński & Harabasz 1974), the largest mean silhouette of the prototypes by hits (Rousseeuw
+    1987), and the largest Bayesian information criterion, with a Gaussian without correlations in
+    each cluster (Schwarz 1978). In the first and the last the samples of a neuron lie as far from
+    its prototype as they do on average.
+
+    With a number, or a range that does not hold the number found, clusters of ``modes`` and
+    ``auto`` are joined, or divided further, by Ward's criterion.
+
+    Distances are Euclidean whatever the metric, in the metric's own space: for ``cosine`` between
+    unit vectors, where they order as the cosine distance does; for other metrics an approximation.
     """
 
     estimators = ("vq",)
 
-    method: Literal["agglomerative", "k_means"] = Field(
-        default="agglomerative",
-        description="agglomerative: joins linked neurons; k_means: weighted by hits",
-    )
-    n_clusters: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
+    method: Literal["auto", "modes", "average", "ward", "k_means"] = Field(
         default="auto",
-        description="number of clusters; auto: two or more, the middle one of three criteria's",
+        description="auto: modes, or ward where there is one; modes: valleys of the density; "
+        "average: joins by mean distance; ward: joins by hits; k_means: weighed by hits",
     )
+    n_clusters: _Count | Literal["auto"] | tuple[_Count, _Count] = Field(
+        default="auto",
+        description="number of clusters; [2, 12]: the best one of these; auto: of all",
+    )
+
+    @field_validator("n_clusters")
+    @classmethod
+    def _is_ascending(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError(f"must be a range that ascends, not {list(value)}")
+        return value
 
     def label(self, evidence: LabelEvidence) -> Numbers:
         from threadpoolctl import threadpool_limits
@@ -68,35 +93,59 @@ class Clusters(LabellerComponent):
 
     def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
         """Return the cluster of each live neuron (L,)."""
-        som_map = evidence.som_map
-        hits = np.asarray(evidence.hits[live], dtype=np.float64)
-        prototypes = np.asarray(som_map.prototypes[live], dtype=np.float64)
+        rows = Rows.from_evidence(evidence, live)
+        most, n = len(live), len(live)
+        groups = np.zeros(n, dtype=np.int64)
+        found: int | None = None
+        if self.method in ("auto", "modes"):
+            groups = divided_along_lines(rows, groups_of_modes(rows, _links(evidence, live)))
+            found = len(np.unique(groups))
+            if self.method == "auto" and found == 1 and is_more_than_a_box(rows):
+                found = None
         divide: Callable[[int], Numbers]
         if self.method == "k_means":
-            most = len(np.unique(prototypes, axis=0))
-            divide = partial(_k_means, prototypes, hits)
+            most = len(np.unique(rows.prototypes, axis=0))
+            divide = partial(_k_means, rows)
+        elif self.method == "average":
+            divide = partial(cut, average_tree(rows.prototypes), n)
         else:
-            most = len(live)
-            joins, _ = ward_joins(prototypes, live_links(som_map, live))
-            divide = partial(cut, joins, most)
-        largest = min(most, max(2, len(live) // 2), _MOST)
+            divide = partial(cut, tree_of_groups(rows.prototypes, rows.hits, groups)[0], n)
+        least, largest = self._range(most, n)
+        if found is not None:
+            return divide(min(max(found, least), largest))
+        if least == largest:
+            return divide(least)
+        scatter = np.zeros(n)
+        if evidence.errors is not None:
+            scatter = evidence.errors[live] ** 2 / rows.hits
+        divisions = [divide(k) for k in range(max(least, 2), largest + 1)]
+        values = criteria(rows.prototypes, rows.hits, scatter, divisions)
+        middle: int = np.sort(values.argmax(axis=1))[1]
+        return divisions[middle]
+
+    def _range(self, most: int, n: int) -> tuple[int, int]:
+        """Return the least and the largest number of clusters of n neurons, at most ``most``."""
         if self.n_clusters == "auto":
-            if largest < 2:
-                return np.zeros(len(live), dtype=np.int64)
-            scatter = np.zeros(len(live))
-            if evidence.errors is not None:
-                scatter = evidence.errors[live] ** 2 / hits
-            divisions = [divide(k) for k in range(2, largest + 1)]
-            values = criteria(prototypes, hits, scatter, divisions)
-            middle: int = np.sort(values.argmax(axis=1))[1]
-            return divisions[middle]
-        if self.n_clusters > most:
+            return 1, min(most, max(2, n // 2), _MOST)
+        if isinstance(self.n_clusters, tuple):
+            least, largest = self.n_clusters
+        else:
+            least = largest = self.n_clusters
+        if least > most:
             warnings.warn(
                 f"labeller 'clusters' makes {most} clusters instead of n_clusters="
-                f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
+                f"{least}: no more neurons won samples; let the map grow larger",
                 stacklevel=callers_level(),
             )
-        return divide(min(self.n_clusters, most))
+        return min(least, most), min(largest, most)
+
+
+def _links(evidence: LabelEvidence, live: Numbers) -> Numbers:
+    """Return the links (M, 2) between live neurons of a map, by their numbers among these."""
+    number = np.full(len(evidence.som_map), -1)
+    number[live] = np.arange(len(live))
+    links = number[evidence.som_map.edges()]
+    return links[(links >= 0).all(axis=1)]
 
 
 def live_links(som_map: SomMap, live: Numbers) -> Any:
@@ -138,14 +187,6 @@ def ward_joins(points: Array, links: Any) -> tuple[Numbers, Array]:
         warnings.simplefilter("ignore")  # says that it links parts where they are nearest
         tree = ward_tree(points, connectivity=links, return_distance=True)
     return np.asarray(tree[0]), tree[-1]
-
-
-def cut(joins: Numbers, n: int, k: int) -> Numbers:
-    """Return the cluster of each of n points when k clusters are left."""
-    cluster = np.arange(n + len(joins))
-    for join in reversed(range(n - k)):
-        cluster[joins[join]] = cluster[n + join]
-    return cluster[:n]
 
 
 def criteria(
@@ -210,8 +251,9 @@ def silhouettes(points: Array, weights: Array, divisions: list[Numbers]) -> list
     return averages
 
 
-def _k_means(prototypes: Array, hits: Array, k: int) -> Numbers:
+def _k_means(rows: Rows, k: int) -> Numbers:
     from sklearn.cluster import KMeans
 
-    model = KMeans(k, n_init=10, random_state=0).fit(prototypes, sample_weight=hits)
-    return np.asarray(model.labels_, dtype=np.int64)
+    model = KMeans(k, n_init=10, random_state=0)
+    labels = model.fit(rows.prototypes, sample_weight=rows.hits).labels_
+    return np.asarray(labels, dtype=np.int64)
