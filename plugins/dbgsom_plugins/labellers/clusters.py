@@ -46,8 +46,8 @@ class Clusters(LabellerComponent):
 
     ``ward`` joins the prototypes, each weighed by its hits (Ward 1963), ``average`` by their mean
     distance, each counted once, so that rare groups stay apart (Sokal & Michener 1958), and
-    ``k_means`` divides them, weighed by hits. For these ``n_clusters: auto`` is the middle one of three
-    numbers of 2 … L/2, at most 25, for L such neurons: those with the largest variance ratio
+    ``k_means`` divides them, weighed by hits. For these ``n_clusters: auto`` is the middle one of
+    three numbers of 2 … L/2, at most 25, for L such neurons: those with the largest variance ratio
     (Caliński & Harabasz 1974), the largest mean silhouette of the prototypes by hits (Rousseeuw
     1987), and the largest Bayesian information criterion, with a Gaussian without correlations in
     each cluster (Schwarz 1978). In the first and the last the samples of a neuron lie as far from
