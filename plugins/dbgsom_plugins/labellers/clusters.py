@@ -14,16 +14,11 @@ from pydantic import Field, field_validator
 
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 from dbgsom_core.errors import callers_level
-from dbgsom_plugins.labellers._modes import (
-    Rows,
-    divided_along_lines,
-    groups_of_modes,
-    is_more_than_a_box,
-)
 from dbgsom_plugins.labellers._trees import average_tree, cut, tree_of_groups
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
+    from dbgsom_plugins.labellers._modes import Rows
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -93,14 +88,17 @@ class Clusters(LabellerComponent):
 
     def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
         """Return the cluster of each live neuron (L,)."""
-        rows = Rows.from_evidence(evidence, live)
+        from dbgsom_plugins.labellers import _modes
+
+        rows = _modes.Rows.from_evidence(evidence, live)
         most, n = len(live), len(live)
         groups = np.zeros(n, dtype=np.int64)
         found: int | None = None
         if self.method in ("auto", "modes"):
-            groups = divided_along_lines(rows, groups_of_modes(rows, _links(evidence, live)))
+            groups = _modes.groups_of_modes(rows, _links(evidence, live))
+            groups = _modes.divided_along_lines(rows, groups)
             found = len(np.unique(groups))
-            if self.method == "auto" and found == 1 and is_more_than_a_box(rows):
+            if self.method == "auto" and found == 1 and _modes.is_more_than_a_box(rows):
                 found = None
         divide: Callable[[int], Numbers]
         if self.method == "k_means":
