@@ -140,6 +140,8 @@ class Answers:
     def label(self) -> NDArray[Any]:
         """As `predict` gives it, (n,), or (n, Q) of a labeller with Q columns."""
         if self._predictions is None:
+            if self._estimator._centres is not None:
+                return self._estimator._predictor.labels(self.samples)
             return self._estimator.leaf_labels_[self.leaf]
         if not hasattr(self._estimator, "classes_"):
             return self._predictions
@@ -186,6 +188,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     hit_counts_: NDArray[Any]
     neuron_labels_: NDArray[Any]
     leaf_labels_: NDArray[Any]
+    _centres: Floats | None
     leaf_hit_counts_: NDArray[Any]
     history_: tuple[EpochRecord, ...]
     growth_events_: list[GrowthEvent]
@@ -224,7 +227,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _predictor(self) -> Predictor:
-        leaves = Labels(self.leaf_labels_, self._leaf_probabilities, self.leaf_hit_counts_)
+        leaves = Labels(
+            self.leaf_labels_, self._leaf_probabilities, self.leaf_hit_counts_, self._centres
+        )
         return Predictor(self._tree, leaves, self._answering, getattr(self, "classes_", None))
 
     @by_rows

@@ -357,6 +357,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         self.leaf_labels_ = leaves.labels
         self.leaf_hit_counts_ = leaves.hits
         self._leaf_probabilities = leaves.probabilities
+        self._centres = leaves.centres
         self._memory = state.labelled.clusters
         self._answering = state.labelled.labeller
         self.errors_ = state.errors
@@ -385,7 +386,9 @@ class GrowingMap(FittedMap, BaseEstimator):
         attributes = self.__dict__
         for name in ("labels_", LEAVES):  # of an earlier fit
             attributes.pop(name, None)
-        if isinstance(X, Partitions):
+        if self._centres is not None:
+            attributes["labels_"] = self._predictor.labels(self._parts.over(X, self._metric.calls))
+        elif isinstance(X, Partitions):
             attributes[LEAVES] = leaves
         else:
             attributes["labels_"] = np.asarray(self.leaf_labels_[leaves])

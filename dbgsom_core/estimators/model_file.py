@@ -93,6 +93,7 @@ FITTED = {
     "leaf_labels_": "any[L] | finite[L, Q]",
     "leaf_hit_counts_": "finite[L]",
     "_leaf_probabilities": "number[L, C] | none",
+    "_centres": "finite[*, D] | none",
 }
 # The same of each map of the tree, whose K neurons are its own.
 MAP_ARRAYS = {

@@ -187,12 +187,14 @@ class SomVQ(ClusterMixin, GrowingMap):
         Where each neuron is a cluster, as by default, these are the prototypes of the leaves with
         training samples: ``cluster_centers_[predict(X)]`` quantizes X, as with
         `sklearn.cluster.KMeans`. Where the labeller groups neurons, a centre is the mean of their
-        prototypes weighted by their hits. The columns of `transform` are all leaves instead, rows
-        of ``leaf_weights_``, also those without samples.
+        prototypes weighted by their hits, or, with its method ``k_means``, of samples. The columns
+        of `transform` are all leaves instead, rows of ``leaf_weights_``, those without samples too.
 
         Shape (C, D), one row for each distinct label in ascending order; computed on access.
         """
         check_is_fitted(self)
+        if self._centres is not None:
+            return self._centres.copy()
         won = self.leaf_hit_counts_ > 0
         prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
         labels = self.leaf_labels_[won]

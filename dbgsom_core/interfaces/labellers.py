@@ -128,6 +128,10 @@ class LabellerComponent(Component):
         True when it looks at ``X`` of `Surroundings`.
     sparse_columns : int
         Up to so many columns sparse samples stand in ``X``, too.
+    centres : method ``(evidence) -> float array (C, D) or None``, or None
+        For clusters that are the samples nearest to each of C centres, by the metric and in its own
+        space: a neuron has the number of the centre nearest to its prototype, and `label` is not
+        called. None: neurons have the clusters that `label` says, and samples those of neurons.
     probabilities : method ``(evidence) -> array (K, C)``, or None
         Class probabilities per neuron, rows sum to 1.
     answer : method ``(around, state) -> array``, or None
@@ -147,6 +151,7 @@ class LabellerComponent(Component):
     point_column: ClassVar[int] = 0
     reads_samples: ClassVar[bool] = False
     sparse_columns: ClassVar[int] = 0
+    centres: ClassVar[Callable[..., Any] | None] = None
     probabilities: ClassVar[Callable[..., Any] | None] = None
     answer: ClassVar[Callable[..., Any] | None] = None
     learn: ClassVar[Callable[..., Any] | None] = None

@@ -61,8 +61,11 @@ def profile_clusters(
     clusters, of_leaf = np.unique(live, return_inverse=True)
     if not 2 <= len(clusters) <= min(_MOST_CLUSTERS, len(live) - 1):
         return None
-    sizes = np.bincount(of_leaf, hits[hits > 0], len(clusters)).astype(np.int64)
-    return _profile(data, rows, X, clusters, np.searchsorted(clusters, labels), sizes)
+    codes = np.searchsorted(clusters, labels)
+    counts = np.bincount(of_leaf, hits[hits > 0], len(clusters))
+    if model.estimator._centres is not None:  # samples are not where their neurons are
+        counts = np.rint(np.bincount(codes, minlength=len(clusters)) * hits.sum() / len(labels))
+    return _profile(data, rows, X, clusters, codes, counts.astype(np.int64))
 
 
 def profile_classes(

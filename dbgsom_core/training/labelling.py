@@ -104,6 +104,7 @@ class Labels(NamedTuple):
     labels: NDArray[Any]  # (K,), or (K, Q) of a labeller with Q columns
     probabilities: Floats | None  # (K, C)
     hits: NDArray[Any]  # (K,): training samples won, or the sum of their weights
+    centres: Floats | None = None  # (C, D), to which samples are assigned, not to neurons
 
 
 def label_units(
@@ -119,6 +120,11 @@ def label_units(
         others = Samples(prototypes[~known], metric)
         nearest[~known] = live[others.assign(prototypes[live]).bmu]
     calls: Any = guarded(labeller)
+    centres = None if calls.centres is None else calls.centres(evidence)
+    if centres is not None:
+        centres = np.ascontiguousarray(centres, np.float64)
+        labels = Samples(prototypes, metric).assign(centres).bmu.astype(np.int64)
+        return Labels(labels, None, np.asarray(evidence.hits), centres)
     labels = np.asarray(calls.label(evidence))
     _check_columns(labeller, "label", labels)
     is_answer = calls.needs_target and calls.answer is None  # else `answer` has it
@@ -309,6 +315,8 @@ class Predictor:
         return descend(self.tree, data, self.tree.live(self.leaves.hits))
 
     def labels(self, data: Samples) -> NDArray[Any]:
+        if self.leaves.centres is not None:
+            return data.assign(self.leaves.centres).bmu.astype(np.int64)
         if self.labeller is None:
             return np.asarray(self.leaves.labels[self.descend(data).leaf])
         answers = self.labeller(data)
@@ -377,7 +385,7 @@ def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, L
     shares = leaves.probabilities
     if shares is not None:
         shares = shares[rows]
-    leaves = Labels(leaves.labels[rows], shares, leaves.hits)
+    leaves = leaves._replace(labels=leaves.labels[rows], probabilities=shares)
     if trained.target is None:  # clusters are numbered by leaves
         labels = []  # of a neuron with a child map: that of most of its samples
         for neuron in range(len(tree.maps[0])):

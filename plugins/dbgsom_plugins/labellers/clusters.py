@@ -41,7 +41,8 @@ class Clusters(LabellerComponent):
 
     ``ward`` joins the prototypes, each weighed by its hits (Ward 1963), ``average`` by their mean
     distance, each counted once, so that rare groups stay apart (Sokal & Michener 1958), and
-    ``k_means`` divides them, weighed by hits. For these ``n_clusters: auto`` is the middle one of
+    ``k_means`` divides them, weighed by hits, and then the samples: each belongs to the nearest
+    centre, whatever its neuron does. For these ``n_clusters: auto`` is the middle one of
     three numbers of 2 … L/2, at most 25, for L such neurons: those with the largest variance ratio
     (Caliński & Harabasz 1974), the largest mean silhouette of the prototypes by hits (Rousseeuw
     1987), and the largest Bayesian information criterion, with a Gaussian without correlations in
@@ -60,7 +61,7 @@ class Clusters(LabellerComponent):
     method: Literal["auto", "modes", "average", "ward", "k_means"] = Field(
         default="auto",
         description="auto: modes, or ward where there is one; modes: valleys of the density; "
-        "average: joins by mean distance; ward: joins by hits; k_means: weighed by hits",
+        "average: joins by mean distance; ward: joins by hits; k_means: the nearest centre",
     )
     n_clusters: _Count | Literal["auto"] | tuple[_Count, _Count] = Field(
         default="auto",
@@ -75,16 +76,43 @@ class Clusters(LabellerComponent):
         return value
 
     def label(self, evidence: LabelEvidence) -> Numbers:
+        live = np.flatnonzero(evidence.hits > 0)
+        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
+        labels[live] = self._clusters(evidence, live)
+        return labels
+
+    def centres(self, evidence: LabelEvidence) -> Array | None:
+        """Return the centres of ``k_means`` (C, D), which go on from prototypes to samples."""
+        if self.method != "k_means":
+            return None
+        from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
+        from dbgsom_plugins.labellers._modes import Rows
+
         live = np.flatnonzero(evidence.hits > 0)
+        clusters = self._clusters(evidence, live)
+        rows = Rows.from_evidence(evidence, live)
+        centres = [
+            np.average(rows.prototypes[clusters == k], axis=0, weights=rows.hits[clusters == k])
+            for k in range(clusters.max() + 1)
+        ]
+        with threadpool_limits(limits=1):
+            model = KMeans(len(centres), init=np.array(centres), n_init=1)
+            model.fit(rows.X, sample_weight=rows.weights)
+            _, first = np.unique(model.predict(rows.prototypes), return_index=True)
+        if len(first) < len(centres):  # one would have samples, but no neuron
+            return np.array(centres)
+        return np.asarray(model.cluster_centers_[np.argsort(first)], np.float64)
+
+    def _clusters(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
+        """Return the cluster of each live neuron (L,): 0 is that of the first-born, and so on."""
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(limits=1):  # sums in one order, whatever the machine
             cluster = self._divide(evidence, live)
-        # 0 is the cluster of the neuron that was born first, and so on.
         _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
-        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
-        labels[live] = np.argsort(np.argsort(first))[codes]
-        return labels
+        return np.argsort(np.argsort(first))[codes]
 
     def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
         """Return the cluster of each live neuron (L,)."""

@@ -136,6 +136,23 @@ def test_gaps_and_sparse_samples_are_grouped_as_others(method, rng):
         assert adjusted_rand_score(y, labels) > 0.97
 
 
+def test_samples_of_k_means_belong_to_the_nearest_centre(rng, tmp_path):
+    X = rng.normal(size=(600, 3))
+    vq = SomVQ(labeller={"name": "clusters", "method": "k_means", "n_clusters": 4}).fit(X)
+    unseen = rng.normal(size=(100, 3))
+    centres = vq.cluster_centers_
+    np.testing.assert_array_equal(vq.predict(unseen), cdist(unseen, centres).argmin(axis=1))
+    np.testing.assert_array_equal(vq.labels_, vq.predict(X))
+    np.testing.assert_array_equal(vq.neuron_labels_, cdist(vq.weights_, centres).argmin(axis=1))
+    np.testing.assert_array_equal(vq.answers(unseen).label, vq.predict(unseen))
+    for k in range(4):  # a fixed point of Lloyd's algorithm
+        np.testing.assert_allclose(centres[k], X[vq.labels_ == k].mean(axis=0), atol=0.02)
+    assert (np.diff(np.unique(vq.neuron_labels_, return_index=True)[1]) > 0).all()
+    vq.save(tmp_path / "map.npz")
+    again = SomVQ.load(tmp_path / "map.npz")
+    np.testing.assert_array_equal(again.predict(unseen), vq.predict(unseen))
+
+
 # ------------------------------------------------------------------------------ of what it is made
 
 
