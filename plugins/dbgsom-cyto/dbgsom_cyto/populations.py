@@ -12,6 +12,7 @@ from dbgsom_core.api import LabelEvidence, LabellerComponent
 
 _MOST = 50  # populations that auto tries
 _WORTH = 0.95  # of the best silhouette
+_MOST_ARCSINH = 50.0  # no arcsinh of an intensity: e^50 / 2 is 2.6e21
 
 
 class Populations(LabellerComponent):
@@ -20,7 +21,9 @@ class Populations(LabellerComponent):
     A neuron counts once and not by its cells, so that rare populations stay apart as frequent ones
     do. What holds less than ``least`` of the cells is no population and goes to the nearest one;
     so do neurons whose cells lie farther from their prototype than those of the median population
-    from its mean, ``diffuse`` times, such as doublets. ``auto`` takes the largest number, 50 at
+    from its mean, ``diffuse`` times, such as doublets, and groups that lie where two larger ones
+    add up to, no larger than doublets of these are (Wolock, Lopez & Klein 2019): where cells went
+    through ``arcsinh`` alone. ``auto`` takes the largest number, 50 at
     most, whose silhouette of the prototypes (Rousseeuw 1987) is 0.95 of the best or more, before
     such are left out: rare populations hardly change it. They are numbered by their first neuron.
     """
@@ -35,6 +38,9 @@ class Populations(LabellerComponent):
     )
     diffuse: float | None = Field(
         default=1.3, gt=0, description="times the usual spread, where a neuron is none; null: never"
+    )
+    doublets: float = Field(
+        default=0.05, ge=0, lt=1, description="share of doublets among the cells, at most"
     )
 
     def label(self, evidence: LabelEvidence) -> Any:
@@ -86,10 +92,14 @@ class Populations(LabellerComponent):
             share = hits / np.bincount(cluster, hits)[cluster]
             member = np.eye(cluster.max() + 1)[cluster] * share[:, None]
             squares = np.square(prototypes - (member.T @ prototypes)[cluster]).sum(axis=1) + spread
-            within = (member.T @ squares)[cluster]
+            spreads = member.T @ squares
+            within = spreads[cluster]
             order = within.argsort()
             middle = within[order[hits[order].cumsum().searchsorted(hits.sum() / 2)]]
-            large, counts = count(np.where(spread > self.diffuse**2 * middle, 0, hits))
+            sizes = np.bincount(cluster, hits) / hits.sum()
+            is_double = _lie_where_two_add_up(member.T @ prototypes, sizes, spreads, self.doublets)
+            is_none = (spread > self.diffuse**2 * middle) | is_double[cluster]
+            large, counts = count(np.where(is_none, 0, hits))
         if self.n_clusters != "auto":
             most = int(counts.max())
             if self.n_clusters > most:
@@ -99,10 +109,30 @@ class Populations(LabellerComponent):
         if (lost := (by_size & ~large)[nodes_of(joins)]).any():
             share = f"{100 * hits[lost].sum() / hits.sum():.2g} % of the cells"
             warnings.warn(
-                f"labeller 'populations': {share}, in {lost.sum()} of {n} neurons, lie apart as "
+                f"labeller 'populations': {share}, in {lost.sum()} of {n} neurons, lie as "
                 "doublets do and went to the nearest population: diffuse: null keeps these neurons "
                 "as they are, and a larger map (max_neurons) has purer ones",
                 stacklevel=2,
             )
         labels[live] = divide(joins, large)
         return labels
+
+
+def _lie_where_two_add_up(centres: Any, sizes: Any, within: Any, share: float) -> Any:
+    """Return which populations (C,) are as near to sums of two larger ones, and as small, as these
+    have doublets.
+
+    ``centres`` (C, D) are arcsinh of intensities, of which the cells of a doublet have the sum;
+    ``sizes`` and ``share`` are of all cells, ``within`` (C,) mean squares of distances to centres.
+    """
+    from scipy.spatial.distance import cdist
+
+    if np.abs(centres).max() > _MOST_ARCSINH or len(centres) < 3:
+        return np.zeros(len(centres), dtype=bool)
+    first, second = np.triu_indices(len(centres), 1)
+    intensities = np.sinh(centres)
+    doublets = np.arcsinh(intensities[first] + intensities[second])
+    is_near = cdist(centres, doublets, "sqeuclidean") < within[:, None]
+    is_larger = np.minimum(sizes[first], sizes[second]) > sizes[:, None]
+    expected = 2 * share * sizes[first] * sizes[second]
+    return (is_near & is_larger) @ expected >= sizes

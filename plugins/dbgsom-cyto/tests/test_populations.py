@@ -75,6 +75,17 @@ def test_simulated_blood_is_found():
     assert data.rare.sum() == 3
 
 
+def test_a_given_number_counts_no_doublets():
+    data = simulate(cells=8_000, seed=50)
+    known = data.population >= 0
+    large = MAP | {"growth": MAP["growth"] | {"max_neurons": 225}}
+    with pytest.warns(UserWarning, match="of the cells, in"):
+        vq = SomVQ(**large, labeller=Populations(n_clusters=21))
+        labels = vq.fit_predict(np.arcsinh(data.intensities / 150))
+    assert labels.max() + 1 == 21
+    assert adjusted_rand_score(data.population[known], labels[known]) > 0.99
+
+
 def test_simulation_follows_its_seed_and_its_spillover():
     one, same, mixed = simulate(500), simulate(500), simulate(500, spillover=True)
     np.testing.assert_array_equal(one.intensities, same.intensities)
