@@ -79,8 +79,8 @@ def test_a_given_number_counts_no_doublets():
     data = simulate(cells=8_000, seed=50)
     known = data.population >= 0
     large = MAP | {"growth": MAP["growth"] | {"max_neurons": 225}}
+    vq = SomVQ(**large, labeller=Populations(n_clusters=21))
     with pytest.warns(UserWarning, match="of the cells, in"):
-        vq = SomVQ(**large, labeller=Populations(n_clusters=21))
         labels = vq.fit_predict(np.arcsinh(data.intensities / 150))
     assert labels.max() + 1 == 21
     assert adjusted_rand_score(data.population[known], labels[known]) > 0.99
