@@ -98,9 +98,11 @@ class Clusters(LabellerComponent):
             for k in range(clusters.max() + 1)
         ]
         with threadpool_limits(limits=1):
-            model = KMeans(len(centres), init=np.array(centres), n_init=1)
+            init = np.array(centres, dtype=rows.X.dtype)  # of sparse samples KMeans wants both
+            model = KMeans(len(centres), init=init, n_init=1)
             model.fit(rows.X, sample_weight=rows.weights)
-            _, first = np.unique(model.predict(rows.prototypes), return_index=True)
+            nearest = model.predict(rows.prototypes.astype(rows.X.dtype))
+            _, first = np.unique(nearest, return_index=True)
         if len(first) < len(centres):  # one would have samples, but no neuron
             return np.array(centres)
         return np.asarray(model.cluster_centers_[np.argsort(first)], np.float64)

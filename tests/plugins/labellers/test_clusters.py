@@ -131,7 +131,7 @@ def test_gaps_and_sparse_samples_are_grouped_as_others(method, rng):
     X = 8.0 * y[:, None] * [1, 1, 0, 0] + rng.normal(size=(400, 4))
     gaps = np.where(rng.random(X.shape) < 0.1, np.nan, X)
     labeller = {"name": "clusters", "method": method, "n_clusters": (1, 4)}
-    for samples in (gaps, csr_array(X)):
+    for samples in (gaps, csr_array(X), csr_array(X.astype(np.float32))):
         labels = SomVQ(labeller=labeller, random_state=0).fit_predict(samples)
         assert adjusted_rand_score(y, labels) > 0.97
 
