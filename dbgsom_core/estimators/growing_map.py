@@ -385,9 +385,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         attributes = self.__dict__
         for name in ("labels_", LEAVES):  # of an earlier fit
             attributes.pop(name, None)
-        if isinstance(X, Partitions):
-            attributes[LEAVES] = leaves
-        else:
+        attributes[LEAVES] = leaves.astype(np.min_scalar_type(len(self.leaf_labels_)))
+        if not isinstance(X, Partitions):
             attributes["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
     def _warn_of_scales(self, parts: Parts, X: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,12 +19,16 @@ from sklearn.utils.validation import (
 )
 
 from dbgsom_core.engine.results import Floats
-from dbgsom_core.estimators.fitted_map import by_rows
+from dbgsom_core.engine.samples import Samples
+from dbgsom_core.estimators.fitted_map import LEAVES, by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.named_groups import NamedGroups
 from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.tree import fallback_leaves
+from dbgsom_core.training.labelling import most_frequent
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
     LARGEST_TARGET,
@@ -212,9 +217,53 @@ class SomVQ(ClusterMixin, GrowingMap):
         """
         return self.score_samples(X) - self.offset_
 
+    def name_groups(self, path: str | PathLike[str]) -> Self:
+        """Label the neurons by the groups in a file of the explorer, and return the estimator.
+
+        A leaf belongs to the group of the nearest prototype in the file, one without training
+        samples to that of the nearest one with some. ``labels_``, `predict` and saved files have
+        the names of the groups; a later fit labels anew.
+
+        Parameters
+        ----------
+        path : path
+            A ``groups.json``, of this map or of another one of the same columns.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or is of a map with another number of features.
+        """
+        check_is_fitted(self)
+        tree, hits, before = self._tree, self.leaf_hit_counts_, self.leaf_labels_
+        names = NamedGroups.read(path).labels_of(tree.weights)
+        prototypes = Samples(tree.weights, self._metric.calls)
+        labels = names[fallback_leaves(tree, prototypes, hits)]
+        attributes = self.__dict__
+        training_labels = attributes.pop("labels_", None)
+        if training_labels is not None and LEAVES in attributes:
+            self.labels_ = labels[attributes[LEAVES]]
+        elif training_labels is not None:  # of a file, which does not say their leaves
+            renamed = _rename(training_labels, before[hits > 0], labels[hits > 0])
+            if renamed is not None:
+                self.labels_ = renamed
+        self.leaf_labels_ = labels
+        self.neuron_labels_ = most_frequent(tree, labels, hits)
+        self._probabilities = self._leaf_probabilities = self._answering = None
+        return self
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""
         return -self.calculate_quantization_error(X, sample_weight)
+
+
+def _rename(labels: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any] | None:
+    """Return labels (n,) by what became of those of leaves (L,); None where one became two."""
+    known, first, places = np.unique(before, return_index=True, return_inverse=True)
+    names = after[first]
+    if (names[places] != after).any() or not np.isin(labels, known).all():
+        return None
+    return np.asarray(names[np.searchsorted(known, labels)])
 
 
 @storable

@@ -128,6 +128,9 @@ class LabellerComponent(Component):
         True when it looks at ``X`` of `Surroundings`.
     sparse_columns : int
         Up to so many columns sparse samples stand in ``X``, too.
+    file_fields : tuple of str
+        The fields that name files: what is not in the working directory is looked for in the folder
+        of the configuration.
     probabilities : method ``(evidence) -> array (K, C)``, or None
         Class probabilities per neuron, rows sum to 1.
     answer : method ``(around, state) -> array``, or None
@@ -147,6 +150,7 @@ class LabellerComponent(Component):
     point_column: ClassVar[int] = 0
     reads_samples: ClassVar[bool] = False
     sparse_columns: ClassVar[int] = 0
+    file_fields: ClassVar[tuple[str, ...]] = ()
     probabilities: ClassVar[Callable[..., Any] | None] = None
     answer: ClassVar[Callable[..., Any] | None] = None
     learn: ClassVar[Callable[..., Any] | None] = None
@@ -155,6 +159,9 @@ class LabellerComponent(Component):
     def neighbours(self) -> int:
         """How many groups `Surroundings` hold, at most; may be a field."""
         return 16
+
+    def check(self) -> None:
+        """Raise `DataError` where files that it names cannot be used; called before training."""
 
     @abstractmethod
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from dbgsom_core.errors import callers_level
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap
+    from dbgsom_core.persistence import NamedGroups
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -44,6 +45,8 @@ class Clusters(LabellerComponent):
     """
 
     estimators = ("vq",)
+    file_fields = ("edited",)
+    of_this_machine = ("edited",)
 
     method: Literal["agglomerative", "k_means"] = Field(
         default="agglomerative",
@@ -53,10 +56,19 @@ class Clusters(LabellerComponent):
         default="auto",
         description="number of clusters; auto: two or more, the middle one of three criteria's",
     )
+    edited: str | None = Field(
+        default=None, description="groups.json of the explorer: its groups and their names instead"
+    )
 
-    def label(self, evidence: LabelEvidence) -> Numbers:
+    def check(self) -> None:
+        if self.edited is not None:
+            _read_groups(self.edited)
+
+    def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         from threadpoolctl import threadpool_limits
 
+        if self.edited is not None:
+            return _read_groups(self.edited).labels_of(evidence.som_map.prototypes)
         live = np.flatnonzero(evidence.hits > 0)
         with threadpool_limits(limits=1):  # sums in one order, whatever the machine
             cluster = self._divide(evidence, live)
@@ -97,6 +109,12 @@ class Clusters(LabellerComponent):
                 stacklevel=callers_level(),
             )
         return divide(min(self.n_clusters, most))
+
+
+def _read_groups(path: str) -> NamedGroups:
+    from dbgsom_core.persistence import NamedGroups  # slow to import
+
+    return NamedGroups.read(path)
 
 
 def live_links(som_map: SomMap, live: Numbers) -> Any:
