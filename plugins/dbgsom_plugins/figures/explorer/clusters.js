@@ -60,10 +60,11 @@ function rename(place, typed) {
   const { of, list, cut } = state.groups;
   const others = list.filter((_, i) => i !== place).map(({ name }) => name);
   let name = typed;
-  if (!typed) for (name = 0; others.includes(String(name)); name += 1);
+  if (!typed) for (name = 0; others.includes(String(name)); name += 1); // a number again
   const problem = misnamed(String(name), others);
   if (problem) { fillGroups(); byId("groups-told").textContent = problem; return; }
-  const renamed = { ...list[place], name: String(name), about: typed ? "" : list[place].about };
+  const leaves = tree.live.filter((leaf) => of[leaf] === place);
+  const renamed = { ...list[place], name: String(name), about: aboutOf(String(name), leaves) };
   changeGroups({ of, list: list.with(place, renamed), cut }, state.picked);
 }
 

@@ -72,8 +72,21 @@ function clustersAt(count) {
   return above.slice(0, leaves);
 }
 
+// Which of the map's own groups these leaves are, -1 for none.
+function ownPlace(leaves) {
+  const place = grouped ? tree.of[leaves[0]] : -1;
+  const own = tree.live.filter((leaf) => tree.of[leaf] === place);
+  return own.length === leaves.length && leaves.every((leaf) => tree.of[leaf] === place) ? place : -1;
+}
+
+// What sets a group apart, which is known of the map's own ones.
+function aboutOf(name, leaves) {
+  const place = ownPlace(leaves);
+  return place >= 0 && tree.names[place] === name ? said?.[name] ?? "" : "";
+}
+
 // Groups by numbers of any kind for leaves. Each keeps the name and colour of the former one with which it shares
-// most samples, the largest first; what is new takes the first number and colour that are free.
+// most samples, the largest first; what is new takes the map's name for it, or the first number that is free.
 function regroup(before, numberOf, cut = null) {
   const parts = new Map();
   for (const leaf of tree.live) {
@@ -96,13 +109,15 @@ function regroup(before, numberOf, cut = null) {
   const of = new Int32Array(tree.stands.length);
   const put = (part, group) => { part.leaves.forEach((leaf) => { of[leaf] = list.length; }); list.push(group); };
   for (const [old, part] of [...taken].sort((a, b) => a[0] - b[0])) {
-    const same = part.shared.size === 1 && tree.live.filter((leaf) => before.of[leaf] === old).length === part.leaves.length;
-    put(part, { ...before.list[old], about: same ? before.list[old].about : "" });
+    const { name, colour } = before.list[old];
+    put(part, { name, colour, about: aboutOf(name, part.leaves) });
   }
   const free = (isTaken) => { let number = 0; while (isTaken(number)) number += 1; return number; };
   for (const part of fresh.sort((a, b) => a.leaves[0] - b.leaves[0])) {
-    const name = String(free((number) => list.some((one) => one.name === String(number))));
-    put(part, { name, colour: free((number) => list.some(({ colour }) => colour === number)), about: "" });
+    const known = list.map(({ name }) => name);
+    let name = tree.names?.[ownPlace(part.leaves)];
+    if (name === undefined || known.includes(name)) name = String(free((number) => [...known, ...(tree.names ?? [])].includes(String(number))));
+    put(part, { name, colour: free((number) => list.some(({ colour }) => colour === number)), about: aboutOf(name, part.leaves) });
   }
   return { of, list, cut };
 }
