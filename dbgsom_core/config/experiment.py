@@ -99,7 +99,7 @@ class Experiment:
     document: Document = field(default=Document({}), compare=False, repr=False)
 
     @property
-    def params(self) -> dict[str, Any]:
+    def estimator_params(self) -> dict[str, Any]:
         """Keyword arguments of its estimator, with the paths of files that its labeller reads."""
         params = dict(self.model.params)
         if "labeller" in params:

@@ -25,8 +25,8 @@ _DISTANCES = 1 << 22  # in memory at once
 def _check_name(name: str) -> str:
     if not name.strip():
         raise ValueError("must be a name, not an empty one")
-    if as_text(name) != name or "\n" in name or "\t" in name:
-        raise ValueError("must be a name on one line without control characters")
+    if as_text(name) != name or " ".join(name.split()) != name:
+        raise ValueError("must be on one line, with single spaces and no control characters")
     return name
 
 
@@ -45,7 +45,7 @@ class NamedGroups(BaseModel):
     title : str
         Names the run of the map.
     groups : list of str
-        Names of the groups, each at most 100 characters without control characters.
+        Names of the groups, each on one line of at most 100 characters, as figures show them.
     neurons : list of int
         The group of each of K neurons that won a sample, a place in ``groups``.
     prototypes : list of K lists of D floats

@@ -125,8 +125,9 @@ class SomVQ(ClusterMixin, GrowingMap):
         along a row, y up and half a cell to the right. ``som_map_.plane_positions`` (K, 2) is where
         they lie in the plane, linked ones 1 apart.
     labels_ : int array (n,)
-        Cluster of each training sample: contiguous numbers over the neurons that won a sample. Of
-        samples that an engine reads in blocks they are made each time, and no file holds them.
+        Cluster of each training sample: contiguous numbers over the neurons that won a sample, or
+        the names that a person gave, text, see `name_groups`. Of samples that an engine reads in
+        blocks they are made each time, and no file holds them.
     neuron_labels_ : array (K,)
         The same for neurons; one without samples carries its nearest live neuron's.
     growth_events_ : list of (epoch, parent, position)

@@ -14,8 +14,10 @@ function showGroups(groups, picked = [], told = "") {
   byId("groups-text").hidden = true;
   if (panel.way.id === "clusters") panel.refill();
   else panel.show(panel.map, "clusters");
+  say(`${groups.list.length} groups.`);
   if (state.at) tellNeuron();
   fillGroups();
+  byId("groups").children[Math.max(...state.picked)]?.scrollIntoView({ block: "nearest" });
   fillTable();
   redraw();
 }
@@ -26,7 +28,7 @@ function fillGroups() {
     const name = make("input", {
       value: isNumber(group.name) ? "" : group.name, placeholder: nameOfGroup(group), title: nameOfGroup(group),
       "aria-label": `Name of ${nameOfGroup(group)}`, autocomplete: "off", spellcheck: "false",
-      onchange: (event) => rename(place, event.target.value.trim()),
+      onchange: (event) => rename(place, tidy(event.target.value)),
     });
     const box = make("input", { type: "checkbox", "aria-label": `Choose ${nameOfGroup(group)}`, onchange: () => pick(place, true) });
     const share = shareOf(place);

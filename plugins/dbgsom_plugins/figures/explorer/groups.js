@@ -144,11 +144,14 @@ function divide(groups, place) {
   return regroup(groups, numberOf);
 }
 
+const tidy = (name) => name.trim().replace(/\s+/g, " ");
+
 // What is wrong with a name of a group; empty where nothing is.
 function misnamed(name, others) {
   if (!name.trim()) return "A group needs a name.";
   if ([...name].length > BOUNDS.name) return `A name has at most ${BOUNDS.name} characters.`;
   if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(name)) return "A name has no control characters.";
+  if (name !== tidy(name)) return "A name has single spaces.";
   return others.includes(name) ? `Two groups cannot both be called “${name}”.` : "";
 }
 

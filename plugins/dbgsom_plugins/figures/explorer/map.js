@@ -154,7 +154,7 @@ class Panel {
       if (map.child[k] >= 0) dots(pen, x, y, view.scale, map.corners);
       if (state.epoch > 0 && map.values.birth[k] === state.epoch) this.outline(pen, k, paint.accent, 2);
     }
-    if (this.way.id === "clusters" && state.picked.size) groupsOf(map).forEach((place, k) => { if (state.picked.has(place)) this.outline(pen, k, paint.ink, 2); });
+    if (this.way.id === "clusters" && state.picked.size) groupsOf(map).forEach((place, k) => { if (state.picked.has(place)) this.outline(pen, k, paint.ink, view.scale > 24 ? 2 : 1.5); });
     if (state.chosenOn === map) for (const k of state.chosen) this.outline(pen, k, paint.link, 3);
     for (const [k, part] of this.marks()) this.spot(pen, k, part);
   }
