@@ -297,6 +297,34 @@ def test_a_file_of_groups_is_loaded_and_others_refused(browse, clustered):
     assert reset == [f"cluster {i}" for i in range(5)]
 
 
+def test_cuts_nest_and_are_one_change_and_a_click_on_the_map_chooses(browse, clustered):
+    _, page, _ = clustered
+    counts, names, undone, picked, is_over = browse(
+        page,
+        _GROUPS
+        + """
+        const cut = (count) => {
+          find("#cut").value = count;
+          find("#cut").dispatchEvent(new Event("input"));
+          return told();
+        };
+        enter(names()[2], "mine");
+        const found = [cut(9), cut(2), cut(5)];
+        click("#undo");
+        const undone = told();
+        pointer("pointerdown", find(".stage canvas"), 0.5, 0.5);
+        pointer("pointerup", find(".stage canvas"), 0.5, 0.5);
+        const picked = rows().map((row) => row.querySelector("[type=checkbox]").checked);
+        click("#undo");
+        return [found.map((one) => one.length), found[2], undone, picked, find("#undo").disabled];
+        """,
+    )
+    assert counts == [9, 2, 5]
+    assert names == undone == ["cluster 0", "cluster 1", "mine", "cluster 3", "cluster 4"]
+    assert sum(picked) == 1
+    assert is_over
+
+
 def test_it_works_in_the_sandbox_of_mlflow_which_permits_less_than_notebooks(browse, tree):
     def frame(page):
         shown = Html(page).frame()
