@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import itertools
 import os
 import re
@@ -10,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dbgsom_core.errors import DataError, did_you_mean
 
@@ -50,6 +51,30 @@ def exists(path: str | Path) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def with_files(component: Any, folder: Path) -> Any:
+    """Return a component with the paths of its files, relative ones found by `_find_file`."""
+    paths: dict[str, Any] = {}
+    for field in component.file_fields:
+        value = getattr(component, field, None)
+        if isinstance(value, tuple):
+            paths[field] = tuple(_find_file(path, folder) for path in value)
+        elif value is not None:
+            paths[field] = _find_file(value, folder)
+    return component.model_copy(update=paths)
+
+
+def _find_file(path: Any, folder: Path) -> Any:
+    """Return a path relative to the working directory, or else to the configuration's folder."""
+    in_folder = str(folder / path)
+    if not _is_there(path) and _is_there(in_folder):
+        return in_folder
+    return path
+
+
+def _is_there(path: str) -> bool:
+    return exists(path) or any(glob.iglob(path))  # noqa: PTH207
 
 
 def read_at_most(path: Path, limit: int) -> bytes:

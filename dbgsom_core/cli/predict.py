@@ -89,6 +89,7 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @option("-o --output", "Such as FILE.csv or FILE.parquet.", default="-", metavar="FILE")
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
+@option("--groups", "A groups.json of the explorer: answer with its names.", metavar="FILE")
 @csv_options
 @output_options
 @model_options
@@ -98,6 +99,7 @@ def predict(
     output: str,
     columns: Sequence[str],
     keep: Sequence[str],
+    groups: str | None,
     **given: Any,
 ) -> None:
     """Write what MODEL says of each row of DATA.
@@ -110,7 +112,11 @@ def predict(
     loaded = _find_model(model, given)
     from dbgsom_core.runs.predict import predict_file
 
-    check_output(output, data, loaded.path)
+    if groups is not None:
+        if loaded.model.estimator._kind != "vq":
+            raise DataError(f"--groups names clusters, and {loaded.where} answers otherwise")
+        loaded.model.estimator.name_groups(groups)
+    check_output(output, data, groups, loaded.path)
     is_on_screen = output == "-" and sys.stdout.isatty()  # where a bar would mix with answers
 
     def show_progress(rows: int, total: int | None) -> None:

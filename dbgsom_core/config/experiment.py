@@ -34,6 +34,7 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.experiments.trackers import masked, tracker_classes
+from dbgsom_core.files import with_files
 from dbgsom_core.interfaces.component import Component, guarded, use_registry
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.plugins.validation_messages import explain_errors
@@ -96,6 +97,14 @@ class Experiment:
     # Of its owner's prepare steps, beside what is installed; never from what a run has stored.
     steps_folder: Path | None = field(default=None, compare=False)
     document: Document = field(default=Document({}), compare=False, repr=False)
+
+    @property
+    def estimator_params(self) -> dict[str, Any]:
+        """Keyword arguments of its estimator, with the paths of files that its labeller reads."""
+        params = dict(self.model.params)
+        if "labeller" in params:
+            params["labeller"] = with_files(params["labeller"], self.folder)
+        return params
 
     @property
     def data_called(self) -> str:

@@ -43,7 +43,7 @@ from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import mark_labelled
 
-LEAVES = "_ended_in"  # attribute: the leaf of each training sample that was read in blocks
+LEAVES = "_ended_in"  # attribute: the leaf of each training sample, which no file holds
 ALGORITHMS = ("mixture", "distances")
 Kind = Literal["vq", "classifier", "regressor"]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -87,7 +87,8 @@ class _LazyLabels:
             return np.asarray(estimator.leaf_labels_[vars(estimator)[LEAVES]])
         raise AttributeError(
             f"this {type(estimator).__name__} has no labels_: it is not fitted, or it was loaded "
-            "and samples were read in blocks, whose labels are not saved; predict(X) returns them"
+            "and samples were read in blocks, or its groups named since, so that labels are not "
+            "known; predict(X) returns them"
         )
 
 
@@ -392,6 +393,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             neuron_labels=self.neuron_labels_,
             neuron_probabilities=self._probabilities,
             leaf_labels=self.leaf_labels_,
+            leaf_hits=self.leaf_hit_counts_,
             history=self.history_,
             estimator=self._kind,
             **details,

@@ -386,11 +386,10 @@ class GrowingMap(FittedMap, BaseEstimator):
         attributes = self.__dict__
         for name in ("labels_", LEAVES):  # of an earlier fit
             attributes.pop(name, None)
+        attributes[LEAVES] = leaves.astype(np.min_scalar_type(len(self.leaf_labels_)))
         if self._centres is not None:
             attributes["labels_"] = self._predictor.labels(self._parts.over(X, self._metric.calls))
-        elif isinstance(X, Partitions):
-            attributes[LEAVES] = leaves
-        else:
+        elif not isinstance(X, Partitions):
             attributes["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
     def _warn_of_scales(self, parts: Parts, X: Any) -> None:

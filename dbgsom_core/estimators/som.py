@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,12 +19,16 @@ from sklearn.utils.validation import (
 )
 
 from dbgsom_core.engine.results import Floats
-from dbgsom_core.estimators.fitted_map import by_rows
+from dbgsom_core.engine.samples import Samples
+from dbgsom_core.estimators.fitted_map import LEAVES, by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.named_groups import NamedGroups
 from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.som_map.tree import fallback_leaves
+from dbgsom_core.training.labelling import most_frequent
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
     LARGEST_TARGET,
@@ -120,8 +125,9 @@ class SomVQ(ClusterMixin, GrowingMap):
         along a row, y up and half a cell to the right. ``som_map_.plane_positions`` (K, 2) is where
         they lie in the plane, linked ones 1 apart.
     labels_ : int array (n,)
-        Cluster of each training sample: contiguous numbers over the neurons that won a sample. Of
-        samples that an engine reads in blocks they are made each time, and no file holds them.
+        Cluster of each training sample: contiguous numbers over the neurons that won a sample, or
+        the names that a person gave, text, see `name_groups`. Of samples that an engine reads in
+        blocks they are made each time, and no file holds them.
     neuron_labels_ : array (K,)
         The same for neurons; one without samples carries its nearest live neuron's.
     growth_events_ : list of (epoch, parent, position)
@@ -213,6 +219,38 @@ class SomVQ(ClusterMixin, GrowingMap):
         `novelty_pvalue` is at most ``contamination``.
         """
         return self.score_samples(X) - self.offset_
+
+    def name_groups(self, path: str | PathLike[str]) -> Self:
+        """Label the neurons by the groups in a file of the explorer, and return the estimator.
+
+        A leaf belongs to the group of the nearest prototype in the file, one without training
+        samples to that of the nearest one with some. `predict`, ``labels_`` and saved files have
+        the names of the groups; a later fit labels anew. A map from a file has no ``labels_`` then.
+
+        Parameters
+        ----------
+        path : path
+            A ``groups.json``, of this map or of another one of the same columns.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or is of a map with another number of features.
+        """
+        check_is_fitted(self)
+        tree, hits = self._tree, self.leaf_hit_counts_
+        names = NamedGroups.read(path).labels_of(tree.weights)
+        prototypes = Samples(tree.weights, self._metric.calls)
+        labels = names[fallback_leaves(tree, prototypes, hits)]
+        attributes = self.__dict__
+        if "labels_" in attributes:  # of samples in memory, or in a file without their leaves
+            del self.labels_
+            if LEAVES in attributes:
+                self.labels_ = labels[attributes[LEAVES]]
+        self.leaf_labels_ = labels
+        self.neuron_labels_ = most_frequent(tree, labels, hits)
+        self._probabilities = self._leaf_probabilities = self._answering = self._centres = None
+        return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative quantization error of X (n, D), so that greater is better."""

@@ -38,6 +38,8 @@ class MapView:
         Names the run.
     leaf_labels : array (L,) or None
         The answers of the neurons without a child map, see `Tree`.
+    leaf_hits : array (L,) or None
+        How many samples of the training each of them won; None: those of ``evaluation``.
     sample_ids : array (n,) or None
         What the samples of the evaluation are called, or their rows in the data set.
     novelty : callable or None
@@ -81,6 +83,7 @@ class MapView:
     image_shape: tuple[int, int] | None = None
     title: str = ""
     leaf_labels: NDArray[Any] | None = None
+    leaf_hits: NDArray[Any] | None = None
     sample_ids: NDArray[Any] | None = None
     novelty: Callable[[], NDArray[np.float64]] | None = None
     stability: Stability | None = None

@@ -132,6 +132,9 @@ class LabellerComponent(Component):
         For clusters that are the samples nearest to each of C centres, by the metric and in its own
         space: a neuron has the number of the centre nearest to its prototype, and `label` is not
         called. None: neurons have the clusters that `label` says, and samples those of neurons.
+    file_fields : tuple of str
+        The fields that name files: what is not in the working directory is looked for in the folder
+        of the configuration.
     probabilities : method ``(evidence) -> array (K, C)``, or None
         Class probabilities per neuron, rows sum to 1.
     answer : method ``(around, state) -> array``, or None
@@ -151,6 +154,7 @@ class LabellerComponent(Component):
     point_column: ClassVar[int] = 0
     reads_samples: ClassVar[bool] = False
     sparse_columns: ClassVar[int] = 0
+    file_fields: ClassVar[tuple[str, ...]] = ()
     centres: ClassVar[Callable[..., Any] | None] = None
     probabilities: ClassVar[Callable[..., Any] | None] = None
     answer: ClassVar[Callable[..., Any] | None] = None
@@ -160,6 +164,9 @@ class LabellerComponent(Component):
     def neighbours(self) -> int:
         """How many groups `Surroundings` hold, at most; may be a field."""
         return 16
+
+    def check(self) -> None:
+        """Raise `DataError` where files that it names cannot be used; called before training."""
 
     @abstractmethod
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:

@@ -457,7 +457,8 @@ class _EpochDisplay:
 def check_experiment(experiment: Experiment) -> None:
     """Check an experiment before its data is read, mostly without importing scikit-learn."""
     model = experiment.model
-    params = {**experiment.resolved["model"], **model.params, "engine": experiment.engine}
+    params = {**experiment.resolved["model"], **experiment.estimator_params}
+    params["engine"] = experiment.engine
     with estimator_errors_located(experiment):
         check_compatible(build_parts(params), model.estimator)
     if any(step.params or ":" in step.name for step in experiment.prepare):

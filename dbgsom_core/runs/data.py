@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.models import prepared
-from dbgsom_core.files import exists
+from dbgsom_core.files import exists, with_files
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.runs.describe import digest
@@ -71,14 +69,7 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
     """Return the data of a data set, where the engine of an experiment wants it."""
-    paths: dict[str, Any] = {}
-    for field in dataset.file_fields:
-        value = getattr(dataset, field, None)
-        if isinstance(value, tuple):
-            paths[field] = tuple(_find_file(path, experiment.folder) for path in value)
-        elif value is not None:
-            paths[field] = _find_file(value, experiment.folder)
-    component = dataset.model_copy(update=paths)
+    component = with_files(dataset, experiment.folder)
     source, engine = guarded(component), guarded(experiment.engine)
     data: Data | None = None
     try:
@@ -102,18 +93,6 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
         with data_errors(f"the target of data set '{experiment.data_called}'"):
             return replace(data, y=data.y.astype(np.float64))
     return data
-
-
-def _find_file(path: Any, folder: Path) -> Any:
-    """Return a path relative to the working directory, or else to the configuration's folder."""
-    in_folder = str(folder / path)
-    if not _is_there(path) and _is_there(in_folder):
-        return in_folder
-    return path
-
-
-def _is_there(path: str) -> bool:
-    return exists(path) or any(glob.iglob(path))  # noqa: PTH207
 
 
 def _is_text(y: NDArray[Any]) -> bool:

@@ -247,7 +247,7 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
 def make_estimator(experiment: Experiment) -> Any:
     """Return the estimator of an experiment, not fitted, whose parts can be built."""
     estimator = _ESTIMATORS[experiment.model.estimator](
-        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+        **experiment.estimator_params, random_state=experiment.seed, engine=experiment.engine
     )
     with estimator_errors_located(experiment):
         estimator.parts()

@@ -387,10 +387,15 @@ def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, L
         shares = shares[rows]
     leaves = leaves._replace(labels=leaves.labels[rows], probabilities=shares)
     if trained.target is None:  # clusters are numbered by leaves
-        labels = []  # of a neuron with a child map: that of most of its samples
-        for neuron in range(len(tree.maps[0])):
-            below = tree.paths[:, 0] == neuron
-            distinct, rows = np.unique(leaves.labels[below], return_inverse=True)
-            labels.append(distinct[np.bincount(rows, weights=leaves.hits[below]).argmax()])
-        neurons = neurons._replace(labels=np.array(labels, dtype=leaves.labels.dtype))
+        neurons = neurons._replace(labels=most_frequent(tree, leaves.labels, leaves.hits))
     return neurons, leaves
+
+
+def most_frequent(tree: Tree, labels: NDArray[Any], hits: NDArray[Any]) -> NDArray[Any]:
+    """Return for each neuron of the first map the label (L,) of most samples on leaves below."""
+    found = []
+    for neuron in range(len(tree.maps[0])):
+        below = tree.paths[:, 0] == neuron
+        distinct, rows = np.unique(labels[below], return_inverse=True)
+        found.append(distinct[np.bincount(rows, weights=hits[below]).argmax()])
+    return np.array(found, dtype=labels.dtype)

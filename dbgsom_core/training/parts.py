@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.errors import ComponentError, ParameterError
+from dbgsom_core.errors import ComponentError, DataError, ParameterError
 from dbgsom_core.interfaces.component import (
     Component,
     MetricWithState,
@@ -265,6 +265,10 @@ def check_compatible(parts: Parts, estimator: str) -> None:
     """Raise `ParameterError` when parts are incompatible with each other or this estimator."""
     for parameter, problem in find_misfits(parts, estimator):
         raise ParameterError(problem, parameter)
+    try:
+        guarded(parts.labeller).check()
+    except DataError as error:
+        raise ParameterError(str(error), "labeller") from error
 
 
 def find_target_reader(parts: Parts) -> str | None:

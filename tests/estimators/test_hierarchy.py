@@ -150,7 +150,7 @@ def test_a_saved_tree_answers_the_same(tmp_path, digits):
     clf = SomClassifier(growth=growth, max_neurons=20, epochs=20).fit(X, y)
     clf.save(tmp_path / "tree.npz")
     again = load(tmp_path / "tree.npz")
-    assert set(vars(again)) == set(vars(clf))
+    assert set(vars(again)) == set(vars(clf)) - {"_ended_in"}  # leaves of training samples
     assert len(again.leaf_paths_) > len(again.weights_)
     for method in ("predict_proba", "bmu_path", "transform"):
         np.testing.assert_array_equal(getattr(again, method)(X), getattr(clf, method)(X))

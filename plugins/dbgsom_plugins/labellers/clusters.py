@@ -17,7 +17,7 @@ from dbgsom_core.errors import callers_level
 from dbgsom_plugins.labellers._trees import average_tree, cut, tree_of_groups
 
 if TYPE_CHECKING:
-    from dbgsom_core.api import SomMap
+    from dbgsom_core.persistence import NamedGroups
     from dbgsom_plugins.labellers._modes import Rows
 
 Array = NDArray[np.float64]
@@ -57,6 +57,8 @@ class Clusters(LabellerComponent):
     """
 
     estimators = ("vq",)
+    file_fields = ("edited",)
+    of_this_machine = ("edited",)
 
     method: Literal["auto", "modes", "average", "ward", "k_means"] = Field(
         default="auto",
@@ -67,6 +69,9 @@ class Clusters(LabellerComponent):
         default="auto",
         description="number of clusters; [2, 12]: the best one of these; auto: of all",
     )
+    edited: str | None = Field(
+        default=None, description="groups.json of the explorer: its groups and their names instead"
+    )
 
     @field_validator("n_clusters")
     @classmethod
@@ -75,7 +80,13 @@ class Clusters(LabellerComponent):
             raise ValueError(f"must be a range that ascends, not {list(value)}")
         return value
 
-    def label(self, evidence: LabelEvidence) -> Numbers:
+    def check(self) -> None:
+        if self.edited is not None:
+            _read_groups(self.edited)
+
+    def label(self, evidence: LabelEvidence) -> NDArray[Any]:
+        if self.edited is not None:
+            return _read_groups(self.edited).labels_of(evidence.som_map.prototypes)
         live = np.flatnonzero(evidence.hits > 0)
         labels = np.zeros(len(evidence.som_map), dtype=np.int64)
         labels[live] = self._clusters(evidence, live)
@@ -83,7 +94,7 @@ class Clusters(LabellerComponent):
 
     def centres(self, evidence: LabelEvidence) -> Array | None:
         """Return the centres of ``k_means`` (C, D), which go on from prototypes to samples."""
-        if self.method != "k_means":
+        if self.method != "k_means" or self.edited is not None:
             return None
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
@@ -176,45 +187,10 @@ def _links(evidence: LabelEvidence, live: Numbers) -> Numbers:
     return links[(links >= 0).all(axis=1)]
 
 
-def live_links(som_map: SomMap, live: Numbers) -> Any:
-    """Return the sparse links (L, L) among live neurons of a map.
+def _read_groups(path: str) -> NamedGroups:
+    from dbgsom_core.persistence import NamedGroups  # slow to import
 
-    Live neurons beside the same gap, a set of linked dead neurons, are linked across it: a map that
-    dead neurons do not take apart stays in one piece.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n, edges = len(som_map), som_map.edges()
-    graph = coo_array((np.ones(len(edges)), edges.T), shape=(n, n)).tocsr()
-    graph = (graph + graph.T).tocsr()
-    dead = np.setdiff1d(np.arange(n), live)
-    direct = graph[live][:, live]
-    if not len(dead):
-        return direct
-    n_gaps, gap = connected_components(graph[dead][:, dead], directed=False)
-    members = np.arange(len(dead)), gap
-    gap_of_dead = coo_array((np.ones(len(dead)), members), shape=(len(dead), n_gaps))
-    beside_gap = graph[live][:, dead] @ gap_of_dead.tocsr()
-    links = (direct + beside_gap @ beside_gap.T).tocsr()
-    links.setdiag(0)
-    links.eliminate_zeros()
-    return links
-
-
-def ward_joins(points: Array, links: Any) -> tuple[Numbers, Array]:
-    """Return which clusters are joined (n - 1, 2), by sparse links (n, n), and how far apart.
-
-    Join i makes cluster n + i of two earlier ones, points being the first n (Ward 1963).
-    """
-    from sklearn.cluster import ward_tree
-
-    if len(points) < 2:
-        return np.empty((0, 2), dtype=np.int64), np.empty(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # says that it links parts where they are nearest
-        tree = ward_tree(points, connectivity=links, return_distance=True)
-    return np.asarray(tree[0]), tree[-1]
+    return NamedGroups.read(path)
 
 
 def criteria(

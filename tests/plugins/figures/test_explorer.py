@@ -119,6 +119,66 @@ def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(params):
     assert names == list(map(str, model.neuron_labels_))
 
 
+def clusters_at(groups, count):
+    """The cluster of each live leaf when so many are left, as sets of leaves."""
+    joins = numbers(groups["joins"])
+    live = numbers(groups["live"]).tolist()
+    leaves = len(numbers(groups["stands"]))
+    members = {leaf: {leaf} for leaf in live}
+    for i, (a, b) in enumerate(joins[: len(live) - count].tolist()):
+        members[leaves + i] = members.pop(a) | members.pop(b)
+    return sorted(map(sorted, members.values()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_tree_cut_at_the_number_of_groups_is_these_groups(seed, tree, flat):
+    rng = np.random.default_rng(seed)
+    model = [tree[0], flat[0]][seed % 2]
+    n = len(model.leaf_weights_)
+    labels = rng.integers(0, rng.integers(1, n // 2), n)
+    hits = rng.integers(0, 4, n)
+    evaluation = model.evaluate(tree[2] if seed % 2 == 0 else X)
+    view = MapView(
+        evaluation, labels[: len(model.som_map_)], (), leaf_labels=labels, leaf_hits=hits
+    )
+    groups = explored(view)["groups"]
+    live = np.flatnonzero(hits)
+    assert numbers(groups["live"]).tolist() == live.tolist()
+    values = np.unique(labels[live])
+    assert groups["names"] == [str(value) for value in values]
+    expected = [np.flatnonzero((labels == value) & (hits > 0)).tolist() for value in values]
+    assert clusters_at(groups, len(values)) == sorted(expected)
+    weights = model.leaf_weights_
+    stands = numbers(groups["stands"])
+    for leaf in range(n):
+        apart = np.linalg.norm(weights[live] - weights[leaf], axis=1)
+        near = np.linalg.norm(weights[stands[leaf]] - weights[leaf])
+        assert stands[leaf] == leaf if hits[leaf] else near == pytest.approx(apart.min())
+    of = [groups["names"][place] for place in numbers(groups["of"]).tolist()]
+    assert of == [str(label) for label in labels[stands]]
+
+
+def test_maps_without_clusters_have_one_tree_of_all(flat):
+    model, view = flat
+    for answers in (view, replace(view, estimator="vq", neuron_probabilities=None)):
+        labels = np.arange(len(model.som_map_))
+        groups = explored(replace(answers, neuron_labels=labels, leaf_labels=labels))["groups"]
+        assert groups["names"] is None
+        assert not numbers(groups["of"]).any()
+        assert len(clusters_at(groups, 1)) == 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_prototypes_for_files_are_nearest_to_themselves(offset):
+    samples = offset + X * (1e-3, 1.0, 1.0, 1e5)
+    model = SomVQ(epochs=10).fit(samples)
+    groups = explored(model._view(model.evaluate(samples)))["groups"]
+    live = model.weights_[numbers(groups["live"])]
+    distances = np.linalg.norm(live[:, None] - np.array(groups["prototypes"]), axis=2)
+    assert distances.argmin(axis=1).tolist() == list(range(len(live)))
+    assert np.diag(distances).max() < 1e-5 * (distances + np.eye(len(live)) * 1e99).min()
+
+
 def test_novelty_is_that_of_the_estimator(flat):
     model, _ = flat
     page = payload(model.explore(X, Y))

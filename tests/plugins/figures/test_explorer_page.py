@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -156,11 +157,172 @@ def test_clusters_growth_planes_table_and_every_colouring_are_drawn(browse, tree
         """,
     )
     n_neurons = len(model.som_map_)
-    assert 1 <= int(clusters) <= n_neurons
+    assert 1 < int(clusters) <= len(model.leaf_weights_)
     assert epoch.startswith(f"Epoch {model.som_map_.birth_epochs.max()}:")
     assert f"{n_neurons} of {n_neurons} neurons" in epoch
     assert (planes, rows) == (12, n_neurons)
     assert colourings >= 22  # two of the pixels are 0 everywhere
+
+
+_GROUPS = """
+const rows = () => [...document.querySelectorAll("#groups > div")];
+const names = () => rows().map((row) => row.querySelector("input:not([type])"));
+const choose = (...places) => {
+  for (const i of places) rows()[i].querySelector("[type=checkbox]").click();
+};
+const told = () => [...names().map((one) => one.value || one.placeholder)];
+const load = async (content) => {
+  const files = new DataTransfer();
+  files.items.add(new File([content], "groups.json"));
+  File.prototype.text = async () => content; // else it is read in real time, and all else is not
+  find("#load").files = files.files;
+  find("#load").dispatchEvent(new Event("change"));
+  await wait(20);
+  return text("#groups-told");
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def clustered():
+    X, _ = load_digits(return_X_y=True)
+    labeller = {"name": "clusters", "n_clusters": 5}
+    model = SomVQ(labeller=labeller, max_neurons=40, epochs=20).fit(X[:600])
+    return model, model.explore(X[:600]).text, X[:600]
+
+
+def test_groups_are_joined_split_named_saved_and_answer_in_predict(browse, clustered, tmp_path):
+    model, page, X = clustered
+    opened, first, at, joined, split, undone, refused, saved, legend, neuron, csv_text = browse(
+        page,
+        _GROUPS
+        + """
+        const opened = [find("#clusters").open, find(".panel select").value];
+        const shares = rows().map((row) => row.querySelector(".value").textContent);
+        const at = [text("#cut-told"), shares];
+        const first = told();
+        choose(0, 1);
+        click("#join");
+        const joined = told();
+        click("#split");
+        const split = told();
+        click("#undo");
+        const undone = told();
+        enter(names()[0], "round & <b>");
+        enter(names()[1], "round & <b>");
+        const refused = text("#groups-told");
+        enter(names()[1], "=straight");
+        click("#save");
+        pointer("pointermove", find(".stage canvas"), 0.5, 0.5);
+        await wait(100);
+        const saved = find("#groups-text").value;
+        document.querySelector(".legend button").click();
+        click("#as-text");
+        const legend = text(".legend");
+        return [opened, first, at, joined, split, undone, refused, saved, legend,
+          text("#neuron-told"), find("#csv").value];
+        """,
+    )
+    assert opened == [True, "clusters"]
+    assert first == [f"cluster {i}" for i in range(5)]
+    shares = 100 * np.bincount(model.labels_) / len(X)
+    assert at[0] == "5"
+    assert [float(text.removesuffix(" %")) for text in at[1]] == pytest.approx(shares, abs=0.51)
+    assert len(joined) == len(undone) == 4
+    assert len(split) == 5
+    assert joined == undone
+    assert refused == "Two groups cannot both be called “round & <b>”."
+    assert "round & <b>" in legend
+    assert "Label" in neuron
+    (tmp_path / "groups.json").write_text(saved, encoding="utf-8")
+    before = model.labels_
+    named = SomVQ(**{**model.get_params(deep=False), "labeller": "index"}).fit(X)
+    labels = named.name_groups(tmp_path / "groups.json").predict(X)
+    is_first = labels == "round & <b>"
+    assert is_first.tolist() == np.isin(before, [0, 1]).tolist()
+    others = [name.removeprefix("cluster ") for name in joined[2:]]
+    assert set(labels) == {"round & <b>", "=straight", *others}
+    rows = rows_of(csv_text)
+    assert [int(row["row"]) for row in rows] == np.flatnonzero(is_first).tolist()
+    assert {row["label"] for row in rows} == {"round & <b>"}
+    # The page of a map that is trained anew with the file begins with these groups.
+    edited = {"name": "clusters", "edited": str(tmp_path / "groups.json")}
+    anew = SomVQ(**{**model.get_params(deep=False), "labeller": edited}).fit(X)
+    assert anew.labels_.tolist() == labels.tolist()
+    again = browse(anew.explore(X).text, f"{_GROUPS} return told();")
+    assert sorted(again) == sorted(
+        f"cluster {label}" if label.isdigit() else label for label in set(labels.tolist())
+    )
+
+
+def test_a_file_of_groups_is_loaded_and_others_refused(browse, clustered):
+    model, page, _ = clustered
+    live = model.hit_counts_ > 0
+    names = [f"group {i}" for i in range(3)]
+    places = np.arange(live.sum()) % 3
+    content = {
+        "format": "dbgsom groups",
+        "version": 1,
+        "groups": names,
+        "neurons": places.tolist(),
+        "prototypes": model.weights_[live].tolist(),
+    }
+    wrong = [
+        "{",
+        json.dumps({**content, "version": 2}),
+        json.dumps({**content, "groups": ["a", "a", "b"]}),
+        json.dumps({**content, "neurons": [3] * len(places)}),
+        json.dumps({**content, "prototypes": [[1.0]] * len(places)}),
+    ]
+    told, refused, after, saved, reset = browse(
+        page,
+        f"""{_GROUPS}
+        const loaded = await load({json.dumps(json.dumps(content))});
+        const after = told();
+        const refused = [];
+        for (const text of {json.dumps(wrong)}) refused.push(await load(text));
+        click("#save");
+        const saved = find("#groups-text").value;
+        click("#reset");
+        return [loaded, refused, after, saved, told()];
+        """,
+    )
+    assert told == "groups.json was loaded."
+    assert after == names
+    again = json.loads(saved)
+    assert (again["groups"], again["neurons"]) == (names, places.tolist())
+    assert [sentence.partition(" ")[0] for sentence in refused] == [
+        "This", "This", "Two", "This", "These",
+    ]  # fmt: skip
+    assert reset == [f"cluster {i}" for i in range(5)]
+
+
+def test_cuts_nest_and_are_one_change_and_a_click_on_the_map_chooses(browse, clustered):
+    _, page, _ = clustered
+    counts, names, undone, picked, is_over = browse(
+        page,
+        _GROUPS
+        + """
+        const cut = (count) => {
+          find("#cut").value = count;
+          find("#cut").dispatchEvent(new Event("input"));
+          return told();
+        };
+        enter(names()[2], "mine");
+        const found = [cut(9), cut(2), cut(5)];
+        click("#undo");
+        const undone = told();
+        pointer("pointerdown", find(".stage canvas"), 0.5, 0.5);
+        pointer("pointerup", find(".stage canvas"), 0.5, 0.5);
+        const picked = rows().map((row) => row.querySelector("[type=checkbox]").checked);
+        click("#undo");
+        return [found.map((one) => one.length), found[2], undone, picked, find("#undo").disabled];
+        """,
+    )
+    assert counts == [9, 2, 5]
+    assert names == undone == ["cluster 0", "cluster 1", "mine", "cluster 3", "cluster 4"]
+    assert sum(picked) == 1
+    assert is_over
 
 
 def test_it_works_in_the_sandbox_of_mlflow_which_permits_less_than_notebooks(browse, tree):

@@ -10,6 +10,7 @@ keeps seven digits, or unsigned integers.
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from html import escape
 from importlib.resources import files
@@ -24,7 +25,7 @@ from dbgsom_plugins.figures._drawing import cell_centres, fold_note, is_torus, s
 from dbgsom_plugins.figures._names import answers_of, class_name_of, name_of
 from dbgsom_plugins.figures._style import MAX_CATEGORIES, by_prototype, categorical
 from dbgsom_plugins.figures.variables import names_of
-from dbgsom_plugins.labellers.clusters import live_links, ward_joins
+from dbgsom_plugins.labellers._trees import tree_of_groups
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _SCRIPTS = (
     "state",
+    "groups",
     "colours",
     "map",
     "pointer",
@@ -51,7 +53,11 @@ _ESCAPED = "<>&\u2028\u2029"  # characters that mean something to HTML or end a 
 _VALUES = 500_000  # of samples
 _PROTOTYPES = 800_000  # values of prototypes
 _IDS = 1_500_000  # characters of the samples' names
+_SAVED = 400_000  # values of prototypes in a file of groups, up to 4 MB of the page
+_DIGITS = 7  # of these values, of the range of their column
+_NAME = 100  # characters of the name of a group
 _NEAREST = 3  # samples of each leaf whose values come first: enough to see what it stands for
+_FEW = 6  # categories whose colours are those of `label_map`
 _CLASSES = 60  # more are no categories to look at
 _GREY = (150, 155, 163)  # of categories that have no colour of their own
 
@@ -130,9 +136,10 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         "image": image,
         "classes": classes,
         "palette": _palette(len(classes)),
-        "colours": _palette(MAX_CATEGORIES),
+        "colours": [_palette(_FEW), _palette(MAX_CATEGORIES)],  # of few groups, and of more
         "units": view.undo is not None,
         "labels": labels,
+        "groups": _groups(view, notes),
         "maps": maps,
         "epochs": packed(np.array(epochs, dtype=float).reshape(-1, 3)),
         "samples": _samples(view, max_samples, columns, codes, novelty, notes),
@@ -326,7 +333,6 @@ def map_data(
         for name, samples in of_samples.items():
             values[name] = np.bincount(units, samples, len(som_map)) / hits
     edges = som_map.edges()
-    joins, heights = dendrogram(som_map, hits)
     return {
         "n": len(som_map),
         "places": packed(cell_centres(som_map)),
@@ -336,23 +342,75 @@ def map_data(
         "lengths": packed(lengths[edges[:, 0], edges[:, 1]]),
         "parents": som_map.parents.tolist(),
         "values": {name: packed(of_neurons) for name, of_neurons in values.items()},
-        "joins": packed(joins),
-        "heights": packed(heights),
     }
 
 
-def dendrogram(som_map: SomMap, hits: NDArray[Any]) -> tuple[Rows, NDArray[np.float64]]:
-    """Return how neighbouring neurons with hits are joined one by one (Ward), and how far apart.
+# ------------------------------------------------------------------------------------------- groups
 
-    Join i makes node K + i of two earlier nodes, neurons being the first K. Neurons without hits
-    are in none: they pass their links on.
+
+def _groups(view: MapView, notes: list[str]) -> dict[str, Any]:
+    """Return the groups of leaves, the tree of joins along which they are edited, and prototypes.
+
+    Leaves are those of the tree of maps. Join i makes node L + i of two earlier ones, the L leaves
+    being the first; those without training samples are in none, and ``stands`` (L,) are the leaves
+    whose group each has. Cut at the number of ``names`` the tree gives the groups of the map.
     """
-    live = np.flatnonzero(hits > 0)
-    if not np.isfinite(som_map.prototypes).all():
-        live = live[:0]
-    joins, heights = ward_joins(som_map.prototypes[live], live_links(som_map, live))
-    nodes = np.concatenate([live, len(som_map) + np.arange(len(joins))])
-    return nodes[joins], heights
+    evaluation = view.evaluation
+    weights = evaluation.tree.weights
+    n = len(weights)
+    hits = view.leaf_hits
+    if hits is None:
+        hits = np.bincount(evaluation.leaf, minlength=n)
+    live, dead = np.flatnonzero(hits > 0), np.flatnonzero(hits == 0)
+    if not np.isfinite(weights).all():
+        live, dead = live[:0], dead[:0]
+    names, of_live = _names_of_groups(view, live)
+    joins, heights = tree_of_groups(weights[live], hits[live].astype(np.float64), of_live)
+    nodes = np.concatenate([live, n + np.arange(len(joins))])
+    stands, of = np.arange(n), np.zeros(n, dtype=np.int64)
+    if len(live) and len(dead):
+        apart = evaluation.data.pairwise(weights[dead], weights[live])
+        stands[dead] = live[apart.argmin(axis=1)]
+    of[live] = of_live
+    prototypes = None
+    if weights[live].size <= _SAVED:
+        prototypes = _rounded(weights[live])
+    else:
+        notes.append("This map is too large for groups to be saved from its page.")
+    return {
+        "live": packed(live),
+        "stands": packed(stands),
+        "of": packed(of[stands]),
+        "names": names,
+        "joins": packed(nodes[joins]),
+        "heights": packed(heights),
+        "prototypes": prototypes,
+    }
+
+
+def _names_of_groups(view: MapView, live: Rows) -> tuple[list[str] | None, Rows]:
+    """Return names of the map's clusters, and the places of those of leaves; None for no clusters.
+
+    As many labels as leaves are their numbers.
+    """
+    if view.estimator == "vq" and answers_of(view) == "clusters":
+        labels = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+        values, places = np.unique(np.asarray(labels)[live], return_inverse=True)
+        if 0 < len(values) < len(live):
+            names = [view.label_names.get(value, value) for value in values.tolist()]
+            return [as_label(name, _NAME) for name in names], places
+    return None, np.zeros(len(live), dtype=np.int64)
+
+
+def _rounded(prototypes: NDArray[Any]) -> list[list[float]]:
+    """Return prototypes (K, D) with as many digits as tell them apart, for a file that is read."""
+    spread = np.ptp(prototypes, axis=0) if len(prototypes) else np.zeros(prototypes.shape[1])
+    columns = []
+    for column, width in zip(prototypes.T.tolist(), spread.tolist(), strict=True):
+        size = width or max(map(abs, column), default=0.0) or 1.0
+        digits = _DIGITS - math.floor(math.log10(size))
+        columns.append([round(value, digits) for value in column])
+    return list(map(list, zip(*columns, strict=True)))
 
 
 # ------------------------------------------------------------------------------------------ samples

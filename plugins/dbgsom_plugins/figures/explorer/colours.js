@@ -28,25 +28,12 @@ const valuesOf = (map, name) => map.values[name] ?? new Float64Array(map.n).fill
 const ways = new Map();
 const add = (id, group, name, way) => ways.set(id, { id, group, name, ...way });
 
-const { kind, what, said, names: labelNames } = told.labels;
-const clustered = what === "clusters";
-function labelOf(map, k) {
-  const label = map.labels[k];
-  if (Number.isNaN(label)) return null;
-  return kind === "values" ? shown(label) : labelNames[label];
-}
-const tellsLabel = (map, k) => labelOf(map, k) !== null && kind !== "many";
-const toldLabel = (map, k) => labelNamed(labelOf(map, k));
-function labelNamed(name) {
-  if (!clustered) return name;
-  return said?.[name] ? `cluster ${name}: ${said[name]}` : `cluster ${name}`;
-}
-if (kind === "few") {
+if (kind === "few" && !grouped) {
   // Names that no cell has place for are numbers there, which the legend explains.
   const numbered = labelNames.some((name) => name.length > 9);
   add("label", "Map", "Label", {
     kind: "categories",
-    names: () => labelNames.map(labelNamed),
+    names: () => labelNames,
     entries: (names) => (numbered ? names.map((name, i) => `${i + 1} · ${name}`) : names),
     palette: () => told.labels.palette,
     of: (map) => map.labels,
@@ -64,9 +51,9 @@ for (const [name, [text, about]] of Object.entries(MEASURES)) {
   add(name, "Measures", text, { kind: "number", of: (map) => valuesOf(map, name), about });
 }
 add("clusters", "Map", "Clusters", {
-  kind: "categories", palette: () => told.colours,
-  names: () => Array.from({ length: state.clusters }, (_, i) => `${clustered ? "branch" : "cluster"} ${i + 1}`),
-  of: (map) => clustersOf(map, state.clusters), text: (map, k) => String((clustersOf(map, state.clusters)[k] ?? -1) + 1),
+  kind: "categories", palette: () => state.groups.list.map(colourOf), names: () => state.groups.list.map(nameOfGroup),
+  entries: (names) => (lettered() ? names.map((name, i) => `${letter(i)} · ${name}`) : names), of: groupsOf,
+  text: (map, k) => (lettered() ? letter(groupsOf(map)[k]) : state.groups.list[groupsOf(map)[k]].name),
 });
 told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", `Share of ${name}`, {
   kind: "number", low: 0, bounded: true,

@@ -23,6 +23,7 @@ function tellNeuron() {
   const facts = make("dl");
   const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, text));
   if (tellsLabel(map, k)) fact(kind === "values" ? "Answer" : "Label", toldLabel(map, k));
+  if (!grouped && byId("clusters").open) fact("Cluster", toldGroup(map, k));
   for (const name of Object.keys(MEASURES)) {
     if (name !== "birth" && map.values[name]) fact(MEASURES[name][0], shown(map.values[name][k]));
   }

@@ -137,7 +137,7 @@ class Panel {
 
   drawGround(ratio) {
     const { map, view, ground } = this;
-    const shows = [map, this.fill, state.epoch, paint, ratio, view.scale, view.x, view.y, ground.width, ground.height, state.lit, state.chosenOn, state.chosen];
+    const shows = [map, this.fill, state.epoch, paint, ratio, view.scale, view.x, view.y, ground.width, ground.height, state.lit, state.chosenOn, state.chosen, state.picked];
     if (this.shows?.every((one, i) => one === shows[i])) return;
     this.shows = shows;
     const pen = ground.getContext("2d");
@@ -154,6 +154,7 @@ class Panel {
       if (map.child[k] >= 0) dots(pen, x, y, view.scale, map.corners);
       if (state.epoch > 0 && map.values.birth[k] === state.epoch) this.outline(pen, k, paint.accent, 2);
     }
+    if (this.way.id === "clusters" && state.picked.size) groupsOf(map).forEach((place, k) => { if (state.picked.has(place)) this.outline(pen, k, paint.ink, view.scale > 24 ? 2 : 1.5); });
     if (state.chosenOn === map) for (const k of state.chosen) this.outline(pen, k, paint.link, 3);
     for (const [k, part] of this.marks()) this.spot(pen, k, part);
   }

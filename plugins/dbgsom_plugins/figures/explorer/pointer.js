@@ -37,6 +37,7 @@ function listen(panel) {
       const neuron = panel.neuronAt(...at(event));
       look(panel, neuron);
       if (neuron >= 0) pin(panel, neuron);
+      if (neuron >= 0 && byId("clusters").open && panel.way.id === "clusters") pick(groupsOf(panel.map)[neuron], event.shiftKey || event.ctrlKey || event.metaKey);
     } else if (rope && event.type === "pointerup") lasso(panel, rope);
     redraw();
   };

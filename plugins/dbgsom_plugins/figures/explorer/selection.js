@@ -121,13 +121,18 @@ function showText(text) {
   byId("csv").select();
 }
 
+// Lets a text be downloaded. A frame of origin "null", such as MLflow's, may prevent that and not say so.
+function offer(text, type, name) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
 function setUpExport() {
   byId("download").addEventListener("click", () => {
     const text = csv();
-    const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "samples.csv" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    if (window.origin === "null") showText(text); // a frame, such as MLflow's, may let nothing be downloaded and not say so
+    offer(text, "text/csv", "samples.csv");
+    if (window.origin === "null") showText(text);
   });
   byId("as-text").addEventListener("click", () => showText(csv()));
   byId("clear").addEventListener("click", unlight);

@@ -11,14 +11,8 @@ function dressUp(theme) {
 function changedMap() {
   if (!panel) return;
   const { map } = panel;
-  const most = map.joins.length / 2 + 1;
-  byId("cut").max = most;
-  if (state.clusters > most) state.clusters = most;
-  byId("cut").value = state.clusters;
-  byId("cut-told").textContent = state.clusters;
   byId("epoch").max = lastEpoch(map);
   if (state.epoch !== null) toEpoch(Math.min(state.epoch, lastEpoch(map)));
-  drawTree();
   fillPlanes();
   fillTable();
 }
@@ -44,7 +38,7 @@ function begin() {
     ropes = !ropes;
     event.currentTarget.setAttribute("aria-pressed", String(ropes));
   });
-  state.clusters = Math.min(4, maps[0].joins.length / 2 + 1);
+  state.groups = firstGroups();
   setUpSearch();
   setUpExport();
   setUpClusters();
@@ -56,10 +50,12 @@ function begin() {
     "This page needs no network and keeps nothing."];
   byId("notes-list").append(...notes.map((one) => make("li", {}, one)));
   if (told.notes.length) byId("notes").open = true;
-  const first = [rarerShare(), "label", "images", "similarity"].find((one) => ways.has(one));
+  const first = [rarerShare(), grouped ? "clusters" : "label", "images", "similarity"].find((one) => ways.has(one));
   panel = new Panel(maps[0], first);
   byId("panel").append(panel.element);
   changedMap();
+  fillGroups();
+  if (grouped) [byId("clusters").open, byId("find").open] = [true, false]; // with the neuron all on one screen
 }
 
 begin();

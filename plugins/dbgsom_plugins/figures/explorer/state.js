@@ -51,8 +51,6 @@ const maps = told.maps.map((one) => {
     rgb: numbers(one.rgb),
     shares: one.shares && numbers(one.shares),
     prototypes: table(one.prototypes),
-    joins: numbers(one.joins),
-    heights: numbers(one.heights),
     unit: null,
   };
 });
@@ -105,7 +103,8 @@ const state = {
   chosen: new Set(), // neurons of a selection, of the map `chosenOn`
   chosenOn: null,
   epoch: null,
-  clusters: 1,
+  groups: null, // see groups.js
+  picked: new Set(), // places of groups
 };
 let panel = null; // the one with the map
 let waiting = false;
