@@ -60,7 +60,7 @@ _TARGET = re.compile(
     r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
 _USUAL_DIALECT = CsvDialect(",", "utf-8", ".", "", True)  # which a configuration need not name
-_ROLES = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
+_ROLES = {"id": "id", "category": "categorical", "date": "dates", "text": "texts", "number": ""}
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
 # sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}
@@ -356,6 +356,8 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
             seen.add(column.name)
             if role == "categorical":
                 reason = column.shown_values
+            elif role == "texts":
+                reason = "no feature: shown and searched, and its words describe clusters"
         columns.append(replace(column, role=role, reason=reason))
     if columns and not {column.role for column in columns} & {"", "categorical", "dates"}:
         raise DataError(f"{profile.path}: no column looks like numbers, dates or classes")
@@ -457,7 +459,7 @@ def suggest_dataset(
             dataset["target"], comments["dataset", "target"] = key, column.reason
             if column.missing or not profile.complete:
                 dataset["missing_target"] = "drop"
-        elif column.role in ("id", "categorical", "drop"):
+        elif column.role in ("id", "categorical", "texts", "drop"):
             listed = dataset.setdefault(column.role, [])
             comments["dataset", column.role, len(listed)] = column.reason
             listed.append(key)
