@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import LabelEvidence, as_label
+from dbgsom_core.errors import as_text
 from dbgsom_plugins.figures._drawing import cell_centres, fold_note
 from dbgsom_plugins.figures._style import (
     INK,
@@ -56,6 +57,17 @@ def class_name_of(view: MapView, label: Any) -> str:
     if label in view.class_names:
         return as_label(view.class_names[label])
     return name_of(view, label)
+
+
+def texts_of(cells: NDArray[Any]) -> list[str]:
+    """Return the cells (n,) of a column beside the samples as texts, empty where they are none."""
+    if cells.dtype.kind == "M":
+        cells = cells.astype(str)
+    texts = []
+    for cell in cells.tolist():
+        is_missing = cell is None or cell != cell
+        texts.append("" if is_missing else " ".join(as_text(str(cell)).split()))
+    return texts
 
 
 def with_profile(view: MapView, names: Sequence[str]) -> list[str]:
