@@ -123,7 +123,8 @@ def _read(source: str, trained: FoundModel, dialect: CsvDialect, notes: list[str
     notes.extend(samples.notes)
     if not batches:
         raise DataError(f"{source} has no rows to show")
-    ids, annotations = {}, {}
+    ids: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for name in samples.carried:
         texts = pa.chunked_array([as_texts(batch.carried[name]) for batch in batches])
         columns = ids if name in samples.columns.ids else annotations

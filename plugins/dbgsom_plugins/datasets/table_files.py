@@ -124,8 +124,8 @@ class Table(DatasetComponent):
     )
     texts: Names = Field(
         default=(),
-        description="columns of free text, which are no features: kept beside the samples, searched "
-        "in the explorer, and told by the words of each cluster",
+        description="columns of free text: no features, but kept beside the samples, shown and "
+        "searched in the explorer, and their words describe clusters",
     )
     columns: Names | None = Field(
         default=None, description="columns that become samples; null: all that have no other role"
