@@ -11,7 +11,6 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_core.errors import did_you_mean
-from dbgsom_core.tables import top_words
 from dbgsom_plugins.figures._drawing import (
     JOINED,
     Sheet,
@@ -261,6 +260,8 @@ class Names(FigureComponent):
         notes = [f"{what} of samples, the nearest to the prototype first; +2: two more."]
         of_words: list[list[str]] | None = None
         if self.by and np.median([len(name.split()) for name in names if name] or [0]) >= _LONG:
+            from dbgsom_core.tables import top_words  # imports pyarrow
+
             n_neurons = len(view.evaluation.som_map)
             of_words = top_words(names, view.evaluation.bmu, n_neurons, self.samples)
             notes = [f"Words of {as_label(self.by)} that set the samples of a neuron apart."]
