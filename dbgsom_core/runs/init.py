@@ -42,6 +42,7 @@ Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
 TASKS = ("classifier", "regressor", "vq")
 MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
 _UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
+_SENTENCE = 5  # blanks in a cell, on average, from which on it is no name
 _CHECKED = 2000  # distinct cells that are matched with patterns
 _EXAMPLES = 4  # values of a column that a comment shows
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
@@ -148,7 +149,8 @@ def kind_of_numbers(
 
 def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
     """Return whether a column of text names its rows, their kinds, or is neither."""
-    if counts.are_unique and (_ID.fullmatch(name) or place == 0):
+    are_sentences = pc.mean(pc.count_substring(counts.texts, " ")).as_py() >= _SENTENCE
+    if counts.are_unique and (_ID.fullmatch(name) or (place == 0 and not are_sentences)):
         return "id"
     most = min(MOST_CLASSES, max(2, counts.rows.sum() / 2))
     return "category" if len(counts.texts) <= most else "text"

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Runs of two or more characters that are neither blanks nor punctuation, whatever the script: \w
-# would part words at the vowel signs of Hindi or Thai. Numbers are no words, B12 is one.
+# would part words at the vowel signs of Hindi or Thai. Numbers are no words, B12 and don't
+# are.
 _APART = (
     r"\s_!-/:-@\[-^`{-\xbf\xd7\xf7"  # of ASCII and Latin 1
     r"\u2010-\u205e\u2e00-\u2e7f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20"
 )
-_WORD = re.compile(rf"(?!\d+(?:[{_APART}]|$))[^{_APART}]{{2,}}")
+_WORD = re.compile(rf"(?!\d+(?:[{_APART}]|$))[^{_APART}](?:['’]?[^{_APART}])+")
 # Times that a word has to be more frequent in a group than in all others: words such as "the" are
 # so frequent that no weight by their number alone keeps them out, in any language.
 _LEAST_LIFT = 2.0

@@ -45,6 +45,7 @@ def test_words_have_the_largest_ctfidf_of_those_that_are_frequent_in_their_group
         ("naïve CAFÉ “naïve”", ["naïve", "café"]),
         ("हिन्दी", ["हिन्दी"]),  # with its vowel signs
         ("snake_case", ["case", "snake"]),
+        ("'don't' l'été", ["don't", "l'été"]),
         ("", []),
         (" - ? \n", []),
     ],

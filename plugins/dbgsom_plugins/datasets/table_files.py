@@ -51,7 +51,7 @@ from dbgsom_plugins.datasets._arrays import (
 from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
-_HINT = ": list the column under categorical, id or drop, or make it the target"
+_HINT = ": list the column under categorical, id, texts or drop, or make it the target"
 _HEAD = 1000  # rows by which columns of dates are known: reading all as dates takes long
 _DATES = 0.9  # share of dates from which on what is none is a fault
 _LISTED = 20  # column names in a message: about three lines
