@@ -452,12 +452,15 @@ def _beside(view: MapView, rows: Rows, notes: list[str]) -> list[dict[str, Any]]
         names = [text for text, _ in counts.most_common()]
         longest = left // max(1, len(names))
         if sum(map(len, names)) > left and longest < _LEAST_TEXT:
-            notes.append(f"{as_label(name)} is too long for this page.")
+            notes.append(f"The column {as_label(name)} is too long for this page.")
             continue
         places = {text: place for place, text in enumerate(names, start=1)}
         codes = [places.get(text, 0) for text in texts]
         if sum(map(len, names)) > left:
-            notes.append(f"Texts of {as_label(name)} end after {longest} characters.")
+            notes.append(
+                f"Texts of {as_label(name)} end after {longest} characters, for the search too: "
+                "fewer samples leave room for more."
+            )
             names = [text[:longest] for text in names]
         left -= sum(map(len, names))
         columns.append({"name": as_label(name), "names": names, "codes": packed(np.array(codes))})
