@@ -218,6 +218,7 @@ def explain(
     """
     loaded = _find_model(model, given)
     from dbgsom_core.runs.explain import explain_row
+    from dbgsom_core.tables import short
 
     explained = explain_row(loaded, data, row, open_registry(), nearest, _dialect(given))
     explanation = explained.explanation
@@ -228,7 +229,7 @@ def explain(
         return
     title = f"row {row} of {data}"
     for name, value in explained.ids.items():
-        title += f", {name} {value}"
+        title += f", {name} {short(value)}"
     echo(title)
     echo(explanation.to_text(features))
     if explanation.neighbours:
@@ -239,5 +240,6 @@ def explain(
         echo("\nmost like it in the training data")
         rows = []
         for like in explained.nearest:
-            rows.append([like["row"], *like["ids"].values(), like["target"], like["distance"]])
+            ids = [short(str(value)) for value in like["ids"].values()]
+            rows.append([like["row"], *ids, like["target"], like["distance"]])
         print_table(["row", *explained.nearest[0]["ids"], explained.target, "distance"], rows)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NEED_SAMPLES = (
-    "class_pies", "data_projection", "child_maps",
+    "class_pies", "data_projection", "child_maps", "names",
     "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
 

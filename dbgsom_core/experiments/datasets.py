@@ -39,6 +39,8 @@ class Data:
         What identifies each sample, by the name of the column.
     annotations : mapping of str to array (n,)
         What else is kept beside each sample, such as dates, by the name of the column.
+    texts : sequence of str
+        Those of the annotations that are free text, whose words describe clusters.
     variables : mapping of str to float array (n,)
         Numbers of each sample beside the features, for figures; nan for none.
     """
@@ -52,6 +54,7 @@ class Data:
     columns: Columns | None = None
     ids: Mapping[str, NDArray[Any]] | None = None
     annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    texts: Sequence[str] = ()
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -90,6 +93,9 @@ def check_data(dataset: Any, answer: Any, in_memory: bool = True) -> Data:
     if not isinstance(answer.X, cls) or len(answer.X.shape) != 2:
         raise UnfitError(f"returned X as {described(answer.X)}, not as {kind} (n, D)")
     n, d = answer.X.shape
+    lacking = [name for name in answer.texts if name not in answer.annotations]
+    if lacking:
+        raise UnfitError(f"returned texts '{lacking[0]}' that are none of its annotations")
     names, image = answer.feature_names, answer.image_shape
     if names is not None and len(names) != d:
         raise UnfitError(f"returned {len(names)} feature_names for {d} columns")

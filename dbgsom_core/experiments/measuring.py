@@ -205,6 +205,8 @@ class ClusterProfile:
         Differences of these means, in standard deviations of all samples.
     typical : sequence of int array
         Rows of the data set that are nearest to the mean of each cluster, the nearest first.
+    words : sequence of sequence of str, or None
+        Those of its texts that set each apart, most telling first; None: the data has no texts.
     """
 
     clusters: NDArray[Any]
@@ -215,6 +217,7 @@ class ClusterProfile:
     means_of_others: NDArray[np.float64]
     effects: NDArray[np.float64]
     typical: Sequence[NDArray[Any]]
+    words: Sequence[Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)

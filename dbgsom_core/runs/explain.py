@@ -117,18 +117,21 @@ def _training_rows(trained: FoundModel, registry: Registry, notes: list[str]) ->
 
 
 def _read(source: str, trained: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
-    """Return the rows of a file; what is carried along identifies them."""
+    """Return the rows of a file, with ids, dates and texts that are carried along."""
     samples = FileSamples(source, trained.model, dialect, trained.dialect)
     batches = list(samples.batches())
     notes.extend(samples.notes)
     if not batches:
         raise DataError(f"{source} has no rows to show")
-    ids = {}
+    ids: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for name in samples.carried:
         texts = pa.chunked_array([as_texts(batch.carried[name]) for batch in batches])
-        ids[name] = texts.fill_null("").to_numpy()
+        columns = ids if name in samples.columns.ids else annotations
+        columns[name] = texts.fill_null("").to_numpy()
     X = np.concatenate([batch.X for batch in batches])
-    return Data(X, feature_names=samples.columns.feature_names, ids=ids or None)
+    names = samples.columns.feature_names
+    return Data(X, feature_names=names, ids=ids or None, annotations=annotations)
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:

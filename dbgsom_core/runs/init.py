@@ -42,6 +42,7 @@ Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
 TASKS = ("classifier", "regressor", "vq")
 MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
 _UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
+_SENTENCE = 5  # blanks in a cell, on average, from which on it is no name
 _CHECKED = 2000  # distinct cells that are matched with patterns
 _EXAMPLES = 4  # values of a column that a comment shows
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
@@ -60,7 +61,7 @@ _TARGET = re.compile(
     r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
 _USUAL_DIALECT = CsvDialect(",", "utf-8", ".", "", True)  # which a configuration need not name
-_ROLES = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
+_ROLES = {"id": "id", "category": "categorical", "date": "dates", "text": "texts", "number": ""}
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
 # sweep: {grid: {model.spreading_factor: [0.3, 0.5, 0.7]}, repeats: {seeds: 3}}
@@ -148,7 +149,8 @@ def kind_of_numbers(
 
 def kind_of_texts(name: str, counts: ValueCounts, place: int) -> Kind:
     """Return whether a column of text names its rows, their kinds, or is neither."""
-    if counts.are_unique and (_ID.fullmatch(name) or place == 0):
+    are_sentences = pc.mean(pc.count_substring(counts.texts, " ")).as_py() >= _SENTENCE
+    if counts.are_unique and (_ID.fullmatch(name) or (place == 0 and not are_sentences)):
         return "id"
     most = min(MOST_CLASSES, max(2, counts.rows.sum() / 2))
     return "category" if len(counts.texts) <= most else "text"
@@ -356,6 +358,8 @@ def with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[Colu
             seen.add(column.name)
             if role == "categorical":
                 reason = column.shown_values
+            elif role == "texts":
+                reason = "no feature: shown and searched, and its words describe clusters"
         columns.append(replace(column, role=role, reason=reason))
     if columns and not {column.role for column in columns} & {"", "categorical", "dates"}:
         raise DataError(f"{profile.path}: no column looks like numbers, dates or classes")
@@ -457,7 +461,7 @@ def suggest_dataset(
             dataset["target"], comments["dataset", "target"] = key, column.reason
             if column.missing or not profile.complete:
                 dataset["missing_target"] = "drop"
-        elif column.role in ("id", "categorical", "drop"):
+        elif column.role in ("id", "categorical", "texts", "drop"):
             listed = dataset.setdefault(column.role, [])
             comments["dataset", column.role, len(listed)] = column.reason
             listed.append(key)

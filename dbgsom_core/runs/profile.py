@@ -17,6 +17,7 @@ from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
 from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.describe import percent, to_digits
+from dbgsom_core.tables import top_words
 
 if TYPE_CHECKING:
     from dbgsom_core.experiments.datasets import Data
@@ -30,10 +31,11 @@ _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
 _WORDS = 3  # features in a name, at most: names are labels of figures
 _TYPICAL = 3  # rows of a cluster
+_MOST_WORDS = 8  # of the texts of a cluster: two lines of a report
 _BATCH = 1 << 16  # rows that are read together: data may stay on a disk
 _ROUNDING = 1e-12  # share of a value below which a deviation is the rounding of a constant column
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
-_SHOWN = ("rows", "share", "name", "mean (effect)", "typical rows")  # of each, with its label
+_SHOWN = ["rows", "share", "name", "mean (effect)", "typical rows"]  # of each, with its label
 
 
 # -------------------------------------------------------------------------------------- clusters
@@ -107,6 +109,11 @@ def _profile(
     np.divide(means - means_of_others, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
     typical = _typical_rows(X, codes, len(clusters))
+    words = None
+    if data.texts:
+        columns = [np.asarray(data.annotations[name])[numbers].tolist() for name in data.texts]
+        texts = list(map(" ".join, zip(*columns, strict=True)))
+        words = top_words(texts, codes, len(clusters), _MOST_WORDS)
     return ClusterProfile(
         clusters=clusters,
         names=[name_cluster(row, features) for row in effects],
@@ -116,6 +123,7 @@ def _profile(
         means_of_others=means_of_others,
         effects=effects,
         typical=[numbers[places] for places in typical],
+        words=words,
     )
 
 
@@ -187,18 +195,29 @@ def name_cluster(effects: Floats, features: Sequence[str]) -> str:
 
 
 def table_of_clusters(
-    profile: ClusterProfile, ids: Callable[[NDArray[Any]], Sequence[str]], what: str = "cluster"
+    profile: ClusterProfile, ids: Mapping[str, NDArray[Any]], what: str = "cluster"
 ) -> list[tuple[str, Any]]:
-    """Return the columns of clusters.csv: means of features, then effects; ``ids`` name rows."""
+    """Return the columns of clusters.csv: means of features, then effects.
+
+    ``ids`` (n,) name the rows of the data; without any their numbers do.
+    """
     shares = profile.rows / max(1, int(profile.rows.sum()))
-    typical = ["; ".join(ids(rows)) for rows in profile.typical]
     effects = [f"{name}{_EFFECT}" for name in profile.features]
+    words = []
+    if profile.words is not None:
+        words.append(("words", np.array(list(map(", ".join, profile.words)))))
+    typical = []
+    for name, values in ids.items() or {"": None}.items():
+        cells = profile.typical if values is None else [values[rows] for rows in profile.typical]
+        texts = ["; ".join(map(str, rows.tolist())) for rows in cells]
+        typical.append((f"typical {name}" if len(ids) > 1 else "typical", np.array(texts)))
     return [
         (what, profile.clusters),
         ("name", np.array(profile.names)),
+        *words,
         ("rows", profile.rows),
         ("share", shares),
-        ("typical", np.array(typical)),
+        *typical,
         *zip(profile.features, profile.means.T, strict=True),
         *zip(effects, profile.effects.T, strict=True),
     ]
@@ -212,13 +231,23 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
     """
     rows = []
     with _reading(path) as table:
-        what = table.columns[0]
+        names = list(table.columns)
+        what, shown = names[0], list(_SHOWN)
+        has_words = names[2] == "words"  # where the rows are without them
+        if has_words:
+            shown.insert(3, "words")
+        n_features = sum(name.endswith(_EFFECT) for name in names)
+        of_typical = names[names.index("share") + 1 : len(names) - 2 * n_features]
         for row in table.to_dict("records"):
             share = percent(float(row["share"]))
             effects = _largest_effects(row, most)
-            cells = (row[what], row["rows"], share, row["name"], effects, row["typical"])
+            ids = zip(*(row[name].split("; ") for name in of_typical), strict=False)
+            cells = [row[what], row["rows"], share, row["name"], effects]
+            cells.append("; ".join(map(" ".join, ids)))
+            if has_words:
+                cells.insert(4, row["words"])
             rows.append(list(map(as_text, cells)))
-        return [what, *_SHOWN], rows
+        return [what, *shown], rows
 
 
 def _largest_effects(row: Mapping[str, str], most: int) -> str:

@@ -76,13 +76,12 @@ def view_of_run(
     if names_after(steps, pixels) == pixels:  # each prepared column is a pixel still
         image_shape = data.image_shape
     rows: Any = part.rows
-    annotations = {**(data.ids or {}), **data.annotations}
-    ids = dict(data.ids or {})
-    if data.annotations:  # beside the ids, or the number of the row
-        ids = {**(ids or {"row": np.arange(len(data.X))}), **data.annotations}
+    ids = data.ids or {}
+    annotations = {**ids, **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
     if ids:
-        sample_ids = np.array(_join_cells(ids, rows))
+        cells = [np.asarray(values)[rows].tolist() for values in ids.values()]
+        sample_ids = np.array([" ".join(map(str, row)) for row in zip(*cells, strict=True)])
     target = None if data.columns is None else data.columns.target
     view: MapView = estimator._view(
         evaluation,
@@ -165,25 +164,11 @@ def tables_of(
         profile = view.profile if name == "clusters" else view.class_profile
         if profile is not None:
             rounded = replace(profile, means=without_noise(profile.means))
-            columns = table_of_clusters(rounded, partial(row_names, data), what)
+            columns = table_of_clusters(rounded, data.ids or {}, what)
             tables[name] = partial(iter, [_with_numbers(columns)])
     if view.groups:
         tables["groups"] = partial(iter, [_with_numbers(table_of_groups(view.groups))])
     return tables
-
-
-def row_names(data: Data, rows: NDArray[Any]) -> list[str]:
-    """Return what rows of a data set are called: their ids, or their numbers."""
-    return _join_cells(data.ids or {"row": np.arange(len(data.X))}, rows)
-
-
-def _join_cells(columns: Mapping[str, Any], rows: Any) -> list[str]:
-    """Return the cells of rows as texts, those of a row joined by blanks."""
-    cells = [np.asarray(values)[rows].tolist() for values in columns.values()]
-    names = []
-    for row in zip(*cells, strict=True):
-        names.append(" ".join(map(str, row)))
-    return names
 
 
 def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:

@@ -50,6 +50,7 @@ from dbgsom_core.tables.reader import (
     is_number,
     is_text,
 )
+from dbgsom_core.tables.words import top_words
 
 __all__ = [
     "FRAME",
@@ -79,6 +80,7 @@ __all__ = [
     "parse_numbers",
     "reading",
     "short",
+    "top_words",
     "unseen_sentences",
     "write_table",
 ]

@@ -110,7 +110,7 @@ class Columns:
     dtype : str
         Of the samples: ``"float64"`` or ``"float32"``.
     annotations : tuple of str
-        Those of ``dropped`` whose cells are kept beside the samples, as ids are: dates.
+        Those of ``dropped`` whose cells are kept beside the samples, as ids are: dates and texts.
     """
 
     names: tuple[str, ...]

@@ -132,6 +132,7 @@ COMPONENTS = {
         "density_map": "figures.neuron_values:DensityMap",
         "prototype_images": "figures.variables:PrototypeImages",
         "child_maps": "figures.label_map:ChildMaps",
+        "names": "figures.label_map:Names",
         "confusion_matrix": "figures.answers:ConfusionMatrix",
         "roc_curve": "figures.answers:RocCurve",
         "predicted_actual": "figures.answers:PredictedActual",

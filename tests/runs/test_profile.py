@@ -13,6 +13,7 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.runs.profile import name_cluster
 
 N = 300
+NOTES = ["Tea, and the 2 cakes", "The bread, the bread", "tea and soup"]  # of each kind
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def customers(tmp_path_factory):
             "region": places[np.where(rng.random(N) < 0.9, kind, rng.integers(0, 3, N))],
             "price": rng.random(N),
             "batch": np.where(kind == 0, "A", rng.choice(["A", "B"], N)),
+            "said": np.array(NOTES)[kind],
             "day": pd.date_range("2024-01-01", periods=N).strftime("%Y-%m-%d"),
         }
     )
@@ -44,6 +46,7 @@ def config(path, **more):
         "id": ["customer", "batch"],
         "extra": "price",
         "categorical": "region",
+        "texts": "said",
         "dates": "drop",
         "missing": "keep",
     }
@@ -62,8 +65,9 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
     found = pd.read_csv(done.folder / "clusters.csv")
     values = pd.get_dummies(frame["region"], prefix="region", prefix_sep="=").astype(float)
     values = pd.concat([frame[["income", "age"]], values, frame[["price"]]], axis=1)
-    assert list(found)[:5] == ["cluster", "name", "rows", "share", "typical"]
-    assert list(found)[5:] == [*values, *(f"{name} (effect)" for name in values)]
+    *fixed, customer, batch = list(found)[:7]
+    assert fixed == ["cluster", "name", "words", "rows", "share"]
+    assert list(found)[7:] == [*values, *(f"{name} (effect)" for name in values)]
     for _, row in found.iterrows():
         inside = labels == row["cluster"]
         assert row["rows"] == inside.sum()
@@ -73,8 +77,11 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
             effect = (mean - rest) / values[name].std(ddof=0)
             assert row[name] == pytest.approx(mean, rel=1e-12, abs=1e-12)
             assert row[f"{name} (effect)"] == pytest.approx(effect, abs=1e-9)
-        typical = [one.split()[0] for one in row["typical"].split("; ")]
+        typical = row[customer].split("; ")
         assert len(typical) == 3
+        batches = frame.set_index("customer")["batch"][typical]
+        assert row[batch].split("; ") == batches.tolist()
+        assert {"cakes", "bread", "soup"} & {*row["words"].split(", ")}
         rows = frame.index[frame["customer"].isin(typical)]
         assert inside[rows].all()
         # No other row of the cluster is nearer to its mean.
@@ -85,6 +92,10 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
         assert apart[rows].max() == pytest.approx(apart[inside].sort_values().iloc[2])
     regions = {name.split(",")[0] for name in found["name"]}
     assert regions == {"region=north", "region=south", "region=west"}
+    assert {words.split(", ")[0] for words in found["words"]} == {"cakes", "bread", "soup"}
+    report = (done.folder / "report.md").read_text(encoding="utf-8")
+    pairs = zip(*(found[name][0].split("; ") for name in (customer, batch)), strict=True)
+    assert "; ".join(map(" ".join, pairs)) in report
     shown = called(tmp_path, "show", done.folder, "--map", "none").out
     assert all(name in shown for name in found["name"])
 

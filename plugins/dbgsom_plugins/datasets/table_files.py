@@ -51,7 +51,7 @@ from dbgsom_plugins.datasets._arrays import (
 from dbgsom_plugins.datasets._parquet_rows import parquet_rows
 
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
-_HINT = ": list the column under categorical, id or drop, or make it the target"
+_HINT = ": list the column under categorical, id, texts or drop, or make it the target"
 _HEAD = 1000  # rows by which columns of dates are known: reading all as dates takes long
 _DATES = 0.9  # share of dates from which on what is none is a fault
 _LISTED = 20  # column names in a message: about three lines
@@ -77,11 +77,12 @@ class Roles:
     extra: Sequence[int] = ()  # numbers that figures show and the map is not trained on
     units: Mapping[int, str] = field(default_factory=dict)
     annotations: Sequence[int] = ()  # dates that are no features, kept beside the samples
+    texts: Sequence[int] = ()
 
     @property
     def others(self) -> list[int]:
         """All but the features that are read."""
-        others = [*self.ids, *self.extra, *self.annotations]
+        others = [*self.ids, *self.extra, *self.annotations, *self.texts]
         if self.target is None:
             return others
         return [self.target, *others]
@@ -120,6 +121,11 @@ class Table(DatasetComponent):
     extra: Names = Field(
         default=(),
         description="columns of numbers that figures show beside the features, and no features",
+    )
+    texts: Names = Field(
+        default=(),
+        description="columns of free text: no features, but kept beside the samples, shown and "
+        "searched in the explorer, and their words describe clusters",
     )
     columns: Names | None = Field(
         default=None, description="columns that become samples; null: all that have no other role"
@@ -218,7 +224,7 @@ class Table(DatasetComponent):
 
         roles: dict[int, str] = {}
         of_role: dict[str, list[int]] = {}
-        for role in ("target", "id", "extra", "drop", "columns"):
+        for role in ("target", "id", "extra", "texts", "drop", "columns"):
             of_role[role] = places(role, getattr(self, role))
             for place in of_role[role]:
                 other = roles.setdefault(place, role)
@@ -238,17 +244,18 @@ class Table(DatasetComponent):
             for place in places("units", int(key) if is_number else key):
                 units[place] = unit
                 role = "categorical" if place in categorical else roles.get(place, "")
-                if role in ("categorical", "id"):
+                if role in ("categorical", "id", "texts"):
                     faults.append(f"column '{names[place]}' is {role} and has a unit: choose one")
-        read = [place for place, role in roles.items() if role in ("target", "id", "extra")]
+        read = [place for place, role in roles.items() if role not in ("drop", "columns")]
         faults += _faults_of_columns(table, [*features, *read])
         if not features:
             faults.append("no column is left for the samples: drop fewer")
         if faults:
             raise DataError("\n".join(f"{self.path}: {fault}" for fault in faults))
         target = next(iter(of_role["target"]), None)
-        ids, extra = dict.fromkeys(of_role["id"]), dict.fromkeys(of_role["extra"])
-        return Roles(numbered(names), features, categorical, target, [*ids], [*extra], units)
+        ids, extra, texts = ([*dict.fromkeys(of_role[role])] for role in ("id", "extra", "texts"))
+        named = numbered(names)
+        return Roles(named, features, categorical, target, ids, extra, units, texts=texts)
 
     def _date_forms(
         self, table: TableReader, roles: Roles, cells: Mapping[int, pa.Array]
@@ -319,7 +326,7 @@ class Table(DatasetComponent):
             thousands=dialect.thousands or "",
             units=dict(zip(names_at(roles.units), roles.units.values(), strict=True)) or None,
             dtype="float32" if types == {pa.float32()} else "float64",
-            annotations=names_at(roles.annotations),
+            annotations=names_at([*roles.annotations, *roles.texts]),
         )
 
     def _data(
@@ -377,7 +384,7 @@ class Table(DatasetComponent):
         is_used: NDArray[np.bool_],
         faults: Faults,
     ) -> dict[str, Any]:
-        """Return target, ids, annotations and variables of the rows that stay, for `Data`.
+        """Return target, ids, annotations, texts and variables of the rows that stay, for `Data`.
 
         ``is_used`` (n,) becomes false where a row has no target and is dropped for that.
         """
@@ -390,11 +397,20 @@ class Table(DatasetComponent):
             ids[roles.names[place]] = text_array(written.texts(cells[place]))[is_used]
         for place in roles.annotations:
             annotations[roles.names[place]] = text_array(plain.texts(cells[place]))[is_used]
+        for place in roles.texts:  # objects: one long text would make all of an array as long
+            texts = plain.texts(cells[place]).fill_null("").to_numpy(zero_copy_only=False)
+            annotations[roles.names[place]] = texts[is_used]
         for place in roles.extra:
             name = roles.names[place]
             numbers = plain.numbers(name, cells[place], faults)
             variables[name] = numbers.astype(np.float64)[is_used]
-        return {"y": y, "ids": ids or None, "annotations": annotations, "variables": variables}
+        return {
+            "y": y,
+            "ids": ids or None,
+            "annotations": annotations,
+            "texts": tuple(roles.names[place] for place in roles.texts),
+            "variables": variables,
+        }
 
     def _target(
         self, plain: Columns, column: pa.Array, is_used: NDArray[np.bool_], faults: Faults

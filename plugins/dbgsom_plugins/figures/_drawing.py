@@ -71,7 +71,9 @@ _FOLD_PITCH = 1.5  # from line to line of a folded row, so that lines are told a
 _DIGIT = 0.6  # width of a digit over the font size
 _MAX_TEXTS = 150  # neurons up to which each cell may carry a text: more are no longer read
 _CELL_FONT = (4.6, 13.0)  # smallest and largest text, in points
-_LINE_SHARE = 0.6  # of the font size that each line of a text takes of the cell
+_SHORT_FONT, _LEAST_LINE = 6.0, 5  # points of texts that are cut, and digits that a line takes
+_ROOM = 0.86  # of a cell's width, for a line
+_TALLEST_LINE, _ALL_LINES = 0.36, 0.62  # of a cell's height: the font of a line, and of all lines
 
 
 # --------------------------------------------------------------------------------------- pages
@@ -333,15 +335,28 @@ class Sheet:
             return False
         return self._text_size(texts) >= _CELL_FONT[0]
 
+    def shorten(self, texts: Sequence[str]) -> list[str]:
+        """Return texts with lines cut so that `write` writes them; an empty list: it cannot."""
+        size, room = min(_SHORT_FONT, self._tallest(texts)), _ROOM * self.cell
+        if room < _LEAST_LINE * _DIGIT * size:
+            return []
+        short = []
+        for text in texts:
+            lines = [shortened(line, room, size) for line in text.split("\n")]
+            short.append("\n".join(lines))
+        return short if self.can_write(short) else []
+
     def _text_size(self, texts: Sequence[str]) -> float:
         # Of the font, in points.
         lines = set("\n".join(texts).split("\n"))
         # At least as wide as digits: narrow letters would leave cells at their corners.
         widest = max(max(text_width(line), _DIGIT * len(line)) for line in lines)
-        n_breaks = max(text.count("\n") for text in texts)
-        by_height = 0.36 * self.cell / max(1.0, n_breaks * _LINE_SHARE)
-        by_width = 0.86 * self.cell / widest
-        return float(min(by_height, by_width, _CELL_FONT[1]))
+        return float(min(self._tallest(texts), _ROOM * self.cell / widest, _CELL_FONT[1]))
+
+    def _tallest(self, texts: Sequence[str]) -> float:
+        # The largest font, in points, in which all lines of a text fit into a cell.
+        n_lines = 1 + max(text.count("\n") for text in texts)
+        return min(_TALLEST_LINE, _ALL_LINES / n_lines) * self.cell
 
     def mark_parents(self, centres: Points, size: float = 1.0) -> None:
         """Draw a small grid into the upper right corner of cells of this size around (P, 2).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import LabelEvidence, as_label
+from dbgsom_core.errors import as_text
 from dbgsom_plugins.figures._drawing import cell_centres, fold_note
 from dbgsom_plugins.figures._style import (
     INK,
@@ -56,6 +57,17 @@ def class_name_of(view: MapView, label: Any) -> str:
     if label in view.class_names:
         return as_label(view.class_names[label])
     return name_of(view, label)
+
+
+def texts_of(cells: NDArray[Any]) -> list[str]:
+    """Return the cells (n,) of a column beside the samples as texts, empty where they are none."""
+    if cells.dtype.kind == "M":
+        cells = cells.astype(str)
+    texts = []
+    for cell in cells.tolist():
+        is_missing = cell is None or cell != cell
+        texts.append("" if is_missing else " ".join(as_text(str(cell)).split()))
+    return texts
 
 
 def with_profile(view: MapView, names: Sequence[str]) -> list[str]:
@@ -160,37 +172,46 @@ def described(view: MapView) -> list[Region]:
     return regions(som_map, labels, names, hits)
 
 
-def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
-    """Write names on a map, those with most samples first; return what was written."""
+def write_names(
+    sheet: Sheet,
+    named: Sequence[Region],
+    sizes: tuple[float, float] = _SIZES,
+    least: float = _LEAST,
+) -> list[str]:
+    """Write names on a map, as `place_names` places them; return what was written."""
     from matplotlib.patheffects import withStroke
 
     look: dict[str, Any] = {"color": INK, "ha": "center", "va": "center", "zorder": 6, **PLAIN}
     look["linespacing"] = _LINE_HEIGHT / 1.2
     look["path_effects"] = [withStroke(linewidth=2.4, foreground=PAPER, alpha=0.85)]
-    placed = place_names(sheet, named)
+    placed = place_names(sheet, named, sizes, least)
     for text, (x, y), size in placed:
         sheet.axes.text(x, y, text, fontsize=size, **look)
     return [text for text, _, _ in placed]
 
 
 def place_names(
-    sheet: Sheet, named: Sequence[Region]
+    sheet: Sheet,
+    named: Sequence[Region],
+    sizes: tuple[float, float] = _SIZES,
+    least: float = _LEAST,
 ) -> list[tuple[str, tuple[float, float], float]]:
     """Return the names that have room on a map, each with its middle and font size.
 
     A name that is wider than its region, or would overlap another one, loses what comes after a
-    comma, or is left out; so is that of a region with few samples. Ours: largest first, no name
+    comma, or is left out; so is that of a region with a share of samples below ``least``. ``sizes``
+    are the points of the smallest and the largest. Ours: largest first, no name
     is moved away from its region, so that none stands beside a wrong one.
     """
     (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
     named = [region for region in named if region.name]
     total = sum(region.weight for region in named)
     largest = max((region.weight for region in named), default=1.0)
-    smallest_font, largest_font = _SIZES
+    smallest_font, largest_font = sizes
     boxes: list[_Box] = []
     placed = []
     for region in sorted(named, key=lambda region: -region.weight):
-        if region.weight < _LEAST * total:
+        if region.weight < least * total:
             break
         size = smallest_font + (largest_font - smallest_font) * (region.weight / largest) ** 0.5
         first_part = region.name.partition(_AND)[0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, as_label
+from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._drawing import (
     JOINED,
     Sheet,
@@ -20,13 +23,16 @@ from dbgsom_plugins.figures._drawing import (
     pale_without_hits,
 )
 from dbgsom_plugins.figures._names import (
+    Region,
     answers_of,
     can_describe,
+    class_name_of,
     labelled_regions,
     name_of,
     names_neurons,
     place_names,
     regions,
+    texts_of,
     with_profile,
     write_names,
 )
@@ -63,6 +69,13 @@ _NAMED = 300  # samples whose names are written on the map: of more a cell shows
 _LINES, _CHARACTERS = 4, 14  # of a cell, whose font would be too small for more
 _SHORT = 3  # characters of a name that is as short as its number
 _MOST_NAMED = 60  # classes that have their names in a legend, three columns of it
+_LONG = 6  # words of a text, by the median, from which on it is too long to be a name
+_BEHIND = 0.4  # strength of colours behind names
+_SMALL = (5.5, 5.5)  # points of names that are larger than their cells
+_TOO_SMALL = (
+    "Cells are too small for a name each: it stands in the middle of its cell where there is room, "
+    "of neurons with most hits first."
+)
 _LITTLE = 1e-9  # hits of a neuron without any, so that a class without hits has a colour
 
 
@@ -198,16 +211,120 @@ def _samples_on(view: MapView) -> list[str]:
     ids = np.asarray(() if view.sample_ids is None else view.sample_ids)
     if not 0 < len(ids) <= _NAMED or ids.dtype.kind in "iu":
         return []
+    return _texts_of_cells(view, [as_label(name, _CHARACTERS) for name in ids.tolist()], _LINES - 1)
+
+
+def _texts_of_cells(view: MapView, names: Sequence[str], most: int) -> list[str]:
+    """Return what stands in the cell of each neuron (K,), and how many more samples it has.
+
+    It is the ``names`` (n,) of up to ``most`` samples, the nearest to its prototype first; those of
+    one name stand there once.
+    """
     evaluation = view.evaluation
-    order = np.argsort(evaluation.distance, kind="stable")
+    order = np.lexsort([evaluation.distance, evaluation.bmu])
+    ends = np.searchsorted(evaluation.bmu[order], np.arange(len(evaluation.som_map) + 1))
+    hits = evaluation.hits if evaluation.all_hits is None else evaluation.all_hits
     texts = []
-    for neuron in range(len(evaluation.som_map)):
-        rows = order[evaluation.bmu[order] == neuron]
-        lines = [as_label(name, _CHARACTERS) for name in ids[rows].tolist()]
-        if len(lines) > _LINES:
-            lines[_LINES - 1 :] = [f"and {len(lines) - _LINES + 1} more"]
+    for first, end, count in zip(ends[:-1], ends[1:], hits.tolist(), strict=True):
+        nearest = order[first:end][:most]
+        lines = list(dict.fromkeys(names[row] for row in nearest.tolist() if names[row]))
+        if lines and count > len(nearest):
+            lines.append(f"+{count - len(nearest)}")
         texts.append("\n".join(lines))
     return texts
+
+
+class Names(FigureComponent):
+    """The names of the samples nearest to each prototype, and how many more its neuron has.
+
+    Of a column of longer texts these are words: those that set the samples of a neuron apart
+    (c-TF-IDF, Grootendorst 2022). Names that are too long for a cell lose their middle. Where cells
+    are too small for any, names of the neurons with most hits stand where there is room.
+    """
+
+    by: str | None = Field(
+        default=None,
+        description="the column beside the samples, or the target, whose values stand there; null: "
+        "the ids of the samples, or else their rows, from 0",
+    )
+    samples: int = Field(
+        default=3,
+        ge=1,
+        le=5,
+        description="samples, or words, of a cell; fewer where cells are small",
+    )
+
+    def draw(self, view: MapView) -> Figure:
+        names = _names_by(view, self.by)
+        what = f"Values of {as_label(self.by)}" if self.by else "Names"
+        notes = [f"{what} of samples, the nearest to the prototype first; +2: two more."]
+        of_words: list[list[str]] | None = None
+        if self.by and np.median([len(name.split()) for name in names if name] or [0]) >= _LONG:
+            from dbgsom_core.tables import top_words  # imports pyarrow
+
+            n_neurons = len(view.evaluation.som_map)
+            of_words = top_words(names, view.evaluation.bmu, n_neurons, self.samples)
+            notes = [f"Words of {as_label(self.by)} that set the samples of a neuron apart."]
+        title = "Names of samples" if self.by is None else as_label(self.by)
+        draft = map_sheet(view, title)
+        texts: list[str] = []
+        for most in range(self.samples, 0, -1):
+            if of_words is None:
+                texts = _texts_of_cells(view, names, most)
+            else:
+                texts = ["\n".join(words[:most]) for words in of_words]
+            shown = draft.shorten(texts)
+            if shown:
+                break
+        colours = by_prototype(view.evaluation.som_map.prototypes)
+        colours = towards_white(colours, np.full(len(colours), _BEHIND))
+        colours = pale_without_hits(view, colours)
+        notes.append(_ALIKE if shown else _TOO_SMALL)
+        sheet = map_of_cells(view, title, colours, shown, notes)
+        if not shown:
+            write_names(sheet, _one_name_each(view, texts), _SMALL, 0.0)
+        return sheet.page.figure
+
+
+def _names_by(view: MapView, by: str | None) -> list[str]:
+    """Return what samples (n,) are called, or their values in a column; empty: nothing.
+
+    Raises
+    ------
+    ValueError
+        There is no such column beside them.
+    """
+    evaluation = view.evaluation
+    known: dict[str, Any] = {**view.annotations, **view.variables}
+    if evaluation.y is not None:
+        known.setdefault(view.target_name or "target", evaluation.y)
+    if by is None:
+        ids = np.arange(evaluation.data.n) if view.sample_ids is None else view.sample_ids
+        return texts_of(np.asarray(ids))
+    if by not in known:
+        listed = ", ".join(map(as_label, known)) or "none"
+        raise ValueError(
+            f"there is no column '{by}' beside the samples{did_you_mean(by, known)} (there are: "
+            f"{listed}): list it under id, texts or extra of the data set"
+        )
+    values = np.asarray(known[by])
+    if by not in view.annotations and by not in view.variables and view.estimator != "regressor":
+        return [class_name_of(view, label) for label in values.tolist()]
+    if values.dtype.kind == "f":
+        return ["" if np.isnan(value) else f"{value:.4g}" for value in values.tolist()]
+    return texts_of(values)
+
+
+def _one_name_each(view: MapView, texts: Sequence[str]) -> list[Region]:
+    """Return the first names in the cells of neurons, those with most hits first."""
+    hits = view.evaluation.hits
+    centres = cell_centres(view.evaluation.som_map)
+    named = []
+    for neuron in np.argsort(-hits, kind="stable").tolist():
+        name = texts[neuron].partition("\n")[0]
+        x, y = centres[neuron].tolist()
+        named.append(Region(as_label(name, _CHARACTERS), (x, y), np.inf, float(hits[neuron])))
+    return named
 
 
 _NONE = "No neuron has a child map: the page shows the map itself."

@@ -243,7 +243,8 @@ def model_facts(model: Any, example: Any = None) -> dict[str, Any]:
     with suppress(DbgsomError, ImportError):  # who loads the model sees what is missing
         facts["needs"] = distributions(model)
     if model.columns is not None:  # others than the features may be the environment's
-        facts["columns"] = asdict(replace(model.columns, target=None, ids=(), dropped=()))
+        others: dict[str, Any] = {"target": None, "ids": (), "dropped": (), "annotations": ()}
+        facts["columns"] = asdict(replace(model.columns, **others))
     if model.own_steps:
         facts["own_steps"] = model.own_steps
     facts["epoch"] = model.estimator.kept_epoch_

@@ -20,6 +20,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures import explorer
 from dbgsom_plugins.figures.explorer import Explorer
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -315,3 +316,14 @@ def test_a_run_shows_values_in_the_units_of_its_numbers(tmp_path, monkeypatch):
     assert numbers(page["epochs"])[0, 0] == 1
     weights = done.model.undo(done.model.estimator.weights_)
     assert numbers(page["maps"][0]["prototypes"]) == pytest.approx(weights, abs=1e-3)
+
+
+def test_texts_beside_the_samples_are_cut_to_the_size_of_the_page(flat, monkeypatch):
+    monkeypatch.setattr(explorer, "_TEXTS", 4000)
+    texts = {name: np.array([f"{i} {40 * name}" for i in range(150)]) for name in "abc"}
+    found = explored(replace(flat[1], annotations=texts))
+    (column,) = found["samples"]["beside"]
+    assert sum(map(len, column["names"])) <= 4000
+    assert [name.split()[0] for name in column["names"]] == list(map(str, range(150)))
+    assert any("Texts of a end after" in note for note in found["notes"])
+    assert any("column c is too long" in note for note in found["notes"])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_samples_are_found_by_name_class_and_value(browse, tree):
           return text("#lit-told");
         };
         return [
-          search("id", "with", "alert(17)"), search("class", "equal to", "3"),
+          search("id", "contains", "alert(17)"), search("class", "equal to", "3"),
           search("feature 20", "at least", "15.9"), search("feature 20", "at least", "many"),
           search("id", "equal to", "nobody"),
         ];
@@ -335,7 +336,7 @@ def test_it_works_in_the_sandbox_of_mlflow_which_permits_less_than_notebooks(bro
         """
         find("#search-value").value = "alert(17)";
         enter(find("#search-what"), "id");
-        find("#search-how").value = "with";
+        find("#search-how").value = "contains";
         click("#search-go");
         click("#download");
         return [text("#lit-told"), find("#csv").value];
@@ -400,3 +401,63 @@ def test_a_neuron_says_why_it_answers_otherwise_than_its_samples(browse, uneven)
         """,
     )
     assert f"although {others[k]:.0f} of its {model.hit_counts_[k]} samples are" in told
+
+
+def test_columns_beside_the_samples_are_searched_shown_and_colour_the_map(browse):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    columns = {
+        "branch": np.where(X[:, 0] > 0, "Łódź", NAME),
+        "street": rng.integers(0, 40, 200).astype(str),
+        "customer": np.array([f"c{i}" for i in range(200)]),
+        "said": np.array([f"Tea {i % 7}, please" for i in range(200)]),
+    }
+    columns["branch"][:9] = ""
+    price = {"price": np.where(np.arange(200) < 9, np.nan, X[:, 1])}
+    model = SomVQ(max_neurons=20, epochs=15).fit(X)
+    fields = {"annotations": columns, "variables": price, "sample_ids": columns["customer"]}
+    fields["sample_ids_name"] = "customer"
+    page = Explorer().draw(model._view(model.evaluate(X), **fields)).text
+    fields, found, listed, branches, legends, means = browse(
+        page,
+        """
+        const search = (what, how, value) => {
+          enter(find("#search-what"), what);
+          find("#search-how").value = how;
+          find("#search-value").value = value;
+          click("#search-go");
+          return text("#lit-told");
+        };
+        const chosen = find(".panel select"), legend = (id) => {
+          enter(chosen, id);
+          return text(".legend");
+        };
+        const fields = [...find("#search-what").options].map((one) => one.text);
+        const found = search("beside 3", "contains", "tEA 3,");
+        const listed = text("#lit-list");
+        const branches = [];
+        legend("beside 0");
+        for (const entry of [...document.querySelectorAll(".legend .entry")]) {
+          entry.click();
+          click("#as-text");
+          branches.push(find("#csv").value);
+        }
+        const legends = [1, 2].map((at) => legend(`beside ${at}`));
+        search("beside 4", "missing", "");
+        return [fields, found, listed, branches, legends, text("#lit-told")];
+        """,
+    )
+    assert fields[:5] == [*columns, "price"]
+    assert found.startswith(f"{np.sum(np.arange(200) % 7 == 3)} samples")
+    assert "said: Tea 3, please" in listed
+    units = model.bmu(X)
+    for text in branches:  # of the neurons in which most samples have one value
+        rows = rows_of(text)
+        most = Counter(row["branch"] for row in rows if row["branch"]).most_common(1)[0][0]
+        for unit in {int(row["neuron"]) for row in rows}:
+            own = Counter(columns["branch"][units == unit].tolist())
+            del own[""]
+            assert own[most] == max(own.values())
+    assert "others: “Find samples” finds each" in legends[0]
+    assert legends[1].startswith("200 values: “Find samples” finds each")
+    assert means.startswith("9 samples")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
+from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.context import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
@@ -15,7 +16,7 @@ from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres
 from dbgsom_plugins.figures._style import numbers
 from dbgsom_plugins.figures.curves import GrowthCurve
-from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, PcaRgb
+from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, Names, PcaRgb
 from dbgsom_plugins.figures.neuron_values import DensityMap, HitMap, UMatrix, u_matrix
 from dbgsom_plugins.figures.projections import DataProjection
 from dbgsom_plugins.figures.variables import (
@@ -380,9 +381,62 @@ def test_a_map_of_few_samples_has_their_names(texts_of):
     X = np.repeat(som_map.prototypes, 5, axis=0) + np.arange(10)[:, None] % 5
     names = np.array([f"animal {i}" for i in range(10)])
     texts = texts_of(LabelMap().draw(of_samples(som_map, X, sample_ids=names)))
-    assert "animal 0\nanimal 1\nanimal 2\nand 2 more" in texts
+    assert "animal 0\nanimal 1\nanimal 2\n+2" in texts
     assert any("Names are those of the samples" in text for text in texts)
     assert "0" in texts_of(LabelMap().draw(of_samples(som_map, X, sample_ids=np.arange(10))))
+
+
+@pytest.mark.parametrize("grid", ["square", "hexagonal", "torus"])
+def test_names_are_those_of_the_samples_nearest_to_each_prototype(texts_of, rng, grid):
+    growth = {"name": "fixed", "rows": 4, "columns": 4, "wrap": grid == "torus"}
+    X = rng.normal(size=(90, 3))
+    grid = "square" if grid == "torus" else grid
+    model = SomVQ(growth=growth, grid=grid, epochs=5).fit(X)
+    kinds = np.where(X[:, 0] > 0, "right", "left")
+    more = {"annotations": {"kind": kinds}, "variables": {"first": X[:, 0]}}
+    view = model._view(model.evaluate(X), **more)
+    expected = {name: [] for name in ("row", "kind", "first")}
+    distances = np.linalg.norm(X[:, None] - model.weights_, axis=2)
+    for neuron in range(16):
+        own = np.flatnonzero(distances.argmin(axis=1) == neuron)
+        nearest = own[distances[own, neuron].argsort()][:2]
+        rest = [f"+{len(own) - 2}"] if len(own) > 2 else []
+        expected["row"].append([*map(str, nearest), *rest])
+        expected["kind"].append([*dict.fromkeys(kinds[nearest]), *rest] if len(own) else [])
+        expected["first"].append([*(f"{value:.4g}" for value in X[nearest, 0]), *rest])
+    for name, cells in expected.items():
+        texts = texts_of(Names(by=None if name == "row" else name, samples=2).draw(view))
+        cells = ["\n".join(lines) for lines in cells if lines]
+        assert sorted(text for text in texts if text in cells) == sorted(cells)
+    with pytest.raises(ValueError, match="column 'kinds' beside the samples; did you mean 'kind'"):
+        Names(by="kinds").draw(view)
+
+
+def test_longer_texts_stand_as_their_words_and_long_names_are_cut(texts_of):
+    som_map = SomMap.rectangle(1, 2, [[0.0, 5], [9, 3]])
+    X = np.repeat(som_map.prototypes, 3, axis=0)
+    said = ["The tea in this house is good"] * 3 + ["The soup in this house is hot"] * 3
+    long = np.array([f"A name that no cell of a map can hold, {i}" for i in range(6)])
+    view = of_samples(som_map, X, sample_ids=long, annotations={"said": np.array(said)})
+    texts = texts_of(Names(by="said", samples=2).draw(view))
+    assert {"good\ntea", "hot\nsoup"} <= {*texts}
+    cells = [text.split("\n") for text in texts_of(Names(samples=2).draw(view)) if "…" in text]
+    assert [(a[0], a[-1], b[-1], more) for a, b, more in cells] == [
+        ("A", "0", "1", "+1"), ("A", "3", "4", "+1"),
+    ]  # fmt: skip
+
+
+def test_cells_that_are_too_small_name_the_neurons_with_most_hits(texts_of, rng):
+    som_map = SomMap.rectangle(30, 30, rng.normal(size=(900, 2)))
+    names = np.array([f"the sample {i}" for i in range(2000)])
+    view = of_samples(som_map, rng.normal(size=(2000, 2)), sample_ids=names)
+    texts = texts_of(Names().draw(view))
+    written = {*texts} & {*names}
+    assert 20 < len(written) < 900
+    order = np.lexsort([view.evaluation.distance, view.evaluation.bmu])
+    largest = view.evaluation.hits.argmax()
+    assert names[order[view.evaluation.bmu[order] == largest][0]] in written
+    assert any("Cells are too small" in text for text in texts)
 
 
 def test_values_are_those_of_the_data_where_they_are_known(texts_of):

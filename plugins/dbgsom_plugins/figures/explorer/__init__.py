@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from base64 import b64encode
+from collections import Counter
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -22,7 +23,7 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, Html, as_label
 from dbgsom_plugins.figures._drawing import cell_centres, fold_note, is_torus, summary_line
-from dbgsom_plugins.figures._names import answers_of, class_name_of, name_of
+from dbgsom_plugins.figures._names import answers_of, class_name_of, name_of, texts_of
 from dbgsom_plugins.figures._style import MAX_CATEGORIES, by_prototype, categorical
 from dbgsom_plugins.figures.variables import names_of
 from dbgsom_plugins.labellers._trees import tree_of_groups
@@ -56,6 +57,7 @@ _IDS = 1_500_000  # characters of the samples' names
 _SAVED = 400_000  # values of prototypes in a file of groups, up to 4 MB of the page
 _DIGITS = 7  # of these values, of the range of their column
 _NAME = 100  # characters of the name of a group
+_TEXTS, _LEAST_TEXT = 3_000_000, 12  # of all columns beside the samples, and of a text that is cut
 _NEAREST = 3  # samples of each leaf whose values come first: enough to see what it stands for
 _FEW = 6  # categories whose colours are those of `label_map`
 _CLASSES = 60  # more are no categories to look at
@@ -430,7 +432,7 @@ def _samples(
     if n > most:
         notes.append(
             f"Of {n:,} samples these are {most:,}, drawn at random with seed {evaluation.seed}; "
-            "hits and colours of neurons are those of all samples."
+            "hits and colours of neurons, but for columns beside the samples, are those of all."
         )
         rows = np.sort(rng.choice(n, most, replace=False))
     leaf, distance = evaluation.leaf[rows], evaluation.leaf_distance[rows]
@@ -445,12 +447,17 @@ def _samples(
     if hasattr(X, "toarray"):
         X = X.toarray()
     X = np.asarray(X)
-    is_row = view.sample_ids is None or view.sample_ids.dtype.kind in "iu"
+    named: str | None = "id"
+    if view.sample_ids is None or view.sample_ids.dtype.kind in "iu":
+        named = "row"
+    elif view.sample_ids_name:  # of columns, which stand beside the samples
+        named = None
     data: dict[str, Any] = {
         "all": n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
-        "named": as_label(view.sample_ids_name or ("row" if is_row else "id")),
+        "named": named,
+        "beside": _beside(view, rows, notes),
         "target": as_label(view.target_name or ("target" if codes is None else "class")),
         "rows": packed(rows),
         "leaf": packed(leaf),
@@ -486,6 +493,39 @@ def _valued(leaf: Rows, distance: NDArray[np.float64], most: int, rng: np.random
     n_more = min(len(others), most - len(nearest))
     more = rng.choice(others, n_more, replace=False)
     return np.sort(np.concatenate([nearest, more]))
+
+
+def _beside(view: MapView, rows: Rows, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the columns beside the samples ``rows`` (m,) that are on the page.
+
+    A column of texts is the distinct ones, the most frequent first, and the place of each sample's
+    among them, from 1, or 0 for none.
+    """
+    columns: list[dict[str, Any]] = []
+    left = _TEXTS
+    for name, cells in view.annotations.items():
+        texts = texts_of(np.asarray(cells)[rows])
+        counts = Counter(texts)
+        del counts[""]
+        names = [text for text, _ in counts.most_common()]
+        longest = left // max(1, len(names))
+        if sum(map(len, names)) > left and longest < _LEAST_TEXT:
+            notes.append(f"The column {as_label(name)} is too long for this page.")
+            continue
+        places = {text: place for place, text in enumerate(names, start=1)}
+        codes = [places.get(text, 0) for text in texts]
+        if sum(map(len, names)) > left:
+            notes.append(
+                f"Texts of {as_label(name)} end after {longest} characters, for the search too: "
+                "fewer samples leave room for more."
+            )
+            names = [text[:longest] for text in names]
+        left -= sum(map(len, names))
+        columns.append({"name": as_label(name), "names": names, "codes": packed(np.array(codes))})
+    for name, values in view.variables.items():
+        numbers = np.asarray(values, dtype=np.float64)[rows]
+        columns.append({"name": as_label(name), "values": packed(numbers)})
+    return columns
 
 
 def _ids(view: MapView, rows: Rows, notes: list[str]) -> list[str] | None:

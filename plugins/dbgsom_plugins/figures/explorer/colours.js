@@ -1,5 +1,6 @@
 // How neurons are coloured: each way has what it is called and says how to fill a cell.
 const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const GREY = [150, 155, 163]; // of categories that have no colour of their own
 const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
 
 function ramp(place) {
@@ -54,6 +55,37 @@ add("clusters", "Map", "Clusters", {
   kind: "categories", palette: () => state.groups.list.map(colourOf), names: () => state.groups.list.map(nameOfGroup),
   entries: (names) => (lettered() ? names.map((name, i) => `${letter(i)} · ${name}`) : names), of: groupsOf,
   text: (map, k) => (lettered() ? letter(groupsOf(map)[k]) : state.groups.list[groupsOf(map)[k]].name),
+});
+// Of the columns beside the samples: the mean over a neuron's samples in this page, or the value that most of them have.
+function meanOf(map, { values }, k) {
+  const known = samplesOf(map, k).map((i) => values[i]).filter(Number.isFinite);
+  return known.reduce((a, b) => a + b, 0) / known.length; // NaN of none
+}
+function mostOf(map, { codes }, k) {
+  const counts = new Map();
+  for (const i of samplesOf(map, k)) if (codes[i]) counts.set(codes[i], (counts.get(codes[i]) ?? 0) + 1);
+  return [...counts].reduce((best, one) => (one[1] > best[1] || (one[1] === best[1] && one[0] < best[0]) ? one : best), [0, 0])[0] - 1;
+}
+samples.beside.forEach((column, at) => {
+  if (!column.names) {
+    add(`beside ${at}`, "Beside the samples", column.name, { kind: "number", of: (map) => Float64Array.from({ length: map.n }, (_, k) => meanOf(map, column, k)), about: `mean of ${column.name} over its samples` });
+    return;
+  }
+  const most = told.colours.length; // as many as can be told apart, else one grey for the rarer ones
+  const few = column.names.length <= most;
+  const names = 2 * column.names.length > samples.n; // of samples, not of groups of them
+  const first = few ? column.names : column.names.slice(0, names ? 0 : most - 1);
+  const found = new Map();
+  add(`beside ${at}`, "Beside the samples", column.name, {
+    kind: "categories",
+    names: () => (few ? first : [...first, `${column.names.length - first.length} ${names ? "values" : "others"}: “Find samples” finds each`]),
+    palette: () => [...told.colours.slice(0, first.length), GREY],
+    of: (map) => {
+      if (!found.has(map)) found.set(map, Array.from({ length: map.n }, (_, k) => mostOf(map, column, k)));
+      return found.get(map).map((one) => Math.min(one, first.length));
+    },
+    text: (map, k) => (names ? "" : column.names[found.get(map)[k]] ?? ""),
+  });
 });
 told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", `Share of ${name}`, {
   kind: "number", low: 0, bounded: true,

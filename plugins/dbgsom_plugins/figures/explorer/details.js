@@ -164,7 +164,10 @@ function sampleItem(sample) {
   if (samples.codes && samples.codes[sample]) item.append(told.classes[samples.codes[sample] - 1]);
   if (samples.y) item.append(shown(samples.y[sample]));
   item.append(make("span", { class: "value" }, shown(samples.distances[sample])));
-  return item;
+  const beside = samples.beside.map((column) => [column.name, cellOf(column, sample)]).filter(([, cell]) => cell && !` ${idOf(sample)} `.includes(` ${cell} `));
+  if (!beside.length) return item;
+  const text = beside.map((pair) => pair.join(": ")).join(" · ");
+  return make("div", { class: "sample" }, item, make("p", { class: "hint", title: text }, text));
 }
 
 function nearest(map, k) {

@@ -248,7 +248,7 @@ class Panel {
   }
 }
 
-const order = (way) => ["Map", "Measures", "Share of class", "Variable"].indexOf(way.group);
+const order = (way) => ["Map", "Measures", "Share of class", "Beside the samples", "Variable"].indexOf(way.group);
 const inner = (corners) => 2 * Math.min(...corners.map(([x, y], i) => {
   const [a, b] = corners[(i + 1) % corners.length];
   return Math.abs(x * b - a * y) / Math.hypot(a - x, b - y); // from the centre to a side

@@ -45,7 +45,8 @@ function chooseEntry(map, way, fill, i, name) {
 }
 
 function fields() {
-  const all = [{ id: "id", name: samples.named, text: idOf }];
+  const all = samples.named ? [{ id: "id", name: samples.named, text: idOf }] : [];
+  samples.beside.forEach((column, at) => all.push({ id: `beside ${at}`, name: column.name, [column.names ? "text" : "value"]: (i) => (column.names ? cellOf(column, i) : column.values[i]) }));
   if (samples.codes) all.push({ id: "class", name: samples.target, text: (i) => (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") });
   if (samples.y) all.push({ id: "target", name: samples.target, value: (i) => samples.y[i] });
   all.push({ id: "distance", name: "distance to its neuron", value: (i) => samples.distances[i] });
@@ -59,7 +60,7 @@ function setUpSearch() {
   const [what, how, value] = ["search-what", "search-how", "search-value"].map(byId);
   for (const { id, name } of all.values()) what.append(make("option", { value: id }, name));
   const offer = () => {
-    const hows = all.get(what.value).text ? ["equal to", "with"] : ["at least", "at most", "near", "missing"];
+    const hows = all.get(what.value).text ? ["contains", "equal to"] : ["at least", "at most", "near", "missing"];
     how.replaceChildren(...hows.map((one) => make("option", {}, one)));
   };
   what.addEventListener("change", offer);

@@ -94,14 +94,14 @@ function csv() {
   const feature = (at, i) => (at === undefined ? "" : number(samples.table.at(at, i), 7)); // as many digits as there are
   const known = samples.codes || samples.y;
   const truth = (i) => (samples.codes ? (samples.codes[i] ? told.classes[samples.codes[i] - 1] : "") : number(samples.y[i], 6));
-  const names = [samples.named, "neuron", "x", "y", ...(known ? [samples.target] : []), "distance", "label", ...told.features];
+  const names = [...(samples.named ? [samples.named] : []), ...samples.beside.map(({ name }) => name), "neuron", "x", "y", ...(known ? [samples.target] : []), "distance", "label", ...told.features];
   const times = new Map(); // of a name, as assignments.csv numbers them
   const head = names.map((name) => {
     times.set(name, (times.get(name) ?? -1) + 1);
     return times.get(name) ? `${name}.${times.get(name)}` : name;
   });
   const rows = state.lit.map((i) => [
-    idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cells[unit[i]].map(String)), ...(known ? [truth(i)] : []),
+    ...(samples.named ? [idOf(i)] : []), ...samples.beside.map((column) => (column.names ? cellOf(column, i) : number(column.values[i], 7))), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cells[unit[i]].map(String)), ...(known ? [truth(i)] : []),
     String(+samples.distances[i].toPrecision(6)), unit[i] < 0 ? "" : labelOf(map, unit[i]) ?? "",
     ...told.features.map((_, column) => feature(valuedAt.get(i), column)),
   ]);

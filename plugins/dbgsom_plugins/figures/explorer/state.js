@@ -67,10 +67,12 @@ const samples = {
   table: table(told.samples.values),
   codes: told.samples.classes && numbers(told.samples.classes),
   y: told.samples.targets && numbers(told.samples.targets),
+  beside: told.samples.beside.map((one) => ({ ...one, codes: one.codes && numbers(one.codes), values: one.values && numbers(one.values) })),
 };
 const valuedAt = new Map();
 samples.valued.forEach((sample, row) => valuedAt.set(sample, row));
 
+const cellOf = (column, sample) => (column.names ? column.names[column.codes[sample] - 1] ?? "" : shown(column.values[sample]));
 const idOf = (sample) => (samples.ids ? samples.ids[sample] : String(samples.rows[sample]));
 
 // Which neuron of a map each sample passes, -1 for none, and the samples of each neuron.
