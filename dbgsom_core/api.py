@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.kernels import KernelComponent, ScheduleComponent
     from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerComponent, Surroundings
     from dbgsom_core.interfaces.measures import (
+        ClusterStability,
         Evaluation,
         MeasureComponent,
         NotedValue,
@@ -86,6 +87,7 @@ __all__ = [
     "STOP",
     "Assignment",
     "Birth",
+    "ClusterStability",
     "Columns",
     "Component",
     "Data",
@@ -176,7 +178,9 @@ _NAMES = {  # by module
     "interfaces.initialisations": "GridComponent InitialisationComponent Start",
     "interfaces.kernels": "KernelComponent ScheduleComponent",
     "interfaces.labellers": "LabelEvidence LabellerComponent Surroundings",
-    "interfaces.measures": "Evaluation MeasureComponent NotedValue Stability measured",
+    "interfaces.measures": (
+        "ClusterStability Evaluation MeasureComponent NotedValue Stability measured"
+    ),
     "interfaces.metrics": "MetricComponent",
     "interfaces.stopping": "STOP StoppingComponent StopState",
     "interfaces.stored_types": "StoredType",

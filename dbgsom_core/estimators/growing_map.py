@@ -383,7 +383,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             all_leaves[~training_mask] = self._predictor.descend(left_out).leaf
             leaves = all_leaves
         attributes = self.__dict__
-        for name in ("labels_", LEAVES):  # of an earlier fit
+        for name in ("labels_", LEAVES, "cluster_stability_"):  # of an earlier fit
             attributes.pop(name, None)
         if isinstance(X, Partitions):
             attributes[LEAVES] = leaves

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
+from dbgsom_core.interfaces.measures import ClusterStability
 from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.describe import percent, to_digits
 
@@ -199,6 +200,20 @@ def table_of_clusters(
         *zip(profile.features, profile.means.T, strict=True),
         *zip(effects, profile.effects.T, strict=True),
     ]
+
+
+def columns_of_stability(found: ClusterStability) -> list[tuple[str, Any]]:
+    """Return more columns of clusters.csv: the Jaccard coefficients of clusters in new halves."""
+    mean, low, high = np.array(found.group_shares).T
+    ends = [("jaccard_low", low), ("jaccard_high", high)]
+    return [("jaccard", mean), *ends, ("jaccard_by_chance", found.group_chances)]
+
+
+def table_of_stability(found: ClusterStability) -> dict[str, Any]:
+    """Return the columns of cluster_stability.csv: a row for each number of clusters."""
+    mean, low, high = np.array(found.agreements).T
+    names = ("number", "agreement", "low", "high", "chance")
+    return dict(zip(names, (found.numbers, mean, low, high, found.chances), strict=True))
 
 
 def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]]:
