@@ -224,7 +224,7 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
         values["model"] = {**names, **model}
     if values.get("figures", DEFAULT) == DEFAULT:
         figures = [*FIGURES, *OF_ANSWERS.get(estimator, ())]
-        figures += _figures_of(values.get("stability", AUTO), model)
+        figures += _figures_of(values.get("stability", AUTO), estimator, values["model"])
         if values.get("report") is not None:
             figures.append("group_shares")
         known = registry.names("figure")
@@ -235,18 +235,18 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
     return replace(document, values=values)
 
 
-def _figures_of(stability: Any, model: Any) -> Iterator[str]:
-    """Yield the default figures of what is asked of refits, by two sections as they are written."""
-    if stability == AUTO:
+def _figures_of(stability: Any, estimator: str, model: Any) -> Iterator[str]:
+    """Yield the default figures of what is asked of refits, by sections as they are written."""
+    if isinstance(stability, dict):
+        asks_halves = stability.get("halves") is not None
+        if not asks_halves or stability.get("resamples") is not None:
+            yield "trust_map"
+    else:
         labeller = model.get("labeller") if isinstance(model, dict) else None
         named = labeller.get("name") if isinstance(labeller, dict) else labeller
-        if named not in (None, *DEFAULT_LABELLERS.values()):
-            yield "stability"  # which runs without clusters leave out
-    elif isinstance(stability, dict):
-        if stability.get("halves") is not None:
-            yield "stability"
-        if stability.get("halves") is None or stability.get("resamples") is not None:
-            yield "trust_map"
+        asks_halves = stability == AUTO and named not in (None, *DEFAULT_LABELLERS.values())
+    if asks_halves and estimator == "vq":
+        yield "stability"  # which runs without clusters leave out
 
 
 def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -265,12 +265,10 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield ("report", "by"), message
     stability = settings.stability
-    if isinstance(stability, StabilitySettings) and stability.halves is not None:
-        if estimator != "vq" or guarded(parts.labeller).needs_target:
-            message = (
-                "asks of clusters, which a vq has whose labeller reads no targets: leave it out"
-            )
-            yield ("stability", "halves"), message
+    asks_halves = isinstance(stability, StabilitySettings) and stability.halves is not None
+    if asks_halves and (estimator != "vq" or guarded(parts.labeller).needs_target):
+        message = "is for the clusters of a vq whose labeller reads no targets: leave it out"
+        yield ("stability", "halves"), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
             yield ("figures", i), _misfit("figure", name, figure, estimator)

@@ -28,9 +28,9 @@ from dbgsom_core.interfaces.context import EpochRecord
 from dbgsom_core.interfaces.labellers import LabellerComponent
 from dbgsom_core.interfaces.measures import ClusterStability, Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.tree import descend
+from dbgsom_core.som_map.tree import descend, leaf_map
 from dbgsom_core.training.fit import is_vertical
-from dbgsom_core.training.labelling import TrainedMap, label_trained
+from dbgsom_core.training.labelling import TrainedMap, label_units
 
 _PAIRS = 20_000  # of samples, for the repeatability: a correlation is then known to 0.01
 _MEASURES = ("quantization_error", "topographic_error")
@@ -333,7 +333,8 @@ def match_clusters(together: Floats) -> Integers:
 class Halving:
     """How halves are drawn, and what is asked: the parameters of `SomVQ.cluster_stability`.
 
-    ``most`` rows are in a half at most. ``callback`` is as in `Resampling`.
+    ``most`` rows are in a half at most, whose map takes ``epochs``, None: those of the estimator.
+    ``callback`` is as in `Resampling`.
     """
 
     halves: int = 5
@@ -342,6 +343,7 @@ class Halving:
     random_state: int = 0
     n_jobs: int | None = None
     most: int | None = None
+    epochs: int | None = None
     callback: Callable[[EpochRecord], None] | None = None
 
     def __post_init__(self) -> None:
@@ -356,6 +358,7 @@ def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> Clust
     numbers = _numbers(estimator, halving.numbers)
     workers = 1 if is_vertical(estimator._parts) else _count_workers(halving.n_jobs)
     template = _template(estimator, halving.callback, workers)
+    template.epochs = halving.epochs or template.epochs
     parts = list(halves_and_rest(_num_samples(X), halving.halves, seed, halving.most))
     rests = [_take(X, rest) for _, _, rest in parts]
 
@@ -382,13 +385,9 @@ def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> Clust
                 values[kind, pair, column] = agreement_of(
                     answers[first][column], others[second][column]
                 )
-            both = [
-                best_jaccard(mine, others[place][own], len(groups)) for place in (first, second)
-            ]
-            shares[kind, pair] = np.mean(both, axis=0)
-    hits = np.bincount(
-        np.searchsorted(groups, estimator.leaf_labels_), estimator.leaf_hit_counts_, len(groups)
-    )
+            for place in (first, second):
+                jaccard = best_jaccard(mine, others[place][own], len(groups))
+                shares[kind, pair] += jaccard / 2
     return ClusterStability(
         numbers=np.array(numbers),
         agreements=[interval(column, _HALF, level, (-1.0, 1.0)) for column in values[0].T],
@@ -396,7 +395,6 @@ def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> Clust
         groups=groups,
         group_shares=[interval(column, _HALF, level, (0.0, 1.0)) for column in shares[0].T],
         group_chances=shares[1].mean(axis=0),
-        hits=hits,
         halves=len(parts),
         rows=(len(parts[0][0]), len(parts[0][2])),
         level=level,
@@ -462,35 +460,50 @@ def _answers(model: Any, X: Any, rest: Any, numbers: Sequence[int]) -> Integers:
     samples, tree = model._samples(X), model._tree
     below = descend(tree, samples)
     leaf_bmu = Assignment(below.leaf, below.distance)
-    units = samples.assign(tree.maps[0].prototypes) if len(tree.maps) > 1 else leaf_bmu
-    trained = TrainedMap(tree, samples, units, leaf_bmu, None, epochs=model.history_)
+    trained = TrainedMap(tree, samples, leaf_bmu, leaf_bmu, None, epochs=model.history_)
+    som_map = leaf_map(tree) if len(tree.maps) > 1 else tree.maps[0]
+    evidence = trained.evidence(som_map, leaf_bmu)
     leaf = model._predictor.descend(model._samples(rest)).leaf
     answers = []
     for number in numbers:
         chosen = labeller.model_copy(update={"n_clusters": number})
-        answers.append(label_trained(chosen, trained)[1].labels[leaf])
+        answers.append(label_units(chosen, evidence, samples.metric).labels[leaf])
     return np.array(answers)
 
 
 def agreement_of(first: Integers, second: Integers) -> float:
     """Return the adjusted Rand index (Hubert & Arabie 1985) of two groupings; 0 of one group."""
-    from sklearn.metrics import adjusted_rand_score  # slow to import
-
-    if len(np.unique(first)) == 1 or len(np.unique(second)) == 1:
-        return 0.0  # which says nothing, whereas scikit-learn's is 1 of two such groupings
-    return float(adjusted_rand_score(first, second))
+    together = _contingency(first, second)
+    rows, columns = together.sum(axis=1), together.sum(axis=0)
+    if len(rows) == 1 or len(columns) == 1:  # which says nothing
+        return 0.0
+    pairs = [float((counts * (counts - 1)).sum()) for counts in (together, rows, columns)]
+    n = float(rows.sum())
+    expected = pairs[1] * pairs[2] / (n * (n - 1))
+    largest = (pairs[1] + pairs[2]) / 2
+    if largest == expected:  # each sample is a group
+        return 1.0
+    return (pairs[0] - expected) / (largest - expected)
 
 
 def best_jaccard(mine: Integers, others: Integers, n_groups: int) -> Floats:
-    """Return for each group the Jaccard coefficient of the group of others most like it.
+    """Return for each group 0, 1, … the Jaccard coefficient of the group of others most like it.
 
     (Hennig 2007); nan where no sample is of the group.
     """
-    codes = np.unique(others, return_inverse=True)[1]
-    together = np.zeros((n_groups, codes.max() + 1))
-    np.add.at(together, (mine, codes), 1.0)
-    sizes = together.sum(axis=1, keepdims=True)
-    either = sizes + together.sum(axis=0) - together
-    shares = (together / either).max(axis=1)
-    shares[sizes[:, 0] == 0] = math.nan
-    return np.asarray(shares)
+    present = np.unique(mine)
+    counts = _contingency(mine, others)
+    sizes = counts.sum(axis=1, keepdims=True)
+    either = sizes + counts.sum(axis=0) - counts
+    shares = np.full(n_groups, math.nan)
+    shares[present] = (counts / either).max(axis=1)
+    return shares
+
+
+def _contingency(first: Integers, second: Integers) -> Floats:
+    """Return how many samples are of each group of both of two groupings (n,)."""
+    rows = np.unique(first, return_inverse=True)[1]
+    columns = np.unique(second, return_inverse=True)[1]
+    counts = np.zeros((rows.max() + 1, columns.max() + 1))
+    np.add.at(counts, (rows, columns), 1.0)
+    return counts

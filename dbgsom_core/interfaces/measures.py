@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _Made = TypeVar("_Made")
 
+ABOVE_CHANCE = "stability/groups_above_chance"  # by which runs of clusters may be ranked
 _LASTS = 0.6  # mean Jaccard coefficient below which a group is not to be trusted (Hennig 2007)
 _MOST_NAMED = 5  # groups in a sentence
 
@@ -411,8 +412,6 @@ class ClusterStability:
         Jaccard coefficient of a group and the most similar one of a half's map (Hennig 2007).
     group_chances : float64 array (C,)
         The same with the groups of the half shuffled.
-    hits : array (C,)
-        How many training samples each group has.
     halves : int
         Number of pairs of halves.
     rows : (int, int)
@@ -427,7 +426,6 @@ class ClusterStability:
     groups: NDArray[Any]
     group_shares: Sequence[Interval]
     group_chances: NDArray[np.float64]
-    hits: NDArray[Any]
     halves: int
     rows: tuple[int, int]
     level: float = 0.95
@@ -513,7 +511,7 @@ class ClusterStability:
         values = {
             "stability/groups": float(len(self.groups)),
             "stability/groups_ari": own.mean,
-            "stability/groups_above_chance": own.mean - chance,
+            ABOVE_CHANCE: own.mean - chance,
             "stability_low/groups_above_chance": own.low - chance,
             "stability_high/groups_above_chance": own.high - chance,
         }

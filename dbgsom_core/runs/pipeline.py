@@ -135,6 +135,7 @@ def run_experiment(
         on_epoch.begin("writing")
         callbacks.notify_required("write_results", run=run, result=result)
         figures = [figure for figure in experiment.figures if not figure[1].of_sweeps]
+        assert result.view is not None
         if experiment.stability == AUTO and result.view.cluster_stability is None:
             figures = [figure for figure in figures if figure[0] != "stability"]
         if figures:

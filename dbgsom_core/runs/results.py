@@ -64,7 +64,9 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
-_HALVES, _MOST_IN_HALF = 3, 2000
+# Of stability: auto, so that refits take little more time than the fit: pairs of halves, rows of a
+# half at most, numbers of clusters up to, and epochs at least: a quarter of them will do.
+_HALVES, _MOST_IN_HALF, _LARGEST_NUMBER, _LEAST_EPOCHS = 3, 5000, 8, 25
 _SCORES = {"classifier": "accuracy", "regressor": "r2"}
 _SMALLEST = 1e-200  # the 13th digit of it has a power of 10 that float64 holds
 
@@ -160,9 +162,8 @@ def tables_of(
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
-    ``links`` are those of a map with refits, ``cluster_stability`` how sure numbers of clusters are,
-    ``clusters`` and ``classes`` profiles, ``groups`` how
-    labels are spread over them.
+    ``links`` are those of a map with refits, ``cluster_stability`` how sure numbers of clusters
+    are, ``clusters`` and ``classes`` profiles, ``groups`` how labels are spread over them.
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
@@ -433,7 +434,15 @@ class Evaluator:
         elif settings is None or part.y is not None or not has_clusters(estimator):
             return None
         else:
-            halving = Halving(_HALVES, random_state=seed, n_jobs=-1, most=_MOST_IN_HALF)
+            epochs = min(estimator.epochs, max(estimator.epochs // 4, _LEAST_EPOCHS))
+            halving = Halving(
+                _HALVES,
+                range(1, _LARGEST_NUMBER + 1),
+                random_state=seed,
+                n_jobs=-1,
+                most=_MOST_IN_HALF,
+                epochs=epochs,
+            )
         on_epoch.begin("refitting")
         try:
             return compute_cluster_stability(estimator, part.X, halving)

@@ -339,7 +339,7 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     tree = trained.tree
     samples = trained.samples
     target = trained.target
-    neurons, leaves = label_trained(labeller, trained)
+    neurons, leaves = _labels(labeller, trained)
     if trained.has_gaps:  # the labels are of some samples, the hits of all
         exact = samples.found(tree.maps[0].prototypes, trained.assignment)
         hits = np.bincount(trained.leaf_bmu.bmu, samples.weights, len(tree))
@@ -363,8 +363,8 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     return LabelledMap(neurons, leaves, clusters, members, fitted)
 
 
-def label_trained(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, Labels]:
-    """Return labels of the neurons of the first map, and of all leaves, labelled as one map."""
+def _labels(labeller: LabellerComponent, trained: TrainedMap) -> tuple[Labels, Labels]:
+    # Labels of the neurons of the first map, and of all leaves, labelled as one map.
     tree = trained.tree
     samples = trained.samples
     evidence = trained.evidence(tree.maps[0], trained.assignment)

@@ -141,7 +141,7 @@ def _draw_numbers(axes: Axes, found: ClusterStability) -> None:
     from matplotlib.ticker import MaxNLocator
 
     blue = categorical(1)[0]
-    _plain(axes, "Agreement of halves (adjusted Rand)", "Number of clusters")
+    _plain(axes, "Agreement of halves (ARI)", "Number of clusters")
     means, lows, highs = np.array(found.agreements).T
     axes.axvline(len(found.groups), color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
     axes.fill_between(found.numbers, lows, highs, color=blue, alpha=0.18, linewidth=0)
