@@ -63,7 +63,9 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
     values = pd.get_dummies(frame["region"], prefix="region", prefix_sep="=").astype(float)
     values = pd.concat([frame[["income", "age"]], values, frame[["price"]]], axis=1)
     assert list(found)[:5] == ["cluster", "name", "rows", "share", "typical"]
-    assert list(found)[5:] == [*values, *(f"{name} (effect)" for name in values)]
+    effects = [f"{name} (effect)" for name in values]
+    sure = ["jaccard", "jaccard_low", "jaccard_high", "jaccard_by_chance"]
+    assert list(found)[5:] == [*values, *effects, *sure]
     for _, row in found.iterrows():
         inside = labels == row["cluster"]
         assert row["rows"] == inside.sum()
