@@ -341,6 +341,8 @@ def print_result(run: StoredRun, registry: Registry, show_all: bool = False) -> 
         _print_profiles(run)
     except DataError as error:
         echo(f"warning: {error}", err=True)
+    if run.verdict:
+        echo(run.verdict)
 
 
 def _print_headline(run: StoredRun, registry: Registry) -> None:

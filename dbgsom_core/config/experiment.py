@@ -33,6 +33,7 @@ from dbgsom_core.config.schema import (
     StabilitySettings,
 )
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.estimators.parameters import AUTO
 from dbgsom_core.experiments.trackers import masked, tracker_classes
 from dbgsom_core.files import with_files
 from dbgsom_core.interfaces.component import Component, guarded, use_registry
@@ -59,7 +60,7 @@ OF_ANSWERS = {
 
 # Keys that say nothing where they are empty: without them a run stays equal to one that was stored
 # before they came. A new key whose default changes nothing goes here.
-_LEFT_OUT_IF_EMPTY = ("tags", "stability", "report", "plugins")
+_LEFT_OUT_IF_EMPTY = ("tags", "report", "plugins")
 _WANTS_TEXT = ("string_type", "path_type")  # pydantic's errors where text is wanted
 
 
@@ -90,7 +91,7 @@ class Experiment:
     # address: plain values that load again.
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
-    stability: StabilitySettings | None = None  # None: no refits
+    stability: StabilitySettings | Literal["auto"] | None = None  # None: no refits
     report_by: tuple[str, ...] = ()  # columns by which labels are counted
     notes: tuple[str, ...] = ()  # for its report
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
@@ -232,8 +233,7 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
         values["model"] = {**names, **model}
     if values.get("figures", DEFAULT) == DEFAULT:
         figures = [*FIGURES, *OF_ANSWERS.get(estimator, ())]
-        if values.get("stability") is not None:
-            figures.append("trust_map")
+        figures += _figures_of(values.get("stability", AUTO), estimator, values["model"])
         if values.get("report") is not None:
             figures.append("group_shares")
         known = registry.names("figure")
@@ -242,6 +242,20 @@ def _with_defaults(document: Document, registry: Registry) -> Document:
         trackers = tracker_classes(registry).items()
         values["tracking"] = [name for name, tracker in trackers if tracker.is_default]
     return replace(document, values=values)
+
+
+def _figures_of(stability: Any, estimator: str, model: Any) -> Iterator[str]:
+    """Yield the default figures of what is asked of refits, by sections as they are written."""
+    if isinstance(stability, dict):
+        asks_halves = stability.get("halves") is not None
+        if not asks_halves or stability.get("resamples") is not None:
+            yield "trust_map"
+    else:
+        labeller = model.get("labeller") if isinstance(model, dict) else None
+        named = labeller.get("name") if isinstance(labeller, dict) else labeller
+        asks_halves = stability == AUTO and named not in (None, *DEFAULT_LABELLERS.values())
+    if asks_halves and estimator == "vq":
+        yield "stability"  # which runs without clusters leave out
 
 
 def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -259,6 +273,11 @@ def _mismatches(settings: ExperimentSettings) -> Iterator[tuple[tuple[str | int,
     if estimator == "regressor" and settings.report is not None:
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield ("report", "by"), message
+    stability = settings.stability
+    asks_halves = isinstance(stability, StabilitySettings) and stability.halves is not None
+    if asks_halves and (estimator != "vq" or guarded(parts.labeller).needs_target):
+        message = "is for the clusters of a vq whose labeller reads no targets: leave it out"
+        yield ("stability", "halves"), message
     for i, (name, figure) in enumerate(settings.figures):
         if figure.estimators is not None and estimator not in figure.estimators:
             yield ("figures", i), _misfit("figure", name, figure, estimator)
@@ -302,6 +321,8 @@ def _experiment(
     for key in _LEFT_OUT_IF_EMPTY:
         if not resolved[key]:
             del resolved[key]
+    if resolved["stability"] == AUTO:
+        del resolved["stability"]
     resolved = masked(document.show(resolved))
     split = settings.split
     if split is not None and split.test is not None:

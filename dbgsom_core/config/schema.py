@@ -74,14 +74,27 @@ class Settings(BaseModel):
 
 
 class StabilitySettings(Settings):
-    """Stability of the map, by refits to parts of the training samples."""
+    """Stability of the map and its clusters, by refits to parts of the training samples."""
 
-    resamples: int = Field(20, ge=2, le=10**4)
-    """how many refits"""
+    resamples: int | None = Field(None, ge=2, le=10**4)
+    """how many refits, for links, answers and measures; null: 20, with halves none"""
+    halves: int | None = Field(None, ge=1, le=10**3)
+    """how many pairs of disjoint halves, for the clusters of a vq; null: none"""
     share: float = Field(0.5, gt=0, lt=1)
     """of the samples that each is fitted to; of 0.5 two in turn share none"""
     level: float = Field(0.95, gt=0, lt=1)
     """of the confidence intervals"""
+
+    @property
+    def refits(self) -> int:
+        """The number of refits besides those to halves."""
+        if self.resamples is None:
+            return 20 if self.halves is None else 0
+        return self.resamples
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
 
 class ReportSettings(Settings):
@@ -477,9 +490,10 @@ class ExperimentSettings(Settings):
     figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
     """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer, of
     classifiers also confusion_matrix and roc_curve, of regressors predicted_actual, with
-    report.by group_shares; null or []: none"""
-    stability: StabilitySettings | None = None
-    """how sure the map is, from refits to parts of its samples; null: not asked"""
+    report.by group_shares, with stability trust_map or stability; null or []: none"""
+    stability: StabilitySettings | Literal["auto"] | None = "auto"
+    """how sure the map is, from refits to parts of its samples; auto: of clusters of data without a
+    target, by some pairs of halves; null: not asked"""
     report: ReportSettings | None = None
     """what the report says beside what it always does; null: nothing"""
     tracking: Annotated[Any, ComponentOf("tracker", several=True, words=(DEFAULT,))] = DEFAULT

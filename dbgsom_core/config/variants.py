@@ -22,8 +22,10 @@ from dbgsom_core.config.schema import (
     SweepSettings,
 )
 from dbgsom_core.errors import UnknownNameError
+from dbgsom_core.estimators.parameters import AUTO
 from dbgsom_core.experiments.trackers import masked
 from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.measures import ABOVE_CHANCE
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import is_default_measure
 
@@ -252,16 +254,22 @@ def _check_decide(
         return
     message = ""
     try:
-        cls = registry.find("measure", decide.measure)
+        cls = None if decide.measure == ABOVE_CHANCE else registry.find("measure", decide.measure)
     except UnknownNameError as error:
         message = str(error)
     else:
         for experiment in experiments:
-            is_measured = is_default_measure(cls, experiment.model.estimator)
-            if experiment.measures is not None:
-                is_measured = decide.measure in dict(experiment.measures)
+            if cls is None:
+                stability = experiment.stability
+                is_measured = stability == AUTO or getattr(stability, "halves", None) is not None
+                cure = "say stability: {halves: 5}"
+            else:
+                is_measured = is_default_measure(cls, experiment.model.estimator)
+                if experiment.measures is not None:
+                    is_measured = decide.measure in dict(experiment.measures)
+                cure = "add it to 'measures'"
             if not is_measured:
-                message = f"'{decide.measure}' is not measured by every run: add it to 'measures'"
+                message = f"'{decide.measure}' is not measured by every run: {cure}"
     if message:
         by_search = settings.optimize is not None and settings.optimize.measure is not None
         keys = ("sweep", "optimize" if by_search else "decide", "measure")

@@ -206,7 +206,7 @@ def _view_of_model(
 ) -> MapView:
     """Return the view of a fitted map on samples X (n, D), or without X on its training."""
     estimator, with_steps = unwrap(model)
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = {"cluster_stability": getattr(estimator, "cluster_stability_", None)}
     if with_steps is not None:
         details["undo"], details["restore"] = with_steps.undone, with_steps.restored
         details["raw_names"] = with_steps.feature_names or ()

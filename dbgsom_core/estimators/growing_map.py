@@ -384,7 +384,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             all_leaves[~training_mask] = self._predictor.descend(left_out).leaf
             leaves = all_leaves
         attributes = self.__dict__
-        for name in ("labels_", LEAVES):  # of an earlier fit
+        for name in ("labels_", LEAVES, "cluster_stability_"):  # of an earlier fit
             attributes.pop(name, None)
         attributes[LEAVES] = leaves.astype(np.min_scalar_type(len(self.leaf_labels_)))
         if self._centres is not None:

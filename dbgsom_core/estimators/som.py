@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -26,7 +27,8 @@ from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.named_groups import NamedGroups
 from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import Rows, weights_of
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.estimators.stability import Halving, compute_cluster_stability
+from dbgsom_core.interfaces.measures import ClusterStability, Evaluation
 from dbgsom_core.som_map.tree import fallback_leaves
 from dbgsom_core.training.labelling import most_frequent
 from dbgsom_core.training.parts import Parts
@@ -146,6 +148,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         with sample weights both are weighted sums, in float64.
     cluster_centers_ : float array (C, D)
         The centre of each cluster in ``labels_``; computed on access, as the next three.
+    n_clusters_ : int
+        Number of distinct labels, C.
+    cluster_stability_ : ClusterStability
+        What `cluster_stability` found last; absent before, after another fit and in saved models.
     average_distances_, densities_ : float64 arrays (K,)
         Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
         hits over that distance.
@@ -214,6 +220,62 @@ class SomVQ(ClusterMixin, GrowingMap):
             centers.append(center)
         return np.asarray(centers, dtype=prototypes.dtype)
 
+    @property
+    def n_clusters_(self) -> int:
+        """Number of distinct labels of the neurons, or leaves where there are child maps."""
+        check_is_fitted(self)
+        return len(np.unique(self.leaf_labels_))
+
+    def cluster_stability(
+        self,
+        X: Any,
+        halves: int = 5,
+        numbers: Sequence[int] | None = None,
+        level: float = 0.95,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+    ) -> ClusterStability:
+        """Return how sure the clusters are, by refits to halves, and set ``cluster_stability_``.
+
+        Of each pair of halves, which share no sample, a map is fitted to either, and both label the
+        samples of neither half: a fifth of all, at most 5,000. How alike these answers are is asked
+        for each number of clusters; the clusters of this map are compared with those of a half's
+        map of the same number.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+            The samples that the map was fitted to, at least 10.
+        halves : int
+            Number of pairs of halves; there is no interval of one.
+        numbers : sequence of int, optional
+            Numbers of clusters to try; the map's is among them always. None: 1 to 12, or those
+            between the ends that the labeller's ``n_clusters`` has. Only with a labeller with this
+            field: of others the answers are compared as they are.
+        level : float in (0, 1)
+            Level of the confidence intervals, by Student's t over the pairs, whose spread is that
+            of the jackknife that leaves out one half (Shao & Wu 1989).
+        random_state : int
+            Seed of the halves.
+        n_jobs : int, optional
+            Number of threads for refits; -1: one per processor. The result is the same.
+
+        Returns
+        -------
+        ClusterStability
+            For each number the adjusted Rand index, for each cluster the Jaccard coefficient
+            (Hennig 2007), with intervals and chance.
+
+        Raises
+        ------
+        ValueError
+            The samples are too few, or ``numbers`` does not suit the labeller.
+        """
+        check_is_fitted(self)
+        halving = Halving(halves, numbers, level, random_state, n_jobs)
+        self.cluster_stability_ = compute_cluster_stability(self, X, halving)
+        return self.cluster_stability_
+
     def decision_function(self, X: Any) -> Floats:
         """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers, those whose
         `novelty_pvalue` is at most ``contamination``.
@@ -243,6 +305,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         prototypes = Samples(tree.weights, self._metric.calls)
         labels = names[fallback_leaves(tree, prototypes, hits)]
         attributes = self.__dict__
+        attributes.pop("cluster_stability_", None)
         if "labels_" in attributes:  # of samples in memory, or in a file without their leaves
             del self.labels_
             if LEAVES in attributes:

@@ -16,20 +16,30 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import Interval as Within
 from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.validation import _num_samples
 
 from dbgsom_core.engine.partitions import Partitions, take
-from dbgsom_core.engine.results import Floats, Integers
+from dbgsom_core.engine.results import Assignment, Floats, Integers
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
 from dbgsom_core.estimators.parameters import AUTO, computed
+from dbgsom_core.estimators.samples import LEAST_SAMPLES
+from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.context import EpochRecord
-from dbgsom_core.interfaces.measures import Interval, Stability
+from dbgsom_core.interfaces.labellers import LabellerComponent
+from dbgsom_core.interfaces.measures import ClusterStability, Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.som_map.tree import descend, leaf_map
 from dbgsom_core.training.fit import is_vertical
+from dbgsom_core.training.labelling import TrainedMap, label_units
 
 _PAIRS = 20_000  # of samples, for the repeatability: a correlation is then known to 0.01
 _MEASURES = ("quantization_error", "topographic_error")
 _SCORES = {"vq": (), "classifier": ("accuracy",), "regressor": ("r2",)}  # that are measured, too
 _SHARE = [Within(Real, 0, 1, closed="neither")]
+_HALF = 0.5
+_MOST_LEFT_OUT = 5000  # rows: the standard error of an index of agreement is then below 0.01
+_LEFT_OUT = 5  # of so many rows one is in neither half, until there are those
+_LARGEST_NUMBER = 12  # of groups that are tried, unless the labeller has its own range
 _CONSTRAINTS = {
     "n": [Within(Integral, 1, None, closed="left")],
     "share": _SHARE,
@@ -71,8 +81,7 @@ class Reference:
 
     def rows(self, rows: Integers) -> tuple[Any, Any]:
         """Return some samples and their targets."""
-        X = take(self.X, rows) if isinstance(self.X, Partitions) else _safe_indexing(self.X, rows)
-        return X, None if self.y is None else _safe_indexing(self.y, rows)
+        return _take(self.X, rows), None if self.y is None else _safe_indexing(self.y, rows)
 
 
 class Refit(NamedTuple):
@@ -137,6 +146,10 @@ def compute_stability(estimator: Any, X: Any, y: Any, resampling: Resampling) ->
         weights=(hits[first] * hits[second]).astype(np.float64),
         hits=hits,
     )
+
+
+def _take(X: Any, rows: Integers) -> Any:
+    return take(X, rows) if isinstance(X, Partitions) else _safe_indexing(X, rows)
 
 
 def _measures(given: Mapping[str, Any] | Sequence[str] | None, kind: str) -> Mapping[str, Any]:
@@ -311,3 +324,196 @@ def match_clusters(together: Floats) -> Integers:
     rows, columns = linear_sum_assignment(together, maximize=True)
     partner[rows] = columns
     return partner
+
+
+# ------------------------------------------------------------------------------- groups in halves
+
+
+@dataclass(frozen=True)
+class Halving:
+    """How halves are drawn, and what is asked: the parameters of `SomVQ.cluster_stability`.
+
+    ``most`` rows are in a half at most, whose map takes ``epochs``, None: those of the estimator.
+    ``callback`` is as in `Resampling`.
+    """
+
+    halves: int = 5
+    numbers: Sequence[int] | None = None
+    level: float = 0.95
+    random_state: int = 0
+    n_jobs: int | None = None
+    most: int | None = None
+    epochs: int | None = None
+    callback: Callable[[EpochRecord], None] | None = None
+
+    def __post_init__(self) -> None:
+        constraints = {"halves": _CONSTRAINTS["n"], "level": _SHARE}
+        validate_parameter_constraints(constraints, vars(self), caller_name="cluster_stability")
+
+
+def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> ClusterStability:
+    """Return how sure the groups of a fitted estimator are, see `SomVQ.cluster_stability`."""
+    (X,) = indexable(computed(X))
+    seed, level = halving.random_state, halving.level
+    numbers = _numbers(estimator, halving.numbers)
+    workers = 1 if is_vertical(estimator._parts) else _count_workers(halving.n_jobs)
+    template = _template(estimator, halving.callback, workers)
+    template.epochs = halving.epochs or template.epochs
+    labeller = estimator._parts.labeller
+    if may_choose(labeller):
+        template.labeller = "index"  # neurons are labelled once it is fitted, for each number
+    parts = list(halves_and_rest(_num_samples(X), halving.halves, seed, halving.most))
+    rests = [_take(X, rest) for _, _, rest in parts]
+
+    def refit(place: int) -> NDArray[Any]:
+        pair, half = divmod(place, 2)
+        samples = _take(X, parts[pair][half])
+        model = clone(template).fit(samples)
+        return _answers(model, labeller, samples, rests[pair], numbers)
+
+    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings(), one_blas_thread():
+        warnings.simplefilter("ignore")  # the fit of the map itself has warned
+        answers = list(pool.map(refit, range(2 * len(parts))))
+
+    random = np.random.default_rng([seed, 1])
+    shuffled = [random.permuted(labels, axis=1) for labels in answers]
+    groups = np.unique(estimator.leaf_labels_)
+    own = numbers.index(len(groups))
+    values = np.zeros((2, len(parts), len(numbers)))  # of answers, and by chance
+    shares = np.zeros((2, len(parts), len(groups)))
+    for pair, rest in enumerate(rests):
+        mine = np.searchsorted(groups, estimator.predict(rest))
+        first, second = 2 * pair, 2 * pair + 1
+        for kind, others in enumerate((answers, shuffled)):
+            for column in range(len(numbers)):
+                values[kind, pair, column] = agreement_of(
+                    answers[first][column], others[second][column]
+                )
+            for place in (first, second):
+                jaccard = best_jaccard(mine, others[place][own], len(groups))
+                shares[kind, pair] += jaccard / 2
+    return ClusterStability(
+        numbers=np.array(numbers),
+        agreements=[interval(column, _HALF, level, (-1.0, 1.0)) for column in values[0].T],
+        chances=values[1].mean(axis=0),
+        groups=groups,
+        group_shares=[interval(column, _HALF, level, (0.0, 1.0)) for column in shares[0].T],
+        group_chances=shares[1].mean(axis=0),
+        halves=len(parts),
+        rows=(len(parts[0][0]), len(parts[0][2])),
+        level=level,
+    )
+
+
+def _numbers(estimator: Any, given: Sequence[int] | None) -> list[int]:
+    """Return the numbers of groups to try, ascending, with that of the map."""
+    labeller, own = estimator._parts.labeller, estimator.n_clusters_
+    if not may_choose(labeller):
+        if given is not None:
+            name = get_registry().name_of("labeller", labeller)
+            raise ValueError(
+                f"numbers of groups cannot be tried with labeller '{name}', which has no "
+                "n_clusters: take labeller='clusters', or leave numbers out"
+            )
+        return [own]
+    if given is None:
+        limits = labeller.n_clusters
+        low, high = 1, _LARGEST_NUMBER
+        if isinstance(limits, Sequence) and not isinstance(limits, str):
+            low, high = limits
+        given = range(low, min(high, int(np.count_nonzero(estimator.leaf_hit_counts_))) + 1)
+    numbers = {int(number) for number in given}
+    if min(numbers, default=1) < 1:
+        raise ValueError(f"numbers of groups are at least 1, not {min(numbers)}")
+    return sorted(numbers | {own})
+
+
+def may_choose(labeller: LabellerComponent) -> bool:
+    """Return whether a labeller makes as many groups as its field ``n_clusters`` says."""
+    return "n_clusters" in type(labeller).model_fields
+
+
+def has_clusters(estimator: Any) -> bool:
+    """Return whether the labels of a fitted estimator are clusters, of a number that was chosen."""
+    labeller = estimator._parts.labeller
+    return estimator._kind == "vq" and may_choose(labeller) and not guarded(labeller).needs_target
+
+
+def halves_and_rest(
+    n: int, pairs: int, seed: int, most: int | None = None
+) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Yield two halves of n rows, of ``most`` each at most, and rows of neither; all disjoint."""
+    n_rest = min(n // _LEFT_OUT, _MOST_LEFT_OUT)
+    size = (n - n_rest) // 2
+    if most is not None:
+        size = min(size, most)
+    if n_rest < 2 or size < LEAST_SAMPLES:
+        raise ValueError(f"{n} samples are too few for two halves and a rest; 10 are enough")
+    random = np.random.default_rng(seed)
+    for _ in range(pairs):
+        rows = random.permutation(n)
+        first, second = rows[n_rest : n_rest + size], rows[n_rest + size : n_rest + 2 * size]
+        yield np.sort(first), np.sort(second), np.sort(rows[:n_rest])
+
+
+def _answers(
+    model: Any, labeller: LabellerComponent, X: Any, rest: Any, numbers: Sequence[int]
+) -> Integers:
+    """Return the groups (N, r) of the rest by a map fitted to X, for each number of groups."""
+    if not may_choose(labeller):
+        return np.unique(model.predict(rest), return_inverse=True)[1][None]
+    samples, tree = model._samples(X), model._tree
+    below = descend(tree, samples)
+    leaf_bmu = Assignment(below.leaf, below.distance)
+    trained = TrainedMap(tree, samples, leaf_bmu, leaf_bmu, None, epochs=model.history_)
+    som_map = leaf_map(tree) if len(tree.maps) > 1 else tree.maps[0]
+    evidence = trained.evidence(som_map, leaf_bmu)
+    asked = model._samples(rest)
+    leaf = model._predictor.descend(asked).leaf
+    answers = []
+    for number in numbers:
+        chosen = labeller.model_copy(update={"n_clusters": number})
+        found = label_units(chosen, evidence, samples.metric)
+        labels = found.labels[leaf]
+        if found.centres is not None:
+            labels = asked.assign(found.centres).bmu
+        answers.append(np.unique(labels, return_inverse=True)[1])  # they may be names
+    return np.array(answers)
+
+
+def agreement_of(first: Integers, second: Integers) -> float:
+    """Return the adjusted Rand index (Hubert & Arabie 1985) of two groupings; 0 of one group."""
+    together = _contingency(first, second)
+    rows, columns = together.sum(axis=1), together.sum(axis=0)
+    if len(rows) == 1 or len(columns) == 1:  # which says nothing
+        return 0.0
+    pairs = [float((counts * (counts - 1)).sum()) for counts in (together, rows, columns)]
+    n = float(rows.sum())
+    expected = pairs[1] * pairs[2] / (n * (n - 1))
+    largest = (pairs[1] + pairs[2]) / 2
+    if largest == expected:  # each sample is a group
+        return 1.0
+    return (pairs[0] - expected) / (largest - expected)
+
+
+def best_jaccard(mine: Integers, others: Integers, n_groups: int) -> Floats:
+    """Return for each group 0, 1, … the Jaccard coefficient of the group of others most like it.
+
+    (Hennig 2007); nan where no sample is of the group.
+    """
+    present = np.unique(mine)
+    counts = _contingency(mine, others)
+    sizes = counts.sum(axis=1, keepdims=True)
+    either = sizes + counts.sum(axis=0) - counts
+    shares = np.full(n_groups, math.nan)
+    shares[present] = (counts / either).max(axis=1)
+    return shares
+
+
+def _contingency(first: Integers, second: Integers) -> Floats:
+    """Return how many samples are of each group of both of two groupings (n,)."""
+    rows = np.unique(first, return_inverse=True)[1]
+    columns = np.unique(second, return_inverse=True)[1]
+    counts = np.zeros((rows.max() + 1, columns.max() + 1))
+    np.add.at(counts, (rows, columns), 1.0)
+    return counts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.context import EpochRecord
-    from dbgsom_core.interfaces.measures import Evaluation, Stability
+    from dbgsom_core.interfaces.measures import ClusterStability, Evaluation, Stability
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class MapView:
         What the rows are called that answers are scored by, ``"test"``, ``"held-out"`` (all, by the
         folds that tested them) or ``"training"``, and the map on them. None: those of
         ``evaluation``.
+    stability, cluster_stability : Stability and ClusterStability, or None
+        What refits say of the map and of its clusters.
     profile : ClusterProfile or None
         What sets its clusters apart, where its labels are clusters.
     class_profile : ClusterProfile or None
@@ -87,6 +89,7 @@ class MapView:
     sample_ids: NDArray[Any] | None = None
     novelty: Callable[[], NDArray[np.float64]] | None = None
     stability: Stability | None = None
+    cluster_stability: ClusterStability | None = None
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     class_names: Mapping[Any, str] = field(default_factory=dict)

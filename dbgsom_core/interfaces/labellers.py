@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbgsom_core.interfaces.component import Component, default
@@ -41,6 +41,9 @@ class LabelEvidence:
     context : Context
         What it may ask of the run while it is called: distances, the samples of a neuron, a seeded
         generator, the epochs of the map.
+    kept : dict
+        Empty at first: where a labeller keeps what it computes, for when it is called again with
+        the same evidence and other settings, such as each of several numbers of clusters.
     """
 
     som_map: SomMap
@@ -52,6 +55,7 @@ class LabelEvidence:
     weights: FloatArray | None = None
     errors: FloatArray | None = None
     context: Context | None = None
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

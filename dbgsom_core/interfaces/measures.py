@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import (
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     AnswersOf = Callable[[Samples], NDArray[np.float64]]
 
 _Made = TypeVar("_Made")
+
+ABOVE_CHANCE = "stability/groups_above_chance"  # by which runs of clusters may be ranked
+_LASTS = 0.6  # mean Jaccard coefficient below which a group is not to be trusted (Hennig 2007)
+_MOST_NAMED = 5  # groups in a sentence
 
 
 class NotedValue(float):
@@ -385,3 +389,155 @@ class Stability:
         for name, interval in {"repeatability": self.repeatability, **self.measures}.items():
             lines.append(f"{name}: {interval}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ClusterStability:
+    """How sure the groups of a map are, as `cluster_stability` of `SomVQ` finds it.
+
+    Two disjoint halves of the samples have a map each, and both answer samples of neither.
+
+    Attributes
+    ----------
+    numbers : int64 array (N,)
+        The numbers of groups that were tried, ascending, with that of the map.
+    agreements : sequence of N Interval
+        Adjusted Rand index of the answers of two halves (Hubert & Arabie 1985); 0 of one group.
+        Ends of intervals are nan of one pair of halves.
+    chances : float64 array (N,)
+        The same with the groups of one half shuffled.
+    groups : array (C,)
+        The labels of the map's groups.
+    group_shares : sequence of C Interval
+        Jaccard coefficient of a group and the most similar one of a half's map (Hennig 2007).
+    group_chances : float64 array (C,)
+        The same with the groups of the half shuffled.
+    halves : int
+        Number of pairs of halves.
+    rows : (int, int)
+        How many samples a half has, and how many neither has.
+    level : float
+        Of the intervals.
+    """
+
+    numbers: NDArray[np.int64]
+    agreements: Sequence[Interval]
+    chances: NDArray[np.float64]
+    groups: NDArray[Any]
+    group_shares: Sequence[Interval]
+    group_chances: NDArray[np.float64]
+    halves: int
+    rows: tuple[int, int]
+    level: float = 0.95
+
+    @property
+    def place(self) -> int:
+        """The place of the map's own number among ``numbers``."""
+        return int(self.numbers.searchsorted(len(self.groups)))
+
+    @property
+    def above_chance(self) -> NDArray[np.float64]:
+        """Agreement less chance of each number, (N,)."""
+        import numpy as np
+
+        return np.array([found.mean for found in self.agreements]) - self.chances
+
+    @property
+    def suggested(self) -> int:
+        """The number of groups whose agreement is farthest above chance.
+
+        Of those within its interval the largest; 1 where that interval holds chance.
+        """
+        above = self.above_chance
+        best = int(above.argmax())
+        low = self.agreements[best].low
+        if above[best] <= 0 or low <= self.chances[best]:
+            return 1
+        if math.isnan(low):
+            return int(self.numbers[best])
+        return int(self.numbers[above >= low - self.chances[best]].max())
+
+    @property
+    def doubtful(self) -> list[int]:
+        """Places of the groups with a mean coefficient below 0.6, which do not last."""
+        places = []
+        for place, share in enumerate(self.group_shares):
+            if share.mean < _LASTS:
+                places.append(place)
+        return places
+
+    @property
+    def sentence(self) -> str:
+        """What a run ends with: how many groups there are, and how sure they are."""
+        best = self.suggested
+        chosen = self.agreements[int(self.numbers.searchsorted(best))]
+        if len(self.groups) == 1:
+            if best == 1:
+                return "one group: no division is better than none"
+            return f"one group; new halves agree on {best} with ARI {_in_brackets(chosen)}"
+        own = self.agreements[self.place]
+        text = f"{len(self.groups)} groups; new halves give them again with ARI "
+        text += _in_brackets(own)
+        if math.isnan(own.low):
+            text += " (one pair of halves: no interval)"
+        elif own.low <= self.chances[self.place]:
+            text += ", not clearly better than chance"
+        text += self._doubts()
+        if best > 1 and own.mean < chosen.low:
+            text += f"; {best} groups come again with {_in_brackets(chosen)}"
+        return text
+
+    def _doubts(self) -> str:
+        """Return the groups that do not last, as the end of a sentence."""
+        places = self.doubtful
+        if not places:
+            return ""
+        means = [_short(self.group_shares[place].mean) for place in places]
+        names = [str(self.groups[place]) for place in places]
+        if len(names) == 1:
+            return f"; group {names[0]} alone is doubtful, {means[0]}"
+        span = f"{min(means, key=float)} to {max(means, key=float)}"
+        if len(names) == len(self.groups):
+            return f"; all are doubtful, {span}"
+        if len(names) > _MOST_NAMED:
+            return f"; {len(names)} of them are doubtful, {span}"
+        return f"; groups {', '.join(names[:-1])} and {names[-1]} are doubtful, {span}"
+
+    def logged(self) -> dict[str, float]:
+        """Return what trackers log: agreement of the map's groups above chance, with the interval's
+        ends as ``stability_low/…`` and ``stability_high/…``, the agreement, and the number.
+        """
+        own, chance = self.agreements[self.place], float(self.chances[self.place])
+        values = {
+            "stability/groups": float(len(self.groups)),
+            "stability/groups_ari": own.mean,
+            ABOVE_CHANCE: own.mean - chance,
+            "stability_low/groups_above_chance": own.low - chance,
+            "stability_high/groups_above_chance": own.high - chance,
+        }
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+    def __str__(self) -> str:
+        half, rest = self.rows
+        lines = [
+            self.sentence,
+            f"{self.halves} pairs of halves of {half} samples, {rest} of neither",
+        ]
+        for number, found, chance in zip(self.numbers, self.agreements, self.chances, strict=True):
+            lines.append(f"{number:>6} groups: ARI {_in_brackets(found)}, chance {_short(chance)}")
+        shares = zip(self.groups.tolist(), self.group_shares, self.group_chances, strict=True)
+        for group, found, chance in shares:
+            text = f"group {group}: Jaccard {_in_brackets(found)}, chance {_short(chance)}"
+            lines.append(text)
+        return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    """Return a number of -1 to 1 with two decimals, as .77."""
+    return f"{value:z.2f}".replace("0.", ".", 1)
+
+
+def _in_brackets(found: Interval) -> str:
+    if math.isnan(found.low):
+        return _short(found.mean)
+    return f"{_short(found.mean)} [{_short(found.low)}, {_short(found.high)}]"

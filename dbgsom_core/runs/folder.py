@@ -15,6 +15,7 @@
         classes.csv        the same of the classes of a classifier
         groups.csv         how often each label stands in each group of a column, where asked for
         links.csv          how often links of the map are found again, where asked for
+        cluster_stability.csv  how sure each number of clusters is, by new halves
         data.parquet       the rows of a data frame that the run was given
         artifacts/NAME     files that observers logged, in folders of theirs
         figures/NAME.png   or NAME.html, where the figure is a page
@@ -200,6 +201,7 @@ class StoredRun(BaseModel):
     tags: Mapping[str, Any] = {}
     environment: Mapping[str, Any] = {}
     warnings: Sequence[str] = ()
+    verdict: str = ""  # how sure its clusters are
     model: Mapping[str, Any] = {}
     children: Sequence[StoredChild] = ()  # of a finished sweep
     best: str | None = None

@@ -22,6 +22,7 @@ from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, Facts, read_checkpoint
 from dbgsom_core.estimators.fitted_map import LEAVES
+from dbgsom_core.estimators.parameters import AUTO
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import default_measures
@@ -134,6 +135,9 @@ def run_experiment(
         on_epoch.begin("writing")
         callbacks.notify_required("write_results", run=run, result=result)
         figures = [figure for figure in experiment.figures if not figure[1].of_sweeps]
+        assert result.view is not None
+        if experiment.stability == AUTO and result.view.cluster_stability is None:
+            figures = [figure for figure in figures if figure[0] != "stability"]
         if figures:
             on_epoch.begin("drawing")
         drawn = draw_figures(figures, result.view, notes)
@@ -406,6 +410,9 @@ def evaluate(
     stability = evaluator.stability(estimator, fold.train, on_epoch)
     if stability is not None:
         measures |= stability.logged()
+    cluster_stability = evaluator.cluster_stability(estimator, fold.train, on_epoch)
+    if cluster_stability is not None:
+        measures |= cluster_stability.logged()
     model = FittedModel(fold.steps, estimator, data.columns)
     n, total = samples.X.shape[0], fold.train.X.shape[0]
     if n < total:
@@ -413,6 +420,7 @@ def evaluate(
     view = view_of_run(estimator, trained, samples, data, fold.steps, title)
     more: dict[str, Any] = {
         "stability": stability,
+        "cluster_stability": cluster_stability,
         "undo": model.undone if fold.steps else None,
         "scored": scored,
         "restore": model.restored,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
+from dbgsom_core.interfaces.measures import ClusterStability
 from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.describe import percent, to_digits
 from dbgsom_core.tables import top_words
@@ -223,6 +225,20 @@ def table_of_clusters(
     ]
 
 
+def columns_of_stability(found: ClusterStability) -> list[tuple[str, Any]]:
+    """Return more columns of clusters.csv: the Jaccard coefficients of clusters in new halves."""
+    mean, low, high = np.array(found.group_shares).T
+    ends = [("jaccard_low", low), ("jaccard_high", high)]
+    return [("jaccard", mean), *ends, ("jaccard_by_chance", found.group_chances)]
+
+
+def table_of_stability(found: ClusterStability) -> dict[str, Any]:
+    """Return the columns of cluster_stability.csv: a row for each number of clusters."""
+    mean, low, high = np.array(found.agreements).T
+    names = ("number", "agreement", "low", "high", "chance")
+    return dict(zip(names, (found.numbers, mean, low, high, found.chances), strict=True))
+
+
 def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]]:
     """Return the clusters in a clusters.csv, or classes in a classes.csv, as header and rows.
 
@@ -236,8 +252,8 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
         has_words = names[2] == "words"  # where the rows are without them
         if has_words:
             shown.insert(3, "words")
-        n_features = sum(name.endswith(_EFFECT) for name in names)
-        of_typical = names[names.index("share") + 1 : len(names) - 2 * n_features]
+        after = names[names.index("share") + 1 :]
+        of_typical = list(takewhile(lambda name: name.startswith("typical"), after))
         for row in table.to_dict("records"):
             share = percent(float(row["share"]))
             effects = _largest_effects(row, most)

@@ -19,7 +19,7 @@ from typing import Any
 from dbgsom_core.config import DecideSettings, shortened
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
-from dbgsom_core.interfaces.measures import MeasureComponent
+from dbgsom_core.interfaces.measures import ABOVE_CHANCE, MeasureComponent
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.describe import PARTS, data_title, is_reference, mapping_of
 from dbgsom_core.runs.folder import StoredRun
@@ -154,6 +154,8 @@ def _measure_class(name: str, registry: Registry) -> type[MeasureComponent]:
 
 def best_end(name: str, registry: Registry) -> str:
     """Return which values of a measure are best: greater, less, 0, or nothing if not known."""
+    if name == ABOVE_CHANCE:
+        return "greater"
     if name.startswith("test_std/"):  # the spread over folds, of whatever it is
         return "less"
     measure = _measure_class(name, registry)
@@ -413,8 +415,22 @@ def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame
     if 0 < len(common) < len(values.columns):
         rows["adjusted"] = values[common].mean(axis=1)
     rows["order"] = rows["adjusted"].map(criterion.cost)
+    if criterion.name == ABOVE_CHANCE:
+        tied = _as_good_as_best(rows["adjusted"], group)
+        rows.loc[tied.index, "order"] = -1 - tied  # before all others, whose cost is above -1
     rows = rows.sort_values(["order", "variant"]).drop(columns="order")
     return rows, values.loc[rows.index].dropna(how="all")
+
+
+def _as_good_as_best(values: Frame, group: Frame) -> Frame:
+    """Return the numbers of clusters of variants within the interval of the best, by variant.
+
+    The agreement of halves alone favours few clusters.
+    """
+    names = [ABOVE_CHANCE.replace("stability/", "stability_low/"), "stability/groups"]
+    means = group.reindex(columns=["variant", *names]).groupby("variant").mean()
+    lowest = means[names[0]].get(values.idxmax())
+    return means.loc[values.index[values >= lowest], names[1]]
 
 
 def _test_pairs(values: Frame, ratio: float, span: float) -> Frame:

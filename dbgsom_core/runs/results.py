@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.estimators.stability import Resampling, compute_stability
+from dbgsom_core.config.schema import StabilitySettings
+from dbgsom_core.estimators.stability import (
+    Halving,
+    Resampling,
+    compute_cluster_stability,
+    compute_stability,
+    has_clusters,
+)
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.experiments.measuring import (
     column_names,
@@ -32,12 +39,17 @@ from dbgsom_core.experiments.models import names_after
 from dbgsom_core.experiments.trackers import FoldMeasures, Run, RunResult
 from dbgsom_core.interfaces.component import Component, guarded
 from dbgsom_core.interfaces.figures import MapView, images_of
-from dbgsom_core.interfaces.measures import Evaluation, Stability
+from dbgsom_core.interfaces.measures import ClusterStability, Evaluation, Stability
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data import Division, Fold, Part, n_classes, subsample
 from dbgsom_core.runs.describe import data_title, digest, estimator_params, name_of_params
-from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
+from dbgsom_core.runs.profile import (
+    columns_of_stability,
+    table_of_clusters,
+    table_of_groups,
+    table_of_stability,
+)
 from dbgsom_core.runs.session import EpochCallback
 from dbgsom_core.tables import numbered
 
@@ -52,6 +64,11 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
+# Of stability: auto, so that refits take at most about 1.5 times as long as the fit.
+_MANY_ROWS, _PAIRS = 50_000, 3  # from so many rows on so many pairs of halves, of fewer one
+_MOST_IN_HALF = 5000  # rows
+_LARGEST_NUMBER = 8  # of clusters
+_LEAST_EPOCHS = 25  # or a quarter, whose maps agree as often as those of all epochs
 _SCORES = {"classifier": "accuracy", "regressor": "r2"}
 _SMALLEST = 1e-200  # the 13th digit of it has a power of 10 that float64 holds
 
@@ -146,8 +163,8 @@ def tables_of(
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
-    ``links`` are those of a map with refits, ``clusters`` and ``classes`` profiles, ``groups`` how
-    labels are spread over them.
+    ``links`` are those of a map with refits, ``cluster_stability`` how sure numbers of clusters
+    are, ``clusters`` and ``classes`` profiles, ``groups`` how labels are spread over them.
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
@@ -160,11 +177,16 @@ def tables_of(
         unit, other = view.stability.links.T
         links = {"unit": unit, "other": other, "stays": view.stability.link_shares}
         tables["links"] = partial(iter, [links])
+    if view.cluster_stability is not None:
+        numbers = table_of_stability(view.cluster_stability)
+        tables["cluster_stability"] = partial(iter, [numbers])
     for name, what in (("clusters", "cluster"), ("classes", "class")):
         profile = view.profile if name == "clusters" else view.class_profile
         if profile is not None:
             rounded = replace(profile, means=without_noise(profile.means))
             columns = table_of_clusters(rounded, data.ids or {}, what)
+            if name == "clusters" and view.cluster_stability is not None:
+                columns += columns_of_stability(view.cluster_stability)
             tables[name] = partial(iter, [_with_numbers(columns)])
     if view.groups:
         tables["groups"] = partial(iter, [_with_numbers(table_of_groups(view.groups))])
@@ -369,7 +391,7 @@ class Evaluator:
     def stability(self, estimator: Any, part: Part, on_epoch: EpochCallback) -> Stability | None:
         """Refit the map on subsamples where that is configured, and compare; None: it is not."""
         settings = self.experiment.stability
-        if settings is None:
+        if not isinstance(settings, StabilitySettings) or not settings.refits:
             return None
         on_epoch.begin("refitting")
         # Refits measure other samples.
@@ -378,7 +400,7 @@ class Evaluator:
             if not measure.training_only:
                 measures[name] = measure
         resampling = Resampling(
-            n=settings.resamples,
+            n=settings.refits,
             share=settings.share,
             measures=measures,
             level=settings.level,
@@ -386,6 +408,35 @@ class Evaluator:
             n_jobs=-1,
         )
         return compute_stability(estimator, part.X, part.y, resampling)
+
+    def cluster_stability(
+        self, estimator: Any, part: Part, on_epoch: EpochCallback
+    ) -> ClusterStability | None:
+        """Refit the map on halves where that is configured, or by default; None: it is not."""
+        settings, seed = self.experiment.stability, self.experiment.seed
+        if isinstance(settings, StabilitySettings):
+            if settings.halves is None:
+                return None
+            halving = Halving(settings.halves, None, settings.level, seed, n_jobs=-1)
+        elif settings is None or part.y is not None or not has_clusters(estimator):
+            return None
+        else:
+            epochs = min(estimator.epochs, max(estimator.epochs // 4, _LEAST_EPOCHS))
+            pairs = 1 if part.X.shape[0] < _MANY_ROWS else _PAIRS
+            halving = Halving(
+                pairs,
+                range(1, _LARGEST_NUMBER + 1),
+                random_state=seed,
+                n_jobs=-1,
+                most=_MOST_IN_HALF,
+                epochs=epochs,
+            )
+        on_epoch.begin("refitting")
+        try:
+            return compute_cluster_stability(estimator, part.X, halving)
+        except ValueError as error:  # of few samples, or of a half that does not vary
+            add_note(self.notes, f"how sure the clusters are is not known: {error}")
+            return None
 
 
 def summary(folds: Sequence[FoldMeasures]) -> dict[str, float]:

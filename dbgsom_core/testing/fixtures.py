@@ -68,5 +68,13 @@ def stability() -> Any:
     return _trained().stability(data(), classes(), n=2)
 
 
+@lru_cache(maxsize=1)
+def cluster_stability() -> Any:
+    from dbgsom_core.estimators.som import SomVQ
+
+    fixed = {"name": "fixed", "rows": 3, "columns": 3}
+    return SomVQ(growth=fixed, epochs=5).fit(data()).cluster_stability(data(), halves=2)
+
+
 def only_regresses(component: Any) -> bool:
     return tuple(getattr(component, "estimators", None) or ()) == ("regressor",)

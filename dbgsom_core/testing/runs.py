@@ -136,6 +136,7 @@ def _view(component: Any) -> MapView:
         feature_names=[f"x{i}" for i in range(fixtures.FEATURES)],
         image_shape=(2, 2),
         stability=fixtures.stability(),
+        cluster_stability=fixtures.cluster_stability(),
         groups=[GroupCounts("batch", ("a", "b"), ("0", "1"), np.array([[12, 3], [1, 14]]))],
         annotations={"time": np.arange("2001-01-01", fixtures.SAMPLES, dtype="M8[D]").astype(str)},
     )

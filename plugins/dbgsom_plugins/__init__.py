@@ -138,6 +138,7 @@ COMPONENTS = {
         "predicted_actual": "figures.answers:PredictedActual",
         "group_shares": "figures.answers:GroupShares",
         "growth_curve": "figures.curves:GrowthCurve",
+        "stability": "figures.curves:StabilityFigure",
         "explorer": "figures.explorer:Explorer",
         "trust_map": "figures.neuron_values:TrustMap",
         "component_planes": "figures.variables:ComponentPlanes",

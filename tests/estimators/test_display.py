@@ -46,6 +46,9 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, stability, k
     options = {"kind": kind, "image_shape": (8, 8)}
     if kind == "trust_map":
         options["stability"] = stability
+    if kind == "stability":
+        model = SomVQ(max_neurons=20, epochs=10).fit(X)
+        model.cluster_stability(X, halves=1)
     display = SomDisplay.from_estimator(model, X, y=Y, extra={"age": Y}, **options)
     if isinstance(display.figure_, Html):
         assert display._repr_html_().startswith("<iframe")
@@ -87,6 +90,7 @@ def test_pages_are_saved_as_vectors(model, tmp_path):
     [
         ({"kind": "hit_mop"}, "did you mean 'hit_map'"),
         ({"kind": "trust_map", "X": X}, "nobody asked how sure"),
+        ({"kind": "stability", "X": X}, "nobody asked how sure"),
         ({"kind": "group_shares", "X": X}, "draws what 'report: "),
         ({"kind": "sweep_heatmap"}, "sweep_heatmap is a figure of sweeps"),
         ({"kind": "prototype_images"}, "needs the shape of images"),

@@ -28,7 +28,7 @@ dtype, float32 or float64, in which they were given.
 _GIVEN = {
     "experiments.trackers": ("Variant",),
     "interfaces.context": ("Chunk", "Context", "GrowthEvent"),
-    "interfaces.measures": ("Interval",),
+    "interfaces.measures": ("ClusterStability", "Interval"),
     "som_map.tree": ("Tree",),
 }
 _OWN = ("self", "cls")

@@ -67,7 +67,9 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
     values = pd.concat([frame[["income", "age"]], values, frame[["price"]]], axis=1)
     *fixed, customer, batch = list(found)[:7]
     assert fixed == ["cluster", "name", "words", "rows", "share"]
-    assert list(found)[7:] == [*values, *(f"{name} (effect)" for name in values)]
+    effects = [f"{name} (effect)" for name in values]
+    sure = ["jaccard", "jaccard_low", "jaccard_high", "jaccard_by_chance"]
+    assert list(found)[7:] == [*values, *effects, *sure]
     for _, row in found.iterrows():
         inside = labels == row["cluster"]
         assert row["rows"] == inside.sum()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_wine, make_blobs
 
 import dbgsom_core
 from dbgsom_core import persistence
@@ -221,6 +221,72 @@ ASKED = {
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+CLUSTERS = {
+    "experiment": "sure",
+    "dataset": {"name": "csv", "path": "rows.csv"},
+    "model": {"labeller": {"name": "clusters", "n_clusters": 3}, "epochs": 12, "max_neurons": 12},
+    "tracking": [],
+}
+
+
+@pytest.fixture
+def table(here):
+    rows = make_blobs(90, 2, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)[0]
+    np.savetxt("rows.csv", rows, delimiter=",", header="a,b", comments="")
+
+
+def test_a_run_of_clusters_ends_with_how_sure_they_are(table):
+    run = dbgsom_core.run(CLUSTERS)
+    sentence = "3 groups; new halves give them again with ARI 1.00"
+    stored = read_run(run.folder)
+    assert stored.verdict.startswith(sentence)
+    assert "stability" not in stored.config
+    report = (run.folder / "report.md").read_text(encoding="utf-8")
+    assert sentence in report
+    assert "figures/stability.png" in report
+    assert run.measures["stability/groups"] == 3
+    with (run.folder / "cluster_stability.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["number", "agreement", "low", "high", "chance"]
+    assert [int(row["number"]) for row in rows] == [*range(1, 9)]
+    with (run.folder / "clusters.csv").open(encoding="utf-8") as file:
+        assert [float(row["jaccard"]) for row in csv.DictReader(file)] == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "files"),
+    [
+        ({"stability": None}, []),
+        ({"model": {"epochs": 12, "max_neurons": 12}}, []),  # labels are neurons
+        ({"dataset": {"name": "csv", "path": "rows.csv", "target": "b"}}, []),
+        ({"stability": {"resamples": 2}}, ["links.csv"]),
+        ({"stability": {"halves": 1}}, ["cluster_stability.csv"]),
+        ({"stability": {"halves": 1, "resamples": 2}}, ["cluster_stability.csv", "links.csv"]),
+    ],
+)
+def test_refits_are_those_that_the_key_asks_for(table, changes, files):
+    run = dbgsom_core.run({**CLUSTERS, **changes})
+    names = ("cluster_stability.csv", "links.csv")
+    assert [name for name in names if (run.folder / name).exists()] == files
+    assert not [note for note in read_run(run.folder).warnings if note.startswith("figure")]
+
+
+def test_of_variants_as_sure_as_the_best_that_with_more_clusters_wins(table):
+    values = [{"name": "clusters", "n_clusters": number} for number in (1, 2, 3)]
+    decide = {"measure": "stability/groups_above_chance"}
+    sweep = dbgsom_core.sweep(
+        {
+            **CLUSTERS,
+            "figures": [],
+            "stability": {"halves": 2},
+            "sweep": {"grid": {"model.labeller": values}, "decide": decide},
+        }
+    )
+    (ranking,) = read_run(sweep.folder).rankings
+    groups = [one.measures["stability/groups"] for one in ranking.variants]
+    assert groups == [3, 2, 1]
 
 
 def test_a_run_says_how_sure_its_map_is():

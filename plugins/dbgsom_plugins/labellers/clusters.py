@@ -99,16 +99,14 @@ class Clusters(LabellerComponent):
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
-        from dbgsom_plugins.labellers._modes import Rows
-
         live = np.flatnonzero(evidence.hits > 0)
         clusters = self._clusters(evidence, live)
-        rows = Rows.from_evidence(evidence, live)
-        centres = [
-            np.average(rows.prototypes[clusters == k], axis=0, weights=rows.hits[clusters == k])
-            for k in range(clusters.max() + 1)
-        ]
         with threadpool_limits(limits=1):
+            rows = _rows(evidence, live)
+            centres = [
+                np.average(rows.prototypes[clusters == k], axis=0, weights=rows.hits[clusters == k])
+                for k in range(clusters.max() + 1)
+            ]
             init = np.array(centres, dtype=rows.X.dtype)  # of sparse samples KMeans wants both
             model = KMeans(len(centres), init=init, n_init=1)
             model.fit(rows.X, sample_weight=rows.weights)
@@ -129,31 +127,21 @@ class Clusters(LabellerComponent):
 
     def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
         """Return the cluster of each live neuron (L,)."""
-        from dbgsom_plugins.labellers import _modes
-
-        rows = _modes.Rows.from_evidence(evidence, live)
-        most, n = len(live), len(live)
-        groups = np.zeros(n, dtype=np.int64)
+        rows, n = _rows(evidence, live), len(live)
+        most = n
         found: int | None = None
-        if self.method in ("auto", "modes"):
-            groups = _modes.groups_of_modes(rows, _links(evidence, live))
-            groups = _modes.divided_along_lines(rows, groups)
-            found = len(np.unique(groups))
-            if self.method == "auto" and found == 1 and _modes.is_more_than_a_box(rows):
-                found = None
         divide: Callable[[int], Numbers]
         if self.method == "k_means":
             most = len(np.unique(rows.prototypes, axis=0))
             divide = partial(_k_means, rows)
-        elif self.method == "average":
-            divide = partial(cut, average_tree(rows.prototypes), n)
         else:
-            divide = partial(cut, tree_of_groups(rows.prototypes, rows.hits, groups)[0], n)
+            joins, found = _tree(self.method, evidence, live)
+            divide = partial(cut, joins, n)
         least, largest = self._range(most, n)
-        if found is not None:
-            return divide(min(max(found, least), largest))
         if least == largest:
             return divide(least)
+        if found is not None:
+            return divide(min(max(found, least), largest))
         scatter = np.zeros(n)
         if evidence.errors is not None:
             scatter = evidence.errors[live] ** 2 / rows.hits
@@ -177,6 +165,40 @@ class Clusters(LabellerComponent):
                 stacklevel=callers_level(),
             )
         return min(least, most), min(largest, most)
+
+
+def _rows(evidence: LabelEvidence, live: Numbers) -> Rows:
+    """Return some samples beside the live neurons, the same ones for the same evidence."""
+    from dbgsom_plugins.labellers._modes import Rows
+
+    if "rows" not in evidence.kept:
+        evidence.kept["rows"] = Rows.from_evidence(evidence, live)
+    rows: Rows = evidence.kept["rows"]
+    return rows
+
+
+def _tree(method: str, evidence: LabelEvidence, live: Numbers) -> tuple[Numbers, int | None]:
+    """Return joins of the live neurons, and how many groups there are; None: criteria say it."""
+    from dbgsom_plugins.labellers import _modes
+
+    if method in evidence.kept:
+        kept: tuple[Numbers, int | None] = evidence.kept[method]
+        return kept
+    rows = _rows(evidence, live)
+    groups = np.zeros(len(live), dtype=np.int64)
+    found: int | None = None
+    if method in ("auto", "modes"):
+        groups = _modes.groups_of_modes(rows, _links(evidence, live))
+        groups = _modes.divided_along_lines(rows, groups)
+        found = len(np.unique(groups))
+        if method == "auto" and found == 1 and _modes.is_more_than_a_box(rows):
+            found = None
+    if method == "average":
+        joins = average_tree(rows.prototypes)
+    else:
+        joins, _ = tree_of_groups(rows.prototypes, rows.hits, groups)
+    evidence.kept[method] = joins, found
+    return joins, found
 
 
 def _links(evidence: LabelEvidence, live: Numbers) -> Numbers:

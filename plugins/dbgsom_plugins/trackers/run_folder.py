@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import (
+    ClusterStability,
     DataError,
     DbgsomError,
     EpochRecord,
@@ -157,7 +158,8 @@ class RunFolderObserver:
             for path in (files.config, files.measures):
                 if not path.exists():
                     raise OSError(f"{path.name} was removed by another process")
-            self._end(run, "finished", warnings=notes, **_facts_of_sweep(result))
+            facts = {**_facts_of_sweep(result), "verdict": _verdict(result)}
+            self._end(run, "finished", warnings=notes, **facts)
         with suppress(OSError):  # only now: until the end is written, it is what a resume needs
             files.checkpoint.unlink()
 
@@ -199,6 +201,12 @@ def metrics_of_epoch(epoch: EpochRecord) -> dict[str, float]:
         "epoch/width": epoch.width,
         "epoch/movement": epoch.movement,
     }
+
+
+def _verdict(result: RunResult) -> str:
+    """Return how sure the clusters of a run are, or an empty text."""
+    found = None if result.view is None else result.view.cluster_stability
+    return "" if found is None else found.sentence
 
 
 def _facts_of_sweep(result: RunResult) -> dict[str, Any]:
@@ -277,6 +285,13 @@ _PROFILE = (
     "from the mean of all other samples in standard deviations of all samples. Typical rows are "
     "nearest to the mean of its own. {}.csv has every column."
 )
+_HOW_SURE = (
+    "Pairs of maps of disjoint halves ({} pairs, {:,} samples in a half) label {:,} samples of "
+    "neither: agreement is their adjusted Rand index, 0 of one cluster, Jaccard how much of a "
+    "cluster of this map the most similar one of theirs holds (Hennig 2007). Low and high end the "
+    "{:.0%} interval over the pairs, which one pair does not have; by chance: clusters of a half "
+    "shuffled."
+)
 _REMARKS = {  # on measures whose number alone misleads
     "adjusted_rand": "corrected for chance: 0 is that of random groups",
     "balanced_accuracy": "every class counts the same, however small",
@@ -320,10 +335,13 @@ def report_content(
     lines: list[tuple[str, str]] = []
     if not result.rankings:
         lines = _headline(run, result)
+    bullets, verdict = list(lines), _verdict(result)
+    if verdict:
+        bullets.insert(0, (verdict, ""))
     links = [{"path": path, "title": path} for path in artifacts]
     sections: list[dict[str, Any]] = [
         {"title": "", "figures": top, "bullets": list(map(_winner, result.rankings))},
-        {"title": "What matters most", "bullets": lines},
+        {"title": "What matters most", "bullets": bullets},
         *_profiles(run, result),
         {"title": "Variants, best first", "tables": list(map(_variants, result.rankings))},
         {"title": "Figures", "figures": rest},
@@ -402,6 +420,8 @@ def _profiles(run: Run, result: RunResult) -> Iterator[dict[str, Any]]:
             tables = [read_clusters(RunFiles(run.folder).table(name))]
             text = _PROFILE.format(name)
             yield {"title": name.capitalize(), "tables": tables, "text": text}
+    if view.cluster_stability is not None:
+        yield _how_sure(view.cluster_stability)
     for counts in view.groups:
         rows = []
         for group, row, shares in zip(counts.groups, counts.counts, counts.shares, strict=True):
@@ -410,6 +430,35 @@ def _profiles(run: Run, result: RunResult) -> Iterator[dict[str, Any]]:
         header = [counts.column, "rows", *counts.labels[:_MOST_LABELS]]
         text = f"{counts.sentence}. groups.csv has the counts."
         yield {"title": f"Labels by {counts.column}", "tables": [(header, rows)], "text": text}
+
+
+def _how_sure(found: ClusterStability) -> dict[str, Any]:
+    """Return the section on how sure numbers of clusters and clusters are."""
+    numbers = []
+    for number, ari, chance in zip(found.numbers, found.agreements, found.chances, strict=True):
+        name = f"{number} (this map)" if number == len(found.groups) else number
+        numbers.append([name, *_cells(ari, chance)])
+    clusters = []
+    shares = zip(found.groups.tolist(), found.group_shares, found.group_chances, strict=True)
+    for group, jaccard, chance in shares:
+        clusters.append([group, *_cells(jaccard, chance)])
+    ends = ("low", "high", "by chance")
+    half, rest = found.rows
+    return {
+        "title": "How sure the clusters are",
+        "tables": [
+            (("clusters", "agreement", *ends), numbers),
+            (("cluster", "Jaccard", *ends), clusters),
+        ],
+        "text": _HOW_SURE.format(found.halves, half, rest, found.level),
+    }
+
+
+def _cells(found: Sequence[float], chance: float) -> list[str]:
+    texts = []
+    for value in (*found, chance):
+        texts.append("" if math.isnan(value) else f"{value:z.2f}")
+    return texts
 
 
 def _variants(ranking: Ranking) -> Table:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_blobs
 
-from dbgsom_core import SomClassifier, SomRegressor
+from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_plugins.figures.curves import StabilityFigure
 from dbgsom_plugins.figures.neuron_values import TrustMap, bars
 
 
@@ -46,3 +47,22 @@ def test_numbers_as_answers_leave_cells_white(texts_of):
 def test_without_resamples_it_says_how_to_ask_for_them(view):
     with pytest.raises(ValueError, match=r"stability: \{resamples: 20\}"):
         TrustMap().draw(replace(view, stability=None))
+
+
+@pytest.mark.parametrize(("number", "halves"), [(1, 2), (2, 1), (25, 2)])
+def test_clusters_are_drawn_by_number_and_one_by_one(number, halves):
+    X, _ = make_blobs(400, 3, centers=3, random_state=0)
+    fixed = {"name": "fixed", "rows": 6, "columns": 6}
+    labeller = {"name": "clusters", "n_clusters": number}
+    vq = SomVQ(epochs=10, growth=fixed, labeller=labeller).fit(X)
+    found = vq.cluster_stability(X, halves)
+    names = {0: "a name that is much too long for $any$ figure_of clusters"}
+    view = vq._view(vq.evaluate(X), cluster_stability=found, label_names=names)
+    numbers, clusters = StabilityFigure().draw(view).axes
+    means = [agreement.mean for agreement in found.agreements]
+    np.testing.assert_allclose(numbers.lines[1].get_ydata(), means)
+    dots = clusters.collections[-1].get_offsets()
+    np.testing.assert_allclose(dots[:, 0], [share.mean for share in found.group_shares])
+    shown = [label.get_text() for label in clusters.get_yticklabels()]
+    assert len(shown) == len(found.groups) == vq.n_clusters_
+    assert "…" in shown[0]

@@ -463,6 +463,8 @@ def _sentences_of(stored: StoredRun) -> list[str]:
     if epochs:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
         lines.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
+    if stored.verdict:
+        lines.append(as_markdown(stored.verdict))
     if stored.error:
         lines.append(f"Ended early: {as_markdown(stored.error)}")
     for ranking in stored.rankings:
