@@ -21,7 +21,6 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import (
-    ClusterStability,
     DataError,
     DbgsomError,
     EpochRecord,
@@ -432,7 +431,7 @@ def _profiles(run: Run, result: RunResult) -> Iterator[dict[str, Any]]:
         yield {"title": f"Labels by {counts.column}", "tables": [(header, rows)], "text": text}
 
 
-def _how_sure(found: ClusterStability) -> dict[str, Any]:
+def _how_sure(found: Any) -> dict[str, Any]:
     """Return the section on how sure numbers of clusters and clusters are."""
     numbers = []
     for number, ari, chance in zip(found.numbers, found.agreements, found.chances, strict=True):
