@@ -253,8 +253,8 @@ class SomVQ(ClusterMixin, GrowingMap):
             between the ends that the labeller's ``n_clusters`` has. Only with a labeller with this
             field: of others the answers are compared as they are.
         level : float in (0, 1)
-            Level of the confidence intervals, by Student's t over the pairs, whose spread is that
-            of the jackknife that leaves out one half (Shao & Wu 1989).
+            Level of the confidence intervals, by Student's t over the pairs, with the variance of
+            splits that overlap (Nadeau & Bengio 2003).
         random_state : int
             Seed of the halves.
         n_jobs : int, optional

@@ -36,7 +36,6 @@ _PAIRS = 20_000  # of samples, for the repeatability: a correlation is then know
 _MEASURES = ("quantization_error", "topographic_error")
 _SCORES = {"vq": (), "classifier": ("accuracy",), "regressor": ("r2",)}  # that are measured, too
 _SHARE = [Within(Real, 0, 1, closed="neither")]
-_HALF = 0.5
 _MOST_LEFT_OUT = 5000  # rows: the standard error of an index of agreement is then below 0.01
 _LEFT_OUT = 5  # of so many rows one is in neither half, until there are those
 _LARGEST_NUMBER = 12  # of groups that are tried, unless the labeller has its own range
@@ -375,14 +374,19 @@ def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> Clust
         warnings.simplefilter("ignore")  # the fit of the map itself has warned
         answers = list(pool.map(refit, range(2 * len(parts))))
 
+    half, rest = len(parts[0][0]), len(parts[0][2])
+    # The variance of a mean over pairs that overlap, and are answered on few rows, over that of
+    # one pair (Nadeau & Bengio 2003, eq. 15), as the share of `interval`.
+    variance = 1 / len(parts) + rest / (2 * half)
+    share = variance / (1 + variance)
     random = np.random.default_rng([seed, 1])
     shuffled = [random.permuted(labels, axis=1) for labels in answers]
     groups = np.unique(estimator.leaf_labels_)
     own = numbers.index(len(groups))
     values = np.zeros((2, len(parts), len(numbers)))  # of answers, and by chance
     shares = np.zeros((2, len(parts), len(groups)))
-    for pair, rest in enumerate(rests):
-        mine = np.searchsorted(groups, estimator.predict(rest))
+    for pair, samples in enumerate(rests):
+        mine = np.searchsorted(groups, estimator.predict(samples))
         first, second = 2 * pair, 2 * pair + 1
         for kind, others in enumerate((answers, shuffled)):
             for column in range(len(numbers)):
@@ -394,13 +398,13 @@ def compute_cluster_stability(estimator: Any, X: Any, halving: Halving) -> Clust
                 shares[kind, pair] += jaccard / 2
     return ClusterStability(
         numbers=np.array(numbers),
-        agreements=[interval(column, _HALF, level, (-1.0, 1.0)) for column in values[0].T],
+        agreements=[interval(column, share, level, (-1.0, 1.0)) for column in values[0].T],
         chances=values[1].mean(axis=0),
         groups=groups,
-        group_shares=[interval(column, _HALF, level, (0.0, 1.0)) for column in shares[0].T],
+        group_shares=[interval(column, share, level, (0.0, 1.0)) for column in shares[0].T],
         group_chances=shares[1].mean(axis=0),
         halves=len(parts),
-        rows=(len(parts[0][0]), len(parts[0][2])),
+        rows=(half, rest),
         level=level,
     )
 

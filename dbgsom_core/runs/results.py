@@ -64,11 +64,11 @@ Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after t
 
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
-# Of stability: auto, so that refits take at most about 1.5 times as long as the fit.
-_MANY_ROWS, _PAIRS = 50_000, 3  # from so many rows on so many pairs of halves, of fewer one
+# Of stability: auto, so that refits take less than a second, or than the fit.
+_PAIRS = 5  # of halves: fewer have intervals that say nothing
 _MOST_IN_HALF = 5000  # rows
 _LARGEST_NUMBER = 8  # of clusters
-_LEAST_EPOCHS = 25  # or a quarter, whose maps agree as often as those of all epochs
+_LEAST_EPOCHS = 25  # or a quarter: enough, as the halves' maps need not be fine
 _SCORES = {"classifier": "accuracy", "regressor": "r2"}
 _SMALLEST = 1e-200  # the 13th digit of it has a power of 10 that float64 holds
 
@@ -422,9 +422,8 @@ class Evaluator:
             return None
         else:
             epochs = min(estimator.epochs, max(estimator.epochs // 4, _LEAST_EPOCHS))
-            pairs = 1 if part.X.shape[0] < _MANY_ROWS else _PAIRS
             halving = Halving(
-                pairs,
+                _PAIRS,
                 range(1, _LARGEST_NUMBER + 1),
                 random_state=seed,
                 n_jobs=-1,

@@ -106,6 +106,7 @@ _HOW = (
     "Maps of two disjoint halves label samples of neither. Bands and bars are {:.0%} intervals "
     "over {} pairs of halves."
 )
+_MARKS = "Dashed: this map. Dotted, and small bars: chance. Clusters right of the grey line last."
 _ONE_PAIR = "Maps of two disjoint halves label samples of neither; one pair has no interval."
 
 
@@ -129,7 +130,7 @@ class StabilityFigure(FigureComponent):
         for group in found.groups.tolist():
             names.append(shortened(view.label_names.get(group, group), 72 * _LONGEST, 8))
         height = max(_HEIGHT, _ROW * len(names))
-        notes = [found.sentence, note]
+        notes = [found.sentence, note, _MARKS]
         shown = page(view, "Stability of clusters", 7.2, height + _AXIS, notes, side=0.0)
         _draw_numbers(shown.panel(_LEFT, 0.22, _NUMBERS, height - 0.22), found)
         left = _LEFT + _NUMBERS + 0.35 + max(text_width(name) for name in names) * 8 / 72
@@ -152,7 +153,6 @@ def _draw_numbers(axes: Axes, found: Any) -> None:
     axes.set_ylim(min(-0.05, float(found.chances.min()), float(means.min())) - 0.02, 1.05)
     axes.set_xlim(found.numbers[0] - 0.6, found.numbers[-1] + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=13, integer=True, min_n_ticks=1))
-    axes.set_title("dashed: this map, dotted: chance", loc="right", pad=3, **_WORD)
 
 
 def _draw_groups(axes: Axes, found: Any, names: Sequence[str]) -> None:
@@ -168,7 +168,6 @@ def _draw_groups(axes: Axes, found: Any, names: Sequence[str]) -> None:
     axes.set_yticks(rows, names, **PLAIN)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(-0.03, 1.03)
-    axes.set_title("bar: chance", loc="right", pad=3, **_WORD)
 
 
 def _plain(axes: Axes, title: str, below: str = "", across: Literal["x", "y"] = "y") -> None:
