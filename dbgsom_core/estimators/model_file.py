@@ -63,7 +63,7 @@ Write = Callable[..., Any]  # `to_plain` of a value, and ``where`` it stands
 Read = Callable[..., Any]  # `from_plain`, in the same way
 Sizes = dict[str, int]  # lengths by their letters
 
-FORMAT = 3
+FORMAT = 4
 
 # Fitted attributes, and what each holds in the notation of `StoredType`, where ``?`` behind a name
 # says that files may lack it: K neurons, L leaves, D columns of prototypes, F columns of samples, C

@@ -229,7 +229,7 @@ def test_members_that_stand_on_the_same_bytes_are_not_read(forged):
 
 @pytest.mark.parametrize("levels", [900, 200_000])
 def test_a_header_that_nests_too_deep_is_refused(levels, forged):
-    deep = b'{"format": 3, "steps": ' + b"[" * levels + b"]" * levels + b"}"
+    deep = b'{"format": 4, "steps": ' + b"[" * levels + b"]" * levels + b"}"
     member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
     with pytest.raises(ModelFileError, match="damaged"):
         persistence.load(replaced(forged(), "header.npy", member))
@@ -260,7 +260,7 @@ def fitted(iris):
         ("regressor", "whitening", lambda a: a[:2]),
         ("regressor", "slopes", lambda a: a[:-1]),
         ("classifier", "kernel", lambda a: a * np.nan),
-        ("classifier", "slopes", lambda a: a[:, :-1]),
+        ("classifier", "columns_slopes", lambda a: a[:, :-1]),
         ("classifier", "labels", lambda a: a + 7),
         ("classifier", "classes_", lambda a: a[::-1]),
     ],

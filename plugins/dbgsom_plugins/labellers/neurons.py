@@ -146,28 +146,42 @@ def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
 _MOST_COLUMNS = 1000  # the covariance of columns, its square, is decomposed
 _MOST_SLOPES = 10_000  # columns × classes: each is a parameter of the regression
 _FOLDS = 3
-_ONE_FOLD = 250_000  # samples × columns × classes from which on one fold tells enough
+_ONE_FOLD = 100_000  # samples × columns × classes from which on one fold tells enough
 # Of half the squared slopes, beside mean losses; the stronger ones first, as each regression
 # starts from the one before and the weaker the penalty, the more steps it takes from far away.
 _PENALTIES_OF_CLASSES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 _NO_BETTER = 1.02  # times the least loss, from which on weaker penalties are not tried
-_MIXES = np.linspace(0, 1, 21)  # shares of the votes; each costs but a softmax
 _FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this, so scores are finite
-_STEPS = 50  # L-BFGS takes about six in these units; the bound keeps a fit short in any case
-_LEAST_GAIN = 1e-4  # a step that gains less of the mean loss is the last one
+_ITERATIONS = 50  # L-BFGS takes about six in these units; the bound keeps a fit short in any case
+_LEAST_GAIN = 1e-4  # an iteration that gains less of the mean loss is the last one
 _UNSEEN = 1e-3  # added to the share of a class, so that one without weight has a logarithm
+_QUANTILES = np.arange(1, 16) / 16  # of a column, where its steps are
+_MOST_TERMS = 600  # steps, or pairs: the square of their number is decomposed
+_FEWEST_OF_PAIR = 5.0  # samples that have both categories
+# Samples × columns × classes from which steps and pairs are learnt: about what a map itself takes.
+_MOST_NUMBERS = 250_000
+_FEWEST = 2000  # samples from which they are learnt, where there are more
+_FEWEST_OF_ALL = 100  # a sixteenth of them says something of a class
+_TOWARDS_EQUAL = 0.02  # of half the squared distance from equal exponents, beside mean losses
+_LARGEST_EXPONENT = 2.0
 
 
 class LinearVote(KernelVote):
-    """Samples are answered by the classes around them, mixed with a logistic regression.
+    """Samples are answered by the classes around them, and by logistic regressions.
 
-    Class c has a probability in proportion to V_c^a R_c^(1 - a): V_c is that of ``kernel_vote``,
-    R_c that of a multinomial logistic regression with a ridge penalty on standardised columns,
-    mixed with the shares of the classes as if they were one sample more. Its penalty is the one of
-    a grid under which left-out samples are most likely, and a that of 0, 0.05, … 1 under which they
-    are, left out by the votes, too. Each fold of three is left out; where samples times columns
-    times classes are more than 250,000, only the first. Samples of more than 1000 columns, or of
-    more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
+    Class c has a probability in proportion to the product of V_c^a, R_c^b, S_c^d and P_c^e, a
+    logarithmic opinion pool (Genest & Zidek 1986). V_c is that of ``kernel_vote``. The others are
+    those of multinomial logistic regressions with a ridge penalty, mixed with the shares of the
+    classes as if they were one sample more: R of standardised columns, S of these and a step at
+    each sixteenth of a column's values (an additive model, Hastie & Tibshirani 1990), P of these
+    and the products of columns of two values, such as two categories. Exponents, from 0 to 2, and
+    penalties are those under which left-out samples are most likely.
+
+    Each fold of three is left out; where samples times columns times classes are more than 100,000,
+    only the first. S and P learn from as many evenly spaced samples as make that product 250,000;
+    they are left out where these are less than 2000 and not all, where all are less than 100, or
+    where there were more than 600 steps or pairs. Samples of more than 1000 columns, or of more
+    than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
     """
 
     reads_samples = True
@@ -184,49 +198,106 @@ class LinearVote(KernelVote):
         weights = _or_ones(weights, len(y))
         n = max(weights.sum(), float(len(y)))
         weights = weights / weights.sum()
-        spread = np.ptp(X, axis=0)
-        varies = spread > 0
-        mean = np.where(varies, weights @ X, X[0])
-        # Squares of what is divided by the spread are finite.
-        unit = np.where(varies, spread, 1.0)
-        deviation = unit * np.sqrt(weights @ np.square((X - mean) / unit))
-        scale = np.where(deviation > 0, deviation, 1.0)
+        state |= {**_units(X, weights), "n": np.array(n)}
+        folds = _folds(X, y)
+        X = (X - state["mean"]) / state["scale"]
         n_tried = 1 if n * n_columns * n_classes > _ONE_FOLD else _FOLDS
-        slopes, intercepts, rows, left_out = _logistic_regression(
-            (X - mean) / scale, y, weights, _folds(X, y), n_tried, n_classes
-        )
-        votes = np.log(super().answer(around, state)[rows])
-        linear = _with_shares(left_out, state["shares"], n)
-        losses = []
-        for mix in _MIXES:
-            logs = _log_softmax(mix * votes + (1 - mix) * linear)
-            losses.append(_mean_loss(logs, y[rows], weights[rows]))
-        best_mix = _MIXES[int(np.argmin(losses))]
-        return {
-            **state,
-            "mean": mean,
-            "scale": scale,
-            "slopes": slopes,
-            "intercepts": intercepts,
-            "mix": np.array([best_mix, n]),
-        }
+        everyone = few = np.arange(len(y))
+        n_few = _MOST_NUMBERS // (n_columns * n_classes)
+        if n >= _FEWEST_OF_ALL and n_few >= min(_FEWEST, len(y)):
+            few = np.linspace(0, len(y) - 1, min(n_few, len(y))).astype(np.int64)
+            state |= _terms(X[few], n * weights[few])
+        is_left_out = folds[few] < n_tried
+        logs = [np.log(super().answer(around, state)[few][is_left_out])]
+        for name in _regressions(state):
+            rows = everyone if name == "columns" else few
+            slopes, intercepts, left_out = _logistic_regression(
+                _features(X[rows], state, name),
+                y[rows],
+                weights[rows],
+                folds[rows],
+                n_tried,
+                n_classes,
+            )
+            state |= {f"{name}_slopes": slopes, f"{name}_intercepts": intercepts}
+            of_few = left_out[few] if name == "columns" else left_out
+            logs.append(_with_shares(of_few[is_left_out], state["shares"], n))
+        rows = few[is_left_out]
+        state["exponents"] = _most_likely_pool(np.array(logs), y[rows], weights[rows])
+        return state
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
         votes = super().answer(around, state)
-        if "mix" not in state:
+        if "exponents" not in state:
             return votes
-        mix, n = state["mix"]
         X = (np.asarray(around.X, dtype=np.float64) - state["mean"]) / state["scale"]
         X = np.clip(X, -_FARTHEST, _FARTHEST)
-        # No bit depends on other rows.
-        scores = np.einsum("nd,dc->nc", X, state["slopes"]) + state["intercepts"]
-        linear = _with_shares(_log_softmax(scores), state["shares"], n)
-        with np.errstate(divide="ignore"):
-            mixture = mix * np.log(votes) + (1 - mix) * linear
-            return np.exp(_log_softmax(mixture))
+        of_votes, *exponents = state["exponents"]
+        pool = of_votes * np.log(votes)
+        for name, exponent in zip(_regressions(state), exponents, strict=True):
+            features = _features(X, state, name)
+            # No bit depends on other rows.
+            scores = np.einsum("nd,dc->nc", features, state[f"{name}_slopes"])
+            logs = _log_softmax(scores + state[f"{name}_intercepts"])
+            pool += exponent * _with_shares(logs, state["shares"], state["n"])
+        return np.exp(_log_softmax(pool))
 
 
-def _with_shares(logs: Array, shares: Array, n: float) -> Array:
+def _units(X: Array, weights: Array) -> dict[str, Array]:
+    # Means and deviations (D,) of columns; squares of what is divided by the spread are finite.
+    spread = np.ptp(X, axis=0)
+    varies = spread > 0
+    mean = np.where(varies, weights @ X, X[0])
+    unit = np.where(varies, spread, 1.0)
+    deviation = unit * np.sqrt(weights @ np.square((X - mean) / unit))
+    return {"mean": mean, "scale": np.where(deviation > 0, deviation, 1.0)}
+
+
+def _regressions(state: dict[str, Array]) -> list[str]:
+    return ["columns", *(name for name in ("steps", "pairs") if name in state)]
+
+
+def _features(X: Array, state: dict[str, Array], name: str) -> Array:
+    # Columns (m, P) of a regression: those of standardised samples, and its own terms.
+    if name == "columns":
+        return X
+    if name == "steps":
+        columns, cuts = state["step_columns"], state["steps"]
+        terms = X[:, columns] > cuts
+    else:
+        first, second = state["pairs"]
+        terms = (X[:, first] > 0) & (X[:, second] > 0)
+    return np.hstack([X, terms])
+
+
+def _terms(X: Array, weights: Array) -> dict[str, NDArray[Any]]:
+    """Return the steps (p,) and their columns (p,), and pairs (2, q), of standardised samples."""
+    least, largest = X.min(axis=0), X.max(axis=0)
+    is_between = (least < X) & (largest > X)
+    has_two_values = ~is_between.any(axis=0) & (least < largest)
+    columns, cuts = [], []
+    for column in np.flatnonzero(~has_two_values):
+        order = np.argsort(X[:, column], kind="stable")
+        below = np.cumsum(weights[order])
+        # Equal sums differ in their last bits where a sample of weight 2 stands for two.
+        places = np.searchsorted(below, (1 - 1e-9) * below[-1] * _QUANTILES)
+        own = np.unique(X[order[places], column])
+        own = own[own < largest[column]]
+        columns.append(np.full(len(own), column))
+        cuts.append(own)
+    two = np.flatnonzero(has_two_values)
+    is_upper = X[:, two] > 0
+    together = (is_upper * weights[:, None]).T @ is_upper
+    first, second = np.nonzero(np.triu(together >= _FEWEST_OF_PAIR, 1))
+    terms: dict[str, NDArray[Any]] = {}
+    if 0 < sum(map(len, cuts)) <= _MOST_TERMS:
+        terms |= {"step_columns": np.concatenate(columns), "steps": np.concatenate(cuts)}
+    if 0 < len(first) <= _MOST_TERMS:
+        terms["pairs"] = np.stack([two[first], two[second]])
+    return terms
+
+
+def _with_shares(logs: Array, shares: Array, n: Any) -> Array:
     # Logarithms of the probabilities (m, C) of n samples and of one that is of all classes.
     counts = n * np.exp(logs) + shares
     return np.asarray(np.log(counts / (n + 1)))
@@ -256,79 +327,116 @@ def _mean_loss(logs: Array, y: NDArray[np.int64], weights: Array) -> float:
     return -float(np.average(of_own_class, weights=weights))
 
 
+def _most_likely_pool(logs: Array, y: NDArray[np.int64], weights: Array) -> Array:
+    """Return the exponents (V,) of log-probabilities (V, m, C) under which classes y are likely."""
+    from scipy.optimize import minimize  # slow to import
+
+    n_voices = len(logs)
+    equal = np.full(n_voices, 1 / n_voices)
+    weights = weights / weights.sum()
+    of_own_class = logs[:, np.arange(len(y)), y] @ weights
+
+    def loss(exponents: Array) -> tuple[float, Array]:
+        pooled = np.tensordot(exponents, logs, axes=1)
+        highest = pooled.max(axis=1)
+        pooled = np.exp(pooled - highest[:, None])
+        totals = pooled.sum(axis=1)
+        value = weights @ (np.log(totals) + highest) - exponents @ of_own_class
+        pooled *= (weights / totals)[:, None]
+        excess = exponents - equal
+        value += _TOWARDS_EQUAL / 2 * (excess @ excess)
+        gradient = np.tensordot(logs, pooled, axes=2) - of_own_class + _TOWARDS_EQUAL * excess
+        return float(value), gradient
+
+    bounds = [(0.0, _LARGEST_EXPONENT)] * n_voices
+    options = {"ftol": 1e-12, "gtol": 1e-8}
+    result = minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return np.asarray(result.x)
+
+
 def _logistic_regression(
     X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], n_tried: int, n: int
-) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Return slopes (D, C) and intercepts (C,); rows left out, and their log-probabilities (m, C).
+) -> tuple[Array, Array, Array]:
+    """Return slopes (P, C), intercepts (C,), and log-probabilities (m, C) of left-out samples.
 
-    Columns of X have mean 0, ``weights`` the sum 1; there are ``n`` classes. The first ``n_tried``
-    folds are left out.
+    Columns of X (m, P) are standardised for the penalty; there are ``n`` classes. The first
+    ``n_tried`` folds are left out, and rows of the others mean nothing.
     """
+    weights = weights / weights.sum()
+    mean = weights @ X
+    deviation = np.sqrt(weights @ np.square(X - mean))
+    scale = np.where(deviation > 0, deviation, 1.0)
+    X = (X - mean) / scale
     truth = np.eye(n)[:, y]
     # Along principal axes columns are uncorrelated, so that a unit for each makes the loss round.
-    covariance = (X * weights[:, None]).T @ X
-    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
     moments = np.append(np.maximum(variances, 0.0), 1.0)
     scores = np.column_stack([X @ axes, np.ones(len(y))])
-    start = np.zeros((n, len(moments)))
-    start[:, -1] = np.log(truth @ weights + _UNSEEN)
+    start = np.zeros((1, n, len(moments)))
+    start[..., -1] = np.log(truth @ weights + _UNSEEN)
+    is_outside = folds == np.arange(n_tried)[:, None]
+    of_folds = np.where(is_outside, 0.0, weights)
+    is_inside = of_folds.any(axis=0)  # but for the one fold, if only that is left out
+    inside = scores, truth, of_folds
+    if n_tried == 1:
+        inside = scores[is_inside], truth[:, is_inside], of_folds[:, is_inside]
     rows = np.flatnonzero(folds < n_tried)
-    models = [start] * n_tried
+    models = np.repeat(start, n_tried, axis=0)
     logs = np.empty((len(y), n))
     least = np.inf
     for penalty in _PENALTIES_OF_CLASSES:
-        for fold in range(n_tried):
-            inside, outside = folds != fold, folds == fold
-            models[fold] = _most_likely(
-                scores[inside], truth[:, inside], weights[inside], moments, penalty, models[fold]
-            )
-            logs[outside] = _log_softmax(scores[outside] @ models[fold].T)
+        models = _most_likely(*inside, moments, penalty, models)
+        for outside, model in zip(is_outside, models, strict=True):
+            logs[outside] = _log_softmax(scores[outside] @ model.T)
         loss = _mean_loss(logs[rows], y[rows], weights[rows])
         if loss < least:
             least, best_penalty = loss, penalty
-            start, left_out = np.mean(models, axis=0), logs[rows]
+            start, left_out = models.mean(axis=0, keepdims=True), logs.copy()
         elif loss > _NO_BETTER * least:
             break
-    model = _most_likely(scores, truth, weights, moments, best_penalty, start)
-    return axes @ model[:, :-1].T, model[:, -1], rows, left_out
+    (model,) = _most_likely(scores, truth, weights[None], moments, best_penalty, start)
+    slopes = axes @ model[:, :-1].T / scale[:, None]
+    return slopes, model[:, -1] - mean @ slopes, left_out
 
 
 def _most_likely(
     X: Array, truth: Array, weights: Array, moments: Array, penalty: float, start: Array
 ) -> Array:
-    """Return coefficients (C, D) of the penalised multinomial regression, by L-BFGS.
+    """Return coefficients (F, C, P) of penalised multinomial regressions, by L-BFGS.
 
-    Columns of X are uncorrelated, with second ``moments`` (D,); ``truth`` (C, n) is 1 for the class
-    of a sample. The last coefficient, an intercept, is free. Arrays are (C, n), as sums over the
-    few classes are then sums of long rows.
+    Each of F regressions has ``weights`` (F, n) of its own; they are sought together, as a call of
+    the optimizer costs more than its sums. Columns of X are uncorrelated, with second ``moments``
+    (P,); ``truth`` (C, n) is 1 for the class of a sample. The last coefficient, an intercept, is
+    free. Arrays are (F, C, n), as sums over the few classes are then sums of long rows.
     """
     from scipy.optimize import minimize  # slow to import
 
-    weights = weights / weights.sum()
-    counted = truth * weights
-    penalties = np.full(len(moments), penalty)
+    n_folds, n_classes, n_columns = start.shape
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    counted = truth * weights[:, None]
+    penalties = np.full(n_columns, penalty)
     penalties[-1] = 0.0
     # In these units no second derivative is above 1 (Böhning 1992).
     units = 1 / np.sqrt(moments / 2 + penalties)
 
     def loss(scaled: Array) -> tuple[float, Array]:
         # The array of scores becomes that of exponentials, and of residuals, in place.
-        model = scaled.reshape(start.shape) * units
-        scores = model @ X.T
-        scores -= scores.max(axis=0)
+        model = scaled.reshape(-1, n_columns) * units
+        scores = (model @ X.T).reshape(n_folds, n_classes, -1)
+        scores -= scores.max(axis=1, keepdims=True)
         value = -float(np.vdot(counted, scores))
         np.exp(scores, out=scores)
-        totals = scores.sum(axis=0)
-        value += float(weights @ np.log(totals))
-        scores *= weights / totals
+        totals = scores.sum(axis=1)
+        value += float(np.vdot(weights, np.log(totals)))
+        scores *= (weights / totals)[:, None]
         scores -= counted
         penalised = penalties * model
         value += float(np.vdot(penalised, model)) / 2
-        gradient = (scores @ X + penalised) * units
+        gradient = (scores.reshape(len(model), -1) @ X + penalised) * units
         return value, gradient.ravel()
 
     first = (start / units).ravel()
-    options = {"maxiter": _STEPS, "ftol": _LEAST_GAIN}
+    options = {"maxiter": _ITERATIONS, "ftol": _LEAST_GAIN}
     result = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(result.x.reshape(start.shape) * units)
 

@@ -1,10 +1,13 @@
-"""Class probabilities from the groups around a sample and from a logistic regression."""
+"""Class probabilities from the groups around a sample and from logistic regressions."""
+
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.special import softmax
 from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -13,8 +16,11 @@ from dbgsom_plugins.labellers import neurons
 from dbgsom_plugins.labellers.neurons import (
     _FOLDS,
     _PENALTIES_OF_CLASSES,
+    _TOWARDS_EQUAL,
     _folds,
     _logistic_regression,
+    _most_likely_pool,
+    _terms,
 )
 
 FEW = {"epochs": 8, "max_neurons": 20, "tol": 0}
@@ -32,7 +38,7 @@ def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(
     classes, most, monkeypatch
 ):
     monkeypatch.setattr(neurons, "_LEAST_GAIN", 1e-15)  # as near as scikit-learn is asked to go
-    monkeypatch.setattr(neurons, "_STEPS", 500)
+    monkeypatch.setattr(neurons, "_ITERATIONS", 500)
     X, y, *_ = halves(600, classes)
     weights = np.random.default_rng(0).integers(1, most + 1, len(y)) * 1.0
     weights /= weights.sum()
@@ -54,28 +60,103 @@ def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(
             logs[left] = twin(penalty, ~left).predict_log_proba(X[left])
         losses.append(-np.average(logs[np.arange(len(y)), y], weights=weights))
     likeliest = _PENALTIES_OF_CLASSES[int(np.argmin(losses))]
-    slopes, intercepts, _, _ = _logistic_regression(X, y, weights, folds, _FOLDS, classes)
+    slopes, intercepts, _ = _logistic_regression(X, y, weights, folds, _FOLDS, classes)
     shares = softmax(X @ slopes + intercepts, axis=1)
     expected = twin(likeliest, slice(None)).predict_proba(X)
     np.testing.assert_allclose(shares, expected, atol=1e-4)
 
 
-def test_probabilities_are_the_product_of_both_by_their_shares():
-    *known, X, _ = halves()
-    fitted = SomClassifier(**FEW).fit(*known)
+def with_categories(X):
+    corners = np.random.default_rng(1).integers(0, 2, (len(X), 3))
+    return np.hstack([X, corners])
+
+
+def of_pairs(X):
+    return (X[:, -1] + X[:, -2] == 1) + (np.abs(X[:, 0]) > 1)
+
+
+def test_probabilities_are_the_product_of_all_by_their_exponents():
+    known, _, new, _ = halves()
+    known, new = with_categories(known), with_categories(new)
+    y = of_pairs(known)
+    fitted = SomClassifier(**FEW).fit(known, y)
     state = fitted._answering.state
-    votes = SomClassifier(**FEW, labeller="kernel_vote").fit(*known).predict_proba(X)
-    mix, n = state["mix"]
-    Z = (X - state["mean"]) / state["scale"]
-    linear = softmax(Z @ state["slopes"] + state["intercepts"], axis=1)
-    linear = (n * linear + state["shares"]) / (n + 1)
-    expected = softmax(mix * np.log(votes) + (1 - mix) * np.log(linear), axis=1)
-    assert 0 < mix < 1
-    np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-9)
+    votes = SomClassifier(**FEW, labeller="kernel_vote").fit(known, y).predict_proba(new)
+    Z = (new - state["mean"]) / state["scale"]
+    steps = Z[:, state["step_columns"]] > state["steps"]
+    pairs = np.stack([(Z[:, i] > 0) & (Z[:, j] > 0) for i, j in state["pairs"].T], axis=1)
+    pool = votes ** state["exponents"][0]
+    for name, features, exponent in zip(
+        ("columns", "steps", "pairs"),
+        (Z, np.hstack([Z, steps]), np.hstack([Z, pairs])),
+        state["exponents"][1:],
+        strict=True,
+    ):
+        scores = features @ state[f"{name}_slopes"] + state[f"{name}_intercepts"]
+        shares = state["n"] * softmax(scores, axis=1) + state["shares"]
+        pool *= (shares / (state["n"] + 1)) ** exponent
+    assert state["pairs"].shape == (2, 3)
+    assert np.count_nonzero(state["exponents"]) >= 3, "of four"
+    expected = pool / pool.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(new), expected, rtol=1e-9)
     np.testing.assert_array_equal(
         fitted.classes_[fitted.predict_proba(fitted.weights_).argmax(axis=1)],
         fitted.neuron_labels_,
     )
+
+
+def test_exponents_make_the_classes_as_likely_as_any_others_do():
+    rng = np.random.default_rng(0)
+    logs = np.log(rng.dirichlet(np.ones(3), (3, 200)))
+    y, weights = rng.integers(0, 3, 200), rng.random(200)
+    truth = np.eye(3)[y]
+    logs[0] = np.log(0.6 * np.exp(logs[0]) + 0.4 * truth)
+
+    def loss(exponents):
+        shares = softmax(np.tensordot(exponents, logs, 1), axis=1)
+        likely = log_loss(y, shares, sample_weight=weights)
+        return likely + _TOWARDS_EQUAL / 2 * np.square(exponents - 1 / 3).sum()
+
+    found = _most_likely_pool(logs, y, weights)
+    grid = np.linspace(0, 2, 21)
+    others = [loss(np.array(exponents)) for exponents in product(grid, grid, grid)]
+    assert loss(found) <= min(others)
+    assert 0 <= found.min() <= found.max() <= 2
+
+
+def test_steps_lie_at_sixteenths_and_pairs_are_of_columns_of_two_values():
+    X = np.stack([np.arange(160.0), np.repeat([0.0, 1.0], 80), np.tile([0.0, 1.0], 80)], 1)
+    X = np.column_stack([X, X[:, 0] == 0])
+    terms = _terms(X - X.mean(axis=0), np.ones(160))
+    cuts = terms["steps"] + X[:, 0].mean()
+    np.testing.assert_array_equal(terms["step_columns"], np.zeros(15))
+    np.testing.assert_allclose(cuts, np.arange(9.0, 150, 10))
+    np.testing.assert_array_equal(terms["pairs"], [[1], [2]])  # the last has too few samples
+
+
+@pytest.mark.parametrize("kind", ["one inside the other", "pairs of categories"])
+def test_it_sees_what_neither_votes_nor_planes_do(kind):
+    rng = np.random.default_rng(0)
+    if kind == "one inside the other":
+        y = rng.integers(0, 2, 1200)
+        X = rng.normal(size=(1200, 8)) * np.where(y, 2.0, 1.0)[:, None]
+    else:
+        codes = rng.integers(0, 4, (1200, 6))
+        y = rng.integers(0, 3, (4, 4))[codes[:, 0], codes[:, 1]]
+        X = np.hstack([np.eye(4)[column] for column in codes.T])
+    X /= X.std(axis=0)
+    forest = RandomForestClassifier(random_state=0).fit(X[:800], y[:800])
+    clf = SomClassifier(max_neurons=60).fit(X[:800], y[:800])
+    assert clf.score(X[800:], y[800:]) >= forest.score(X[800:], y[800:])
+
+
+def test_many_samples_learn_steps_from_some_and_few_wide_ones_none():
+    few = SomClassifier(**FEW).fit(*make_classification(6000, 30, random_state=0))
+    assert "steps" in few._answering.state
+    none = SomClassifier(**FEW).fit(
+        *make_classification(3000, 90, n_informative=8, n_classes=6, random_state=0)
+    )
+    assert "steps" not in none._answering.state
 
 
 def test_it_sees_a_plane_that_neurons_cannot_and_keeps_what_they_see():
@@ -102,7 +183,7 @@ def test_a_weight_of_two_is_the_same_sample_twice():
     repeated = SomClassifier(**params).fit(
         np.concatenate([X, X[twice]]), np.concatenate([y, y[twice]])
     )
-    assert 0 < weighted._answering.state["mix"][0] < 1
+    assert np.count_nonzero(weighted._answering.state["exponents"]) > 1
     np.testing.assert_allclose(
         weighted.predict_proba(X_test), repeated.predict_proba(X_test), rtol=1e-6
     )
