@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.utils import gen_batches
 
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 
@@ -202,11 +204,9 @@ class LinearVote(KernelVote):
         folds = _folds(X, y)
         X = (X - state["mean"]) / state["scale"]
         n_tried = 1 if n * n_columns * n_classes > _ONE_FOLD else _FOLDS
-        everyone = few = np.arange(len(y))
-        n_few = _MOST_NUMBERS // (n_columns * n_classes)
-        if n >= _FEWEST_OF_ALL and n_few >= min(_FEWEST, len(y)):
-            few = np.linspace(0, len(y) - 1, min(n_few, len(y))).astype(np.int64)
-            state |= _terms(X[few], n * weights[few])
+        everyone = np.arange(len(y))
+        few, terms = _terms_of_few(X, n * weights, n_columns * n_classes)
+        state |= terms
         is_left_out = folds[few] < n_tried
         logs = [np.log(super().answer(around, state)[few][is_left_out])]
         for name in _regressions(state):
@@ -268,6 +268,22 @@ def _features(X: Array, state: dict[str, Array], name: str) -> Array:
         first, second = state["pairs"]
         terms = (X[:, first] > 0) & (X[:, second] > 0)
     return np.hstack([X, terms])
+
+
+def _terms_of_few(
+    X: Array, weights: Array, n_numbers: int
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Return terms and the samples that they are learnt from; all of them, where there are none.
+
+    Each of the standardised samples is ``n_numbers`` numbers of a regression; weights are counts.
+    """
+    everyone = np.arange(len(X))
+    n_few = min(_MOST_NUMBERS // n_numbers, len(X))
+    if weights.sum() < _FEWEST_OF_ALL or n_few < min(_FEWEST, len(X)):
+        return everyone, {}
+    few = np.linspace(0, len(X) - 1, n_few).astype(np.int64)
+    terms = _terms(X[few], weights[few])
+    return (few, terms) if terms else (everyone, terms)
 
 
 def _terms(X: Array, weights: Array) -> dict[str, NDArray[Any]]:
@@ -441,16 +457,17 @@ def _most_likely(
     return np.asarray(result.x.reshape(start.shape) * units)
 
 
-WIDTHS = (
-    0.5,
-    1.0,
-    2.0,
-)  # hops: hardly more than its own samples, to those of its second ring
+# In hops: hardly more than its own samples, to those of its second ring.
+WIDTHS = (0.5, 1.0, 2.0)
 PENALTIES = np.logspace(-2, 2, 5)  # of squared slopes, in samples, as columns have variance 1
 _OF_ALL = np.logspace(-3, 4, 15)  # likewise, of the model of all samples, which may be many
 _MOST_AXES = 32  # principal axes along which the models of neurons have slopes: K × 32 are stored
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight, below which samples are left out
 _BANDWIDTH = 0.1  # of d_4²: the nearest of the four neurons has most of the weight
+_MOST_REWEIGHTINGS = 20
+_LEAST_RESIDUAL = 0.01  # of the mean absolute one; a sample has at most 100 times the mean's weight
+_STAYS = 0.01  # of the mean absolute residual: answers that change less have come to rest
+_ROWS_OF_PIECE = 4096  # 20 MB with all terms
 _BEYOND = 0.05  # of the targets' range: how far beyond it an answer may lie
 
 
@@ -458,39 +475,71 @@ class LocalLinear(Mean):
     """Each neuron answers with a linear model of the samples around it (Cleveland 1979).
 
     One ridge regression is fitted to all samples, and one around each neuron to what it leaves
-    over: the neuron's own samples and, with a Gaussian of the hops, those of its neighbours.
-    Columns are standardised; slopes around a neuron lie along the first 32 principal axes. Both
-    penalties and the width of the Gaussian are those of a grid under which the squared error on the
-    training samples, each left out, is least. A sample is answered by the models of the four
-    neurons whose means are nearest to it, weighed by exp(-(d² - d_1²) / (0.2 d_4²)), and cut to
-    the range of the training targets, 5 % wider on each side. Sparse samples, and those of more
-    than 1000 columns, get the weighed mean targets of these four.
+    over: the neuron's own samples and, with a Gaussian of the hops, those of its neighbours. The
+    first is of standardised columns, of these and a step at each sixteenth of a column's values, or
+    of these and the products of columns of two values (as in ``linear_vote``): that under which the
+    error is least on the training samples, each left out. So are the penalties and the width of the
+    Gaussian. Steps and products learn from as many evenly spaced samples as hold 250,000 values;
+    they are left out where these are less than 2000 and not all, where all are less than 100, or
+    where there were more than 600. Slopes around a neuron lie along the first 32 principal axes.
+
+    A sample is answered by the models of the four neurons whose means are nearest to it, weighed by
+    exp(-(d² - d_1²) / (0.2 d_4²)), and cut to the range of the training targets, 5 % wider on each
+    side. Sparse samples, and those of more than 1000 columns, get the weighed mean targets of these
+    four.
+
+    With ``loss: absolute`` answers are conditional medians, which a few absurd targets do not move:
+    all is fitted again with weights of 1 / |residual| until answers stay (iteratively reweighted
+    least squares; Schlossmacher 1973).
     """
 
     neighbours: ClassVar[int] = 4
     reads_samples = True
 
+    loss: Literal["squared", "absolute"] = Field(
+        "squared",
+        description="what answers make small; absolute gives medians, which outliers do not move",
+    )
+
     def learn(
         self, around: Surroundings, y: Array, weights: Array | None, som_map: SomMap
     ) -> dict[str, Array]:
-        X = np.asarray(around.X, dtype=np.float64)
-        if not 0 < X.shape[1] <= _MOST_COLUMNS:
+        if not 0 < np.shape(around.X)[1] <= _MOST_COLUMNS:
+            if self.loss == "absolute":
+                raise ValueError(
+                    f"loss: absolute needs dense samples of at most {_MOST_COLUMNS} columns"
+                )
             return {}
         weights = _or_ones(weights, len(y))
-        mean = np.average(X, axis=0, weights=weights)
-        variance = np.average(np.square(X - mean), axis=0, weights=weights)
-        scale = np.where(variance > 0, np.sqrt(variance), 1.0)
-        X = (X - mean) / scale
-        everyone = np.ones(len(y), dtype=bool)
-        errors, all_slopes, intercepts, axes = _ridges(X, y, weights, everyone, _OF_ALL, 0)
-        best = int(errors.argmin())
-        slopes, intercept = all_slopes[:, best], intercepts[best]
-        residuals = y - intercept - X @ slopes
-        axes = axes[:, ::-1][:, :_MOST_AXES]
+        state = self._models(around, y, weights, som_map)
+        if self.loss == "squared":
+            return state
+        fitted = self.answer(around, state)
+        for _ in range(_MOST_REWEIGHTINGS):
+            sizes = np.abs(y - fitted)
+            unit = np.average(sizes, weights=weights)
+            if unit == 0:
+                break
+            inverse = unit / np.maximum(sizes, _LEAST_RESIDUAL * unit)
+            inverse *= weights.sum() / (weights @ inverse)
+            state = self._models(around, y, weights * inverse, som_map)
+            before, fitted = fitted, self.answer(around, state)
+            if np.average(np.abs(fitted - before), weights=weights) < _STAYS * unit:
+                break
+        return state
+
+    def _models(
+        self, around: Surroundings, y: Array, weights: Array, som_map: SomMap
+    ) -> dict[str, Array]:
+        X = np.asarray(around.X, dtype=np.float64)
+        state = _units(X, weights / weights.sum())
+        X = (X - state["mean"]) / state["scale"]
+        of_all, residuals = _of_all_samples(X, y, weights)
+        _, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
+        state |= {"axes": axes[:, ::-1][:, :_MOST_AXES], **of_all}
         bmu = around.units[:, 0].astype(np.int64)
-        neurons = _around_neurons(X @ axes, residuals, weights, bmu, som_map)
-        of_all = np.append(slopes / scale, intercept)
-        return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
+        neurons = _around_neurons(X @ state["axes"], residuals, weights, bmu, som_map)
+        return state | neurons
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
         squares = relative_squares(around.distances, self.neighbours - 1)
@@ -498,13 +547,13 @@ class LocalLinear(Mean):
         if not state:
             near = kernel * around.weights
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
-        offsets, slopes, of_all = state["offsets"], state["slopes"], state["of_all"]
+        offsets, slopes = state["offsets"], state["slopes"]
         X = np.asarray(around.X, np.float64)
         if not X.size and len(kernel):
             raise ValueError("linear models learnt from dense samples: give X.toarray(), not X")
         if not around.units.max(initial=-1) < len(offsets) == len(slopes):
             raise ValueError("what was learnt is of other neurons")
-        X = X - state["mean"]
+        X = (X - state["mean"]) / state["scale"]
         scores = X @ state["axes"]
         local = np.zeros(len(X))
         for weights, units in zip(kernel.T, around.units.T, strict=True):
@@ -513,12 +562,59 @@ class LocalLinear(Mean):
                 of_neuron = of_neuron + scores[:, axis] * slopes[units, axis]
             local += weights * of_neuron
         totals = sum(kernel.T[1:], kernel[:, 0])
-        answers = X @ of_all[:-1] + of_all[-1] + local / totals
+        answers = _of_features(X, state) + local / totals
         if around.limits is not None:
             least, largest = around.limits
             margin = _BEYOND * (largest - least)
             answers = np.clip(answers, least - margin, largest + margin)
         return np.asarray(answers)
+
+
+def _of_all_samples(X: Array, y: Array, weights: Array) -> tuple[dict[str, Array], Array]:
+    # The ridge regression of all samples, and what it leaves over of each (n,), left out.
+    n = max(weights.sum(), float(len(y)))
+    few, terms = _terms_of_few(X, n / weights.sum() * weights, X.shape[1])
+    candidates: list[dict[str, Array]] = [{}]
+    if "steps" in terms:
+        candidates.append({name: terms[name] for name in ("steps", "step_columns")})
+    if "pairs" in terms:
+        candidates.append({"pairs": terms["pairs"]})
+    least = np.inf
+    for candidate in candidates:
+        model, left_over = _ridge_with(candidate, X[few], y[few], weights[few])
+        error = float(weights[few] @ np.square(left_over))
+        if error < least:
+            least, best_candidate, best, best_left_over = error, candidate, model, left_over
+    if best_candidate:
+        residuals = y - _of_features(X, best)
+        residuals[few] = best_left_over
+        return best, residuals
+    if len(few) < len(y):
+        return _ridge_with({}, X, y, weights)
+    return best, best_left_over
+
+
+def _ridge_with(
+    terms: dict[str, Array], X: Array, y: Array, weights: Array
+) -> tuple[dict[str, Array], Array]:
+    # The terms with a ridge regression of columns and terms, and its residuals, left out (n,).
+    features = _features(X, terms, _regressions(terms)[-1])
+    scale = _units(features, weights / weights.sum())["scale"]
+    everyone = np.ones(len(y), dtype=bool)
+    left_over, slopes, intercepts = _ridges(features / scale, y, weights, everyone, _OF_ALL, 0)
+    best = int((weights @ np.square(left_over)).argmin())
+    of_all = np.append(slopes[:, best] / scale, intercepts[best])
+    return terms | {"of_all": of_all}, left_over[:, best]
+
+
+def _of_features(X: Array, model: dict[str, Array]) -> Array:
+    # Answers (n,) of the regression of all samples, in pieces, as terms are up to 600 more columns.
+    name = _regressions(model)[-1]
+    slopes, intercept = model["of_all"][:-1], model["of_all"][-1]
+    answers = np.empty(len(X))
+    for rows in gen_batches(len(X), _ROWS_OF_PIECE):
+        answers[rows] = _features(X[rows], model, name) @ slopes + intercept
+    return answers
 
 
 def _ridges(
@@ -528,13 +624,13 @@ def _ridges(
     is_left_out: NDArray[np.bool_],
     penalties: Array,
     n_zeros: float,
-) -> tuple[Array, Array, Array, Array]:
-    """Return errors (P,), slopes (D, P) and intercepts (P,) of ridge regressions, and their axes.
+) -> tuple[Array, Array, Array]:
+    """Return residuals (m, P), slopes (D, P) and intercepts (P,) of ridge regressions.
 
-    Errors are sums of squares of some samples, each left out; of a weighted one a weight of 1 is.
-    The level is a mean with ``n_zeros`` samples of target 0. Axes are principal ones, the last ones
-    first. Of a sample that is left out the residual is that of the fit over 1 - its leverage
-    (Hastie, Tibshirani & Friedman 2009, eq. 7.64): no fit is repeated.
+    Residuals are those of some samples, each left out; of a weighted one a weight of 1 is. The
+    level is a mean with ``n_zeros`` samples of target 0. Of a sample that is left out the residual
+    is that of the fit over 1 - its leverage (Hastie, Tibshirani & Friedman 2009, eq. 7.64): no fit
+    is repeated.
     """
     total = weights.sum() + n_zeros
     centre = weights @ X / weights.sum()
@@ -551,9 +647,8 @@ def _ridges(
     leverage = 1 / total + np.square(scores) @ shrinkage
     # A sample that alone fixes its answer has a leverage of 1 up to rounding.
     remainder = np.maximum(1 - np.minimum(counts, 1.0)[:, None] * leverage, 1e-3)
-    errors = counts @ np.square(residuals / remainder)
     slopes = axes @ slopes
-    return errors, slopes, level - centre @ slopes, axes
+    return residuals / remainder, slopes, level - centre @ slopes
 
 
 def _around_neurons(
@@ -573,10 +668,10 @@ def _around_neurons(
             rows = np.flatnonzero(kernel > _NEXT_TO_NOTHING)
             local_weights = kernel[rows] * weights[rows]
             is_own = bmu[rows] == neuron
-            own_errors, slopes[neuron], offsets[neuron], _ = _ridges(
+            left_over, slopes[neuron], offsets[neuron] = _ridges(
                 X[rows], y[rows], local_weights, is_own, PENALTIES, 1
             )
-            errors += own_errors
+            errors += local_weights[is_own] @ np.square(left_over)
         best = int(errors.argmin())
         if errors[best] < least:
             least = float(errors[best])

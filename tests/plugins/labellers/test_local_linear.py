@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import make_friedman1
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import QuantileRegressor, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
+from dbgsom_plugins.labellers.neurons import _ridges
 
 FEW = {"max_neurons": 15, "epochs": 10}
 
@@ -50,7 +51,59 @@ def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
         near = np.argsort(squares[row])[:4]
         away = squares[row, near] - squares[row, near[0]]
         kernel = np.exp(-away / (0.2 * squares[row, near[-1]]))
-        x, units = X_test[row] - state["mean"], groups.units[near]
+        x, units = (X_test[row] - state["mean"]) / state["scale"], groups.units[near]
+        steps = x[state["step_columns"]] > state["steps"]
         told = state["offsets"][units] + state["slopes"][units] @ (x @ state["axes"])
-        expected = state["of_all"] @ [*x, 1] + kernel @ told / kernel.sum()
+        expected = state["of_all"] @ [*x, *steps, 1] + kernel @ told / kernel.sum()
         assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["steps", "pairs of categories"])
+def test_it_sees_what_neither_a_plane_nor_neurons_do(kind):
+    rng = np.random.default_rng(0)
+    if kind == "steps":
+        X = rng.normal(size=(1200, 10))
+        y = 2 * np.abs(X[:, 0]) + 2 * (X[:, 1] > 0.5)
+    else:
+        codes = rng.integers(0, 4, (1200, 6))
+        y = rng.normal(size=(4, 4))[codes[:, 0], codes[:, 1]]
+        X = np.hstack([np.eye(4)[column] for column in codes.T])
+    y = y + 0.1 * rng.normal(size=1200)
+    X, X_test, y, y_test = X[:800], X[800:], y[:800], y[800:]
+    plane = Ridge().fit(X, y).score(X_test, y_test)
+    neighbours = KNeighborsRegressor(10).fit(X, y).score(X_test, y_test)
+    ours = SomRegressor(max_neurons=40).fit(X, y).score(X_test, y_test)
+    assert max(plane, neighbours) < 0.7
+    assert ours > 0.9
+
+
+def test_residuals_are_those_of_fits_without_the_sample(rng):
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    weights = rng.uniform(0.2, 1, 40)
+    left_over, _, _ = _ridges(X, y, weights, np.ones(40, dtype=bool), np.array([3.0]), 0)
+    for row in (0, 17):
+        others = np.arange(40) != row
+        # The mean of columns and target stays that of all samples, which the leverage counts.
+        twin = Ridge(alpha=3.0).fit(X[others], y[others], weights[others])
+        assert left_over[row, 0] == pytest.approx(y[row] - twin.predict(X[[row]])[0], rel=1e-9)
+
+
+def test_absolute_loss_gives_medians_which_outliers_do_not_move(rng):
+    X = rng.normal(size=(600, 3))
+    y = X @ [3.0, -2.0, 1.0] + rng.exponential(size=600)
+    y[::50] *= 100
+    ours = SomRegressor(labeller={"name": "local_linear", "loss": "absolute"}, max_neurons=15)
+    medians = QuantileRegressor(quantile=0.5, alpha=0).fit(X, y)
+    new = rng.normal(size=(500, 3))
+    away = ours.fit(X, y).predict(new) - medians.predict(new)
+    assert np.abs(away).mean() < 0.2
+    assert np.abs(away.mean()) < 0.1, "a mean is 0.3 above the median"
+    squared = SomRegressor(max_neurons=15).fit(X, y).predict(new) - medians.predict(new)
+    assert np.abs(squared).mean() > 1
+
+
+def test_absolute_loss_of_sparse_samples_is_refused(friedman):
+    X, y, *_ = friedman
+    regressor = SomRegressor(labeller={"name": "local_linear", "loss": "absolute"}, **FEW)
+    with pytest.raises(ValueError, match="loss: absolute needs dense samples"):
+        regressor.fit(csr_array(X), y)
