@@ -434,6 +434,9 @@ def _read_file(path: str, named: Mark, files: list[str], problems: Problems) -> 
 # ---------------------------------------------------------------------------------------- merging
 
 
+_WITHOUT_NAME = (("class_weight",), ("threshold",))  # keys of sections that are no components
+
+
 def merge(base: Document, over: Document, problems: Problems) -> Document:
     """Return ``base`` updated by ``over``.
 
@@ -444,7 +447,7 @@ def merge(base: Document, over: Document, problems: Problems) -> Document:
     marks[()] = base.mark()
 
     def merged(old: Any, new: Any, keys: Keys) -> Any:
-        if keys[-1:] != ("class_weight",):  # elsewhere a text is short for {name: text}
+        if keys[-1:] not in _WITHOUT_NAME:  # elsewhere a text is short for {name: text}
             name = (*keys, "name")
             if isinstance(new, str) and isinstance(old, dict):
                 new, marks[name] = {"name": new}, over.mark(*keys)

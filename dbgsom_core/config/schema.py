@@ -26,6 +26,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.config.components import STEP, ComponentOf, Named, written_fields
 from dbgsom_core.config.load import split_key
+from dbgsom_core.estimators.parameters import check_threshold
 from dbgsom_core.plugins.validation_messages import WORDED
 
 # What a section under model: without a name changes: the estimators' own defaults.
@@ -36,7 +37,7 @@ DEFAULT_NAMES = {
     "grid": "adaptive",
     "init": "pca",
 }
-OF_CLASSES = ("unlabelled", "class_weight")  # keys of a classifier alone
+OF_CLASSES = ("unlabelled", "class_weight", "threshold", "positive")  # keys of a classifier alone
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
@@ -268,6 +269,19 @@ class ModelSettings(Settings):
     ) = None
     """classifier: how much a sample counts by its class, such as {yes: 3} or {"1": 3}, 1 for
     others; balanced: all classes weigh the same; null: as many as there are"""
+    threshold: float | Literal["balanced"] | dict[str, Any] = 0.5
+    """classifier of two classes: the probability from which the answer is positive; balanced: of
+    the largest balanced accuracy; {recall: 0.9}: the largest with this recall of positive;
+    {cost: {false_positive: 1, false_negative: 10}}: of the least cost; these three are chosen on
+    folds"""
+    positive: bool | int | str | None = None
+    """classifier of two classes: the class that threshold is for; null: the rarer one"""
+
+    @field_validator("threshold")
+    @classmethod
+    def _decides(cls, value: Any) -> Any:
+        check_threshold(value)
+        return value
 
     @field_validator(*OF_CLASSES)
     @classmethod

@@ -39,7 +39,7 @@ from dbgsom_core.som_map.topology import (
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.groups import Calibration, Density, MicroClusters
-from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor
+from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor, Threshold
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import mark_labelled
 
@@ -146,8 +146,7 @@ class Answers:
             return self._estimator.leaf_labels_[self.leaf]
         if not hasattr(self._estimator, "classes_"):
             return self._predictions
-        most_probable = self._predictions.argmax(axis=1)
-        return np.asarray(self._estimator.classes_[most_probable])
+        return self._estimator._predictor.decide(self._predictions)
 
     @property
     def probabilities(self) -> Floats | None:
@@ -204,6 +203,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _answering: FittedLabeller | None
     _novelty: Calibration
     _density: Density
+    classes_: NDArray[Any]
+    threshold_: float
+    positive_: Any
 
     def _set_map(self, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]) -> None:
         """Set the map, with what follows from it and from the records of its epochs."""
@@ -231,7 +233,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         leaves = Labels(
             self.leaf_labels_, self._leaf_probabilities, self.leaf_hit_counts_, self._centres
         )
-        return Predictor(self._tree, leaves, self._answering, getattr(self, "classes_", None))
+        classes = getattr(self, "classes_", None)
+        threshold = None
+        if hasattr(self, "threshold_"):  # of a classifier, where it is not one half
+            threshold = Threshold(self.classes_.tolist().index(self.positive_), self.threshold_)
+        return Predictor(self._tree, leaves, self._answering, classes, threshold)
 
     @by_rows
     def predict(self, X: Any) -> NDArray[Any]:

@@ -157,11 +157,15 @@ class GrowingMap(FittedMap, BaseEstimator):
             setattr(self, part, spec)
         return self
 
+    def _chosen_params(self) -> dict[str, Any]:
+        """Return what the last fit chose by its samples, as parameters of a fit that does not."""
+        return {"spreading_factor": self.spreading_factor_} if self._sizes_itself else {}
+
     def parts(self, X: Any = None) -> Parts:
         """Return the built components that the parameters name; raises as `check_parts`."""
         params = self.get_params(deep=False)
-        if self._sizes_itself and hasattr(self, "spreading_factor_"):  # continued training keeps it
-            params["spreading_factor"] = self.spreading_factor_
+        if hasattr(self, "spreading_factor_"):  # continued training keeps it
+            params |= self._chosen_params()
         return build_parts({**params, "engine": engine_for(self.engine, X)})
 
     @property
@@ -235,6 +239,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         if not continues:
             self._warn_of_scales(parts, X)
         target = self._target(parts, X, y, continues, classes)
+        self._decide(parts, Rows(X, target, sample_weight))
         weights = self._weights(X, target, sample_weight)
         self._fit(parts, Rows(X, target, weights), continues=continues)
         return self
@@ -242,6 +247,9 @@ class GrowingMap(FittedMap, BaseEstimator):
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         """Return the encoded targets of samples X, or None where no part uses them."""
         return None if y is None or find_target_reader(parts) is None else encode_classes(X, y)
+
+    def _decide(self, parts: Parts, rows: Rows) -> None:
+        """Set how classes are decided, by samples with the weights of the caller."""
 
     def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
         """Return the weights of samples X with what the parameters make of their classes."""
@@ -290,6 +298,8 @@ class GrowingMap(FittedMap, BaseEstimator):
                 state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 self._take_state(state)
+                calibrating = None if calibration is None else rows.where(calibration)
+                self._take_target(task.target, calibrating)
                 self._take_labels(rows.X, training_mask, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.path.unlink(missing_ok=True)
@@ -297,7 +307,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         if for_calibration is not None:
             samples, level = self._over(parts, for_calibration), float(self.contamination)
             self._novelty = Calibration.from_samples(self._density, samples, level)
-        self._take_target(task.target, None if calibration is None else rows.where(calibration))
         if not continues:
             self._warn(task.samples.n)
 

@@ -85,6 +85,8 @@ FITTED = {
     "n_features_in_": "size[F]",
     "feature_names_in_?": "text[F]",
     "classes_?": "any[C]",
+    "threshold_?": "number",
+    "positive_?": "plain",
     "_probabilities": "number[K, C] | none",
     "_memory": "MicroClusters",
     "_novelty": "Calibration",
@@ -353,13 +355,14 @@ def read_estimator(header: Mapping[str, Any], read: Read) -> Any:
 def _try_estimator(estimator: Any, sizes: Sizes) -> None:
     """Raise ArchiveError where an estimator does not answer for one sample as its kind does."""
     calls, labeller = estimator._metric.calls, estimator._answering
+    predictor = estimator._predictor  # raises where its threshold is for an unknown class
     row: NDArray[np.float64] = np.arange(1.0, sizes["F"] + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
         if calls.prepare is not None:
             row = np.array(calls.prepare(row), dtype=np.float64)
         if row.shape != (1, sizes["D"]):
             raise ArchiveError("holds prototypes of other columns than its samples")
-        answer = labeller or estimator._predictor.labels
+        answer = labeller or predictor.labels
         answers = answer(Samples(row, calls))
     expected_shape = (1, *estimator.leaf_labels_.shape[1:])
     if labeller is not None and "C" in sizes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+BALANCED = "balanced"  # a threshold of the largest balanced accuracy
+COSTS = ("false_positive", "false_negative")  # of answers, by which a threshold is chosen
 AUTO = "auto"  # a spreading factor chosen on held-out samples
 _ANY_FACTOR = 0.5  # in place of "auto" while the strategy is checked; it trains nothing
 _UNNAMED = {"engine": "local"}  # the component of a mapping without a name, by its kind
@@ -48,6 +52,33 @@ class FunctionMetric(MetricComponent):
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return f"the function {self.function.__module__}.{name}"
+
+
+def check_threshold(threshold: Any) -> None:
+    """Raise ParameterError for what decides between two classes in no way."""
+    if isinstance(threshold, Real):
+        is_right = 0 <= threshold <= 1
+    elif isinstance(threshold, Mapping) and [*threshold] == ["recall"]:
+        is_right = 0 < _as_number(threshold["recall"]) <= 1
+    elif isinstance(threshold, Mapping) and [*threshold] == ["cost"]:
+        costs = threshold["cost"]
+        is_right = isinstance(costs, Mapping) and costs.keys() == {*COSTS}
+        if is_right:
+            numbers = [_as_number(cost) for cost in costs.values()]
+            is_right = all(0 <= number < math.inf for number in numbers) and any(numbers)
+    else:
+        is_right = isinstance(threshold, str) and threshold == BALANCED
+    if not is_right:
+        raise ParameterError(
+            f"threshold must be a number from 0 to 1, {BALANCED!r}, {{'recall': a number above 0 "
+            "and at most 1}, or {'cost': {'false_positive': a number, 'false_negative': a number}} "
+            f"with numbers of at least 0, not both 0; not {threshold!r}",
+            "threshold",
+        )
+
+
+def _as_number(value: Any) -> float:
+    return float(value) if isinstance(value, Real) else math.nan
 
 
 def build_parts(params: Mapping[str, Any]) -> Parts:

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _num_samples
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.engine.results import Assignment, Floats, Integers
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
-from dbgsom_core.estimators.parameters import AUTO, computed
+from dbgsom_core.estimators.parameters import computed
 from dbgsom_core.estimators.samples import LEAST_SAMPLES
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.context import EpochRecord
@@ -168,11 +168,10 @@ def _count_workers(n_jobs: int | None) -> int:
 
 def _template(estimator: Any, callback: Any, workers: int) -> Any:
     """Return an unfitted estimator for refits."""
-    template = clone(estimator).set_params(
+    template = clone(estimator).set_params(**estimator._chosen_params())
+    template.set_params(
         callbacks=callback, checkpoint=None, verbose=0, warm_start=False, calibration=None
     )
-    if template.spreading_factor == AUTO:  # all of one size
-        template.spreading_factor = estimator.spreading_factor_
     if workers > 1 and "engine__threads" in template.get_params():
         template.set_params(engine__threads=1)
     return template

@@ -216,6 +216,9 @@ def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
         target = encode_classes(y, y, params.get("unlabelled", "auto"), known_classes=y[:0])
         if params.get("class_weight") is not None:
             class_weights(params["class_weight"], target, None)
+        threshold, positive = params.get("threshold", 0.5), params.get("positive")
+        if decides(threshold, positive):
+            positive_code(threshold, positive, target)
     return bool(target.known.any())
 
 

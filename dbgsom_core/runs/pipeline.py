@@ -519,9 +519,7 @@ class RunCheckpoint:
                 continue
             state = replace(state, history=list(trained.history_[:epoch]))
             snapshot = _Snapshot(self._files.checkpoint, state=state)
-            estimator = clone(trained).set_params(checkpoint=snapshot)
-            if trained.sizes_tried_:  # they are not tried again
-                estimator.set_params(spreading_factor=trained.spreading_factor_)
+            estimator = clone(trained).set_params(**trained._chosen_params(), checkpoint=snapshot)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the training itself has warned

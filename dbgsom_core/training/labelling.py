@@ -301,6 +301,13 @@ def leave_out(
     )
 
 
+class Threshold(NamedTuple):
+    """Of two classes the one of this code is answered from this probability on."""
+
+    code: int
+    probability: float
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Prediction for prepared samples by a labelled tree of L leaves."""
@@ -309,6 +316,7 @@ class Predictor:
     leaves: Labels
     labeller: FittedLabeller | None  # None: predict the leaves' labels
     classes: NDArray[Any] | None  # (C,)
+    threshold: Threshold | None = None  # None: the most probable class is answered
 
     def descend(self, data: Samples) -> Descent:
         """Return the leaves of samples among neurons with training samples, which have labels."""
@@ -320,7 +328,16 @@ class Predictor:
         if self.labeller is None:
             return np.asarray(self.leaves.labels[self.descend(data).leaf])
         answers = self.labeller(data)
-        return answers if self.classes is None else self.classes[answers.argmax(axis=1)]
+        return answers if self.classes is None else self.decide(answers)
+
+    def decide(self, probabilities: Floats) -> NDArray[Any]:
+        """Return the class (n,) that is answered to class probabilities (n, C)."""
+        assert self.classes is not None
+        if self.threshold is None:
+            return np.asarray(self.classes[probabilities.argmax(axis=1)])
+        code, least = self.threshold
+        is_positive = probabilities[:, code] >= least
+        return np.asarray(self.classes[np.where(is_positive, code, 1 - code)])
 
     def probabilities(self, data: Samples) -> Floats:
         """Return class probabilities (n, C); AttributeError where the labeller gives none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,38 @@ def class_weights(
         )
     factors[:-1] = [given.get(key, 1.0) for key in keys]
     return factors[target.codes]
+
+
+def positive_code(
+    threshold: Any, positive: Any, target: Target, weights: Floats | None = None
+) -> int:
+    """Return which of two classes a threshold is for: ``positive``, None: the rarer one.
+
+    It may be named by its text; of two as frequent it is the second. ValueError where there are
+    not two classes, none is named so, or too few samples are there to choose a threshold by.
+    """
+    assert target.classes is not None
+    assert target.codes is not None
+    labels = target.classes.tolist()
+    if len(labels) != 2:
+        raise ValueError(
+            f"threshold and positive decide between two classes, and y has {len(labels)}: leave "
+            "them out"
+        )
+    known = target.known if weights is None else target.known & (weights > 0)
+    counts = np.bincount(target.codes[known], minlength=2)
+    if not isinstance(threshold, Real) and counts.min() < 2:
+        raise ValueError(
+            f"threshold={threshold!r} is chosen on samples that folds hold out, and class "
+            f"{labels[counts.argmin()]!r} has {counts.min()}: give a number"
+        )
+    if positive is None:
+        totals = np.bincount(target.codes[known], None if weights is None else weights[known], 2)
+        return int(totals[1] <= totals[0])
+    for code, label in enumerate(labels):
+        if _key_of(label, {positive: 1}) == positive:
+            return code
+    raise ValueError(f"positive is {positive!r}, and the classes are {labels[0]!r}, {labels[1]!r}")
 
 
 def _key_of(label: Any, given: Mapping[Any, float]) -> Any:
