@@ -34,7 +34,9 @@ from dbgsom_core.training.labelling import most_frequent
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
     LARGEST_TARGET,
+    TRANSFORMS,
     Target,
+    TargetTransform,
     check_single_target,
     class_weights,
     encode_classes,
@@ -444,6 +446,15 @@ class SomRegressor(RegressorMixin, GrowingMap):
     nearest neuron with samples. Parameters and attributes are those of `SomVQ`; ``score`` is the
     coefficient of determination R².
 
+    Parameters
+    ----------
+    target_transform : {"log", "sqrt", "yeo-johnson"} or None
+        What is learnt in place of the targets, as with
+        `sklearn.compose.TransformedTargetRegressor`: their logarithm, square root, or power (Yeo &
+        Johnson 2000) that `sklearn.preprocessing.PowerTransformer` finds, held between 0 and 2.
+        Answers, intervals and measures are in the units of the targets. `partial_fit` keeps the
+        power of the first call.
+
     Attributes
     ----------
     labels_ : float64 array (n,), or (n, Q) of a labeller with Q columns
@@ -456,6 +467,12 @@ class SomRegressor(RegressorMixin, GrowingMap):
     _targets: ClassVar[str] = "targets"
 
     labeller: Any = "local_linear"
+    target_transform: str | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **GrowingMap._parameter_constraints,
+        "target_transform": [StrOptions({*TRANSFORMS}), None],
+    }
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         check_single_target(np.asarray(y), "MultiOutputRegressor")
@@ -468,14 +485,25 @@ class SomRegressor(RegressorMixin, GrowingMap):
             raise ValueError(
                 f"y holds {largest:.3g}, whose square is too large for float64: rescale y"
             )
-        return Target(y)
+        transform, wanted = self._target_transform, self.target_transform
+        if not continues:
+            transform = TargetTransform.fit(wanted, y)
+        elif transform.name != wanted:
+            raise ValueError(
+                f"the map was trained with target_transform={transform.name!r} and cannot go on "
+                f"with {wanted!r}; fit a new estimator, or set it back"
+            )
+        return Target(transform.apply(y), transform=transform)
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
-        # Sorted residuals of held-out samples, for intervals.
+        assert target is not None
+        self._target_transform = target.transform
+        # Sorted residuals of held-out samples as the map learns their targets, for intervals.
         self._residuals = np.empty(0)
         if held_out is not None and held_out.target is not None:
             answers = self._predictor.labels(self._over(self._parts, held_out))
-            residuals = np.abs(held_out.target.y - self._point(answers))
+            answers = target.transform.apply(self._point(answers))
+            residuals = np.abs(held_out.target.y - answers)
             self._residuals = np.sort(residuals[~np.isnan(residuals)])
 
     @by_rows
@@ -485,7 +513,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         `predict` plus and minus the ``level`` quantile of the residuals of the samples held out by
         ``calibration`` (Lei et al. 2018). The target of a new sample of the same distribution is in
         its interval with probability at least ``level``. For a labeller with several columns it is
-        the interval of its ``point_column``.
+        the interval of its ``point_column``. With a ``target_transform`` it is that of the
+        transformed target, whose ends are undone.
 
         Parameters
         ----------
@@ -499,7 +528,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
+        transform = self._target_transform
         answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
+        answers = transform.apply(answers)
         residuals = getattr(self, "_residuals", np.empty(0))
         if len(residuals) == 0:
             raise ValueError(
@@ -511,7 +542,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         margin = math.inf
         if rank <= len(residuals):
             margin = float(residuals[rank - 1])
-        return np.column_stack([answers - margin, answers + margin])
+        return transform.undo(np.column_stack([answers - margin, answers + margin]))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R² on the samples X (n, D) with known y (n,).

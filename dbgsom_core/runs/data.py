@@ -271,7 +271,8 @@ def make_fold(
         test_data = Data(take(data.X, test), None if y is None else y[test])
     tested = None
     if test_data is not None:
-        tested = Part(prepared(steps, test_data.X), test_data.y)
+        rows = slice(None) if test is None else test
+        tested = Part(prepared(steps, test_data.X), test_data.y, rows)
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 
