@@ -25,8 +25,8 @@ from dbgsom_core.config.load import (
 from dbgsom_core.config.schema import (
     DEFAULT,
     DEFAULT_NAMES,
+    ESTIMATOR_OF,
     GROWTH_FIELDS,
-    OF_CLASSES,
     ExperimentSettings,
     ModelSettings,
     Split,
@@ -314,8 +314,9 @@ def _experiment(
 ) -> Experiment:
     model = settings.model or ModelSettings()
     written = set(document.values.get("model") or ()) - {"estimator"}
-    if model.estimator != "classifier":
-        written -= {*OF_CLASSES}
+    for key, suited in ESTIMATOR_OF.items():
+        if model.estimator != suited:
+            written.discard(key)
     params = {key: _component(getattr(model, key)) for key in model.model_fields_set & written}
     resolved = settings.model_dump(mode="json", exclude={"extends", "sweep"})
     for key in _LEFT_OUT_IF_EMPTY:

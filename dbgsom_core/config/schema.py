@@ -37,7 +37,10 @@ DEFAULT_NAMES = {
     "grid": "adaptive",
     "init": "pca",
 }
-OF_CLASSES = ("unlabelled", "class_weight", "threshold", "positive")  # keys of a classifier alone
+ESTIMATOR_OF = {  # keys of one estimator alone
+    "unlabelled": "classifier", "class_weight": "classifier", "threshold": "classifier",
+    "positive": "classifier", "target_transform": "regressor",
+}  # fmt: skip
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
@@ -269,6 +272,9 @@ class ModelSettings(Settings):
     ) = None
     """classifier: how much a sample counts by its class, such as {yes: 3} or {"1": 3}, 1 for
     others; balanced: all classes weigh the same; null: as many as there are"""
+    target_transform: Literal["log", "sqrt", "yeo-johnson"] | None = None
+    """regressor: what is learnt in place of the target, and undone in answers: its logarithm, its
+    square root, or the power of it that is most normal; null: the target itself"""
     threshold: float | Literal["balanced"] | dict[str, Any] = 0.5
     """classifier of two classes: the probability from which the answer is positive; balanced: of
     the largest balanced accuracy; {recall: 0.9}: the largest with this recall of positive;
@@ -283,19 +289,21 @@ class ModelSettings(Settings):
         check_threshold(value)
         return value
 
-    @field_validator(*OF_CLASSES)
+    @field_validator(*ESTIMATOR_OF)
     @classmethod
-    def _is_for_classifiers(cls, value: Any, info: Any) -> Any:
-        if value is not None and info.data.get("estimator", "classifier") != "classifier":
-            raise ValueError("is for estimator: classifier; leave it out")
+    def _is_for_its_estimator(cls, value: Any, info: Any) -> Any:
+        suited = ESTIMATOR_OF[info.field_name]
+        if value is not None and info.data.get("estimator", suited) != suited:
+            raise ValueError(f"is for estimator: {suited}; leave it out")
         return value
 
     @model_serializer(mode="wrap")
     def _write(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Write all keys but those that another estimator takes, or that are written elsewhere."""
         values = handler(self)
-        if self.estimator != "classifier":
-            values = {key: value for key, value in values.items() if key not in OF_CLASSES}
+        for key, suited in ESTIMATOR_OF.items():
+            if self.estimator != suited:
+                del values[key]
         if isinstance(self.growth, Named):
             filled = [key for key in GROWTH_FIELDS if values[key] is not None]
             fields = written_fields(self.growth.component, filled)

@@ -29,6 +29,7 @@ from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.files import open_regular, write_atomically
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.training.targets import TRANSFORMS
 
 _KINDS = "biufSUMm"  # numbers, text and dates, in numpy's letters
 _MOST_POLYNOMIALS = 10**6  # columns of a prepare step, each of which takes memory
@@ -146,6 +147,11 @@ STORED_CLASSES = {
         "dbgsom_core.training.groups:Calibration",
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
+    ),
+    "target_transform": StoredType(
+        "dbgsom_core.training.targets:TargetTransform",
+        {"name": "text | none", "power": "number"},
+        fits=lambda it: it.name in (None, *TRANSFORMS) and 0 <= it.power <= 2,
     ),
 }
 

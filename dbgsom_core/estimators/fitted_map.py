@@ -41,7 +41,7 @@ from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.groups import Calibration, Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, Labels, Predictor, Threshold
 from dbgsom_core.training.parts import FittedMetric, Parts
-from dbgsom_core.training.targets import mark_labelled
+from dbgsom_core.training.targets import AS_GIVEN, mark_labelled
 
 LEAVES = "_ended_in"  # attribute: the leaf of each training sample, which no file holds
 ALGORITHMS = ("mixture", "distances")
@@ -206,6 +206,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     classes_: NDArray[Any]
     threshold_: float
     positive_: Any
+    _target_transform = AS_GIVEN  # of a classifier and a vq always
 
     def _set_map(self, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]) -> None:
         """Set the map, with what follows from it and from the records of its epochs."""

@@ -92,6 +92,7 @@ FITTED = {
     "_novelty": "Calibration",
     "_deviations": "number[D]",
     "_residuals?": "number[E]",
+    "_target_transform?": "TargetTransform",
     "leaf_labels_": "any[L] | finite[L, Q]",
     "leaf_hit_counts_": "finite[L]",
     "_leaf_probabilities": "number[L, C] | none",
@@ -450,6 +451,7 @@ def _fitted_labeller(estimator: Any, state: dict[str, NDArray[Any]]) -> FittedLa
         estimator._metric.calls,
         classes,
         state,
+        estimator._target_transform,
     )
     if classes is not None:  # compiled loops of labellers do not check codes
         codes, labels = fitted.values, clusters.labels[clusters.labelled]

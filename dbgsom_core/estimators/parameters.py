@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-BALANCED = "balanced"  # a threshold of the largest balanced accuracy
 COSTS = ("false_positive", "false_negative")  # of answers, by which a threshold is chosen
 AUTO = "auto"  # a spreading factor chosen on held-out samples
 _ANY_FACTOR = 0.5  # in place of "auto" while the strategy is checked; it trains nothing
@@ -57,7 +56,7 @@ class FunctionMetric(MetricComponent):
 def check_threshold(threshold: Any) -> None:
     """Raise ParameterError for what decides between two classes in no way."""
     if isinstance(threshold, Real):
-        is_right = 0 <= threshold <= 1
+        is_right = 0 <= _as_number(threshold) <= 1
     elif isinstance(threshold, Mapping) and [*threshold] == ["recall"]:
         is_right = 0 < _as_number(threshold["recall"]) <= 1
     elif isinstance(threshold, Mapping) and [*threshold] == ["cost"]:
@@ -67,10 +66,10 @@ def check_threshold(threshold: Any) -> None:
             numbers = [_as_number(cost) for cost in costs.values()]
             is_right = all(0 <= number < math.inf for number in numbers) and any(numbers)
     else:
-        is_right = isinstance(threshold, str) and threshold == BALANCED
+        is_right = isinstance(threshold, str) and threshold == "balanced"
     if not is_right:
         raise ParameterError(
-            f"threshold must be a number from 0 to 1, {BALANCED!r}, {{'recall': a number above 0 "
+            f"threshold must be a number from 0 to 1, 'balanced', {{'recall': a number above 0 "
             "and at most 1}, or {'cost': {'false_positive': a number, 'false_negative': a number}} "
             f"with numbers of at least 0, not both 0; not {threshold!r}",
             "threshold",

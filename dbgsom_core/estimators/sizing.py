@@ -135,8 +135,8 @@ def _losses(estimator: Any, X: Any, target: Any) -> Floats:
     if estimator._kind == "vq":
         return np.asarray(estimator.evaluate(X).combined_errors)
     samples, predictor = estimator._samples(X), estimator._predictor
-    if estimator._kind == "regressor":  # squared error, in variances of the target
-        answers = estimator._point(predictor.labels(samples))
+    if estimator._kind == "regressor":  # squared error, in variances of what the map learns
+        answers = target.transform.apply(estimator._point(predictor.labels(samples)))
         variance = float(target.y[target.known].var())
         if not variance > 0:  # of one value, or of none
             variance = 1.0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin, clone
+from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import (
     check_array,
@@ -19,13 +22,14 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from dbgsom_core.engine.results import Floats
+from dbgsom_core.engine.partitions import Partitions, take
+from dbgsom_core.engine.results import Flags, Floats
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.estimators.fitted_map import LEAVES, by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.named_groups import NamedGroups
-from dbgsom_core.estimators.parameters import computed
+from dbgsom_core.estimators.parameters import check_threshold, computed
 from dbgsom_core.estimators.samples import Rows, weights_of
 from dbgsom_core.estimators.stability import Halving, compute_cluster_stability
 from dbgsom_core.interfaces.measures import ClusterStability, Evaluation
@@ -33,16 +37,23 @@ from dbgsom_core.som_map.tree import fallback_leaves
 from dbgsom_core.training.labelling import most_frequent
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import (
+    EVEN,
     LARGEST_TARGET,
+    TRANSFORMS,
     Target,
+    TargetTransform,
+    best_threshold,
     check_single_target,
     class_weights,
     encode_classes,
     mark_labelled,
+    positive_code,
 )
 
-
 # Without parameters of its own: the constructor that the dataclass `GrowingMap` generated is right.
+_FOLDS = 5  # that hold samples out for a threshold, at most
+
+
 @storable
 class SomVQ(ClusterMixin, GrowingMap):
     """Growing self-organizing map for clustering and vector quantization.
@@ -338,6 +349,15 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         Factors of ``sample_weight``, as in scikit-learn: classes that the dict leaves out count
         once; ``"balanced"``, which `partial_fit` does not take, lets all classes weigh the same.
         The map, too, is trained with these weights, and grows as for so many more samples.
+    threshold : float, "balanced", {"recall": float} or {"cost": dict}
+        Of two classes, the probability from which on ``positive`` is answered. ``"balanced"``: that
+        of the largest balanced accuracy; ``{"recall": 0.9}``: the largest that finds this share of
+        ``positive``; ``{"cost": {"false_positive": 1, "false_negative": 10}}``: that of the least
+        cost. These are chosen on the probabilities of samples that five stratified folds hold out,
+        as with `sklearn.model_selection.TunedThresholdClassifierCV`: five more fits. 0.5: the most
+        probable class of any number is answered.
+    positive : label or None
+        None: the rarer class, of two as frequent the second.
 
     Attributes
     ----------
@@ -345,6 +365,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         The sorted class labels.
     labels_ : array (n,)
         The class of each training sample's neuron.
+    threshold_ : float
+    positive_ : label
+        Of a ``threshold`` other than 0.5.
     """
 
     _kind = "classifier"
@@ -353,11 +376,62 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     labeller: Any = "linear_vote"
     unlabelled: Any = "auto"
     class_weight: Any = None
+    threshold: Any = EVEN
+    positive: Any = None
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **GrowingMap._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "threshold": [Real, str, Mapping],
+        "positive": "no_validation",
     }
+
+    def _decide(self, parts: Parts, rows: Rows) -> None:
+        check_threshold(self.threshold)
+        for name in ("threshold_", "positive_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if self.threshold == EVEN:
+            return
+        target = rows.target
+        assert target is not None
+        assert target.classes is not None
+        code = positive_code(self.threshold, self.positive, target, rows.weights)
+        threshold = self.threshold
+        if not isinstance(threshold, Real):
+            threshold = self._choose_threshold(code, rows)
+        self.threshold_, self.positive_ = float(threshold), target.classes[code]
+
+    def _choose_threshold(self, code: int, rows: Rows) -> float:
+        # By probabilities of samples that folds hold out.
+        X, target, weights = rows
+        if isinstance(X, Partitions):
+            raise ValueError(
+                f"threshold={self.threshold!r} is chosen on samples in memory: give a number"
+            )
+        assert target is not None
+        assert target.codes is not None
+        known = np.flatnonzero(target.known)
+        codes = target.codes[known]
+        n_folds = min(_FOLDS, np.bincount(codes)[np.unique(codes)].min())
+        probabilities = np.zeros(len(known))
+        for _, places in StratifiedKFold(n_folds).split(codes, codes):
+            trains: Flags = np.ones(rows.n, dtype=bool)
+            trains[known[places]] = False
+            model = clone(self).set_params(
+                threshold=EVEN, callbacks=None, checkpoint=None, verbose=0, calibration=None
+            )
+            fold_weights = None if weights is None else weights[trains]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the fit to all samples warns
+                model.fit(take(X, trains), target.y[trains], fold_weights)
+            tested = model.predict_proba(take(X, known[places]))
+            probabilities[places] = tested[:, code]
+        return best_threshold(
+            self.threshold,
+            codes == code,
+            probabilities,
+            None if weights is None else weights[known],
+        )
 
     def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
         if self.class_weight is None or target is None:
@@ -380,6 +454,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
                 "class_weight='balanced' needs all samples at once, which partial_fit has not: "
                 "give a dict from classes to weights"
             )
+        if not isinstance(self.threshold, Real):
+            raise ValueError(
+                f"threshold={self.threshold!r} needs all samples at once, which partial_fit has "
+                "not: give a number"
+            )
         continues = hasattr(self, "som_map_")
         return self._train(X, y, sample_weight, continues=continues, classes=classes)
 
@@ -398,7 +477,12 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
         assert target is not None
+        assert target.classes is not None
         self.classes_ = target.classes
+        leaves, neurons = self._leaf_probabilities, self._probabilities
+        if hasattr(self, "threshold_") and leaves is not None and neurons is not None:
+            self.leaf_labels_ = self._predictor.decide(leaves)
+            self.neuron_labels_ = self._predictor.decide(neurons)
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Return the evaluation of the map on samples X (n, D), for measures and figures."""
@@ -444,6 +528,15 @@ class SomRegressor(RegressorMixin, GrowingMap):
     nearest neuron with samples. Parameters and attributes are those of `SomVQ`; ``score`` is the
     coefficient of determination R².
 
+    Parameters
+    ----------
+    target_transform : {"log", "sqrt", "yeo-johnson"} or None
+        What is learnt in place of the targets, as with
+        `sklearn.compose.TransformedTargetRegressor`: their logarithm, square root, or power (Yeo &
+        Johnson 2000) that `sklearn.preprocessing.PowerTransformer` finds, held between 0 and 2.
+        Answers, intervals and measures are in the units of the targets. `partial_fit` keeps the
+        power of the first call.
+
     Attributes
     ----------
     labels_ : float64 array (n,), or (n, Q) of a labeller with Q columns
@@ -456,6 +549,12 @@ class SomRegressor(RegressorMixin, GrowingMap):
     _targets: ClassVar[str] = "targets"
 
     labeller: Any = "local_linear"
+    target_transform: str | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **GrowingMap._parameter_constraints,
+        "target_transform": [StrOptions({*TRANSFORMS}), None],
+    }
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         check_single_target(np.asarray(y), "MultiOutputRegressor")
@@ -468,14 +567,25 @@ class SomRegressor(RegressorMixin, GrowingMap):
             raise ValueError(
                 f"y holds {largest:.3g}, whose square is too large for float64: rescale y"
             )
-        return Target(y)
+        transform, wanted = self._target_transform, self.target_transform
+        if not continues:
+            transform = TargetTransform.fit(wanted, y)
+        elif transform.name != wanted:
+            raise ValueError(
+                f"the map was trained with target_transform={transform.name!r} and cannot go on "
+                f"with {wanted!r}; fit a new estimator, or set it back"
+            )
+        return Target(transform.apply(y), transform=transform)
 
     def _take_target(self, target: Target | None, held_out: Rows | None) -> None:
-        # Sorted residuals of held-out samples, for intervals.
+        assert target is not None
+        self._target_transform = target.transform
+        # Sorted residuals of held-out samples as the map learns their targets, for intervals.
         self._residuals = np.empty(0)
         if held_out is not None and held_out.target is not None:
             answers = self._predictor.labels(self._over(self._parts, held_out))
-            residuals = np.abs(held_out.target.y - self._point(answers))
+            answers = target.transform.apply(self._point(answers))
+            residuals = np.abs(held_out.target.y - answers)
             self._residuals = np.sort(residuals[~np.isnan(residuals)])
 
     @by_rows
@@ -485,7 +595,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         `predict` plus and minus the ``level`` quantile of the residuals of the samples held out by
         ``calibration`` (Lei et al. 2018). The target of a new sample of the same distribution is in
         its interval with probability at least ``level``. For a labeller with several columns it is
-        the interval of its ``point_column``.
+        the interval of its ``point_column``. With a ``target_transform`` it is that of the
+        transformed target, whose ends are undone.
 
         Parameters
         ----------
@@ -499,7 +610,9 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
+        transform = self._target_transform
         answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
+        answers = transform.apply(answers)
         residuals = getattr(self, "_residuals", np.empty(0))
         if len(residuals) == 0:
             raise ValueError(
@@ -511,7 +624,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         margin = math.inf
         if rank <= len(residuals):
             margin = float(residuals[rank - 1])
-        return np.column_stack([answers - margin, answers + margin])
+        return transform.undo(np.column_stack([answers - margin, answers + margin]))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R² on the samples X (n, D) with known y (n,).

@@ -285,6 +285,9 @@ class RunResult:
         Which variant of a sweep is best, on each data set.
     notes : sequence of str
         Sentences for a reader of the report (warnings, parts left out).
+    verdict : str
+        What the run ends with: how sure its clusters are, or which few rows carry the squared
+        error.
     failed : mapping of str to str
         Runs of a sweep that failed, by name, and why.
     """
@@ -301,6 +304,7 @@ class RunResult:
     tables: Mapping[str, Callable[[], Iterator[Mapping[str, Any]]]] = field(default_factory=dict)
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
+    verdict: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
 

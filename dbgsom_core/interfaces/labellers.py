@@ -29,7 +29,8 @@ class LabelEvidence:
     hits : int array (K,)
         Training samples won by each neuron.
     y : array (n,) or None
-        The training targets as given; numbers float64, of the samples with a known one.
+        The training targets: classes as given, or float64 numbers after the ``target_transform`` of
+        a regressor, of the samples with a known one.
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     class_counts : int array (K, C) or None

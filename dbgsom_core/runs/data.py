@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.runs.describe import digest
 from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
-from dbgsom_core.training.targets import class_weights, encode_classes
+from dbgsom_core.training.targets import EVEN, class_weights, encode_classes, positive_code
 
 RowNumbers = NDArray[np.intp]
 Division = tuple[RowNumbers, RowNumbers]  # the rows of a fold to train and to test on
@@ -216,9 +216,9 @@ def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
         target = encode_classes(y, y, params.get("unlabelled", "auto"), known_classes=y[:0])
         if params.get("class_weight") is not None:
             class_weights(params["class_weight"], target, None)
-        threshold, positive = params.get("threshold", 0.5), params.get("positive")
-        if decides(threshold, positive):
-            positive_code(threshold, positive, target)
+        threshold = params.get("threshold", EVEN)
+        if threshold != EVEN:
+            positive_code(threshold, params.get("positive"), target)
     return bool(target.known.any())
 
 
@@ -274,7 +274,8 @@ def make_fold(
         test_data = Data(take(data.X, test), None if y is None else y[test])
     tested = None
     if test_data is not None:
-        tested = Part(prepared(steps, test_data.X), test_data.y)
+        rows = slice(None) if test is None else test
+        tested = Part(prepared(steps, test_data.X), test_data.y, rows)
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 

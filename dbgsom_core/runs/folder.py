@@ -201,7 +201,7 @@ class StoredRun(BaseModel):
     tags: Mapping[str, Any] = {}
     environment: Mapping[str, Any] = {}
     warnings: Sequence[str] = ()
-    verdict: str = ""  # how sure its clusters are
+    verdict: str = ""  # see `RunResult`
     model: Mapping[str, Any] = {}
     children: Sequence[StoredChild] = ()  # of a finished sweep
     best: str | None = None

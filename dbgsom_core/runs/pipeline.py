@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
@@ -68,6 +69,7 @@ from dbgsom_core.runs.results import (
     draw_figures,
     fold_numbers,
     held_out,
+    sentence_on_errors,
     summary,
     tables_of,
     view_of_run,
@@ -232,8 +234,10 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
         parts = estimator.check_parts(fold.train.y)
         check_fold(make_estimator(experiment), parts, fold)
         if experiment.model.estimator == "regressor":
+            y = np.full(len(data.X), np.nan)  # all rows, so that a message has their numbers
+            y[fold.train.rows] = fold.train.y
             with data_errors("the target"):
-                estimator._target(parts, fold.train.X, fold.train.y, False, None)
+                estimator._target(parts, data.X, y, False, None)
         metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.calls)
         with data_errors("the part to train on"):
@@ -397,16 +401,18 @@ def evaluate(
     measures |= summary(checkpoint.folds)
     # Figures of answers, such as the confusion matrix, show the rows that are newest to the map.
     scored = ("training", trained)
+    scored_rows = data, samples.rows
     predicts = data.y is not None and estimator._kind != "vq"
     if predicts and fold_numbers(len(data.X), divided) is not None:
         tested = held_out(trained, checkpoint.answers, divided, classes_of(prepared))
         if tested is not None:
             scored = (HELD_OUT, tested)
     if fold.test is not None:
-        tested, _, of_test = evaluator.evaluate(estimator, fold.test, "test", fold.train)
+        tested, test_part, of_test = evaluator.evaluate(estimator, fold.test, "test", fold.train)
         measures |= of_test
         if tested.y is not None:
             scored = ("test", tested)
+            scored_rows = prepared.test or data, test_part.rows
     stability = evaluator.stability(estimator, fold.train, on_epoch)
     if stability is not None:
         measures |= stability.logged()
@@ -440,6 +446,14 @@ def evaluate(
             groups = groups_of(data, column)
             more["groups"].append(count_groups(column, groups, labels, view.label_names))
     view = replace(view, **more)
+    verdict = ""
+    if cluster_stability is not None:
+        verdict = cluster_stability.sentence
+    elif estimator._kind == "regressor":
+        verdict = sentence_on_errors(estimator, *scored, *scored_rows)
+    elif hasattr(estimator, "threshold_"):
+        positive = view.class_names.get(estimator.positive_, estimator.positive_)
+        verdict = f"answers {positive} from a probability of {estimator.threshold_:.3g} on"
     of_epochs = {}
     for epoch, fitted in checkpoint.epoch_models(estimator, fold.train.X, fold.train.y).items():
         of_epochs[epoch] = FittedModel(fold.steps, fitted, data.columns)
@@ -453,6 +467,7 @@ def evaluate(
         example=data.X[:_EXAMPLE_ROWS],
         tables=tables_of(model, data, view, fold, divided),
         notes=evaluator.notes,
+        verdict=verdict,
     )
 
 

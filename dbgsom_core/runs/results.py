@@ -43,7 +43,14 @@ from dbgsom_core.interfaces.measures import ClusterStability, Evaluation, Stabil
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.data import Division, Fold, Part, n_classes, subsample
-from dbgsom_core.runs.describe import data_title, digest, estimator_params, name_of_params
+from dbgsom_core.runs.describe import (
+    data_title,
+    digest,
+    estimator_params,
+    name_of_params,
+    number,
+    percent,
+)
 from dbgsom_core.runs.profile import (
     columns_of_stability,
     table_of_clusters,
@@ -70,6 +77,8 @@ _MOST_IN_HALF = 5000  # rows
 _LARGEST_NUMBER = 8  # of clusters
 _LEAST_EPOCHS = 25  # or a quarter: enough, as the halves' maps need not be fine
 _SCORES = {"classifier": "accuracy", "regressor": "r2"}
+_MOST_WORST = 10  # rows that a sentence names, and 1 % of all
+_ROUNDING = 1e-20  # share of squared targets below which squared errors are rounding
 _SMALLEST = 1e-200  # the 13th digit of it has a power of 10 that float64 holds
 
 
@@ -97,8 +106,7 @@ def view_of_run(
     annotations = {**ids, **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
     if ids:
-        cells = [np.asarray(values)[rows].tolist() for values in ids.values()]
-        sample_ids = np.array([" ".join(map(str, row)) for row in zip(*cells, strict=True)])
+        sample_ids = _ids_of(data, rows)
     target = None if data.columns is None else data.columns.target
     view: MapView = estimator._view(
         evaluation,
@@ -115,6 +123,46 @@ def view_of_run(
         novelty=partial(estimator.score_samples, part.X),
     )
     return view
+
+
+def _ids_of(data: Data, rows: Any) -> NDArray[Any]:
+    """Return the ids of rows, or their numbers where the data has none, (m,)."""
+    if not data.ids:
+        return np.asarray(np.arange(len(data.X))[rows])
+    cells = [np.asarray(values)[rows].tolist() for values in data.ids.values()]
+    return np.array([" ".join(map(str, row)) for row in zip(*cells, strict=True)])
+
+
+def sentence_on_errors(estimator: Any, part: str, tested: Evaluation, data: Data, rows: Any) -> str:
+    """Return which few rows carry more than half of a regressor's squared error; empty if none.
+
+    ``rows`` are those of ``data`` on which it was ``tested``, as the ``part`` is called.
+    """
+    y, answers = np.asarray(tested.y, np.float64), np.asarray(tested.predictions)
+    squares = np.nan_to_num((y - answers) ** 2)
+    n = int(np.count_nonzero(~np.isnan(y)))
+    most = min(_MOST_WORST, n // 100)
+    worst = np.argsort(-squares, kind="stable")[: most + 1]
+    largest = np.maximum(squares[worst], _SMALLEST)
+    shares = np.cumsum(largest[:-1]) / max(squares.sum(), _ROUNDING * np.nansum(y**2), _SMALLEST)
+    enough = int(np.count_nonzero(shares <= 0.5))
+    if enough == most:
+        return ""
+    # They end where squared errors fall most, so that alike errors are all among them.
+    count = enough + int((largest[:-1] / largest[1:])[enough:].argmax()) + 1
+    names = _ids_of(data, rows)[worst[:count]].tolist()
+    called = " ".join(data.ids or ["row"])
+    listed = []
+    for name, row in zip(names, worst.tolist(), strict=False):
+        listed.append(f"{called} {name} ({number(y[row])}, predicted {number(answers[row])})")
+    text = f"{percent(shares[count - 1])} of the squared error is that of {count} of {n:,} {part} "
+    text += f"rows: {', '.join(listed)}; correct or leave out what is mistyped"
+    is_absolute = getattr(estimator._parts.labeller, "loss", "") == "absolute"
+    if estimator.target_transform is None and not is_absolute:
+        transform = "log" if np.nanmin(y) > 0 else "yeo-johnson"
+        text += ", or set model.labeller: {name: local_linear, loss: absolute} or "
+        text += f"model.target_transform: {transform}"
+    return text
 
 
 def draw_figures(
@@ -222,8 +270,8 @@ def _parts_of_rows(
 def fold_numbers(n: int, divided: Sequence[Division]) -> NDArray[np.int32] | None:
     """Return the fold (n,) that tested each row; None where not each was tested exactly once."""
     numbers, times = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
-    for number, (_, tested) in enumerate(divided, start=1):
-        numbers[tested] = number
+    for fold, (_, tested) in enumerate(divided, start=1):
+        numbers[tested] = fold
         times[tested] += 1
     if len(divided) > 1 and (times == 1).all():
         return numbers

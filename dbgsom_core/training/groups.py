@@ -198,7 +198,8 @@ def append_clusters(target: Target, clusters: MicroClusters) -> Target:
         labelled = np.ones(len(labels), bool)
     if target.classes is None or target.codes is None:
         numbers = np.where(labelled, labels, np.nan)
-        return Target(np.concatenate([target.y, numbers]), earlier=clusters.limits)
+        y = np.concatenate([target.y, numbers])
+        return replace(target, y=y, earlier=clusters.limits)
     merged = target.with_classes(labels[labelled])
     assert merged.classes is not None
     assert merged.codes is not None

@@ -33,7 +33,7 @@ from dbgsom_core.training.groups import (
     group_samples,
     leave_one_out,
 )
-from dbgsom_core.training.targets import Target
+from dbgsom_core.training.targets import AS_GIVEN, Target, TargetTransform
 
 _LEARN_FROM = 5000  # training samples of a labeller at most, evenly spaced, or if more
 _LEARN_FROM_A_GROUP = 20  # for each leaf and class
@@ -169,6 +169,7 @@ class FittedLabeller:
     n_classes: int  # 0 where targets are numbers
     state: State
     limits: Floats | None = None  # (2,): least and largest of numeric targets
+    transform: TargetTransform = AS_GIVEN  # undone in answers
 
     @classmethod
     def from_clusters(
@@ -179,6 +180,7 @@ class FittedLabeller:
         metric: MetricComponent,
         classes: NDArray[Any] | None,
         state: State,
+        transform: TargetTransform,
     ) -> Self:
         """Return the labeller of a map's micro-clusters; without ``classes`` for numbers."""
         assert clusters.labels is not None
@@ -199,6 +201,7 @@ class FittedLabeller:
             n_classes=0 if classes is None else len(classes),
             state=state,
             limits=clusters.limits,
+            transform=transform,
         )
 
     def surroundings(self, data: Samples, near: tuple[NDArray[Any], NDArray[Any]]) -> Surroundings:
@@ -224,7 +227,7 @@ class FittedLabeller:
             parts[rows.start] = np.asarray(answers, dtype=np.float64)
 
         data.in_parts(BLOCK, answer)
-        return np.concatenate([parts[start] for start in sorted(parts)])
+        return self.transform.undo(np.concatenate([parts[start] for start in sorted(parts)]))
 
 
 def fit_labeller(
@@ -242,7 +245,7 @@ def fit_labeller(
     data = trained.samples
     tree = trained.tree
     fresh = FittedLabeller.from_clusters(
-        calls, clusters, tree.weights, data.metric, target.classes, {}
+        calls, clusters, tree.weights, data.metric, target.classes, {}, target.transform
     )
     rows = np.flatnonzero(target.known)
     limit = _most_learnt_from(fresh)
@@ -365,6 +368,9 @@ def label_map(labeller: LabellerComponent, trained: TrainedMap) -> LabelledMap:
     samples = trained.samples
     target = trained.target
     neurons, leaves = _labels(labeller, trained)
+    if target is not None:
+        neurons = neurons._replace(labels=target.transform.undo(neurons.labels))
+        leaves = leaves._replace(labels=target.transform.undo(leaves.labels))
     if trained.has_gaps:  # the labels are of some samples, the hits of all
         exact = samples.found(tree.maps[0].prototypes, trained.assignment)
         hits = np.bincount(trained.leaf_bmu.bmu, samples.weights, len(tree))

@@ -133,7 +133,7 @@ def evaluations_with_targets(
         if not known.all():
             data = data.subset(np.flatnonzero(known))
             target = target.subset(known)
-        y = target.y
+        y = target.transform.undo(target.y)
         of_classes = None
         if target.classes is not None:
             # Labels beside None are an array of objects; the classes have the right dtype.

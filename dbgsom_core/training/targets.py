@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import boxcox1p, inv_boxcox1p
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -20,22 +21,83 @@ UNLABELLED = -1  # code of a sample without a class
 _LISTED = 10  # classes in a message
 
 LARGEST_TARGET = 1e150  # whose squares can be added
+EVEN = 0.5  # the threshold with which the most probable class is answered
+_ROUNDING = 1e-12  # of sums of weights
+TRANSFORMS = ("log", "sqrt", "yeo-johnson")
+
+
+@dataclass(frozen=True)
+class TargetTransform:
+    """An increasing function of numeric targets, in place of which a map learns its values."""
+
+    name: str | None = None  # one of `TRANSFORMS`; None: targets as given
+    power: float = 1.0  # λ of Yeo & Johnson (2000)
+
+    @classmethod
+    def fit(cls, name: str | None, y: Floats) -> Self:
+        """Return the function of this name for targets y (n,), nan where unknown."""
+        if name != "yeo-johnson":
+            return cls(name)
+        from sklearn.preprocessing import PowerTransformer  # slow to import
+
+        power = PowerTransformer(standardize=False).fit(y[:, None]).lambdas_[0]
+        # With other powers some numbers, which answers may be, are the values of no target.
+        return cls(name, float(np.clip(power, 0, 2)))
+
+    def apply(self, y: Floats) -> Floats:
+        """Return the values of targets (n,); raises ValueError where one has none."""
+        outside: Flags = np.zeros(len(y), dtype=bool)
+        if self.name == "log":
+            outside = y <= 0
+        elif self.name == "sqrt":
+            outside = y < 0
+        if outside.any():
+            row = int(outside.argmax())
+            raise ValueError(
+                f"target_transform={self.name!r} takes no target like {y[row]:g}, in row {row} of "
+                "y (from 0): correct it, or take 'yeo-johnson'"
+            )
+        if self.name == "log":
+            return np.log(y)
+        if self.name == "sqrt":
+            return np.sqrt(y)
+        if self.name == "yeo-johnson":
+            return self._by_sign(boxcox1p, y)
+        return y
+
+    def undo(self, answers: Floats) -> Floats:
+        """Return the targets of values; the root of no target is below 0."""
+        if self.name == "log":
+            return np.exp(answers)
+        if self.name == "sqrt":
+            return np.square(np.maximum(answers, 0))
+        if self.name == "yeo-johnson":
+            return self._by_sign(inv_boxcox1p, answers)
+        return answers
+
+    def _by_sign(self, function: Any, numbers: Floats) -> Floats:
+        power = np.where(numbers < 0, 2 - self.power, self.power)
+        return np.asarray(np.copysign(function(np.abs(numbers), power), numbers))
+
+
+AS_GIVEN = TargetTransform()
 
 
 @dataclass(frozen=True)
 class Target:
     """The targets of n training samples."""
 
-    y: NDArray[Any]
+    y: NDArray[Any]  # classes as given, or numbers as the map learns them
     classes: NDArray[Any] | None = None
     codes: Integers | None = None
     # The least and the largest number of earlier samples, (2,), whose means are among y.
     earlier: Floats | None = None
+    transform: TargetTransform = AS_GIVEN  # of which numbers are the values
 
     def subset(self, rows: NDArray[Any]) -> Target:
         """Return the targets of some samples, with the same classes."""
         codes = None if self.codes is None else self.codes[rows]
-        return Target(self.y[rows], self.classes, codes, self.earlier)
+        return replace(self, y=self.y[rows], codes=codes)
 
     @property
     def known(self) -> Flags:
@@ -137,6 +199,32 @@ def positive_code(
         if _key_of(label, {positive: 1}) == positive:
             return code
     raise ValueError(f"positive is {positive!r}, and the classes are {labels[0]!r}, {labels[1]!r}")
+
+
+def best_threshold(
+    wanted: Any, is_positive: Flags, probabilities: Floats, weights: Floats | None
+) -> float:
+    """Return the probability from which on positive is best answered, of those (n,) that occur.
+
+    ``wanted`` is ``"balanced"``, or a mapping from ``recall`` or ``cost``; of equally good ones the
+    largest is returned.
+    """
+    from sklearn.metrics import roc_curve  # slow to import
+
+    false, true, thresholds = roc_curve(
+        is_positive, probabilities, sample_weight=weights, drop_intermediate=False
+    )
+    false, true, thresholds = false[1:], true[1:], thresholds[1:]  # the first is infinite
+    if wanted == "balanced":
+        best = np.argmax(true - false)
+    elif "recall" in wanted:
+        best = np.argmax(true >= wanted["recall"] - _ROUNDING)
+    else:
+        share = float(np.average(is_positive, weights=weights))
+        costs = (1 - share) * wanted["cost"]["false_positive"] * false
+        costs += share * wanted["cost"]["false_negative"] * (1 - true)
+        best = np.argmin(costs)
+    return float(thresholds[best])
 
 
 def _key_of(label: Any, given: Mapping[Any, float]) -> Any:

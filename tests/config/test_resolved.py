@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.config import dump_yaml, load_experiment
-from dbgsom_core.config.schema import DEFAULT_NAMES, ModelSettings
+from dbgsom_core.config.schema import DEFAULT_NAMES, ESTIMATOR_OF, ModelSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
@@ -28,10 +28,8 @@ def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth,
         values["model"]["growth"] = growth
     made = load_experiment(values, registry=built_ins)
     model = made.resolved["model"]
-    keys = set(ModelSettings.model_fields)
-    assert set(model) == (
-        keys if estimator == "classifier" else keys - {"unlabelled", "class_weight"}
-    )
+    others = {key for key, suited in ESTIMATOR_OF.items() if suited != estimator}
+    assert set(model) == set(ModelSettings.model_fields) - others
     for key, kind in nested_fields(ModelSettings).items():
         if isinstance(section := model[key], dict):
             cls = built_ins.find(kind, section["name"])

@@ -157,7 +157,7 @@ class RunFolderObserver:
             for path in (files.config, files.measures):
                 if not path.exists():
                     raise OSError(f"{path.name} was removed by another process")
-            facts = {**_facts_of_sweep(result), "verdict": _verdict(result)}
+            facts = {**_facts_of_sweep(result), "verdict": result.verdict}
             self._end(run, "finished", warnings=notes, **facts)
         with suppress(OSError):  # only now: until the end is written, it is what a resume needs
             files.checkpoint.unlink()
@@ -200,12 +200,6 @@ def metrics_of_epoch(epoch: EpochRecord) -> dict[str, float]:
         "epoch/width": epoch.width,
         "epoch/movement": epoch.movement,
     }
-
-
-def _verdict(result: RunResult) -> str:
-    """Return how sure the clusters of a run are, or an empty text."""
-    found = None if result.view is None else result.view.cluster_stability
-    return "" if found is None else found.sentence
 
 
 def _facts_of_sweep(result: RunResult) -> dict[str, Any]:
@@ -334,9 +328,9 @@ def report_content(
     lines: list[tuple[str, str]] = []
     if not result.rankings:
         lines = _headline(run, result)
-    bullets, verdict = list(lines), _verdict(result)
-    if verdict:
-        bullets.insert(0, (verdict, ""))
+    bullets = list(lines)
+    if result.verdict:
+        bullets.insert(0, (result.verdict, ""))
     links = [{"path": path, "title": path} for path in artifacts]
     sections: list[dict[str, Any]] = [
         {"title": "", "figures": top, "bullets": list(map(_winner, result.rankings))},
