@@ -394,7 +394,7 @@ class DecideSettings(Settings):
 
     measure: str | None = Field(None, min_length=1)
     """the measure that decides, such as accuracy; null: accuracy for a classifier,
-    balanced_accuracy where one class has more than two thirds of the samples to train on, r2 for
+    log_loss where one class has more than two thirds of the samples to train on, r2 for
     a regressor, combined_error for vq"""
     direction: Literal["maximize", "minimize"] | None = None
     """which end of the measure is best; null: as the measure says"""

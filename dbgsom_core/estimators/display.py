@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NEED_SAMPLES = (
     "class_pies", "data_projection", "child_maps", "names",
-    "confusion_matrix", "roc_curve", "predicted_actual",
+    "confusion_matrix", "roc_curve", "precision_recall", "lift", "predicted_actual",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.measures import UNEVEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +104,17 @@ class MapView:
     profile: Any = None
     class_profile: Any = None
     groups: Sequence[Any] = ()
+
+    @property
+    def rare_class(self) -> int | None:
+        """The column of the rarer of two uneven classes in ``neuron_probabilities``, or None."""
+        shares = self.neuron_probabilities
+        if shares is None or shares.shape[1] != 2:
+            return None
+        totals = self.evaluation.hits @ shares
+        if totals.max() <= UNEVEN * totals.sum():
+            return None
+        return int(totals.argmin())
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _Made = TypeVar("_Made")
 
+UNEVEN = 2 / 3  # share of one class above which accuracy says little: a constant has that much
 ABOVE_CHANCE = "stability/groups_above_chance"  # by which runs of clusters may be ranked
 _LASTS = 0.6  # mean Jaccard coefficient below which a group is not to be trusted (Hennig 2007)
 _MOST_NAMED = 5  # groups in a sentence

@@ -69,7 +69,7 @@ def compare(
         Experiments, ids of sweeps or runs, or run folders; none: the only experiment there is.
     by : str, optional
         The measure to rank by, ``accuracy`` or ``test/accuracy``. Default: that of the sweep's
-        ``decide`` section, or accuracy for a classifier, balanced_accuracy where one class has more
+        ``decide`` section, or accuracy for a classifier, log_loss where one class has more
         than two thirds of the samples to train on, r2 for a regressor, combined_error for vq.
     direction : {"maximize", "minimize"}, optional
         Which values are best; default: as defined by the measure.

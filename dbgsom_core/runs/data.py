@@ -448,7 +448,11 @@ def _measure_dummy(train: NDArray[Any], test: NDArray[Any], kind: str) -> dict[s
     answers = model.fit(train, train).predict(test)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes that one of both lacks
-        return {name: float(measure(test, answers)) for name, measure in measures.items()}
+        values = {name: float(measure(test, answers)) for name, measure in measures.items()}
+    if kind == "classifier" and set(test.tolist()) <= set(train.tolist()):
+        shares = model.predict_proba(test)
+        values["log_loss"] = float(metrics.log_loss(test, shares, labels=model.classes_))
+    return values
 
 
 def most_frequent(y: NDArray[Any] | None, names: Sequence[str] | None) -> str:

@@ -24,6 +24,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.parameters import AUTO
 from dbgsom_core.experiments.trackers import Run
 from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.measures import UNEVEN
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun
 
@@ -46,6 +47,7 @@ _OF_TASK = {
         "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "topographic_error",
         "quantization_error",
     ),
+    "uneven": ("log_loss", "average_precision", "roc_auc", "accuracy", "balanced_accuracy"),
     "regressor": ("r2", "rmse", "mae", "topographic_error", "quantization_error"),
     "vq": (
         "quantization_error", "topographic_error", "trustworthiness", "purity", "continuity",
@@ -324,6 +326,10 @@ def headline(
     if not is_named:
         hidden.append(_ONLY_BY_NAME)
     kind = str(mapping_of(config.get("model")).get("estimator"))
+    baseline = mapping_of(data.get("baseline"))
+    largest = baseline.get("train/accuracy")  # the share of the most frequent class
+    if kind == "classifier" and isinstance(largest, float) and largest > UNEVEN:
+        kind = "uneven"
     usual = list(_OF_TASK.get(kind, _OF_TASK["vq"]))
     classes, samples = data.get("classes"), data.get("samples")
     are_classes = False  # of several samples each, and no numbers
@@ -337,7 +343,6 @@ def headline(
             names.append(name)
     if not is_named:
         names = names[:_MOST_MEASURES]
-    baseline = mapping_of(data.get("baseline"))
     lines = []
     for name in names:
         part = parts[name]

@@ -19,14 +19,13 @@ from typing import Any
 from dbgsom_core.config import DecideSettings, shortened
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.trackers import Ranking, Variant
-from dbgsom_core.interfaces.measures import ABOVE_CHANCE, MeasureComponent
+from dbgsom_core.interfaces.measures import ABOVE_CHANCE, UNEVEN, MeasureComponent
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.describe import PARTS, data_title, is_reference, mapping_of
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.stats import holm, paired_t, without_rounding
 
 SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
-_UNEVEN = 2 / 3  # share of one class above which accuracy says little: a constant has that much
 _DIGITS = 12  # in which means must differ: more may be the order in which they were summed
 _ENDS = {"maximize": "greater", "minimize": "less"}
 _ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
@@ -40,6 +39,8 @@ _DEFAULTS = {
     "regressor": ("r2", "rmse", *_OF_MAPS),
     "vq": _OF_MAPS,
 }
+# Of probabilities: what is answered at one half says little of a rare class.
+_OF_UNEVEN = ("log_loss", "average_precision", *_OF_MAPS)
 _NOT_OF_VARIANTS = ("engine", "seed", "stability")  # sections that do not change what is learnt
 
 Frame = Any  # a data frame or a column of pandas, whose types do not know names of columns
@@ -104,7 +105,7 @@ def find_criterion(
         end = _ENDS[settings.direction]
     if not end:
         raise DataError(f"no plugin offers the measure '{measure}'; say the direction")
-    if measure != "balanced_accuracy":
+    if measure != _OF_UNEVEN[0]:
         reason = ""
     cls = _measure_class(name, registry)
     low, high = cls.bounds
@@ -119,13 +120,13 @@ def _default_measures(runs: Sequence[StoredRun]) -> tuple[list[str], str]:
     kind = kinds.pop()
     if kinds:  # several, which have measures of maps in common
         kind = "vq"
-    names = list(_DEFAULTS.get(kind, _OF_MAPS))
     largest = max(_baseline(run, "train/accuracy", 0.0) for run in runs)
-    if kind != "classifier" or largest <= _UNEVEN:
-        return names, ""
-    return ["balanced_accuracy", *names], (
-        f"balanced_accuracy decides, as {100 * largest:.0f} % of the samples to train on are of "
-        "one class; by accuracy: --by accuracy, or decide: {measure: accuracy} in a sweep"
+    if kind != "classifier" or largest <= UNEVEN:
+        return list(_DEFAULTS.get(kind, _OF_MAPS)), ""
+    return list(_OF_UNEVEN), (
+        f"log_loss decides, as {100 * largest:.0f} % of the samples to train on are of "
+        "one class; by another measure: --by average_precision, or decide: {measure: "
+        "average_precision} in a sweep"
     )
 
 

@@ -15,6 +15,7 @@ from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     f1_score,
+    log_loss,
     mean_absolute_error,
     root_mean_squared_error,
 )
@@ -227,21 +228,21 @@ def test_what_ranks(registry, settings, estimators, names, expected):
 @pytest.mark.parametrize(
     ("by", "estimator", "measured", "largest", "expected"),
     [
-        (None, "classifier", ["accuracy", "balanced_accuracy"], 0.67, "test/balanced_accuracy"),
+        (None, "classifier", ["accuracy", "log_loss"], 0.67, "test/log_loss"),
         (None, "classifier", ["accuracy", "balanced_accuracy"], 0.66, "test/accuracy"),
         ("accuracy", "classifier", ["accuracy", "balanced_accuracy"], 0.9, "test/accuracy"),
     ],
 )
-def test_uneven_classes_are_ranked_by_balanced_accuracy(
+def test_uneven_classes_are_ranked_by_log_loss(
     store, found, by, estimator, measured, largest, expected
 ):
     measures = {**dict.fromkeys(MAPS, 0.3), **{f"test/{name}": 0.5 for name in measured}}
-    baseline = {"train/accuracy": largest, "test/accuracy": 0.72, "test/balanced_accuracy": 0.5}
+    baseline = {"train/accuracy": largest, "test/accuracy": 0.72, "test/log_loss": 0.5}
     store(1, measures, estimator=estimator, baseline=baseline)
     comparison = found("e", by=by)
     assert comparison.criterion.name == expected
     (table,), said = comparison.tables, f"decides, as {100 * largest:.0f} % of the samples"
-    uneven = expected == "test/balanced_accuracy"
+    uneven = expected == "test/log_loss"
     assert any(said in note for note in comparison.notes) is uneven
     if uneven:
         assert baseline_text(table) == "baseline: 0.5 (always the most frequent class)"
@@ -479,6 +480,12 @@ def dummy_measures(estimator, pairs, part):
             answers = dummy.fit(train[["x"]], train["y"]).predict(test[["x"]])
             values.append(measure(test["y"], answers))
         means[f"{part}/{name}"] = pytest.approx(np.mean(values))
+    if not is_regressor:
+        losses = [
+            log_loss(test["y"], dummy.fit(train[["x"]], train["y"]).predict_proba(test[["x"]]))
+            for train, test in pairs
+        ]
+        means[f"{part}/log_loss"] = pytest.approx(np.mean(losses))
     return means
 
 

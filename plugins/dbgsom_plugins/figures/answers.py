@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from dbgsom_plugins.measures.targets import (
     R2,
     RootMeanSquaredError,
     area,
+    judged_classes,
     with_classes,
 )
 
@@ -46,6 +48,8 @@ _ZEROS = 6  # classes up to which zeros are written; in a larger matrix they hid
 _MOST_NAMED = 60  # classes up to which each has its name at the matrix; more would overlap
 _MOST_POINTS = 3000  # rows up to which each is a point; more lie on top of each other
 _MOST_CURVES = 20  # classes up to which each has a colour of `categorical`
+_CHANCE: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (3, 3))}
+_FIRST_ROWS = 200  # as many cases as a person may look at
 _BAR, _BARS = 0.3, 4.6  # inches from bar to bar, and of the longest bar
 
 
@@ -110,62 +114,166 @@ class ConfusionMatrix(FigureComponent):
         return shown.figure
 
 
-class RocCurve(FigureComponent):
+class _ClassCurves(FigureComponent):
+    # A curve of the rarer of two classes, or of each of more.
+
+    estimators = ("classifier",)
+    curve_name: ClassVar[str]
+
+    def draw(self, view: MapView) -> Figure:
+        evaluation, rows = _scored(self, view)
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        classes = np.asarray(evaluation.classes).tolist()
+        names = [class_name_of(view, label) for label in classes]
+        several, places = len(classes) > 2, judged_classes(y, classes)
+        of, others = "the class", "the others"
+        if not several:
+            of, others = names[places[0]], names[1 - places[0]]
+        values = {}
+        for place in places:
+            value = self.value(y == classes[place], probabilities[:, place])
+            if np.isfinite(value):
+                values[place] = value
+        if not values:
+            name = self.curve_name.lower().replace(" ", "_").replace("-", "_")
+            raise ValueError(f"{name} compares classes, and all samples are of one class")
+        mean = float(np.mean(list(values.values())))
+        sentence = f"class {of} against {others}. {self.value_name(len(y))} {mean:.3f}."
+        if several:
+            worst = min(values, key=values.__getitem__)
+            sentence = f"each class against the others. {self.value_name(len(y))} {mean:.3f} on "
+            sentence += f"average, {values[worst]:.3f} at least (class {names[worst]})."
+        colours, width = [MUTED] * len(values), 0.6
+        if len(values) <= _MOST_CURVES:
+            colours, width = [*categorical(len(values))], 1.6
+        entries = []
+        if several and len(values) <= _MOST_CURVES:
+            texts = [f"{value:.3f} {names[place]}" for place, value in values.items()]
+            entries = list(zip(colours, texts, strict=True))
+        title = _title(f"{self.curve_name}s" if several else self.curve_name, view)
+        notes = [f"{rows(len(y))}, {sentence}"]
+        shown = page(view, title, _PANEL, _PANEL, notes, entries)
+        axes = _square(shown.panel(0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5))
+        for place, colour in zip(values, colours, strict=True):
+            across, up = self.curve(y == classes[place], probabilities[:, place])
+            axes.plot(across, up, color=colour, linewidth=width)
+        self.draw_chance(axes, y == classes[places[0]])
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        look: dict[str, Any] = {"fontsize": 8.5, "color": INK, **PLAIN}
+        below, beside = self.axis_names(of, others)
+        axes.set_xlabel(below, **look)
+        axes.set_ylabel(beside, **look)
+        return shown.figure
+
+    @abstractmethod
+    def value(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> float: ...
+
+    @abstractmethod
+    def value_name(self, n: int) -> str: ...
+
+    @abstractmethod
+    def curve(
+        self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]
+    ) -> tuple[Any, Any]: ...
+
+    @abstractmethod
+    def axis_names(self, of: str, others: str) -> tuple[str, str]: ...
+
+    def draw_chance(self, axes: Axes, is_class: NDArray[np.bool_]) -> None:
+        axes.plot([0, 1], [0, 1], **_CHANCE)
+
+
+class RocCurve(_ClassCurves):
     """ROC curves (Hanley & McNeil 1982): hits over false alarms of a class against the others.
 
     Of two classes one curve, of the rarer one; of more a curve for each. Rows are those of the
     confusion matrix.
     """
 
-    estimators = ("classifier",)
+    curve_name = "ROC curve"
 
-    def draw(self, view: MapView) -> Figure:
+    def value(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+        return area(is_class, scores)
+
+    def value_name(self, n: int) -> str:
+        return "Area under the curve"
+
+    def curve(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[Any, Any]:
         from sklearn.metrics import roc_curve
 
-        evaluation, rows = _scored(self, view)
-        y, probabilities = with_classes(evaluation, evaluation.probabilities)
-        classes = np.asarray(evaluation.classes).tolist()
-        names = [class_name_of(view, label) for label in classes]
-        several, places = len(classes) > 2, range(len(classes))
-        of, others = "the class", "the others"
-        if not several:
-            first, second = (np.count_nonzero(y == label) for label in classes)
-            rarer = int(second <= first)
-            places, of, others = range(rarer, rarer + 1), names[rarer], names[1 - rarer]
-        areas = {}
-        for place in places:
-            value = area(y == classes[place], probabilities[:, place])
-            if np.isfinite(value):
-                areas[place] = value
-        if not areas:
-            raise ValueError("roc_curve compares classes, and all samples are of one class")
-        mean = float(np.mean(list(areas.values())))
-        sentence = f"class {of} against {others}. Area under the curve {mean:.3f}."
-        if several:
-            worst = min(areas, key=areas.__getitem__)
-            sentence = f"each class against the others. Area under a curve {mean:.3f} on average, "
-            sentence += f"{areas[worst]:.3f} at least (class {names[worst]})."
-        colours, width = [MUTED] * len(areas), 0.6
-        if len(areas) <= _MOST_CURVES:
-            colours, width = [*categorical(len(areas))], 1.6
-        entries = []
-        if several and len(areas) <= _MOST_CURVES:
-            texts = [f"{value:.3f} {names[place]}" for place, value in areas.items()]
-            entries = list(zip(colours, texts, strict=True))
-        title = _title("ROC curves" if several else "ROC curve", view)
-        notes = [f"{rows(len(y))}, {sentence}"]
-        shown = page(view, title, _PANEL, _PANEL, notes, entries)
-        axes = _square(shown.panel(0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5))
-        for place, colour in zip(areas, colours, strict=True):
-            false, true, _ = roc_curve(y == classes[place], probabilities[:, place])
-            axes.plot(false, true, color=colour, linewidth=width)
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
-        axes.set_xlim(-0.01, 1.01)
-        axes.set_ylim(-0.01, 1.01)
-        look: dict[str, Any] = {"fontsize": 8.5, "color": INK, **PLAIN}
-        axes.set_xlabel(f"share of {others} taken for {of}", **look)
-        axes.set_ylabel(f"share of {of} that is found", **look)
-        return shown.figure
+        false, true, _ = roc_curve(is_class, scores)
+        return false, true
+
+    def axis_names(self, of: str, others: str) -> tuple[str, str]:
+        return f"share of {others} taken for {of}", f"share of {of} that is found"
+
+
+class PrecisionRecall(_ClassCurves):
+    """Precision over recall of a class against the others (Davis & Goadrich 2006).
+
+    Of two classes one curve, of the rarer one, and its share of all rows, which is chance; of more
+    a curve for each. It tells more than a ROC curve where a class is rare. Rows are those of the
+    confusion matrix.
+    """
+
+    curve_name = "Precision-recall curve"
+
+    def value(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+        from sklearn.metrics import average_precision_score
+
+        return average_precision_score(is_class, scores) if is_class.any() else np.nan
+
+    def value_name(self, n: int) -> str:
+        return "Average precision"
+
+    def curve(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[Any, Any]:
+        from sklearn.metrics import precision_recall_curve
+
+        precision, recall, _ = precision_recall_curve(is_class, scores)
+        return recall, precision
+
+    def axis_names(self, of: str, others: str) -> tuple[str, str]:
+        return f"share of {of} that is found", f"share of {of} among what is taken for it"
+
+    def draw_chance(self, axes: Axes, is_class: NDArray[np.bool_]) -> None:
+        if len(axes.lines) == 1:
+            axes.axhline(is_class.mean(), **_CHANCE)
+
+
+class Lift(_ClassCurves):
+    """How much of a class the rows hold that are most probably of it: cumulative gains.
+
+    Of two classes one curve, of the rarer one; of more a curve for each. The line down is at the
+    first 200 rows, or a tenth where there are fewer than 2000. Rows are those of the confusion
+    matrix.
+    """
+
+    curve_name = "Lift"
+
+    def value(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+        if not is_class.any():
+            return np.nan
+        return float(self.curve(is_class, scores)[1][_first_rows(len(scores))])
+
+    def value_name(self, n: int) -> str:
+        return f"The {_first_rows(n)} most probable rows hold a share of"
+
+    def curve(self, is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[Any, Any]:
+        order = np.argsort(-scores, kind="stable")
+        found = np.concatenate([[0], np.cumsum(is_class[order])])
+        return np.arange(len(found)) / len(scores), found / found[-1]
+
+    def axis_names(self, of: str, others: str) -> tuple[str, str]:
+        return "share of all rows, the most probable first", f"share of {of} that they hold"
+
+    def draw_chance(self, axes: Axes, is_class: NDArray[np.bool_]) -> None:
+        super().draw_chance(axes, is_class)
+        axes.axvline(_first_rows(len(is_class)) / len(is_class), **_CHANCE)
+
+
+def _first_rows(n: int) -> int:
+    return min(_FIRST_ROWS, max(1, n // 10))
 
 
 class PredictedActual(FigureComponent):

@@ -84,7 +84,8 @@ class LabelMap(FigureComponent):
 
     Up to 20 classes have a colour each, paler where the label of a neuron is less probable. Index
     labels of a vector quantizer, and more classes, are coloured by prototype: similar colours are
-    similar prototypes. Regression values have a colour scale. Names that do not fit on the map
+    similar prototypes. Regression values, and shares of the rarer of two uneven classes, have a
+    colour scale. Names that do not fit on the map
     stand in the legend, by number.
     """
 
@@ -174,6 +175,16 @@ def _draw_labels(view: MapView, title: str, notes: list[str]) -> Figure:
     if view.estimator == "regressor":
         values = np.asarray(view.neuron_labels, dtype=np.float64)
         return map_of_values(view, title, values, "Value", answers=True, notes=notes)
+    if view.rare_class is not None:
+        assert view.neuron_probabilities is not None
+        shares = view.neuron_probabilities[:, view.rare_class]
+        name = "the rarer class"
+        if view.evaluation.classes is not None:
+            name = class_name_of(
+                view, np.asarray(view.evaluation.classes).tolist()[view.rare_class]
+            )
+        label = f"Share of {name}"
+        return map_of_values(view, title, shares, label, low=0.0, answers=True, notes=notes)
     evaluation, som_map = view.evaluation, view.evaluation.som_map
     live = evaluation.hits > 0
     similar = by_prototype(som_map.prototypes)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.utils import gen_batches
 
 from dbgsom_core.api import LabelEvidence, LabellerComponent
 
@@ -609,6 +608,8 @@ def _ridge_with(
 
 def _of_features(X: Array, model: dict[str, Array]) -> Array:
     # Answers (n,) of the regression of all samples, in pieces, as terms are up to 600 more columns.
+    from sklearn.utils import gen_batches
+
     name = _regressions(model)[-1]
     slopes, intercept = model["of_all"][:-1], model["of_all"][-1]
     answers = np.empty(len(X))

@@ -168,6 +168,80 @@ class LogLoss(_OfClasses):
         return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) + 0.0
 
 
+class AveragePrecision(_OfClasses):
+    """Mean precision over all thresholds, each weighed by the recall that it adds.
+
+    The area under the precision-recall curve as a step function, of the rarer of two classes, or of
+    each class against all others, averaged over the classes that have samples. The share of the
+    class is chance.
+    """
+
+    reference = "Davis & Goadrich 2006"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        from sklearn.metrics import average_precision_score
+
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        values = []
+        for place in judged_classes(y, evaluation.classes):
+            is_class = y == np.asarray(evaluation.classes)[place]
+            if is_class.any():
+                values.append(average_precision_score(is_class, probabilities[:, place]))
+        if not values:
+            raise ValueError("it needs samples of a class that the training had")
+        return float(np.mean(values))
+
+
+class Brier(_OfClasses):
+    """Mean squared difference between the probabilities of a sample's classes and the truth.
+
+    Of two classes that of one of them, from 0 to 1, of more the sum over classes, up to 2, as in
+    scikit-learn.
+    """
+
+    greater_is_better = False
+    bounds = (0.0, 2.0)
+    reference = "Brier 1950"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        truth = y[:, None] == np.asarray(evaluation.classes)
+        total = np.square(probabilities - truth).sum(axis=1).mean()
+        return float(total / 2 if len(truth.T) == 2 else total)
+
+
+_BINS = 10  # of the largest probability, equally wide
+
+
+class ExpectedCalibrationError(_OfClasses):
+    """Difference between the probability of the most probable class and how often it is right.
+
+    Absolute, in ten bins of the probability of equal width, averaged by their samples.
+    """
+
+    greater_is_better = False
+    reference = "Guo et al. 2017"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        largest = probabilities.max(axis=1)
+        is_right = np.asarray(evaluation.classes)[probabilities.argmax(axis=1)] == y
+        bins = np.minimum((largest * _BINS).astype(np.int64), _BINS - 1)
+        return float(abs(np.bincount(bins, largest - is_right)).sum() / len(y))
+
+
+def judged_classes(y: NDArray[Any], classes: Any) -> range:
+    """Return the places of the classes that are judged one by one: of two the rarer one alone.
+
+    Of two classes with as many samples in y (n,) it is the second.
+    """
+    if len(classes) != 2:
+        return range(len(classes))
+    first, second = (np.count_nonzero(y == label) for label in classes)
+    rarer = int(second <= first)
+    return range(rarer, rarer + 1)
+
+
 class NoveltyAuc(_OfClasses):
     """Chance that an outlier is scored as more unusual than another sample.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import auc, confusion_matrix, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, confusion_matrix, roc_auc_score
 
 from dbgsom_core import SomClassifier, SomDisplay, SomRegressor, SomVQ
 from dbgsom_core.config import load_experiment
@@ -76,6 +76,36 @@ def test_the_roc_curve_of_two_classes_is_that_of_the_rarer_one(rare, usual, text
     )
     false, true = figure.axes[0].lines[0].get_data()
     assert auc(false, true) == pytest.approx(area)
+
+
+def test_precision_and_lift_are_those_of_the_rarer_class(texts_of):
+    X, y = blobs(["no", "yes"])
+    X += np.random.default_rng(1).normal(size=X.shape)
+    model = SomClassifier(**SMALL).fit(X, y)
+    rows = (y == "no") | (np.arange(len(y)) % 3 == 0)
+    X, y = X[rows], y[rows]
+    shares = model.predict_proba(X)[:, 1]
+    precision = average_precision_score(y == "yes", shares)
+    assert any(
+        f"Average precision {precision:.3f}" in text
+        for text in texts_of(shown("precision_recall", model, X, y))
+    )
+    first = len(y) // 10
+    held = (y[np.argsort(-shares, kind="stable")[:first]] == "yes").sum() / (y == "yes").sum()
+    text = f"The {first} most probable rows hold a share of {held:.3f}"
+    assert any(text in written for written in texts_of(shown("lift", model, X, y)))
+
+
+def test_the_label_map_of_a_rare_class_shows_its_shares():
+    X, y = blobs(["no", "yes"])
+    rows = (y == "no") | (np.arange(len(y)) % 5 == 0)
+    titles = []
+    for samples, classes in ((X[rows], y[rows]), (X, y)):
+        model = SomClassifier(**SMALL).fit(samples, classes)
+        figure = shown("label_map", model, samples, classes)
+        titles.append([axes.get_title(loc="left") for axes in figure.axes])
+    assert "Share of yes" in titles[0]
+    assert "Share of yes" not in titles[1]
 
 
 def test_several_classes_have_a_roc_curve_each(texts_of):

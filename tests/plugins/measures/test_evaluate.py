@@ -24,7 +24,10 @@ OF_MAPS = {
     "calinski_harabasz", "dead_neurons", "map_entropy",
 }  # fmt: skip
 OF_GROUPS = {"purity", "entropy", "class_scatter", "adjusted_rand", "normalized_mutual_info"}
-OF_CLASSES = {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"}
+OF_CLASSES = {
+    "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "average_precision",
+    "brier", "ece",
+}  # fmt: skip
 OF_NUMBERS = {"r2", "rmse", "mae"}
 
 

@@ -11,6 +11,9 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.measures.maps import TopographicFunction, TopographicProduct
 from dbgsom_plugins.measures.targets import (
     R2,
+    AveragePrecision,
+    Brier,
+    ExpectedCalibrationError,
     LogLoss,
     MeanAbsoluteError,
     NoveltyAuc,
@@ -48,6 +51,25 @@ def test_probabilities_are_measured_as_scikit_learn_does(judge, seed, n_classes,
     assert RocAuc().compute(evaluation) == pytest.approx(area)
     loss = metrics.log_loss(y, shares, labels=classes)
     assert LogLoss().compute(evaluation) == pytest.approx(loss)
+    is_class = y[:, None] == classes
+    judged = range(n_classes)
+    if n_classes == 2:  # the rarer one, or the second
+        judged = [int(is_class[:, 1].sum() <= is_class[:, 0].sum())]
+    precisions = [metrics.average_precision_score(is_class[:, c], shares[:, c]) for c in judged]
+    assert AveragePrecision().compute(evaluation) == pytest.approx(np.mean(precisions))
+    brier = np.square(shares - is_class).sum(axis=1).mean()
+    if n_classes == 2:
+        brier = metrics.brier_score_loss(is_class[:, 1], shares[:, 1])
+    assert Brier().compute(evaluation) == pytest.approx(brier)
+
+
+def test_calibration_is_how_far_shares_are_from_how_often_they_are_right(judge):
+    y = ["a", "a", "b", "b", "a", "b"]
+    shares = [[0.95, 0.05], [0.97, 0.03], [0.92, 0.08], [0.4, 0.6], [0.35, 0.65], [1.0, 0.0]]
+    evaluation = judge(y, shares, classes=np.array(["a", "b"]))
+    # From 0.9 on four of mean 0.96, of which two are right; from 0.6 on two of 0.625, of which one.
+    expected = (4 * (0.96 - 0.5) + 2 * (0.625 - 0.5)) / 6
+    assert ExpectedCalibrationError().compute(evaluation) == pytest.approx(expected)
 
 
 def test_classes_without_samples_or_training_and_samples_without_a_class(judge):
