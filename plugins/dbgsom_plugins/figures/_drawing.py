@@ -454,16 +454,17 @@ def map_of_values(
     label: str,
     *,
     low: float | None = None,
+    high: float | None = None,
     answers: bool = False,
     notes: Sequence[str] = (),
 ) -> Figure:
     """Return a map of values (K,); neurons without hits are hatched.
 
-    ``label`` names the values at the colour bar; colours begin at ``low``, without it at the least
-    value; ``answers``: neurons without hits have values as well.
+    ``label`` names the values at the colour bar; colours go from ``low`` to ``high``, by default
+    from the least to the greatest value; ``answers``: neurons without hits have values as well.
     """
     live = view.evaluation.hits > 0
-    scale = scale_over(values if answers else values[live], low=low)
+    scale = scale_over(values if answers else values[live], low=low, high=high)
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     if answers:
         colours = pale_without_hits(view, colours)

@@ -64,17 +64,21 @@ def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
 
 
 def scale_over(
-    values: NDArray[np.floating], cmap: str = "viridis", low: float | None = None
+    values: NDArray[np.floating],
+    cmap: str = "viridis",
+    low: float | None = None,
+    high: float | None = None,
 ) -> ScalarMappable:
-    """Return the colour scale of values, or from ``low``, with an arrow for extreme ones.
+    """Return the colour scale of values, or from ``low`` to ``high``, with arrows for extreme ones.
 
     It holds the values as its array.
     """
     from matplotlib import colormaps
 
     least, greatest = robust_ends(values)
-    is_below, is_above = low is None and values.min() < least, values.max() > greatest
-    scale = scale_of(least if low is None else low, greatest, cmap)
+    is_below = low is None and values.min() < least
+    is_above = high is None and values.max() > greatest
+    scale = scale_of(least if low is None else low, greatest if high is None else high, cmap)
     colours: Any = colormaps[cmap].copy()  # its stubs say that its extend is a bool
     colours.colorbar_extend = ("neither", "min", "max", "both")[is_below + 2 * is_above]
     scale.set_cmap(colours)

@@ -184,7 +184,9 @@ def _draw_labels(view: MapView, title: str, notes: list[str]) -> Figure:
                 view, np.asarray(view.evaluation.classes).tolist()[view.rare_class]
             )
         label = f"Share of {name}"
-        return map_of_values(view, title, shares, label, low=0.0, answers=True, notes=notes)
+        return map_of_values(
+            view, title, shares, label, low=0.0, high=float(shares.max()), answers=True, notes=notes
+        )
     evaluation, som_map = view.evaluation, view.evaluation.som_map
     live = evaluation.hits > 0
     similar = by_prototype(som_map.prototypes)
