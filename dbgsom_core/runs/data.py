@@ -422,7 +422,8 @@ def baselines(
     for part, pairs in parts.items():
         measures = [_measure_dummy(_known(train), _known(test), kind) for train, test in pairs]
         if all(measures):
-            for name in measures[0]:
+            # A fold whose training part lacks a class has no log loss.
+            for name in (name for name in measures[0] if all(name in of for of in measures)):
                 means[f"{part}/{name}"] = statistics.fmean(values[name] for values in measures)
     return means
 

@@ -102,7 +102,8 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         values = {"experiment": "e", "dataset": "iris"}
         if name in ("mean", "local_linear", "r2", "rmse", "mae", "predicted_actual"):
             values["model"] = {"estimator": "regressor"}
-        if name in ("kernel_vote", "linear_vote", "confusion_matrix", "roc_curve"):
+        needs_classes = ("confusion_matrix", "roc_curve", "precision_recall", "lift")
+        if name in ("kernel_vote", "linear_vote", *needs_classes):
             values["model"] = {"estimator": "classifier"}
         if kind == "grid":
             rows = 1 if name == "line" else 8
