@@ -535,7 +535,7 @@ class LocalLinear(Mean):
         X = (X - state["mean"]) / state["scale"]
         of_all, residuals = _of_all_samples(X, y, weights)
         _, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
-        state |= {"axes": axes[:, ::-1][:, :_MOST_AXES], **of_all}
+        state |= {"axes": np.ascontiguousarray(axes[:, ::-1][:, :_MOST_AXES]), **of_all}
         bmu = around.units[:, 0].astype(np.int64)
         neurons = _around_neurons(X @ state["axes"], residuals, weights, bmu, som_map)
         return state | neurons
