@@ -646,8 +646,9 @@ def _ridges(
     counts = weights[is_left_out]
     residuals = y[is_left_out, None] - scores @ slopes
     leverage = 1 / total + np.square(scores) @ shrinkage
-    # A sample that alone fixes its answer has a leverage of 1 up to rounding.
-    remainder = np.maximum(1 - np.minimum(counts, 1.0)[:, None] * leverage, 1e-3)
+    # A sample that alone fixes its answer has a leverage of 1 up to rounding. Where columns are
+    # more than samples all are near it, and a larger bound would make overfitting look good.
+    remainder = np.maximum(1 - np.minimum(counts, 1.0)[:, None] * leverage, 1e-10)
     slopes = axes @ slopes
     return residuals / remainder, slopes, level - centre @ slopes
 
