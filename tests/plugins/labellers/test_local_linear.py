@@ -77,7 +77,7 @@ def test_it_sees_what_neither_a_plane_nor_neurons_do(kind):
     assert ours > 0.9
 
 
-@pytest.mark.parametrize("n_columns, penalty", [(3, 3.0), (60, 1e-3)])
+@pytest.mark.parametrize(("n_columns", "penalty"), [(3, 3.0), (60, 1e-3)])
 def test_residuals_are_those_of_fits_without_the_sample(rng, n_columns, penalty):
     X, y = rng.normal(size=(40, n_columns)), rng.normal(size=40)
     weights = rng.uniform(0.2, 1, 40)
