@@ -500,8 +500,8 @@ _REFERENCE = r"\$\{env:[^}]*\}"
 # A password may hold "/" and "@": where a colon comes first, all up to the last "@" is hidden.
 _USER = re.compile(r"(?<!/)//(?!/)(?P<user>[^\s\"<>:]{0,200}:[^\s\"<>]{0,500}|[^/\s\"<>]{1,500})@")
 _USER_REFERENCE = re.compile(rf"[^:\s@]*:?({_REFERENCE})+")
-_TOKEN = re.compile(
-    r"(?i)([?&;#][\w.\-]*(?:token|key|secret|passw(?:or)?d|pwd|passphrase"
+_TOKEN = re.compile(  # by orderByKey MLflow's page sorts
+    r"(?i)([?&;#][\w.\-]*(?:token|(?<!orderBy)key|secret|passw(?:or)?d|pwd|passphrase"
     rf"|auth|sig|signature|credentials?)=)(?!{_REFERENCE})[^&#\s\"'<>]+"
 )
 

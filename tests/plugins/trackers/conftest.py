@@ -33,7 +33,6 @@ def make_run(tmp_path):
             params={"growth": "directed", "spreading_factor": 0.5, "epochs": 3},
             environment={
                 "python": "3.11.7",
-                "command": "dbgsom run configs/digits.yaml",
                 "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": True},
                 "plugins": [
                     {

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def test_a_finished_run_is_in_mlflow_whole(uri, client, make_run, play):
     assert np.isnan(found.data.metrics["train/davies_bouldin"])
     tags = found.data.tags
     assert tags["dbgsom.run_id"] == run.id
+    assert tags["mlflow.source.name"] == "dbgsom run"
     assert tags["mlflow.source.git.commit"] == run.environment["git"]["commit"]
     assert tags["dbgsom.git.dirty"] == "true"
     assert tags["dbgsom.plugins"] == "dbgsom-core 0.1.0"
@@ -152,7 +154,11 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
     inputs = client.get_run(runs["sweep"].info.run_id).inputs.dataset_inputs
     assert [one.dataset.name for one in inputs] == ["digits"]
     shown = MLflow(uri=uri).page("digits", sweep.folder, 5000).address
-    assert shown.endswith(f"{page}/{runs['sweep'].info.run_id}?workflowType=machine_learning")
+    assert f"/{page}?" in shown
+    asked = dict(parse_qsl(shown.partition("?")[2]))
+    listed = client.search_runs([experiment], asked["searchFilter"])
+    assert {one.info.run_name for one in listed} == {"SF 0.1", "SF 0.2"}
+    assert (asked["orderByKey"], asked["orderByAsc"]) == ("metrics.`test/accuracy`", "false")
     for name in ("SF 0.1", "SF 0.2"):
         above = f"[Sweep]({page}/{runs['sweep'].info.run_id}?workflowType=machine_learning)"
         assert above in runs[name].data.tags["mlflow.note.content"]

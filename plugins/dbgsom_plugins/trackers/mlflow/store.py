@@ -25,7 +25,7 @@ from dbgsom_core.api import DbgsomError, StoredRun, masked, open_regular, write_
 
 LONGEST_TAG = 5000  # characters, as MLflow takes them
 _LONGEST_PARAM = 6000  # likewise
-MODE = "workflowType=machine_learning"  # what pages of MLflow are about; else they ask
+MODE = {"workflowType": "machine_learning"}  # what pages of MLflow are about; else they ask
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
 _RECORDS = "mlflow.json"  # of a run folder: {store key: {"run", "experiment", "sent"}}
 _SETTINGS = {  # a dead server would otherwise block one call for four minutes

@@ -20,6 +20,7 @@ from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlencode
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -28,6 +29,7 @@ from dbgsom_core.api import (
     EpochRecord,
     Page,
     Run,
+    StoredRun,
     TrackerComponent,
     masked,
 )
@@ -138,12 +140,15 @@ class MLflow(TrackerComponent):
                 from mlflow import MlflowClient
 
                 known = MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
-        route = "#/experiments"
+        route, query = "#/experiments", {}
         if known:
             route = f"{route}/{known.experiment_id}/runs"
-            if record:
+            stored = StoredRun.read(folder) if folder and record else None
+            if stored and stored.kind == "sweep":
+                query = _best_first(stored, record["run"])
+            elif stored:
                 route = f"{route}/{record['run']}"
-        route = f"{route}?{store.MODE}"
+        route = f"{route}?{urlencode({**query, **store.MODE}, quote_via=quote)}"
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
@@ -319,6 +324,16 @@ class MLflowObserver:
                 self._uploader.follow(folder)
             else:
                 self._uploader.upload(folder, status)
+
+
+def _best_first(sweep: StoredRun, run_id: str) -> dict[str, str]:
+    """Return what makes MLflow's page list the runs of a sweep, the best one first."""
+    query = {"searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'"}
+    for ranking in sweep.rankings[:1]:
+        ascending = "true" if ranking.direction == "minimize" else "false"
+        measure = f"metrics.`{ranking.measures[0]}`"
+        query |= {"orderByKey": measure, "orderByAsc": ascending}
+    return query
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlencode
 
 from filelock import FileLock
 from mlflow.entities import (
@@ -50,6 +51,7 @@ _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
 _NOTE = "mlflow.note.content"
 _MAX_FILE_BYTES = 1 << 26  # of a table, or an artefact, that is sent along: 64 MiB take seconds
+_KEY_OF_WORD = re.compile(r"(?<![^ ])[\w.]+=(?!(?:true|false|none)\b)(?=[^\W\d])")  # kernel=bubble
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -169,11 +171,12 @@ class Uploader:
             run = runs[0]
         elif open_run is not None and _ID not in open_run.data.tags:
             run = open_run
-            self.store.log(run.info.run_id, tags={**_tags(stored), "mlflow.runName": stored.name})
+            tags = {**_tags(stored), "mlflow.runName": _short_name(stored)}
+            self.store.log(run.info.run_id, tags=tags)
         else:
             tags = as_tags({**_tags(stored), _PARENT: parent})
             started = _milliseconds(stored.started)
-            run = self.store.write("create_run", experiment, started, tags, stored.name)
+            run = self.store.write("create_run", experiment, started, tags, _short_name(stored))
         ids = {"run": run.info.run_id, "experiment": run.info.experiment_id}
         write_record(folder, self._key, **ids, sent=None)
         return run
@@ -285,7 +288,7 @@ class Uploader:
 
     def _create_model(self, run: Run, stored: StoredRun, tag: str) -> Any:
         # MLflow refuses some characters.
-        name = re.sub(r"[^\w\-,]+", " ", stored.name.replace(".", "_"))
+        name = re.sub(r"[^\w\-,]+", " ", _short_name(stored).replace(".", "_"))
         name, tags = name.strip()[:200] or NAME, None
         if tag:
             name, tags = f"epoch {tag} {name}", {EPOCH_TAG: tag}
@@ -384,7 +387,8 @@ class Uploader:
             best_id = read_record(folder, self._key).get("run")
             links[f"Best on {as_markdown(ranking.data)}"] = f"runs/{best_id}"
         root = f"#/experiments/{run.info.experiment_id}"
-        line = " · ".join(f"[{name}]({root}/{page}?{MODE})" for name, page in links.items())
+        end = urlencode(MODE)
+        line = " · ".join(f"[{name}]({root}/{page}?{end})" for name, page in links.items())
         note = "\n\n".join([line, *_sentences_of(stored)])
         best = "; ".join(ranking.best.name for ranking in stored.rankings)
         new_tags = as_tags({_NOTE: note, "dbgsom.best": best or None})
@@ -497,7 +501,7 @@ def _input(stored: StoredRun, digest: str, section: Any, context: str) -> Datase
     """Return a data set as an input of an MLflow run; ``section`` is how it is configured."""
     names = ("samples", "features", "classes", "baseline")
     facts = {name: stored.data.get(name) for name in names}
-    source = {"mlflow.source.name": stored.environment.get("command", "dbgsom")}
+    source = {"mlflow.source.name": f"dbgsom {stored.kind}"}
     dataset = Dataset(
         name=data_title(section, str(stored.data.get("name")))[:500],
         digest=digest[:12],
@@ -506,6 +510,11 @@ def _input(stored: StoredRun, digest: str, section: Any, context: str) -> Datase
         profile=json.dumps({**facts, "split": stored.config.get("split")}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _short_name(stored: StoredRun) -> str:
+    """Return a name whose end narrow columns show: of a sweep's run words stand without keys."""
+    return _KEY_OF_WORD.sub("", stored.name) if stored.parent else stored.name
 
 
 def _tags(stored: StoredRun) -> dict[str, Any]:
@@ -518,7 +527,7 @@ def _tags(stored: StoredRun) -> dict[str, Any]:
     return {
         **stored.tags,
         _ID: stored.id,
-        "mlflow.source.name": stored.environment.get("command", "dbgsom"),
+        "mlflow.source.name": f"dbgsom {stored.kind}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git.get("commit"),
         "dbgsom.git.dirty": str(bool(git.get("dirty"))).lower() if git.get("commit") else None,
