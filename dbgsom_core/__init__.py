@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.api import init as init
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
+    from dbgsom_core.runs.check import Check as Check
+    from dbgsom_core.runs.check import check as check
     from dbgsom_core.runs.compare import compare as compare
 
 __all__ = [
+    "Check",
     "SomClassifier",
     "SomDisplay",
     "SomRegressor",
     "SomVQ",
     "__version__",
+    "check",
     "compare",
     "explain",
     "init",
@@ -41,6 +45,8 @@ _HOMES = {
     "SomClassifier": "estimators.som",
     "SomRegressor": "estimators.som",
     "SomDisplay": "estimators.display",
+    "Check": "runs.check",
+    "check": "runs.check",
     "compare": "runs.compare",
     "explain": "experiments.models",
     "init": "runs.api",

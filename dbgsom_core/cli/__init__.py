@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from dbgsom_core.cli import config, plugins, predict, run, show, trackers
+from dbgsom_core.cli import check, config, plugins, predict, run, show, trackers
 from dbgsom_core.cli.console import Commands, echo, output, show_warnings
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.runs.session import Interrupted
@@ -30,8 +30,8 @@ def cli() -> None:
 
 for command in (
     config.init, run.validate, run.run, run.sweep, show.show, show.compare, predict.predict,
-    predict.explain, predict.explore, predict.export, trackers.ui, trackers.sync, trackers.register,
-    config.config, config.schema, plugins.plugins,
+    predict.explain, predict.explore, predict.export, check.check, trackers.ui, trackers.sync,
+    trackers.register, config.config, config.schema, plugins.plugins,
 ):  # fmt: skip
     cli.add_command(command)
 

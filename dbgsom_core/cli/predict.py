@@ -66,13 +66,13 @@ model_options = options(
 )
 
 
-def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
+def find_model_of(name: str, given: dict[str, Any]) -> FoundModel:
     from dbgsom_core.runs.predict import find_model
 
     return find_model(name, Path(given["runs"]), open_registry(), given["store"], given["steps"])
 
 
-def _dialect(given: dict[str, Any]) -> CsvDialect:
+def dialect_of(given: dict[str, Any]) -> CsvDialect:
     from dbgsom_core.tables import CsvDialect
 
     return CsvDialect(
@@ -109,7 +109,7 @@ def predict(
     of 'dbgsom init'. Columns are loaded by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
-    loaded = _find_model(model, given)
+    loaded = find_model_of(model, given)
     from dbgsom_core.runs.predict import predict_file
 
     if groups is not None:
@@ -129,7 +129,7 @@ def predict(
             output,
             columns,
             keep,
-            _dialect(given),
+            dialect_of(given),
             trained=loaded.dialect,
             progress=show_progress,
         )
@@ -158,7 +158,7 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
     """
     if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
-    loaded = _find_model(model, given)
+    loaded = find_model_of(model, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
     name = Path(model).stem
@@ -168,7 +168,7 @@ def explore(model: str, data: str | None, output: str | None, **given: Any) -> N
     check_output(str(target), data, loaded.path)
     if exists(target) and _TITLE_END not in target.read_bytes():
         raise DataError(f"{target} exists and is no explorer: name another file with -o")
-    page, rows, notes = draw_page(loaded, open_registry(), data, _dialect(given))
+    page, rows, notes = draw_page(loaded, open_registry(), data, dialect_of(given))
     print_notes(notes)
     with writing(str(target)):
         page.save(target)
@@ -189,7 +189,7 @@ def export(model: str, output: str, **given: Any) -> None:
     from dbgsom_core.runs.results import neuron_tables
     from dbgsom_core.tables import write_table
 
-    loaded = _find_model(model, given)
+    loaded = find_model_of(model, given)
     check_output(output, loaded.path)
     print_notes(loaded.notes)
     names = loaded.model.feature_names or loaded.feature_names
@@ -216,11 +216,11 @@ def explain(
     prototype, and the rows of the training data that are most like it. MODEL and DATA are those of
     'dbgsom predict'.
     """
-    loaded = _find_model(model, given)
+    loaded = find_model_of(model, given)
     from dbgsom_core.runs.explain import explain_row
     from dbgsom_core.tables import short
 
-    explained = explain_row(loaded, data, row, open_registry(), nearest, _dialect(given))
+    explained = explain_row(loaded, data, row, open_registry(), nearest, dialect_of(given))
     explanation = explained.explanation
     print_notes(explained.notes)
     if as_json:

@@ -74,6 +74,8 @@ class MapView:
         The same of the classes of a classifier's training samples.
     groups : sequence of GroupCounts
         How its labels are spread over the groups of columns, where a run is to say it.
+    change : MapChange or None
+        What `check` found on new rows.
     """
 
     evaluation: Evaluation
@@ -104,6 +106,7 @@ class MapView:
     profile: Any = None
     class_profile: Any = None
     groups: Sequence[Any] = ()
+    change: Any = None
 
     @property
     def rare_class(self) -> int | None:

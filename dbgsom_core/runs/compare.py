@@ -250,19 +250,37 @@ class Comparison:
 
     def _render(self, is_page: bool) -> str:
         """Return the tables as a page, or as markdown."""
-        from jinja2 import Environment  # is slow to import
-
-        shown = as_text if is_page else as_markdown
-        environment = Environment(autoescape=is_page, trim_blocks=True, finalize=shown)
-        template = files(__package__).joinpath("compare.jinja").read_text(encoding="utf-8")
         experiments = ", ".join(dict.fromkeys(run.experiment for run in self.runs))
         damaged = [f"{name}: damaged: {why}" for name, why in self.damaged.items()]
-        return environment.from_string(template).render(
-            page=is_page,
-            title=f"{experiments}: {len(self.runs)} runs compared",
-            sections=list(self.sections()),
-            notes=[*self.notes, *damaged],
-        )
+        title = f"{experiments}: {len(self.runs)} runs compared"
+        return render(is_page, title, self.sections(), [*self.notes, *damaged])
+
+
+def render(
+    is_page: bool,
+    title: str,
+    sections: Iterable[Section],
+    notes: Sequence[str] = (),
+    first: Sequence[str] = (),
+    pictures: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return tables as a page, or as markdown.
+
+    A page begins with the sentences ``first`` and ``pictures``, names and PNG files in base64.
+    """
+    from jinja2 import Environment  # is slow to import
+
+    shown = as_text if is_page else as_markdown
+    environment = Environment(autoescape=is_page, trim_blocks=True, finalize=shown)
+    template = files(__package__).joinpath("compare.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        page=is_page,
+        title=title,
+        first=first,
+        pictures=pictures,
+        sections=list(sections),
+        notes=notes,
+    )
 
 
 def check_ending(path: Path) -> None:

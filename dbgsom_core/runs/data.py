@@ -252,6 +252,15 @@ def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> 
     return make_fold(experiment, data, every, None, test)
 
 
+def mark_trained(experiment: Experiment, data: Data) -> NDArray[np.bool_]:
+    """Return which rows (n,) the final model is fitted to."""
+    trained = np.ones(len(data.X), dtype=bool)
+    if experiment.split is not None and experiment.split.holds_out:
+        ((_, tested),) = _divide(experiment, data, experiment.split)
+        trained[tested] = False
+    return trained
+
+
 def make_fold(
     experiment: Experiment,
     data: Data,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, did_you_mean, name_list
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
 from dbgsom_core.estimators.archive import stored_types
@@ -121,13 +122,13 @@ def trained_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
     return run, notes
 
 
-def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
-    """Return the training data of a run, and whether it is unchanged."""
-    _, experiments = load_stored(run, (), registry)
+def training_data(run: StoredRun, registry: Registry) -> tuple[Experiment, Data, bool]:
+    """Return the experiment of a run, its data, and whether that is unchanged."""
+    _, (experiment,) = load_stored(run, (), registry)
     with warnings.catch_warnings():  # the run itself has given them
         warnings.simplefilter("ignore")
-        data = load_data(experiments[0])
-    return data, run.data.get("digest") in (None, digest(data.X, data.y))
+        data = load_data(experiment)
+    return experiment, data, run.data.get("digest") in (None, digest(data.X, data.y))
 
 
 def model_of(path: Path, folder: Path | None = None) -> FittedModel:
@@ -162,6 +163,8 @@ class FileSamples:
         Of a CSV file: that of the user, and of the training's.
     keep : sequence of str
         Columns to carry along, besides ids and dates of the model's columns.
+    target : str, optional
+        A column to carry along where the file has it.
 
     Attributes
     ----------
@@ -183,6 +186,7 @@ class FileSamples:
         dialect: CsvDialect = UNKNOWN,
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] = (),
+        target: str | None = None,
     ) -> None:
         known = model.columns or Columns(())
         decimal, thousands = dialect.decimal or known.decimal, dialect.thousands
@@ -201,7 +205,7 @@ class FileSamples:
                 near = did_you_mean(name, names)
                 raise DataError(f"{path} has no column '{name}' to carry along{near}")
             self.carried[name] = names.index(name)
-        for name in (*known.ids, *known.annotations):
+        for name in (*known.ids, *known.annotations, target):
             if name in names:
                 self.carried[name] = names.index(name)
         if known.names and self.table.format != "npy":

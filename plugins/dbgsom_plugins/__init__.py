@@ -145,6 +145,7 @@ COMPONENTS = {
         "growth_curve": "figures.curves:GrowthCurve",
         "stability": "figures.curves:StabilityFigure",
         "explorer": "figures.explorer:Explorer",
+        "changes": "figures.changes:Changes",
         "trust_map": "figures.neuron_values:TrustMap",
         "component_planes": "figures.variables:ComponentPlanes",
         "variable_stars": "figures.variables:VariableStars",

@@ -1,0 +1,612 @@
+"""`check`: what new rows say that a map did not know, in tables, sentences, figures and a page.
+
+The statistics are those of `new_rows`; this module gathers known and new rows, and says in words
+what was found. A further table of the page is a `Section` more in `Check.sections`.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.partitions import take
+from dbgsom_core.errors import DataError
+from dbgsom_core.estimators.display import unwrap
+from dbgsom_core.experiments.datasets import Data
+from dbgsom_core.interfaces.component import guarded
+from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.persistence import FittedModel
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs import new_rows
+from dbgsom_core.runs.compare import Section, render
+from dbgsom_core.runs.data import data_errors
+from dbgsom_core.runs.describe import number, p_value, percent, plural
+from dbgsom_core.runs.folder import write_text
+from dbgsom_core.runs.new_rows import ControlLimits, PlacedRows
+from dbgsom_core.runs.profile import name_cluster
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+_MOST_KNOWN = 100_000  # known rows, evenly spaced
+_MOST_IN_ORDER = 20_000  # the newest known rows, to which a chart's limits are fitted
+_FOLDS = 5  # of known rows that lie beside each other in time
+_BATCH = 1 << 16  # rows placed together
+_MOST_LABELS = 50  # compared by name
+_MOST_SAID = 5  # of what a sentence lists
+_LEVEL = 0.05  # of p-values that count
+_LEAST_EFFECT = 0.1  # of a column that a sentence names: half of a small one for Cohen (1988)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows that a map knows, in the order of time where it counts.
+
+    Attributes
+    ----------
+    data : Data
+        Raw rows (m, D), and their targets.
+    is_own : bool array (m,)
+        The map was fitted to them.
+    files : array (m,) or None
+        The file, day or machine of each.
+    """
+
+    data: Data
+    is_own: NDArray[np.bool_]
+    files: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What new rows say that a map did not know.
+
+    Attributes
+    ----------
+    groups : data frame
+        New groups, the largest first: ``rows`` and their ``share`` of the new rows, how many were
+        ``expected``, ``p`` adjusted for all neurons, ``name`` by the columns in which they differ
+        most from known rows, and their ``neurons``.
+    drift : data frame
+        Shares of ``known`` and ``new`` rows in each label, neuron and among novel rows, their
+        ``difference`` with the ends of its 95 % interval, and ``p`` adjusted within its kind.
+    columns : data frame
+        Means of each column among known and new rows, the ``effect`` in standard deviations of the
+        known ones, ``p``, and ``effect_moved``, that in neurons whose share moved.
+    suspects : data frame
+        New rows whose given label is doubtful, the least likely first.
+    alarms : data frame
+        Alarms in time, with the columns that pulled rows away.
+    rows : data frame
+        Of each new row ``unit``, ``label``, ``novelty``, ``pvalue``, its ``new_group`` from 1 on,
+        0 for none, and in time the charts ``average`` and ``total`` with ``alarm``.
+    measures : mapping of str to float
+        Numbers that limits can be set to.
+    sentences : sequence of str
+    """
+
+    groups: pd.DataFrame
+    drift: pd.DataFrame
+    columns: pd.DataFrame
+    suspects: pd.DataFrame
+    alarms: pd.DataFrame
+    rows: pd.DataFrame
+    measures: Mapping[str, float]
+    sentences: Sequence[str]
+    view: MapView
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
+    def plot(self, kind: str = "map") -> Figure:
+        """Return a figure of the `figures`."""
+        figure: Figure = self.figures[kind]
+        return figure
+
+    @cached_property
+    def figures(self) -> Mapping[str, Figure]:
+        """``map``, which neurons' shares moved and where new groups are, and in time ``time``."""
+        drawn: Mapping[str, Figure] = guarded(get_registry().build("figure", "changes")).draw(
+            self.view
+        )
+        return drawn
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tables as CSV files and ``check.html``, a page with the figures."""
+        folder = Path(folder)
+        names = {"groups": "novel", "drift": "drift", "columns": "columns"}
+        names |= {"suspects": "suspects", "alarms": "alarms", "rows": "rows"}
+        for attribute, name in names.items():
+            table = getattr(self, attribute)
+            if len(table):
+                write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / "check.html", self.page())
+
+    def page(self) -> str:
+        """Return the page of `save`."""
+        pictures = []
+        for name, figure in self.figures.items():
+            written = io.BytesIO()
+            figure.savefig(written, format="png", dpi=110)
+            pictures.append((name, b64encode(written.getvalue()).decode()))
+        title = self.view.title
+        return render(True, title, self.sections(), first=self.sentences, pictures=pictures)
+
+    def sections(self) -> Iterator[Section]:
+        """Yield the tables as text, up to twenty rows of each."""
+        moved = self.drift[(self.drift["p"] <= 0.05) | (self.drift["of"] == "label")]
+        tables = {
+            "New groups": self.groups.drop(columns="neurons"),
+            "Shares that moved": moved.sort_values("p", kind="stable"),
+            "Columns that moved": self.columns[self.columns["p"] <= 0.05],
+            "Alarms": self.alarms,
+            "Doubtful labels": self.suspects,
+        }
+        for title, table in tables.items():
+            if len(table):
+                rows = [[_cell(value) for value in row] for row in table.head(20).to_numpy(object)]
+                note = f"the first 20 of {len(table):,}" if len(table) > 20 else ""
+                yield Section(title, note, [*map(str, table.columns)], rows, [])
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def check(
+    model: Any,
+    X_new: Any,
+    X_known: Any = None,
+    *,
+    y_new: Any = None,
+    y_known: Any = None,
+    by: Any = None,
+    time: Any = None,
+    rate: float = 0.05,
+    run_length: float = 370.0,
+) -> Check:
+    """Say what new rows have that a map does not know: new groups, drift, alarms, wrong labels.
+
+    Parameters
+    ----------
+    model : FinishedRun, or a fitted SomVQ, SomClassifier, SomRegressor or FittedModel
+        A run knows its training rows.
+    X_new : array-like (n, D) or data frame
+        Raw rows, as the model takes them.
+    X_known : array-like (m, D) or data frame, optional
+        The rows that the map was fitted to, in the order of time where ``time`` is given. Without a
+        run they are needed.
+    y_new, y_known : array-like (n,) and (m,), optional
+        Labels or targets; those of the new rows are looked through for wrong ones.
+    by : array-like (m,) or str, optional
+        The file, day or machine of each known row, or the column of the run's data that says it:
+        a new group then has to differ from each of them.
+    time : array-like (n,) or str, optional
+        The time of each new row, or its column in ``X_new``.
+    rate : float in (0, 1)
+        False discovery rate of new groups (Benjamini & Hochberg 1995).
+    run_length : float
+        Mean number of rows up to a false alarm in time.
+
+    Returns
+    -------
+    Check
+        Tables, sentences and measures; ``plot()`` draws what moved on the map.
+
+    Raises
+    ------
+    DataError
+        A column is unknown, rows cannot be used, or there are no known rows.
+
+    Examples
+    --------
+    >>> from dbgsom_core import SomVQ, check
+    >>> vq = SomVQ().fit(X[:100])
+    >>> found = check(vq, X[100:], X[:100])
+    >>> found.measures["new_groups"] >= 0
+    True
+    """
+    if not 0 < rate < 1:
+        raise DataError(f"rate must lie between 0 and 1, and is {rate:g}")
+    if run_length < 2:
+        raise DataError(f"run_length must be at least 2 rows, and is {run_length:g}")
+    if hasattr(model, "folder"):
+        if by is not None and not isinstance(by, str):
+            raise DataError("by: name a column of the run's data")
+        from dbgsom_core.runs.explain import known_rows
+        from dbgsom_core.runs.predict import find_model
+
+        trained = find_model(str(model.folder), Path(), get_registry())
+        fitted, notes = trained.model, list[str]()
+        known = known_rows(
+            trained, get_registry(), by, time if isinstance(time, str) else None, notes
+        )
+    else:
+        estimator, with_steps = unwrap(model)
+        fitted = with_steps or FittedModel((), estimator)
+        if X_known is None:
+            raise DataError("give X_known, the rows that the map was fitted to: it keeps none")
+        files = _column(by, X_known, "by")
+        data = _data_of(fitted, X_known, y_known)
+        known, notes = Known(data, np.ones(len(data.X), bool), files), []
+    new = _data_of(fitted, X_new, y_new)
+    moments = _column(time, X_new, "time")
+    if moments is not None:
+        moments = moments_of(moments, time if isinstance(time, str) else "time")
+    found = check_rows(fitted, known, new, moments, rate, run_length)
+    return replace(found, sentences=[*found.sentences, *notes])
+
+
+def _column(given: Any, table: Any, key: str) -> NDArray[Any] | None:
+    """Return a column (n,) that is given as an array or by its name in a data frame."""
+    if isinstance(given, str):
+        if given not in getattr(table, "columns", ()):
+            raise DataError(f"{key}: the rows have no column '{given}'")
+        given = table[given]
+    values = None if given is None else np.asarray(given)
+    if values is not None and values.shape != (len(table),):
+        raise DataError(f"{key}: {values.shape} values for {len(table)} rows")
+    return values
+
+
+def moments_of(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return times (n,) that can be sorted: numbers, or dates as texts.
+
+    Raises
+    ------
+    DataError
+        They are neither.
+    """
+    import pandas as pd  # is slow to import
+
+    column = pd.Series(values)
+    for convert in (pd.to_numeric, pd.to_datetime):
+        try:
+            return np.asarray(convert(column))
+        except (TypeError, ValueError):
+            continue
+    raise DataError(f"column '{name}' is no time: it holds {values[0]!r}")
+
+
+def _data_of(model: FittedModel, X: Any, y: Any) -> Data:
+    """Return rows that a program gave as data of raw features."""
+    names = model.feature_names
+    if model.columns is not None:
+        takes_gaps = model.fills_gaps or "missing" in model.estimator._metric.calls.handles
+        X = model.columns.read(X, takes_gaps)
+    elif names is not None and hasattr(X, "columns"):
+        X = X[names]
+    X = np.asarray(X)
+    if y is not None and len(y) != len(X):
+        raise DataError(f"{len(y)} labels for {len(X)} rows")
+    return Data(X, None if y is None else np.asarray(y), names)
+
+
+# ------------------------------------------------------------------------------- what is found
+
+
+def check_rows(
+    model: FittedModel,
+    known: Known,
+    new: Data,
+    moments: NDArray[Any] | None = None,
+    rate: float = 0.05,
+    run_length: float = 370.0,
+    title: str = "new rows",
+) -> Check:
+    """Return what `check` does of rows that are read already; ``moments`` (n,) are their times."""
+    import pandas as pd
+
+    if not len(new.X):
+        raise DataError("there are no new rows")
+    with data_errors(title):
+        there = _Comparison.of(model, known, new)
+    ids = dict(new.ids or {"row": np.arange(len(new.X))})
+    rows = {**ids, **there.answers()}
+    groups, rows["new_group"] = there.new_groups(rate)
+    drift, measures = there.drift(rows["pvalue"])
+    columns = there.columns_moved(drift)
+    measures |= {"new_groups": len(groups), "new_rows": int((rows["new_group"] > 0).sum())}
+    sentences = [_on_groups(groups, len(new.X), known.files is not None)]
+    sentences += _on_drift(drift, columns, measures)
+    alarms, suspects, limits = pd.DataFrame(), pd.DataFrame(), None
+    if moments is not None:
+        limits, charts, alarms = there.in_time(moments, run_length)
+        rows |= {"time": moments, **charts}
+        measures["alarms"] = len(alarms)
+        sentences.append(_on_alarms(alarms, len(new.X), run_length))
+    if new.y is not None and there.new.probabilities is not None:
+        found = new_rows.doubtful_rows(
+            model.estimator, there.new.on_map.neurons, new.y, there.new.probabilities, ids
+        )
+        suspects, measures["wrong_labels"] = pd.DataFrame(found.table), found.expected
+        sentences.append(found.sentence)
+    table = pd.DataFrame(rows)
+    view = there.view(title, groups, None if limits is None else (limits, table))
+    return Check(groups, drift, columns, suspects, alarms, table, measures, sentences, view)
+
+
+class _Placed(NamedTuple):
+    """Rows on the map, and what it answers to them."""
+
+    X: Floats  # raw
+    on_map: PlacedRows
+    labels: NDArray[Any]
+    probabilities: Floats | None
+
+    @classmethod
+    def of(cls, model: FittedModel, X: Any, is_own: NDArray[np.bool_] | None = None) -> _Placed:
+        """Place rows; ``is_own`` are those that the map was fitted to."""
+        estimator, density = model.estimator, model.estimator._density
+        has_classes = hasattr(estimator, "classes_")
+        parts = []
+        for start in range(0, len(X), _BATCH):
+            part = slice(start, start + _BATCH)
+            prepared = model.prepare(X[part])
+            samples, group_of = estimator._samples(prepared), None
+            if is_own is not None and is_own[part].any():
+                nearest = samples.nearest(density.centres, 1)[0][:, 0]
+                group_of = np.where(is_own[part], nearest, -1)
+            answers = [estimator.bmu(prepared), density.scores(samples, group_of)]
+            answers.append(estimator.predict(prepared))
+            if has_classes:
+                answers.append(estimator.predict_proba(prepared))
+            parts.append(answers)
+        neurons, scores, labels, *more = map(np.concatenate, zip(*parts, strict=True))
+        return cls(X, PlacedRows(neurons, scores), labels, more[0] if more else None)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Known and new rows on the map, and what sets them apart."""
+
+    model: FittedModel
+    data: Known  # all of it
+    known: _Placed
+    files: NDArray[Any] | None
+    new: _Placed
+
+    @classmethod
+    def of(cls, model: FittedModel, known: Known, new: Data) -> _Comparison:
+        rows = np.arange(len(known.is_own))
+        if len(rows) > _MOST_KNOWN:
+            rows = np.linspace(0, len(rows) - 1, _MOST_KNOWN).astype(np.int64)
+        placed = _Placed.of(model, np.asarray(take(known.data.X, rows)), known.is_own[rows])
+        files = None if known.files is None else known.files[rows]
+        return cls(model, known, placed, files, _Placed.of(model, np.asarray(new.X)))
+
+    def answers(self) -> dict[str, Any]:
+        """Return columns (n,) of what the map says of each new row."""
+        on_map = self.new.on_map
+        pvalues = new_rows.conformal_pvalues(self.known.on_map.scores, on_map.scores)
+        columns = {"unit": on_map.neurons, "label": self.new.labels, "novelty": on_map.scores}
+        return {**columns, "pvalue": pvalues}
+
+    @cached_property
+    def names(self) -> list[str]:
+        names = self.model.feature_names or self.data.data.feature_names
+        return [*map(str, names or map("feature {}".format, range(self.new.X.shape[1])))]
+
+    def called(self, rows: Any) -> str:
+        """Return the columns in which new rows differ most from known ones."""
+        return name_cluster(
+            new_rows.compare_means(self.known.X, self.new.X[rows]).effects, self.names
+        )
+
+    def new_groups(self, rate: float) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+        """Return the table of new groups, and the number (n,) of that of each new row."""
+        import pandas as pd
+
+        member, records = np.zeros(len(self.new.X), np.int64), []
+        som_map = self.model.estimator.som_map_
+        found = new_rows.find_new_groups(
+            som_map, self.known.on_map, self.new.on_map, self.files, rate
+        )
+        for place, group in enumerate(found, start=1):
+            member[group.rows] = place
+            neurons = "; ".join(map(str, group.neurons.tolist()))
+            share, name = len(group.rows) / len(member), self.called(group.rows)
+            size = (len(group.rows), share, group.expected, group.pvalue)
+            records.append((place, *size, name, neurons))
+        names = ["group", "rows", "share", "expected", "p", "name", "neurons"]
+        return pd.DataFrame(records, columns=names), member
+
+    def drift(self, pvalues: Floats) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Return the table of shares, known and new, and measures of how far they moved."""
+        import pandas as pd
+
+        own = self.known.on_map.scores
+        known_p = new_rows.conformal_pvalues(own, own)
+        is_new = np.array(["p > 0.05", "p ≤ 0.05"])
+        kinds = {"novelty": (is_new[(known_p <= _LEVEL) * 1], is_new[(pvalues <= _LEVEL) * 1])}
+        kinds["neuron"] = (self.known.on_map.neurons, self.new.on_map.neurons)
+        known_labels = self._honest_labels()
+        if len(np.unique(known_labels)) <= _MOST_LABELS:
+            kinds["label"] = (known_labels, self.new.labels)
+        tables, measures = [], {"novel_share": float((pvalues <= _LEVEL).mean())}
+        for kind, (known, new) in kinds.items():
+            categories, codes = np.unique(np.concatenate([known, new]), return_inverse=True)
+            counts = [
+                np.bincount(part, minlength=len(categories))
+                for part in (codes[: len(known)], codes[len(known) :])
+            ]
+            shares = new_rows.compare_shares(*counts)
+            columns = dict(zip(("known", "new"), (shares.known, shares.new), strict=True))
+            columns["difference"] = shares.new - shares.known
+            columns |= {"low": shares.low, "high": shares.high, "p": shares.pvalues}
+            tables.append(pd.DataFrame({"of": kind, "value": categories.tolist(), **columns}))
+            if kind != "novelty":
+                index, limit = new_rows.stability_index(*counts)
+                measures |= {f"psi_{kind}": index, f"psi_{kind}_by_chance": limit}
+        table = pd.concat(tables, ignore_index=True)
+        return table[table["value"] != "p > 0.05"].reset_index(drop=True), measures
+
+    def _honest_labels(self) -> NDArray[Any]:
+        """Return labels (m,) of known rows; a classifier answers its own rows too well."""
+        rows = self.data.is_own
+        if self.known.probabilities is None or self.data.data.y is None or not rows.all():
+            return self.known.labels
+        return self._crossfitted[1]
+
+    @cached_property
+    def _crossfitted(self) -> tuple[Floats, NDArray[Any]]:
+        """Return scores and labels of the newest known rows by maps fitted to other times."""
+        from sklearn.base import clone
+        from sklearn.model_selection import KFold
+
+        newest = slice(-_MOST_IN_ORDER, None)
+        estimator, data = self.model.estimator, self.data.data
+        m = len(self.data.is_own)
+        rows = np.arange(m)[newest]
+        X = self.model.prepare(np.asarray(take(data.X, rows)))
+        y = None if data.y is None else np.asarray(data.y)[rows]
+        if y is None and estimator._kind != "vq":
+            scores = self.known.on_map.scores[newest]
+            return scores, self.known.labels[newest]
+        scores, labels = np.zeros(len(rows)), np.empty(len(rows), self.known.labels.dtype)
+        for train, tested in KFold(min(_FOLDS, len(rows))).split(X):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the map's own fit has said it
+                fitted = clone(estimator).fit(X[train], None if y is None else y[train])
+            # In the units of the map that new rows are scored by.
+            unit = fitted._density.unit / estimator._density.unit
+            scores[tested] = fitted.score_samples(X[tested]) * unit
+            labels[tested] = fitted.predict(X[tested])
+        return scores, labels
+
+    def columns_moved(self, drift: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of the columns' means, those first that moved most."""
+        import pandas as pd
+
+        means = new_rows.compare_means(self.known.X, self.new.X)
+        moved = drift.loc[(drift["of"] == "neuron") & (drift["p"] <= _LEVEL), "value"]
+        here = [
+            part.X[np.isin(part.on_map.neurons, moved.to_list())] for part in (self.known, self.new)
+        ]
+        effects = np.full(len(self.names), np.nan)
+        if all(map(len, here)):
+            effects = new_rows.compare_means(*here).effects
+        columns = {"column": self.names, "known": means.known, "new": means.new}
+        columns |= {"effect": means.effects, "p": means.pvalues, "effect_moved": effects}
+        return pd.DataFrame(columns).sort_values("effect", key=lambda x: -abs(x), ignore_index=True)
+
+    def in_time(
+        self, moments: NDArray[Any], run_length: float
+    ) -> tuple[ControlLimits, dict[str, Any], pd.DataFrame]:
+        """Return the limits, the charts of the new rows (n,), and the table of alarms."""
+        import pandas as pd
+
+        known = self._crossfitted[0]
+        with data_errors("time"):
+            limits = ControlLimits.from_known(new_rows.conformal_pvalues(known, known), run_length)
+        order = np.argsort(moments, kind="stable")
+        pvalues = new_rows.conformal_pvalues(known, self.new.on_map.scores)
+        charts, is_alarm = limits.charts(pvalues[order])
+        first, records = 0, []
+        for place in np.flatnonzero(is_alarm).tolist():
+            quiet = np.flatnonzero(charts.total[first:place] == 0)
+            start = first + int(quiet[-1]) + 1 if len(quiet) else first
+            pulled = order[start : place + 1]
+            chart = "total" if charts.total[place] > limits.total else "average"
+            times = moments[order[[start, place]]].tolist()
+            records.append((*times, chart, len(pulled), self.called(pulled)))
+            first = place + 1
+        columns = {}
+        for name, values in (*charts._asdict().items(), ("alarm", is_alarm)):
+            columns[name] = np.empty_like(values)
+            columns[name][order] = values
+        names = ["since", "alarm", "chart", "rows", "columns"]
+        return limits, columns, pd.DataFrame(records, columns=names)
+
+    def view(self, title: str, groups: pd.DataFrame, in_time: Any) -> MapView:
+        """Return the map as figures of a check see it."""
+        size = len(self.model.estimator.som_map_)
+        shares = [
+            np.bincount(part.on_map.neurons, minlength=size) / len(part.X)
+            for part in (self.known, self.new)
+        ]
+        group_of = np.zeros(size, np.int64)
+        for group, neurons in zip(groups["group"], groups["neurons"], strict=True):
+            group_of[[*map(int, neurons.split("; "))]] = group
+        found = MapChange(shares[1] - shares[0], group_of, *(in_time or (None, None)))
+        estimator = self.model.estimator
+        evaluation = estimator.evaluate(self.model.prepare(self.new.X))
+        view: MapView = estimator._view(evaluation, title=title, change=found)
+        return view
+
+
+class MapChange(NamedTuple):
+    """What figures draw of a check."""
+
+    shares: Floats  # (K,): new minus known share of the rows
+    groups: NDArray[np.int64]  # (K,): the new group of each neuron, 0: none
+    limits: ControlLimits | None
+    rows: pd.DataFrame | None  # in time
+
+
+# -------------------------------------------------------------------------------------- sentences
+
+
+def _on_groups(groups: pd.DataFrame, n: int, by_file: bool) -> str:
+    if not len(groups):
+        return f"No new group among {n:,} rows."
+    texts = []
+    for group in _records(groups.head(_MOST_SAID)):
+        text = f"{group.rows:,} rows where {number(group.expected)} are expected "
+        texts.append(text + f"({p_value(group.p)}): {group.name}")
+    beside = " beside each file" if by_file else ""
+    return f"{plural(len(groups), 'new group')}{beside}. " + "; ".join(texts) + "."
+
+
+def _on_drift(
+    drift: pd.DataFrame, columns: pd.DataFrame, measures: Mapping[str, float]
+) -> list[str]:
+    (novel,) = _records(drift[drift["of"] == "novelty"])
+    text = f"{percent(novel.new)} of the rows are as unlike the training as 5 % of known rows are"
+    texts = [f"{text} (95 % interval of the difference {_interval(novel)})."]
+    kind = "label" if "psi_label" in measures else "neuron"
+    index, limit = measures[f"psi_{kind}"], measures[f"psi_{kind}_by_chance"]
+    text = f"Population stability index over {kind}s {number(index)}; chance stays below "
+    texts.append(f"{text}{number(limit)} in 95 %.")
+    moved = drift[(drift["of"] == "label") & (drift["p"] <= _LEVEL)]
+    if len(moved):
+        largest = moved.sort_values("difference", key=lambda x: -abs(x), kind="stable")
+        listed = []
+        for row in _records(largest.head(_MOST_SAID)):
+            share = f"{row.value} from {percent(row.known)} to {percent(row.new)}"
+            listed.append(f"{share} ({_interval(row)})")
+        texts.append(f"Labels that moved: {'; '.join(listed)}.")
+    moved = columns[(columns["p"] <= _LEVEL) & (abs(columns["effect"]) >= _LEAST_EFFECT)]
+    if len(moved):
+        listed = [f"{row.column} ({row.effect:+.2f})" for row in _records(moved.head(_MOST_SAID))]
+        texts.append(f"Columns that moved, in standard deviations: {', '.join(listed)}.")
+    return texts
+
+
+def _records(table: pd.DataFrame) -> Iterator[Any]:
+    return table.itertuples()
+
+
+def _interval(row: Any) -> str:
+    return f"{100 * row.low:+.2g} to {100 * row.high:+.2g} points"
+
+
+def _on_alarms(alarms: pd.DataFrame, n: int, run_length: float) -> str:
+    chance = f"{number(n / run_length)} are expected by chance"
+    if not len(alarms):
+        return f"No alarm in {n:,} rows; {chance}."
+    first = alarms.iloc[0]
+    text = f"{plural(len(alarms), 'alarm')} in {n:,} rows, where {chance}; the first at "
+    return f"{text}{first['alarm']}, after {plural(int(first['rows']), 'row')}: {first['columns']}."
