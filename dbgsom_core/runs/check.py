@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.partitions import take
 from dbgsom_core.errors import DataError
+from dbgsom_core.estimators import new_rows
 from dbgsom_core.estimators.display import unwrap
+from dbgsom_core.estimators.new_rows import ControlLimits, PlacedRows
 from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs import new_rows
 from dbgsom_core.runs.compare import Section, render
 from dbgsom_core.runs.data import data_errors
 from dbgsom_core.runs.describe import number, p_value, percent, plural
 from dbgsom_core.runs.folder import write_text
-from dbgsom_core.runs.new_rows import ControlLimits, PlacedRows
 from dbgsom_core.runs.profile import name_cluster
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _column(given: Any, table: Any, key: str) -> NDArray[Any] | None:
         given = table[given]
     values = None if given is None else np.asarray(given)
     if values is not None and values.shape != (len(table),):
-        raise DataError(f"{key}: {values.shape} values for {len(table)} rows")
+        raise DataError(f"{key}: {values.size} values for {len(table)} rows")
     return values
 
 
@@ -277,7 +277,7 @@ def moments_of(values: NDArray[Any], name: str) -> NDArray[Any]:
             return np.asarray(convert(column))
         except (TypeError, ValueError):
             continue
-    raise DataError(f"column '{name}' is no time: it holds {values[0]!r}")
+    raise DataError(f"column '{name}' is no time: it holds '{values[0]}'")
 
 
 def _data_of(model: FittedModel, X: Any, y: Any) -> Data:
@@ -357,15 +357,16 @@ class _Placed(NamedTuple):
             prepared = model.prepare(X[part])
             samples, group_of = estimator._samples(prepared), None
             if is_own is not None and is_own[part].any():
-                nearest = samples.nearest(density.centres, 1)[0][:, 0]
-                group_of = np.where(is_own[part], nearest, -1)
-            answers = [estimator.bmu(prepared), density.scores(samples, group_of)]
+                groups = samples.nearest(density.centres, 1)[0][:, 0]
+                group_of = np.where(is_own[part], groups, -1)
+            nearest = samples.nearest_units(estimator.som_map_.prototypes, 2)[0][:, [0, -1]]
+            answers = [nearest, density.scores(samples, group_of)]
             answers.append(estimator.predict(prepared))
             if has_classes:
                 answers.append(estimator.predict_proba(prepared))
             parts.append(answers)
-        neurons, scores, labels, *more = map(np.concatenate, zip(*parts, strict=True))
-        return cls(X, PlacedRows(neurons, scores), labels, more[0] if more else None)
+        nearest, scores, labels, *more = map(np.concatenate, zip(*parts, strict=True))
+        return cls(X, PlacedRows(nearest, scores), labels, more[0] if more else None)
 
 
 @dataclass(frozen=True)
@@ -470,7 +471,7 @@ class _Comparison:
         estimator, data = self.model.estimator, self.data.data
         m = len(self.data.is_own)
         rows = np.arange(m)[newest]
-        X = self.model.prepare(np.asarray(take(data.X, rows)))
+        X = np.asarray(self.model.prepare(np.asarray(take(data.X, rows))))
         y = None if data.y is None else np.asarray(data.y)[rows]
         if y is None and estimator._kind != "vq":
             scores = self.known.on_map.scores[newest]

@@ -71,6 +71,7 @@ from dbgsom_core.runs.results import (
     held_out,
     sentence_on_errors,
     summary,
+    suspects_of,
     tables_of,
     view_of_run,
     warnings_as_notes,
@@ -454,6 +455,9 @@ def evaluate(
     elif hasattr(estimator, "threshold_"):
         positive = view.class_names.get(estimator.positive_, estimator.positive_)
         verdict = f"answers {positive} from a probability of {estimator.threshold_:.3g} on"
+    suspects = suspects_of(estimator, scored, data)
+    if suspects is not None:
+        verdict = "; ".join(filter(None, [verdict, suspects.sentence]))
     of_epochs = {}
     for epoch, fitted in checkpoint.epoch_models(estimator, fold.train.X, fold.train.y).items():
         of_epochs[epoch] = FittedModel(fold.steps, fitted, data.columns)
@@ -465,7 +469,7 @@ def evaluate(
         model=model,
         checkpoints=of_epochs,
         example=data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, data, view, fold, divided),
+        tables=tables_of(model, data, view, fold, divided, suspects),
         notes=evaluator.notes,
         verdict=verdict,
     )

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,9 @@ from dbgsom_core.runs.profile import (
 )
 from dbgsom_core.runs.session import EpochCallback
 from dbgsom_core.tables import numbered
+
+if TYPE_CHECKING:
+    from dbgsom_core.estimators.new_rows import Suspects
 
 log = logging.getLogger("dbgsom")
 
@@ -208,17 +211,20 @@ def tables_of(
     view: MapView,
     fold: Fold,
     divided: Sequence[Division],
+    suspects: Suspects | None,
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
     ``links`` are those of a map with refits, ``cluster_stability`` how sure numbers of clusters
-    are, ``clusters`` and ``classes`` profiles, ``groups`` how labels are spread over them.
+    are, ``clusters`` and ``classes`` profiles, ``groups`` how labels are spread over them, and
+    ``suspects`` rows whose label is doubtful.
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
+    parts = _parts_of_rows(len(data.X), view, fold, divided)
+    if suspects is not None:
+        parts["held_out_probability"] = suspects.own
     tables: dict[str, Callable[[], Batches]] = {
-        "assignments": lambda: _assignments(
-            model, data, _parts_of_rows(len(data.X), view, fold, divided)
-        ),
+        "assignments": lambda: _assignments(model, data, parts),
         "neurons": partial(neuron_tables, model, data.feature_names),
     }
     if view.stability is not None:
@@ -236,9 +242,23 @@ def tables_of(
             if name == "clusters" and view.cluster_stability is not None:
                 columns += columns_of_stability(view.cluster_stability)
             tables[name] = partial(iter, [_with_numbers(columns)])
+    if suspects is not None and len(suspects.table["label"]):
+        tables["suspects"] = partial(iter, [_with_numbers([*suspects.table.items()])])
     if view.groups:
         tables["groups"] = partial(iter, [_with_numbers(table_of_groups(view.groups))])
     return tables
+
+
+def suspects_of(estimator: Any, scored: tuple[str, Evaluation], data: Data) -> Suspects | None:
+    """Return rows whose label the folds of a classifier doubt; None where they cannot say."""
+    part, tested = scored
+    is_known = part == HELD_OUT and tested.probabilities_of is not None
+    if not is_known or estimator._kind != "classifier" or tested.y is None:
+        return None
+    from dbgsom_core.estimators.new_rows import doubtful_rows
+
+    assert tested.probabilities is not None
+    return doubtful_rows(estimator, tested.bmu, tested.y, tested.probabilities, data.ids or {})
 
 
 def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:

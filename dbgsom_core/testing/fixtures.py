@@ -76,5 +76,14 @@ def cluster_stability() -> Any:
     return SomVQ(growth=fixed, epochs=5).fit(data()).cluster_stability(data(), halves=2)
 
 
+@lru_cache(maxsize=1)
+def change() -> Any:
+    from dbgsom_core.runs.check import check
+
+    known, days = np.tile(data(), (3, 1)), np.arange(SAMPLES)
+    y_known = np.tile(classes(), 3)
+    return check(_trained(), data(), known, y_known=y_known, time=days).view.change
+
+
 def only_regresses(component: Any) -> bool:
     return tuple(getattr(component, "estimators", None) or ()) == ("regressor",)

@@ -137,6 +137,7 @@ def _view(component: Any) -> MapView:
         image_shape=(2, 2),
         stability=fixtures.stability(),
         cluster_stability=fixtures.cluster_stability(),
+        change=fixtures.change(),
         groups=[GroupCounts("batch", ("a", "b"), ("0", "1"), np.array([[12, 3], [1, 14]]))],
         annotations={"time": np.arange("2001-01-01", fixtures.SAMPLES, dtype="M8[D]").astype(str)},
     )

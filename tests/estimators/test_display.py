@@ -22,7 +22,8 @@ NEED_SAMPLES = {
 }  # fmt: skip
 # All that show a classifier without a run.
 KINDS = sorted(
-    {*get_registry().names("figure")} - {"sweep_heatmap", "predicted_actual", "group_shares"}
+    {*get_registry().names("figure")}
+    - {"sweep_heatmap", "predicted_actual", "group_shares", "changes"}
 )
 
 

@@ -154,7 +154,7 @@ def test_each_sample_has_the_answer_of_the_fold_that_tested_it(survey, kind):
     assigned = rows(outcome.run.folder / "assignments.csv")
     assert part == "held-out"
     assert [row["held_out"] for row in assigned] == [str(one) for one in scored.predictions]
-    assert list(assigned[0])[-2:] == ["fold", "held_out"]
+    assert list(assigned[0])[-3:] == ["fold", "held_out", "held_out_probability"]
     for fold in read_run(outcome.run.folder).folds:
         tested = [row for row in assigned if row["fold"] == str(fold.fold) and row["glad"]]
         right = np.mean([row["held_out"] == row["glad"] for row in tested])

@@ -159,7 +159,7 @@ def test_answers_of_finished_folds_are_kept(room):
     room.dbgsom("run", "folds.yaml", "-q")
     (folder,) = room.folders()
     whole = _looks(folder)
-    assert whole[0].splitlines()[0].endswith(",fold,held_out")
+    assert whole[0].splitlines()[0].endswith(",fold,held_out,held_out_probability")
     room.anew()
     room.interrupted("run", "folds.yaml", "-q", at=3)
     (folder,) = room.folders()

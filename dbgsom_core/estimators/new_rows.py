@@ -31,10 +31,14 @@ _LEAST_CHART = 100  # known rows: fewer say nothing of rare values
 
 
 class PlacedRows(NamedTuple):
-    """Rows (n,) on a map: their neurons, and scores, the lower the stranger."""
+    """Rows (n,) on a map: their nearest neurons, and scores, the lower the stranger."""
 
-    neurons: Integers
+    nearest: Integers  # (n, 2): the best-matching unit and the second one
     scores: Floats
+
+    @property
+    def neurons(self) -> Integers:
+        return self.nearest[:, 0]
 
 
 def conformal_pvalues(known: Floats, scores: Floats) -> Floats:
@@ -54,12 +58,12 @@ def adjusted(pvalues: Floats) -> Floats:
 
 
 class NewGroup(NamedTuple):
-    """Linked neurons with more strange rows than known rows let expect."""
+    """Neurons with more strange rows than known rows let expect."""
 
     neurons: Integers  # (g,)
     rows: Integers  # (m,): numbers of the new rows
     expected: float  # so many of them, were they like the known ones
-    pvalue: float  # adjusted for all neurons
+    pvalue: float  # adjusted for all regions
 
 
 def find_new_groups(
@@ -71,66 +75,107 @@ def find_new_groups(
 ) -> list[NewGroup]:
     """Return groups of new rows that the known rows do not have, the largest first.
 
-    In each neuron the strange rows, below a quantile of the known scores, are counted: given their
-    total those of the new rows are binomial. ``rate`` of the neurons found are wrong on average
-    (Benjamini & Hochberg 1995). A neuron also has to have more of them than each of the ``files``
-    (M,) of the known rows, so that what differs between any two files is not new; linked neurons
-    that are clear by themselves belong to it.
+    Regions are neurons, and pairs of neurons that are a row's nearest two: rows far from the map
+    have neurons that are not linked. In each region the strange rows, below a quantile of the known
+    scores, are counted: given their total those of the new rows are binomial. ``rate`` of the
+    regions found are wrong on average (Benjamini & Hochberg 1995). A region also has to have more
+    of them than each of the ``files`` (M,) of the known rows, so that what differs between any two
+    files is not new. Regions that are clear by themselves and meet, or are linked, are one group.
     """
-    tails = [_Tail.counted(len(som_map), known, new, files, share) for share in _TAILS]
-    pvalues = adjusted(np.array([tail.pvalues for tail in tails]).ravel())
-    by_tail = pvalues.reshape(len(tails), -1)
-    groups = []
-    tail_of, best = by_tail.argmin(axis=0), by_tail.min(axis=0)
-    is_clear = np.any([tail.is_clear for tail in tails], axis=0)
-    is_start = np.any(
-        [(q <= rate) & tail.is_clear for q, tail in zip(by_tail, tails, strict=True)], axis=0
+    size, limits = len(som_map), np.quantile(known.scores, _TAILS)
+    places = [np.flatnonzero(part.scores <= limits.max()) for part in (new, known)]
+    strange_new, strange_known = places
+    if not len(strange_new):
+        return []
+    codes = [
+        _regions(part.nearest[rows], size) for part, rows in zip((new, known), places, strict=True)
+    ]
+    regions, numbers = np.unique(np.concatenate(codes), return_inverse=True)
+    ours, theirs = np.split(numbers.reshape(-1, 2), [len(strange_new)])
+    tests = []
+    for limit in limits:
+        counted = ours[new.scores[strange_new] <= limit]
+        beside = known.scores[strange_known] <= limit
+        sizes = _Sizes(len(new.scores), len(known.scores))
+        files_beside = None if files is None else files[strange_known[beside]]
+        tests.append(_Test.of(len(regions), counted, theirs[beside], sizes, files, files_beside))
+    qvalues = adjusted(np.array([test.pvalues for test in tests]).ravel()).reshape(len(tests), -1)
+    is_clear = np.any([test.is_clear for test in tests], axis=0)
+    is_found = np.any(
+        [(q <= rate) & test.is_clear for q, test in zip(qvalues, tests, strict=True)], axis=0
     )
-    left = is_clear.copy()
-    for neuron in np.argsort(best, kind="stable").tolist():
-        if not (is_start[neuron] and left[neuron]):
-            continue
-        members = _connected(som_map.links, neuron, left)
-        left[members] = False
-        tail = tails[tail_of[neuron]]
-        is_member = np.isin(new.neurons, members) & (new.scores <= tail.limit)
-        expected = float(tail.known[members].sum()) * len(new.scores) / len(known.scores)
-        rows = np.flatnonzero(is_member)
-        groups.append(NewGroup(members, rows, expected, float(best[neuron])))
+    group_of = _joined(som_map, regions, is_clear)
+    groups = []
+    for group in np.unique(group_of[is_found]).tolist():
+        members = is_clear & (group_of == group)
+        tail = int(qvalues[:, members].min(axis=1).argmin())
+        rows = strange_new[members[ours].any(axis=1) & (new.scores[strange_new] <= limits[tail])]
+        beside = members[theirs].any(axis=1) & (known.scores[strange_known] <= limits[tail])
+        expected = float(beside.sum()) * len(new.scores) / len(known.scores)
+        neurons = np.unique(new.neurons[rows])
+        groups.append(NewGroup(neurons, rows, expected, float(qvalues[:, members].min())))
     return sorted(groups, key=lambda group: -len(group.rows))
 
 
-class _Tail(NamedTuple):
-    """Strange rows of each neuron."""
+def _regions(nearest: Integers, size: int) -> Integers:
+    """Return both regions (n, 2) of rows: the neuron, and the pair of neurons, as one number."""
+    pairs = size + nearest.min(axis=1) * size + nearest.max(axis=1)
+    return np.column_stack([nearest[:, 0], pairs])
 
-    limit: float  # of scores
-    known: Integers  # (K,)
-    pvalues: Floats  # (K,): of the counts of new rows beside those of all known ones
-    is_clear: Flags  # (K,): beside those of each file, too
+
+def _joined(som_map: SomMap, regions: Integers, is_clear: Flags) -> Integers:
+    """Return the group (R,) of each region: clear ones that meet, or whose neurons are linked."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(som_map)
+    pairs = regions - size
+    is_pair = pairs >= 0
+    first = np.where(is_pair, pairs // size, regions)
+    second = np.where(is_pair, pairs % size, regions)
+    members = np.unique(np.concatenate([first[is_clear], second[is_clear]]))
+    unit, way = np.nonzero(som_map.links >= 0)
+    other = som_map.links[unit, way]
+    is_within = np.isin(unit, members) & np.isin(other, members)
+    starts = np.concatenate([unit[is_within], first[is_clear]])
+    ends = np.concatenate([other[is_within], second[is_clear]])
+    graph = coo_array((np.ones(len(starts)), (starts, ends)), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][first])
+
+
+class _Sizes(NamedTuple):
+    new: int
+    known: int
+
+
+class _Test(NamedTuple):
+    """Counts of strange rows by region (R,), and how likely they are by chance."""
+
+    pvalues: Floats  # beside all known rows
+    is_clear: Flags  # beside those of each file, too
 
     @classmethod
-    def counted(
+    def of(
         cls,
-        size: int,
-        known: PlacedRows,
-        new: PlacedRows,
+        count: int,
+        ours: Integers,
+        theirs: Integers,
+        sizes: _Sizes,
         files: NDArray[Any] | None,
-        share: float,
+        files_of: NDArray[Any] | None,
     ) -> Self:
-        limit = float(np.quantile(known.scores, share))
-        is_strange = known.scores <= limit
-        ours = np.bincount(new.neurons[new.scores <= limit], minlength=size)
-        theirs = np.bincount(known.neurons[is_strange], minlength=size)
-        n = len(new.scores)
-        pvalues = _binomial(ours, theirs, n, len(known.scores))
+        """Count the strange rows by their regions (s, 2); ``files_of`` (s,) are of known ones."""
+        new = np.bincount(ours.ravel(), minlength=count)
+        known = np.bincount(theirs.ravel(), minlength=count)
+        pvalues = _binomial(new, known, sizes.new, sizes.known)
         is_clear = pvalues <= _CLEAR
-        for file in [] if files is None else np.unique(files):
-            rows = files == file
-            if rows.sum() >= _LEAST_FILE * n:
-                there = np.bincount(known.neurons[rows & is_strange], minlength=size)
-                alone = _binomial(ours, there, n, int(rows.sum()))
-                is_clear &= (alone <= _CLEAR) | (there == 0)
-        return cls(limit, theirs, pvalues, is_clear)
+        if files is not None and files_of is not None:
+            for file, rows in zip(*np.unique(files, return_counts=True), strict=True):
+                if rows >= _LEAST_FILE * sizes.new:
+                    there = np.bincount(theirs[files_of == file].ravel(), minlength=count)
+                    alone = _binomial(new, there, sizes.new, int(rows))
+                    is_clear &= (alone <= _CLEAR) | (there == 0)
+        return cls(pvalues, is_clear)
 
 
 def _binomial(ours: Integers, theirs: Integers, n: int, m: int) -> Floats:
@@ -138,17 +183,6 @@ def _binomial(ours: Integers, theirs: Integers, n: int, m: int) -> Floats:
     from scipy.stats import binom
 
     return np.asarray(binom.sf(ours - 1, ours + theirs, n / (n + m)))
-
-
-def _connected(links: NDArray[Any], start: int, allowed: Flags) -> Integers:
-    """Return the allowed neurons that links lead to from one, itself included."""
-    found, waiting = {start}, [start]
-    while waiting:
-        for neuron in links[waiting.pop()].tolist():
-            if neuron >= 0 and allowed[neuron] and neuron not in found:
-                found.add(neuron)
-                waiting.append(neuron)
-    return np.array(sorted(found))
 
 
 # ------------------------------------------------------------------------------------- drift
@@ -336,11 +370,10 @@ class Suspects(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        count, n = round(self.expected), int((~np.isnan(self.own)).sum())
-        if not count:
-            return f"No label of {n:,} is expected to be wrong."
-        text = f"About {count:,} of {n:,} labels are expected to be wrong"
-        return f"{text}; the {len(self.table['row']):,} most doubtful rows are listed."
+        n = int((~np.isnan(self.own)).sum())
+        text = f"At most about {self.expected:,.0f} of {n:,} labels are wrong"
+        listed = len(self.table["label"])
+        return f"{text}: see the {listed:,} in suspects.csv" if listed else text
 
 
 def doubtful_rows(
