@@ -89,6 +89,7 @@ def dialect_of(given: dict[str, Any]) -> CsvDialect:
 @option("-o --output", "Such as FILE.csv or FILE.parquet.", default="-", metavar="FILE")
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
+@option("--by", "A row for each of its values: counts, shares, medians.", metavar="COLUMN")
 @option("--groups", "A groups.json of the explorer: answer with its names.", metavar="FILE")
 @csv_options
 @output_options
@@ -99,6 +100,7 @@ def predict(
     output: str,
     columns: Sequence[str],
     keep: Sequence[str],
+    by: str | None,
     groups: str | None,
     **given: Any,
 ) -> None:
@@ -106,17 +108,28 @@ def predict(
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
     address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a table of any length, in any format
-    of 'dbgsom init'. Columns are loaded by name where the model knows names; more of them do no
+    of 'dbgsom init', or files as the run's own where its data set says how new ones are read.
+    Columns are loaded by name where the model knows names; more of them do no
     harm, and their order does not matter.
     """
     loaded = find_model_of(model, given)
-    from dbgsom_core.runs.predict import predict_file
+    from dbgsom_core.runs.predict import open_as_trained, predict_file
 
     if groups is not None:
         if loaded.model.estimator._kind != "vq":
             raise DataError(f"--groups names clusters, and {loaded.where} answers otherwise")
         loaded.model.estimator.name_groups(groups)
     check_output(output, data, groups, loaded.path)
+    if by is not None:
+        from dbgsom_core.runs.explain import tabulate_file
+
+        if columns or keep or loaded.model.estimator._kind == "regressor":
+            raise DataError("--by counts labels: leave out --columns and --keep, and regressors")
+        dialect = dialect_of(given)
+        count, notes = tabulate_file(loaded, data, by, output, open_registry(), dialect)
+        print_notes((*loaded.notes, *notes))
+        echo(f"{count} values of {by} tabulated by {loaded.where}", err=True)
+        return
     is_on_screen = output == "-" and sys.stdout.isatty()  # where a bar would mix with answers
 
     def show_progress(rows: int, total: int | None) -> None:
@@ -131,6 +144,7 @@ def predict(
             keep,
             dialect_of(given),
             trained=loaded.dialect,
+            table=open_as_trained(loaded, data, open_registry()),
             progress=show_progress,
         )
     if messages.quiet:

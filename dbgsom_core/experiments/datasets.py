@@ -121,6 +121,9 @@ class DatasetComponent(Component):
     opened : method ``() -> Data | None``, or None
         Of one that can leave its samples where they are: asked first where the engine reads tables
         in blocks. As `load`, with a `Table` as ``X``.
+    for_new : method ``(path: str) -> DatasetComponent | None``, or None
+        Of one whose files are no tables: the data set that reads others as this one reads its own,
+        for rows to predict; None where they are a table.
     examples : class method ``(folder) -> mapping``, or None
         Of one that needs a file: it writes what it needs into an empty folder and returns the
         fields to be built with, for the conformance kit, or raises `unittest.SkipTest` where a
@@ -130,6 +133,7 @@ class DatasetComponent(Component):
     KIND: ClassVar[str] = "dataset"
     file_fields: ClassVar[tuple[str, ...]] = ("path", "target_path")
     opened: ClassVar[Callable[[], Data | None] | None] = None
+    for_new: ClassVar[Callable[..., DatasetComponent | None] | None] = None
     examples: ClassVar[Callable[..., Mapping[str, Any]] | None] = None
 
     @abstractmethod

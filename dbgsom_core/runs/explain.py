@@ -26,11 +26,17 @@ from dbgsom_core.runs.check import Check, Known, check_rows, moments_of
 from dbgsom_core.runs.data import Part, column_of, data_errors, mark_trained
 from dbgsom_core.runs.describe import title_of
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.predict import UNKNOWN, FileSamples, FoundModel, training_data
+from dbgsom_core.runs.predict import (
+    UNKNOWN,
+    FileSamples,
+    FoundModel,
+    open_as_trained,
+    training_data,
+)
 from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run
 from dbgsom_core.runs.session import mirror_ended, tracking_of
-from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
+from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences, write_table
 
 _DAY = 10  # characters of a date in ISO 8601
 
@@ -56,7 +62,8 @@ def explain_row(
 ) -> RowExplanation:
     """Return the explanation of a row of a file, and the training rows nearest to it."""
     model = trained.model
-    samples = FileSamples(source, model, dialect, trained.dialect)
+    table = open_as_trained(trained, source, registry)
+    samples = FileSamples(source, model, dialect, trained.dialect, table=table)
     batch = samples.row(row)
     x = batch.X[0]
     ids = {name: as_texts(values)[0].as_py() or "" for name, values in batch.carried.items()}
@@ -103,7 +110,7 @@ def explore(
     if source is None:
         _, data = _training_rows(trained, registry, notes)
     else:
-        data = _read(source, trained, dialect, notes)
+        data = _read(source, trained, dialect, registry, notes)
     title = trained.where if trained.run is None else title_of(trained.run)
     view = model_view(trained.model, data, trained.run, title)
     with data_errors(title):
@@ -123,11 +130,44 @@ def check_file(
     """Return what the rows of a file say that the map of a run did not know, see `check`."""
     notes = list(trained.notes)
     known = known_rows(trained, registry, by, time, notes)
-    new = _read(source, trained, dialect, notes, [time] if time else [])
+    new = _read(source, trained, dialect, registry, notes, [time] if time else [])
     moments = None if time is None else moments_of(column_of(new, time, "time"), time)
     title = f"{Path(source).name} beside {trained.where}"
     found = check_rows(trained.model, known, new, moments, title=title, **levels)
     return replace(found, sentences=[*found.sentences, *notes])
+
+
+def tabulate_file(
+    trained: FoundModel,
+    source: str,
+    by: str,
+    target: str,
+    registry: Registry,
+    dialect: CsvDialect = UNKNOWN,
+) -> tuple[int, list[str]]:
+    """Write a row for each value of the column ``by`` of a file; return their number, and notes.
+
+    ``rows``, and for each label ``count``, ``share`` and the ``median`` of each feature.
+    """
+    import pandas as pd  # is slow to import
+
+    notes: list[str] = []
+    data = _read(source, trained, dialect, registry, notes, [by])
+    with data_errors(source):
+        labels = trained.model.predict(data.X)
+    groups = column_of(data, by, "--by").astype(str)
+    counts = pd.crosstab(groups, labels)
+    columns: dict[str, Any] = {by: counts.index.to_numpy(), "rows": counts.sum(axis=1).to_numpy()}
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    for word, table in (("count", counts), ("share", shares)):
+        for label in table:
+            columns[f"{word} {label}"] = table[label].to_numpy()
+    names = [*map(str, data.feature_names or map(str, range(data.X.shape[1])))]
+    medians: Any = pd.DataFrame(data.X, columns=names).groupby([groups, labels]).median().unstack()
+    for (name, label), values in medians.items():
+        columns[f"median {label} {name}"] = values.to_numpy()
+    write_table(target, [columns])
+    return len(counts), notes
 
 
 def keep_check(trained: FoundModel, registry: Registry, found: Check, name: str) -> Path:
@@ -194,6 +234,7 @@ def _read(
     source: str,
     trained: FoundModel,
     dialect: CsvDialect,
+    registry: Registry,
     notes: list[str],
     keep: Sequence[str] = (),
 ) -> Data:
@@ -203,7 +244,8 @@ def _read(
     """
     columns = trained.model.columns
     target = columns and columns.target
-    samples = FileSamples(source, trained.model, dialect, trained.dialect, keep, target)
+    table = open_as_trained(trained, source, registry)
+    samples = FileSamples(source, trained.model, dialect, trained.dialect, keep, target, table)
     batches = list(samples.batches())
     notes.extend(samples.notes)
     if not batches:

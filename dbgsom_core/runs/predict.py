@@ -29,7 +29,7 @@ from dbgsom_core.experiments.measuring import (
 )
 from dbgsom_core.experiments.models import OWN_STEPS, step_names
 from dbgsom_core.experiments.trackers import tracker_classes
-from dbgsom_core.files import exists
+from dbgsom_core.files import exists, with_files
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.persistence import FittedModel, load
 from dbgsom_core.plugins.registry import Registry
@@ -50,7 +50,7 @@ from dbgsom_core.tables import (
     unseen_sentences,
     write_table,
 )
-from dbgsom_core.tables.reader import as_column
+from dbgsom_core.tables.reader import FrameReader, TableReader, as_column
 
 log = logging.getLogger("dbgsom")
 
@@ -82,6 +82,26 @@ class FoundModel:
             return UNKNOWN
         dataset = mapping_of(self.run.config.get("dataset"))
         return CsvDialect(delimiter=dataset.get("delimiter"), encoding=dataset.get("encoding"))
+
+
+def open_as_trained(trained: FoundModel, source: str, registry: Registry) -> TableReader | None:
+    """Return files opened as a model's run read its own; None: they are any table."""
+    if trained.run is None:
+        return None
+    name = mapping_of(trained.run.config.get("dataset")).get("name")
+    cls: Any = registry.find("dataset", name) if name in registry.names("dataset") else None
+    if cls is None or cls.for_new is None:
+        return None
+    _, (experiment,) = load_stored(trained.run, (), registry)
+    known: Any = with_files(experiment.dataset, experiment.folder)
+    dataset = guarded(known).for_new(source)
+    if dataset is None:
+        return None
+    data = guarded(dataset).load()
+    columns = {**(data.ids or {}), **data.annotations}
+    columns |= dict(zip(data.feature_names or (), np.asarray(data.X).T, strict=True))
+    table = pa.table({name: as_column(values) for name, values in columns.items()})
+    return replace(FrameReader.open(table), path=source)
 
 
 def find_model(
@@ -165,6 +185,8 @@ class FileSamples:
         Columns to carry along, besides ids and dates of the model's columns.
     target : str, optional
         A column to carry along where the file has it.
+    table : TableReader, optional
+        The rows, where they are open already.
 
     Attributes
     ----------
@@ -187,6 +209,7 @@ class FileSamples:
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] = (),
         target: str | None = None,
+        table: TableReader | None = None,
     ) -> None:
         known = model.columns or Columns(())
         decimal, thousands = dialect.decimal or known.decimal, dialect.thousands
@@ -195,7 +218,7 @@ class FileSamples:
         if thousands == decimal:
             raise DataError(f"{path}: '{decimal}' is the decimal mark and stands between thousands")
         dialect = replace(dialect, decimal=decimal)
-        self.table = open_table(path, dialect, trained=trained, known=known.names)
+        self.table = table or open_table(path, dialect, trained=trained, known=known.names)
         self.unseen: dict[str, Counter[str]] = {}
         self.notes = [*self.table.notes]
         names = numbered(self.table.names)
@@ -205,7 +228,8 @@ class FileSamples:
                 near = did_you_mean(name, names)
                 raise DataError(f"{path} has no column '{name}' to carry along{near}")
             self.carried[name] = names.index(name)
-        for name in (*known.ids, *known.annotations, target):
+        beside = {*names} - {*known.names} if table else ()  # of a data set, not of a file
+        for name in (*known.ids, *known.annotations, target, *sorted(beside)):
             if name in names:
                 self.carried[name] = names.index(name)
         if known.names and self.table.format != "npy":
@@ -277,6 +301,7 @@ def predict_file(
     dialect: CsvDialect = UNKNOWN,
     *,
     trained: CsvDialect = UNKNOWN,
+    table: TableReader | None = None,
     progress: Callable[[int, int | None], object] = lambda rows, total: None,
 ) -> tuple[int, int, list[str]]:
     """Write a model's predictions for each row of a file, in batches.
@@ -286,7 +311,7 @@ def predict_file(
     """
     check_target(target)
     names = select_columns(model, columns)
-    samples = FileSamples(source, model, dialect, trained, keep)
+    samples = FileSamples(source, model, dialect, trained, keep, table=table)
     twice = samples.carried.keys() & {*column_names(model, names)}
     if twice:
         both = f"the column '{min(twice)}' is carried along and written as well"

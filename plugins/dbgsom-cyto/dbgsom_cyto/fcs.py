@@ -125,6 +125,11 @@ class Fcs(DatasetComponent):
         ids = {FILE: of_files.pop(FILE), EVENT: events}
         return Data(X, known, features, columns=table, ids=ids, annotations=of_files)
 
+    def for_new(self, path: str) -> Fcs | None:
+        if self.spillover is None:
+            return None  # files say how they are compensated
+        return self.model_copy(update={"path": path, "rows": None, "target": None, "samples": None})
+
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
         rng = np.random.default_rng(0)

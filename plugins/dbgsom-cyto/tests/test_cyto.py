@@ -158,6 +158,22 @@ def test_a_matrix_for_all_files_has_names_of_its_own(files):
     assert f"{prefix}CD3" not in open_table(str(files / "a.fcs")).names
 
 
+def test_new_files_are_compensated_by_the_matrix_of_the_run(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["FL1-A", "FL2-A", "FL3-A"]
+    pd.DataFrame(2 * MATRIX, index=names, columns=names).to_csv("matrix.csv")
+    section = {"name": "fcs", "path": str(files), "spillover": "matrix.csv"}
+    config = {"experiment": "flow", "dataset": section, "figures": [], "tracking": ["run_folder"]}
+    done = dbgsom_core.run(config)
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "c.fcs").write_bytes((files / "a.fcs").read_bytes())
+    predict("flow", "new", "-o", "answers.csv")
+    data = load(new, spillover="matrix.csv")
+    frame = pd.DataFrame(data.X, columns=data.feature_names)
+    assert pd.read_csv("answers.csv")["label"].tolist() == done.model.predict(frame).tolist()
+
+
 def test_what_a_program_stored_compensated_is_not_compensated_again(tmp_path):
     channels = [f"Comp-{one}" if one in DYES else one for one in CHANNELS]
     for names in (DYES, [f"Comp-{one}" for one in DYES]):

@@ -135,6 +135,10 @@ class NetCDF(DatasetComponent):
             annotations=beside,
         )
 
+    def for_new(self, path: str) -> NetCDF:
+        base = self.climatology or self.path if self.anomalies else None
+        return self.model_copy(update={"path": path, "years": None, "climatology": base})
+
     def _complete(self, X: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         # Which times (n,) and grid points (D,) stay.
         gaps = np.isnan(X)

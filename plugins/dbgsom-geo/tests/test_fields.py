@@ -658,6 +658,24 @@ def test_models_refuse_other_grids_and_values_for_anomalies(wrote, tmp_path, mon
             model.predict(wrong)
 
 
+@SHORT
+def test_new_days_are_read_as_those_of_the_run(wrote, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = wrote(dataset(800))
+    section = {"name": "netcdf", "path": old, "anomalies": "day_of_year", "months": "DJF"}
+    config = {"experiment": "x", "dataset": section, "tracking": ["run_folder"], "figures": []}
+    done = run(config)
+    new = wrote(dataset(60, "2003-01-01", seed=3), "new.nc")
+    script = Path(sys.executable).with_name("dbgsom")
+    subprocess.run([script, "predict", "x", new, "-o", "answers.csv"], check=True)
+    answers = pd.read_csv("answers.csv")
+    read = {"anomalies": "day_of_year", "climatology": old, "months": "DJF"}
+    data = NetCDF(path=new, **read).load()
+    assert answers["time"].tolist() == data.annotations["time"].tolist()
+    frame = pd.DataFrame(data.X, columns=data.feature_names)
+    assert answers["label"].tolist() == done.model.predict(frame).tolist()
+
+
 def test_simulated_types_persist_and_have_their_season():
     fields, types = simulate(2000, seed=4)
     assert fields.shape[0] == len(types) == 2000

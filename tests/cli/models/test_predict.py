@@ -217,3 +217,26 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     assert told == (
         "semicolons.csv has the single column 'id;size;colour;weight;kind': give delimiter as ';'\n"
     )
+
+
+def test_labels_are_tabulated_by_a_column(shop, told, new, model):
+    new.assign(basket=np.arange(50) % 3).to_csv(shop / "new.csv", index=False)
+    told("predict", "fruit", "new.csv", "--by", "basket", "-o", "baskets.csv")
+    table = pd.read_csv(shop / "baskets.csv").set_index("basket")
+    labels = model.predict(new)
+    assert table["rows"].tolist() == [17, 17, 16]
+    for basket in range(3):
+        here = np.arange(50) % 3 == basket
+        for label in ("apple", "plum"):
+            chosen = here & (labels == label)
+            assert table.loc[basket, f"count {label}"] == chosen.sum()
+            assert table.loc[basket, f"share {label}"] == pytest.approx(chosen.sum() / here.sum())
+            size = new["size"][chosen].median()
+            assert table.loc[basket, f"median {label} size"] == pytest.approx(size)
+
+
+def test_a_table_by_a_column_has_no_other_columns(shop, refused, new):
+    new.to_csv(shop / "new.csv", index=False)
+    told = refused("predict", "fruit", "new.csv", "--by", "colour", "--columns", "label")
+    assert "leave out --columns" in told
+    assert "no column 'basket'" in refused("predict", "fruit", "new.csv", "--by", "basket")
