@@ -29,6 +29,7 @@ from dbgsom_core.config.schema import (
     GROWTH_FIELDS,
     ExperimentSettings,
     ModelSettings,
+    ReportSettings,
     Split,
     StabilitySettings,
 )
@@ -92,7 +93,7 @@ class Experiment:
     resolved: Mapping[str, Any]
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
     stability: StabilitySettings | Literal["auto"] | None = None  # None: no refits
-    report_by: tuple[str, ...] = ()  # columns by which labels are counted
+    report: ReportSettings | None = None
     notes: tuple[str, ...] = ()  # for its report
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
     # Of its owner's prepare steps, beside what is installed; never from what a run has stored.
@@ -331,9 +332,6 @@ def _experiment(
     disabled: tuple[str, ...] = ()
     if settings.plugins is not None:
         disabled = tuple(settings.plugins.disable)
-    report_by: tuple[str, ...] = ()
-    if settings.report is not None:
-        report_by = settings.report.columns
     return Experiment(
         experiment=REFERENCE.sub(r"env-\1", resolved["experiment"]),  # which names a folder
         dataset=settings.dataset.component,
@@ -348,7 +346,7 @@ def _experiment(
         engine=settings.engine.component,
         disabled=disabled,
         stability=settings.stability,
-        report_by=report_by,
+        report=settings.report,
         notes=(*_idle_measures(settings), *registry.unknown(disabled)),
         resolved=resolved,
         folder=document.folder,

@@ -110,6 +110,18 @@ class ReportSettings(Settings):
     )
     """count labels by the values of this column, or of each of several, such as file, batch,
     treatment or a date: of those under id, extra, categorical or target, or a feature"""
+    sample: str | None = None
+    """the column that says which rows are of one sample, such as file or patient: shares of labels
+    are then compared over samples, of which a value of 'by' needs three"""
+    block: str | None = None
+    """the column of samples that belong together, such as the patient of samples before and after:
+    they are compared within it"""
+
+    @model_validator(mode="after")
+    def _block_has_samples(self) -> Self:
+        if self.block is not None and self.sample is None:
+            raise ValueError("'block' says which samples belong together: name 'sample', too")
+        return self
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -230,12 +230,15 @@ class GroupCounts:
     groups, labels : sequence of str
     counts : int array (G, L)
         How many rows of the data set have this group and get this label.
+    tests : SampleTests, optional
+        What samples, of which rows are parts, say of differences.
     """
 
     column: str
     groups: Sequence[str]
     labels: Sequence[str]
     counts: NDArray[np.int64]
+    tests: SampleTests | None = None
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -250,6 +253,8 @@ class GroupCounts:
         Cramér's V (1946) is 0 where they are independent, at most 1; the p-value is of the
         chi-squared test (Pearson 1900).
         """
+        if self.tests is not None:
+            return self._sentence_on_samples(self.tests)
         from scipy.stats import chi2_contingency  # is slow to import
         from scipy.stats.contingency import association
 
@@ -266,6 +271,101 @@ class GroupCounts:
         overall = 100 * self.counts[:, label].sum() / self.counts.sum()
         text += f"; most of all, {name} has {share:.3g} % of label {self.labels[label]}"
         return f"{text}, all rows {overall:.3g} %"
+
+    def _sentence_on_samples(self, tests: SampleTests) -> str:
+        sizes = zip(self.groups, tests.sizes.tolist(), strict=True)
+        told = ", ".join(f"{size} of {group or '(none)'}" for group, size in sizes)
+        if np.isnan(tests.pvalues).all():
+            return f"too few samples to compare ({told}): {LEAST_SAMPLES} a side are needed"
+        found = np.argwhere(tests.pvalues <= _SURE)
+        if not len(found):
+            return f"no label differs between samples ({told}), at a false discovery rate of 5 %"
+        count = len({label for _, label in found.tolist()})
+        place = np.unravel_index(np.nanargmin(tests.pvalues), tests.pvalues.shape)
+        group, label = map(int, place)
+        difference, low, high = (100 * values[place] for values in tests.intervals)
+        text = f"{count} of {len(self.labels)} labels differ between samples ({told}); clearest, "
+        text += f"label {self.labels[label]} in {self.groups[group]}: {difference:+.2g} points of "
+        p = max(float(tests.pvalues[place]), _LEAST_P)
+        return f"{text}percent (95 % interval {low:+.2g} to {high:+.2g}), adjusted p {p:.2g}"
+
+
+LEAST_SAMPLES = 3  # of a group, and of all others
+
+
+@dataclass(frozen=True)
+class SampleTests:
+    """Differences of groups in the shares of labels, each sample counting once.
+
+    Attributes
+    ----------
+    sizes : int array (G,)
+        Samples of each group.
+    intervals : float arrays (G, L)
+        Differences of a group's mean share from that of the other groups, and both ends of their
+        95 % intervals.
+    pvalues : float array (G, L)
+        Adjusted for all of them (Benjamini & Hochberg 1995); nan where samples are too few.
+    shares : float array (S, L)
+        Of the samples, with their ``group_of`` (S,); empty where they are not known.
+    """
+
+    sizes: NDArray[np.int64]
+    intervals: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    pvalues: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    group_of: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        shares: NDArray[np.float64],
+        group_of: NDArray[np.int64],
+        block_of: NDArray[np.int64] | None = None,
+    ) -> SampleTests:
+        """Compare each group with all others, within blocks (S,) where there are any.
+
+        A linear model of the shares' arcsine square root (Bartlett 1947) gives p, one of the shares
+        themselves the interval.
+        """
+        from scipy.special import stdtr, stdtrit
+        from scipy.stats import false_discovery_control
+
+        count, labels = int(group_of.max()) + 1, shares.shape[1]
+        sizes = np.bincount(group_of, minlength=count)
+        blocks = np.zeros(len(group_of), np.int64) if block_of is None else block_of
+        base = (blocks[:, None] == np.unique(blocks)).astype(np.float64)
+        freedom = len(shares) - base.shape[1] - 1
+        pvalues = np.full((count, labels), np.nan)
+        differences, lows, highs = (np.full((count, labels), np.nan) for _ in range(3))
+
+        def beyond_blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            fitted: NDArray[np.float64] = base @ np.linalg.lstsq(base, values, rcond=None)[0]
+            return values - fitted
+
+        def slopes(
+            group: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            within, size = beyond_blocks(values), group @ group
+            slope = group @ within / size
+            squares = np.square(within - np.outer(group, slope)).sum(axis=0)
+            return slope, np.sqrt(squares / (freedom * size))
+
+        for group in range(count):
+            own = (group_of == group).astype(np.float64)
+            beyond = beyond_blocks(own)
+            is_small = min(own.sum(), (1 - own).sum()) < LEAST_SAMPLES
+            if is_small or freedom < 1 or beyond @ beyond < 1e-9:
+                continue
+            slope, error = slopes(beyond, np.arcsin(np.sqrt(shares)))
+            pvalues[group] = 2 * stdtr(freedom, -abs(slope) / np.maximum(error, 1e-12))
+            slope, error = slopes(beyond, shares)
+            reach = stdtrit(freedom, 0.975) * error
+            differences[group], lows[group], highs[group] = slope, slope - reach, slope + reach
+        known = ~np.isnan(pvalues)
+        if known.any():
+            pvalues[known] = false_discovery_control(pvalues[known])
+        return cls(sizes, (differences, lows, highs), pvalues, shares, group_of)
 
 
 # ------------------------------------------------------------------ answers as columns of a table

@@ -58,7 +58,13 @@ from dbgsom_core.runs.describe import (
     title_of,
 )
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
-from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
+from dbgsom_core.runs.profile import (
+    count_groups,
+    groups_of,
+    profile_classes,
+    profile_clusters,
+    samples_of,
+)
 from dbgsom_core.runs.results import (
     HELD_OUT,
     Answers,
@@ -218,8 +224,10 @@ def prepare(experiment: Experiment, data: Data) -> Prepared:
 
     What would end the run later is found here, before anything is written.
     """
-    for column in experiment.report_by:
-        groups_of(data, column)  # which may refuse it
+    if experiment.report is not None:
+        for column in experiment.report.columns:
+            groups_of(data, column)  # which may refuse it
+            samples_of(data, column, experiment.report)
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
@@ -439,13 +447,14 @@ def evaluate(
         more["profile"] = profile_clusters(model, data, rows, X, trained.predictions)
     elif y is not None and estimator._kind == "classifier" and data.image_shape is None:
         more["class_profile"] = profile_classes(data, rows, X, y, view.class_names)
-    report_by = prepared.experiment.report_by
-    if report_by:
+    report = prepared.experiment.report
+    if report is not None:
         labels = all_labels(model, data)
         more["groups"] = []
-        for column in report_by:
-            groups = groups_of(data, column)
-            more["groups"].append(count_groups(column, groups, labels, view.label_names))
+        for column in report.columns:
+            groups, parts = groups_of(data, column), samples_of(data, column, report)
+            counts = count_groups(column, groups, labels, view.label_names, parts)
+            more["groups"].append(counts)
     view = replace(view, **more)
     verdict = ""
     if cluster_stability is not None:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts
+from dbgsom_core.experiments.measuring import ClusterProfile, GroupCounts, SampleTests
 from dbgsom_core.interfaces.measures import ClusterStability
 from dbgsom_core.runs.data import column_of, has_target
 from dbgsom_core.runs.describe import percent, to_digits
 from dbgsom_core.tables import top_words
 
 if TYPE_CHECKING:
+    from dbgsom_core.config.schema import ReportSettings
     from dbgsom_core.experiments.datasets import Data
     from dbgsom_core.persistence import FittedModel
 
@@ -37,6 +38,7 @@ _MOST_WORDS = 8  # of the texts of a cluster: two lines of a report
 _BATCH = 1 << 16  # rows that are read together: data may stay on a disk
 _ROUNDING = 1e-12  # share of a value below which a deviation is the rounding of a constant column
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
+_OF_TESTS = ("samples", "difference", "low", "high", "p")  # where rows are of samples
 _SHOWN = ["rows", "share", "name", "mean (effect)", "typical rows"]  # of each, with its label
 
 
@@ -328,27 +330,81 @@ def _as_value(value: Any) -> str:
     return str(value)
 
 
+def samples_of(
+    data: Data, column: str, report: ReportSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None] | None:
+    """Return the sample (n,) of each row, and its block if any; None: rows are not of samples.
+
+    Raises
+    ------
+    DataError
+        A sample has rows of two groups or blocks.
+    """
+    if report.sample is None:
+        return None
+    names, samples = np.unique(
+        column_of(data, report.sample, "report.sample").astype(str), return_inverse=True
+    )
+    blocks = None
+    if report.block is not None:
+        values = column_of(data, report.block, "report.block").astype(str)
+        blocks = np.unique(values, return_inverse=True)[1]
+    groups = np.unique(groups_of(data, column), return_inverse=True)[1]
+    first = np.unique(samples, return_index=True)[1]
+    for name, codes in ((column, groups), (report.block, blocks)):
+        if codes is None:
+            continue
+        mixed = np.flatnonzero(codes[first][samples] != codes)
+        if len(mixed):
+            sample = names[samples[mixed[0]]]
+            raise DataError(
+                f"report.sample: '{sample}' has rows of two values of '{name}': name a column that "
+                "tells samples apart"
+            )
+    return samples, blocks
+
+
 def count_groups(
-    column: str, groups: NDArray[Any], labels: NDArray[Any], names: Mapping[Any, str]
+    column: str,
+    groups: NDArray[Any],
+    labels: NDArray[Any],
+    names: Mapping[Any, str],
+    samples: tuple[NDArray[np.int64], NDArray[np.int64] | None] | None = None,
 ) -> GroupCounts:
     """Return how often each label (n,) stands in each group (n,); ``names`` are those of labels."""
     import pandas as pd
 
     counts = pd.crosstab(groups, labels)
     texts = tuple(names.get(label, str(label)) for label in counts.columns.tolist())
-    return GroupCounts(column, tuple(counts.index), texts, counts.to_numpy())
+    tests = None
+    if samples is not None:
+        sample_of, block_of = samples
+        by_sample = pd.crosstab(sample_of, labels).to_numpy()
+        firsts = np.unique(sample_of, return_index=True)[1]
+        group_of = np.searchsorted(counts.index.to_numpy(), groups[firsts])
+        blocks = None if block_of is None else block_of[firsts]
+        shares = by_sample / by_sample.sum(axis=1, keepdims=True)
+        tests = SampleTests.of(shares, group_of, blocks)
+    return GroupCounts(column, tuple(counts.index), texts, counts.to_numpy(), tests)
 
 
 def table_of_groups(columns: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
     """Return the columns of groups.csv: a row for each column, group and label."""
-    rows = []
+    rows, names = [], list(_OF_GROUPS)
+    if any(counts.tests for counts in columns):
+        names += _OF_TESTS
     for counts in columns:
         shares = counts.shares
         for place, group in enumerate(counts.groups):
-            for cells in zip(counts.labels, counts.counts[place], shares[place], strict=True):
-                rows.append((counts.column, group, *cells))
+            cells = [counts.labels, counts.counts[place], shares[place]]
+            if counts.tests is not None:
+                tests = counts.tests
+                sizes = np.full(len(counts.labels), tests.sizes[place])
+                cells += [sizes, *(ends[place] for ends in tests.intervals), tests.pvalues[place]]
+            for row in zip(*cells, strict=True):
+                rows.append((counts.column, group, *row))
     cells_of = map(np.array, zip(*rows, strict=True))
-    return list(zip(_OF_GROUPS, cells_of, strict=True))
+    return list(zip(names, cells_of, strict=True))
 
 
 def read_groups(path: Path) -> list[GroupCounts]:
@@ -356,10 +412,21 @@ def read_groups(path: Path) -> list[GroupCounts]:
     columns = []
     with _reading(path) as table:
         for column, rows in table.map(as_text).groupby("column", sort=False):
-            counts = rows.pivot(index="group", columns="label", values="rows").astype(np.int64)
-            counts = counts.loc[rows["group"].unique(), rows["label"].unique()]
-            groups, labels = tuple(counts.index), tuple(counts.columns)
-            columns.append(GroupCounts(str(column), groups, labels, counts.to_numpy()))
+            wide = rows.pivot(index="group", columns="label")
+            groups, labels = rows["group"].unique(), rows["label"].unique()
+
+            def values(name: str, wide: Any = wide, at: Any = (groups, labels)) -> NDArray[Any]:
+                cells = wide[name].loc[at[0], at[1]].replace("", "nan")
+                return np.asarray(cells.to_numpy(), np.float64)
+
+            tests = None
+            if "samples" in rows:
+                sizes = values("samples")[:, 0].astype(np.int64)
+                ends = values("difference"), values("low"), values("high")
+                none = np.empty((0, len(labels)))
+                tests = SampleTests(sizes, ends, values("p"), none, np.empty(0, np.int64))
+            counts = values("rows").astype(np.int64)
+            columns.append(GroupCounts(str(column), tuple(groups), tuple(labels), counts, tests))
     return columns
 
 

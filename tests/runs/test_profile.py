@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from dbgsom_core import run
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.experiments.measuring import SampleTests
 from dbgsom_core.runs.profile import name_cluster
 
 N = 300
@@ -222,3 +224,96 @@ def test_what_cannot_go_with_groups_is_found_by_validate(customers, tmp_path, mo
     values = config(customers[0], report={"by": "batch"}, model={"estimator": "regressor"})
     with pytest.raises(ConfigError, match="counts labels, and a regressor answers"):
         run(values)
+
+
+# ------------------------------------------------------------------------------------- samples
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory):
+    """A file of cells of 12 patients, half of them treated, which halves one of two kinds."""
+    rng, rows = np.random.default_rng(5), []
+    for patient in range(12):
+        treated = patient % 2
+        share = np.clip(rng.normal(0.3 if treated else 0.6, 0.06), 0.05, 0.95)
+        kind = rng.random(80) < share
+        points = np.where(kind[:, None], 6.0, 0.0) + rng.normal(size=(80, 2))
+        block = f"pair {patient // 2}"
+        for x, y in points.round(3).tolist():
+            rows.append((x, y, f"p{patient:02d}", "drug" if treated else "none", block))
+    frame = pd.DataFrame(rows, columns=["x", "y", "patient", "therapy", "pair"])
+    path = tmp_path_factory.mktemp("patients") / "cells.csv"
+    frame.to_csv(path, index=False)
+    return path, frame
+
+
+def of_patients(path, **report):
+    return {
+        "experiment": "cells",
+        "dataset": {"name": "csv", "path": str(path), "id": ["patient", "therapy", "pair"]},
+        "model": {"labeller": {"name": "clusters", "n_clusters": 2}, "epochs": 20},
+        "figures": ["group_shares"],
+        "measures": None,
+        "tracking": [],
+        "report": {"by": "therapy", **report},
+    }
+
+
+@pytest.mark.parametrize("block", [None, "pair"])
+def test_labels_are_compared_over_samples(patients, tmp_path, monkeypatch, called, block):
+    monkeypatch.chdir(tmp_path)
+    path, frame = patients
+    report = {"sample": "patient", **({"block": block} if block else {})}
+    done = run(of_patients(path, **report))
+    labels = pd.read_csv(done.folder / "assignments.csv")["label"]
+    shares = pd.crosstab(frame["patient"], labels, normalize="index")
+    treated = frame.groupby("patient")["therapy"].first() == "drug"
+    angles = np.arcsin(np.sqrt(shares.to_numpy()))
+    test = stats.ttest_rel if block else stats.ttest_ind
+    p = stats.false_discovery_control(test(angles[treated], angles[~treated]).pvalue)
+    groups = pd.read_csv(done.folder / "groups.csv")
+    drug = groups[groups["group"] == "drug"].set_index("label")
+    assert drug["samples"].tolist() == [6, 6]
+    assert drug["p"].to_numpy() == pytest.approx(p)
+    difference = shares[treated].mean() - shares[~treated].mean()
+    assert drug["difference"].to_numpy() == pytest.approx(difference.to_numpy())
+    interval = test(shares[treated], shares[~treated]).confidence_interval(0.95)
+    assert drug["low"].to_numpy() == pytest.approx(interval.low)
+    assert drug["high"].to_numpy() == pytest.approx(interval.high)
+    sentence = "2 of 2 labels differ between samples (6 of drug, 6 of none)"
+    assert sentence in (done.folder / "report.md").read_text(encoding="utf-8")
+    assert sentence in called(tmp_path, "show", done.folder, "--map", "none").out
+    assert [figure.name for figure in done.figures] == ["group_shares.png"]
+
+
+def test_fewer_than_three_samples_a_side_are_told(patients, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = patients[1]
+    frame[frame["patient"].isin(["p00", "p01", "p02", "p03", "p04"])].to_csv("few.csv", index=False)
+    done = run(of_patients("few.csv", sample="patient"))
+    report = (done.folder / "report.md").read_text(encoding="utf-8")
+    assert "too few samples to compare (2 of drug, 3 of none): 3 a side are needed" in report
+    assert pd.read_csv(done.folder / "groups.csv")["p"].isna().all()
+
+
+def test_samples_of_two_groups_are_refused(patients, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'pair 0' has rows of two values of 'therapy'"):
+        run(of_patients(patients[0], sample="pair"))
+    with pytest.raises(ConfigError, match="name 'sample', too"):
+        run(of_patients(patients[0], block="pair"))
+
+
+def test_samples_without_a_difference_are_rarely_told_apart():
+    rng, found, covered = np.random.default_rng(6), [], []
+    for _ in range(200):
+        means = rng.dirichlet(np.full(5, 2.0))
+        shares = (
+            np.array([rng.multinomial(500, rng.dirichlet(40 * means)) for _ in range(10)]) / 500
+        )
+        tests = SampleTests.of(shares, np.arange(10) % 2)
+        found.append((tests.pvalues <= 0.05).any())
+        _, low, high = tests.intervals
+        covered.append(((low <= 0) & (high >= 0)).mean())
+    assert np.mean(found) <= 0.09
+    assert 0.93 <= np.mean(covered) <= 0.98

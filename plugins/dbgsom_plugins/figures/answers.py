@@ -321,7 +321,7 @@ class PredictedActual(FigureComponent):
 class GroupShares(FigureComponent):
     """The share of each label in each group of a column, a bar a group (``report: {by: COLUMN}``).
 
-    Groups are in order of their names, with their numbers of rows.
+    Groups are in order of their names, with their numbers of rows; with ``sample`` a dot a sample.
     """
 
     estimators = ("vq", "classifier")
@@ -329,7 +329,11 @@ class GroupShares(FigureComponent):
     def draw(self, view: MapView) -> Figure | dict[str, Figure]:
         if not view.groups:
             raise ValueError("group_shares draws what 'report: {by: COLUMN}' counts: add it")
-        figures = [self._draw(view, groups) for groups in view.groups]
+        figures = []
+        for groups in view.groups:
+            has_samples = groups.tests is not None and len(groups.tests.shares)
+            draw = self._draw_samples if has_samples else self._draw
+            figures.append(draw(view, groups))
         if len(figures) == 1:
             return figures[0]
         return {f"{number}": figure for number, figure in enumerate(figures, start=1)}
@@ -367,6 +371,38 @@ class GroupShares(FigureComponent):
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
+        axes.spines[:].set_visible(False)
+        return shown.figure
+
+    def _draw_samples(self, view: MapView, groups: Any) -> Figure:
+        from matplotlib.ticker import PercentFormatter
+
+        tests = groups.tests
+        most = np.argsort(-tests.shares.mean(axis=0), kind="stable")[:_MOST_CURVES]
+        names = with_profile(view, [groups.labels[place] for place in most])
+        colours, column = categorical(len(groups.groups)), as_label(groups.column)
+        notes = [f"Dots are samples, lines the means of a group: {groups.sentence}."]
+        texts = [shortened(name, _LONGEST_NAME, 8.5) for name in names]
+        left = max(map(text_width, texts)) * 8.5 / 72 + 0.15
+        height = max(_BAR * 1.6 * len(texts), 0.9)
+        entries = list(zip(colours, [group or "(none)" for group in groups.groups], strict=True))
+        title = f"Shares of labels by {column}"
+        shown = page(replace(view, axes=None), title, left + _BARS, height + 0.3, notes, entries)
+        axes = shown.panel(left, 0.0, _BARS, height)
+        steps = np.linspace(-0.28, 0.28, len(groups.groups) + 2)[1:-1]
+        for group, step in enumerate(steps.tolist()):
+            shares = tests.shares[tests.group_of == group][:, most]
+            rows = np.arange(len(most)) + step
+            colour: Any = colours[group]
+            for sample in shares:
+                axes.plot(sample, rows, "o", color=colour, markersize=3.5, alpha=0.75)
+            axes.plot(shares.mean(axis=0), rows, "|", color=colour, markersize=10)
+        axes.set_yticks(range(len(texts)), texts, fontsize=8.5, color=INK, **PLAIN)
+        axes.set_ylim(len(texts) - 0.5, -0.5)
+        axes.set_xlim(0, None)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
+        axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.spines[:].set_visible(False)
         return shown.figure
 
