@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from dbgsom_core.cli.console import echo, open_registry, option, output_options
+from dbgsom_core.cli.console import (
+    check_output,
+    echo,
+    open_registry,
+    option,
+    output_options,
+)
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.predict import csv_options, dialect_of, find_model_of, model_options
 from dbgsom_core.cli.show import print_table
@@ -47,6 +53,7 @@ def _limits(context: click.Context, option: click.Parameter, texts: Sequence[str
 )
 @option("--run-length", "Rows up to a false alarm.", type=click.FloatRange(2), default=370.0)
 @option("-o --output", "Folder for tables and page; else one of RUN.", metavar="FOLDER")
+@option("--rows rows_file", "NEW with its new groups, as FILE.fcs or FILE.csv.", metavar="FILE")
 @csv_options
 @output_options
 @model_options
@@ -59,6 +66,7 @@ def check(
     rate: float,
     run_length: float,
     output: str | None,
+    rows_file: str | None,
     **given: Any,
 ) -> int:
     """Say what the rows of NEW have that RUN did not know: new groups, drift, wrong labels.
@@ -71,6 +79,8 @@ def check(
 
     if output is not None and exists(output) and not (Path(output) / "check.html").exists():
         raise DataError(f"{output} exists and holds no check: name another folder with -o")
+    if rows_file is not None:
+        check_output(rows_file, new, trained.path)
     dialect = dialect_of(given)
     levels = {"rate": rate, "run_length": run_length}
     found = check_file(trained, new, registry, by, time, dialect, **levels)
@@ -79,6 +89,11 @@ def check(
         name = min(unknown)
         near, known = did_you_mean(name, [*found.measures]), ", ".join(found.measures)
         raise DataError(f"--fail-above: there is no number '{name}'{near}; there are: {known}")
+    if rows_file is not None:
+        from dbgsom_core.tables import write_table
+
+        columns = {str(name): values.to_numpy() for name, values in found.rows.items()}
+        write_table(rows_file, [columns], beside=new)
     if output is None:
         page = keep_check(trained, registry, found, Path(new).stem)
     else:

@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.component import Nested, active_registry, nested_fie
 from dbgsom_core.plugins.registry import STEP as OFFERED_STEP
 
 STEP = "step"  # of prepare: no component, and written like one
-BUILT_IN_STEPS = ("range_scale", "standardize")
+BUILT_IN_STEPS = ("range_scale", "standardize", "lags", "rolling", "cyclic")
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MAY_REPEAT = (STEP, "stopping", "tracker")
@@ -138,7 +138,7 @@ def _step(name: str, params: dict[str, Any]) -> PrepareStep:
         if _CLASS.fullmatch(name):
             return PrepareStep(name, params)
     names = [*BUILT_IN_STEPS, *registry.names(OFFERED_STEP)]
-    hint = did_you_mean(name, names) or f"; write {' or '.join(names)} or module:Class"
+    hint = did_you_mean(name, names) or f"; write {', '.join(names)} or module:Class"
     raise UnknownNameError(f"unknown step '{name}'{hint}")
 
 

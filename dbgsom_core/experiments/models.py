@@ -166,6 +166,11 @@ class FittedModel:
         return [name for name, step in self.steps if type(step) in classes]
 
     @property
+    def looks_back(self) -> bool:
+        """Whether a step looks at the rows before a row, so that rows are given in order."""
+        return looks_back(self.steps)
+
+    @property
     def fills_gaps(self) -> bool:
         """Whether a step imputes missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
@@ -259,6 +264,11 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
             in_place = getattr(step, "copy", True) is False
             X = np.asarray(step.transform(np.array(X) if in_place else X))
     return X
+
+
+def looks_back(steps: Iterable[tuple[str, Any]]) -> bool:
+    """Return whether prepare steps look at the rows before a row."""
+    return any(getattr(step, "looks_back", False) for _, step in steps)
 
 
 def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
@@ -389,6 +399,9 @@ STORED_CLASSES["columns"] = StoredType(
     "dbgsom_core.tables.columns:Columns", {_FIELDS: "plain"}, fits=_are_columns
 )
 STORED_CLASSES["range_scale"] = StoredType("dbgsom_core.experiments.models:RangeScaler", None)
+for _name in ("Lags", "Rolling", "Cyclic"):
+    _where = f"dbgsom_core.experiments.series:{_name}"
+    STORED_CLASSES[_name.lower()] = StoredType(_where, None, fits=lambda step: bool(step.fits()))
 STORED_CLASSES["standardize_joint"] = StoredType("dbgsom_core.experiments.models:JointScaler", None)
 
 

@@ -332,7 +332,7 @@ def check_rows(
             model.estimator, there.new.on_map.neurons, new.y, there.new.probabilities, ids
         )
         suspects, measures["wrong_labels"] = pd.DataFrame(found.table), found.expected
-        sentences.append(found.sentence)
+        sentences.append(f"{found.sentence}.")
     table = pd.DataFrame(rows)
     view = there.view(title, groups, None if limits is None else (limits, table))
     return Check(groups, drift, columns, suspects, alarms, table, measures, sentences, view)
@@ -352,8 +352,9 @@ class _Placed(NamedTuple):
         estimator, density = model.estimator, model.estimator._density
         has_classes = hasattr(estimator, "classes_")
         parts = []
-        for start in range(0, len(X), _BATCH):
-            part = slice(start, start + _BATCH)
+        size = len(X) if model.looks_back else _BATCH
+        for start in range(0, len(X), size):
+            part = slice(start, start + size)
             prepared = model.prepare(X[part])
             samples, group_of = estimator._samples(prepared), None
             if is_own is not None and is_own[part].any():
@@ -382,7 +383,9 @@ class _Comparison:
     @classmethod
     def of(cls, model: FittedModel, known: Known, new: Data) -> _Comparison:
         rows = np.arange(len(known.is_own))
-        if len(rows) > _MOST_KNOWN:
+        if len(rows) > _MOST_KNOWN and model.looks_back:
+            rows = rows[-_MOST_KNOWN:]
+        elif len(rows) > _MOST_KNOWN:
             rows = np.linspace(0, len(rows) - 1, _MOST_KNOWN).astype(np.int64)
         placed = _Placed.of(model, np.asarray(take(known.data.X, rows)), known.is_own[rows])
         files = None if known.files is None else known.files[rows]

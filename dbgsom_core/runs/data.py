@@ -18,13 +18,13 @@ from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.partitions import Partitions, take
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.experiments.models import prepared
+from dbgsom_core.experiments.models import names_after, prepared
 from dbgsom_core.files import exists, with_files
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.runs.describe import digest
 from dbgsom_core.runs.folder import DATA_FILE
-from dbgsom_core.runs.prepare import fit_steps, make_steps, sample_rows
+from dbgsom_core.runs.prepare import first_in_order, fit_steps, make_steps, sample_rows
 from dbgsom_core.training.targets import EVEN, class_weights, encode_classes, positive_code
 
 RowNumbers = NDArray[np.intp]
@@ -272,19 +272,27 @@ def make_fold(
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
+    count, names = first_in_order(steps), data.feature_names
+    if count:  # of what is divided, rows no longer lie behind each other
+        if isinstance(data.X, Partitions):
+            raise DataError(
+                "prepare: rows in order have to be in memory: leave out engine, or lags"
+            )
+        data = replace(data, X=fit_steps(steps[:count], data.X, y, names))
+        names = names_after(steps[:count], names)
     # Prepare steps may change their input, so it is a copy; without steps it may be a memory map.
     is_whole = test is None and (not steps or isinstance(data.X, Partitions))
     X = data.X if is_whole else take(data.X, train)
     categories = []
     if data.columns is not None:
         categories = list(map(data.columns.features_of, data.columns.categories))
-    X_train = fit_steps(steps, X, y_train, data.feature_names, categories, experiment.seed)
-    if test is not None:
-        test_data = Data(take(data.X, test), None if y is None else y[test])
+    X_train = fit_steps(steps[count:], X, y_train, names, categories, experiment.seed)
     tested = None
-    if test_data is not None:
-        rows = slice(None) if test is None else test
-        tested = Part(prepared(steps, test_data.X), test_data.y, rows)
+    if test is not None:
+        y_test = None if y is None else y[test]
+        tested = Part(prepared(steps[count:], take(data.X, test)), y_test, test)
+    elif test_data is not None:
+        tested = Part(prepared(steps, test_data.X), test_data.y, slice(None))
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 
 

@@ -62,6 +62,8 @@ def explain_row(
 ) -> RowExplanation:
     """Return the explanation of a row of a file, and the training rows nearest to it."""
     model = trained.model
+    if model.looks_back:
+        raise DataError("the model looks at the rows before a row, and explains none alone")
     table = open_as_trained(trained, source, registry)
     samples = FileSamples(source, model, dialect, trained.dialect, table=table)
     batch = samples.row(row)

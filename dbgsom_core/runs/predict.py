@@ -220,6 +220,7 @@ class FileSamples:
         dialect = replace(dialect, decimal=decimal)
         self.table = table or open_table(path, dialect, trained=trained, known=known.names)
         self.unseen: dict[str, Counter[str]] = {}
+        self._looks_back = model.looks_back
         self.notes = [*self.table.notes]
         names = numbered(self.table.names)
         self.carried = {}
@@ -246,9 +247,15 @@ class FileSamples:
         self.columns = replace(known, decimal=decimal, thousands=thousands or "")
 
     def batches(self) -> Iterator[SampleBatch]:
-        """Yield the rows in batches; raises `DataError` for cells that cannot be used."""
-        first = 0
-        for batch in self._read():
+        """Yield the rows in batches; raises `DataError` for cells that cannot be used.
+
+        Rows of a model that looks back are one batch.
+        """
+        first, batches = 0, self._read()
+        if self._looks_back:
+            whole = pa.Table.from_batches(batches).combine_chunks()
+            batches = iter(whole.to_batches())
+        for batch in batches:
             yield self._samples(batch, first)
             first += batch.num_rows
 

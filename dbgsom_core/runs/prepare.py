@@ -33,13 +33,20 @@ from dbgsom_core.experiments.models import (
     OWN_STEPS,
     JointScaler,
     RangeScaler,
+    looks_back,
     names_after,
     prepared,
 )
 from dbgsom_core.interfaces.component import RAISED, error_line
 from dbgsom_core.plugins.registry import stdout_to_stderr
 
-STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+STEPS = {
+    "range_scale": "dbgsom_core.experiments.models:RangeScaler",
+    "standardize": "sklearn.preprocessing:StandardScaler",
+    "lags": "dbgsom_core.experiments.series:Lags",
+    "rolling": "dbgsom_core.experiments.series:Rolling",
+    "cyclic": "dbgsom_core.experiments.series:Cyclic",
+}
 _STANDARD = (StandardScaler, JointScaler)
 _WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
 
@@ -68,8 +75,18 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
             mark = experiment.document.mark(*keys)
             place = mark.key if error.parameter else mark.value
             problems.add(place, ".".join(keys), str(error))
+    after = [getattr(step, "of_series", False) for _, step in steps]
+    for number, (name, step) in enumerate(steps):
+        if looks_back([(name, step)]) and not all(after[:number]):
+            text = f"'{name}' looks at the rows before: only such steps and cyclic may come first"
+            problems.add(experiment.document.mark("prepare", str(number)).value, "prepare", text)
     problems.raise_any()
     return steps
+
+
+def first_in_order(steps: Sequence[tuple[str, Any]]) -> int:
+    """Return how many steps, up to the last that looks back, all rows pass in their order."""
+    return max((n for n, step in enumerate(steps, start=1) if looks_back([step])), default=0)
 
 
 def make_step(name: str, params: Mapping[str, Any], folder: Path | None = None) -> Any:
@@ -79,7 +96,7 @@ def make_step(name: str, params: Mapping[str, Any], folder: Path | None = None) 
     ``folder`` is that of its owner's classes, beside what is installed. `StepError` says what is
     wrong with it.
     """
-    cls = STEPS.get(name) or imported_step(name, folder)
+    cls: Any = resolve_name(STEPS[name]) if name in STEPS else imported_step(name, folder)
     arguments = dict(params)
     if name == "standardize":
         way = arguments.pop("categories", _WAYS[1])

@@ -263,7 +263,7 @@ def suspects_of(estimator: Any, scored: tuple[str, Evaluation], data: Data) -> S
 
 def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
     """Return what a model answers to each row of its data set, (n,)."""
-    return np.concatenate([model.predict(data.X[batch]) for batch in _batches(data)])
+    return np.concatenate([model.predict(data.X[batch]) for batch in _batches(data, model)])
 
 
 def _parts_of_rows(
@@ -308,7 +308,7 @@ def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any
         target = model.columns and model.columns.target
         known.append((target or "target", np.asarray(data.y)))
     known += parts.items()
-    for batch in _batches(data):
+    for batch in _batches(data, model):
         columns = [(name, values[batch]) for name, values in (data.ids or {}).items()]
         if not columns:
             columns.append(("row", np.arange(*batch.indices(len(data.X)))))
@@ -319,8 +319,10 @@ def _assignments(model: FittedModel, data: Data, parts: Mapping[str, NDArray[Any
         yield _with_numbers(columns)
 
 
-def _batches(data: Data) -> Iterator[slice]:
+def _batches(data: Data, model: FittedModel) -> Iterator[slice]:
     step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
+    if model.looks_back:
+        step = len(data.X)
     for start in range(0, len(data.X), step):
         yield slice(start, start + step)
 

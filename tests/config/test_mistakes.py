@@ -41,7 +41,7 @@ ALONE = [
         "'dbgsom init churn.CSV'",
     ),
     ("split: {⟦folds:3}", "did you mean 'folds'"),
-    ("prepare: [⟦x.Y]", "write range_scale or standardize or module:Class"),
+    ("prepare: [⟦x.Y]", "write range_scale, standardize, lags, rolling, cyclic or module:Class"),
     ("model: {max_neurons: ⟦atuo}", "not 'atuo'; did you mean 'auto'"),
     ("model: {growth: {name: hierarchical, base: {name: gsom, ⟦wen: x}}}", "'when'"),
     ("model: {estimator: regressor, labeller: ⟦majority}", "use 'local_linear'"),

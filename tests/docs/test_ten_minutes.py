@@ -32,7 +32,16 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
             words += ["--set", "figures=[]", "--set", "measures=[accuracy,purity]"]
         code, *said[name] = called(tmp_path, *words[1:])
         assert code == 0, said[name]
-    assert list(said) == ["init", "run", "show", "compare", "predict", "explain", "explore"]
+    assert list(said) == [
+        "init",
+        "run",
+        "show",
+        "compare",
+        "predict",
+        "explain",
+        "check",
+        "explore",
+    ]
     assert "cultivar" in said["init"][0] + said["init"][1]
     assert len(list(Path("runs/wine").iterdir())) == 2
     decision = " ".join(said["compare"][0].split())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SIZE = (7.2, 3.4)  # inches of the charts
 _LEFT, _HEIGHT, _GAP = 0.4, 1.3, 0.45
+_SLICES = 12  # of rows in time, for the way over the map
 _MOST_POINTS = 4000  # of a line: more are drawn as the largest of those beside each other
 _ALARM = "#cc3311"
 
@@ -49,6 +50,10 @@ def _draw_map(view: MapView) -> Figure:
     notes = ["Red: more of the new rows than of the known ones; blue: fewer."]
     if groups.any():
         notes.append("Circles with numbers are new groups.")
+    if change.rows is not None:
+        notes.append(
+            f"Line: the mean place of {_SLICES} parts of the rows in time; square: the last."
+        )
     texts = [str(group) if group else "" for group in groups.tolist()]
     sheet = map_of_cells(view, "What new rows changed", colours, (), notes)
     centres = cell_centres(view.evaluation.som_map)
@@ -60,6 +65,12 @@ def _draw_map(view: MapView) -> Figure:
             written: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 6, **PLAIN}
             x, y = centre
             sheet.axes.text(x, y, text, fontsize=0.55 * size, **written)
+    if change.rows is not None:
+        units = change.rows.sort_values("time", kind="stable")["unit"].to_numpy()
+        parts = [centres[part].mean(axis=0) for part in np.array_split(units, _SLICES) if len(part)]
+        way = np.array(parts)
+        sheet.axes.plot(*way.T, "-o", color=INK, linewidth=1.2, markersize=2.5, zorder=4)
+        sheet.axes.plot(*way[-1], "s", color=INK, markersize=6, zorder=4)
     sheet.page.colour_bar(scale, "Points of percent")
     return sheet.page.figure
 

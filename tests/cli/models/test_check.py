@@ -28,12 +28,20 @@ def test_a_check_lies_in_the_folder_of_its_run(shop, told, run_folder, fruit):
 
 def test_limits_decide_on_the_exit_code(shop, called, fruit):
     fruit(100, 6).to_csv(shop / "july.csv", index=False)
-    limits = ("--fail-above", "novel_share=0.001", "--fail-above", "new_groups=0")
+    limits = (
+        "--rows",
+        "july.parquet",
+        "--fail-above",
+        "novel_share=0.001",
+        "--fail-above",
+        "new_groups=0",
+    )
     code, _, err = called(shop, "check", "fruit", "july.csv", "-o", "july", *limits)
     assert code == 1
     assert "novel_share is" in err
     assert "new_groups is" not in err
     assert (shop / "july" / "check.html").exists()
+    assert "new_group" in pd.read_parquet(shop / "july.parquet")
 
 
 def test_what_cannot_be_checked_is_told(shop, refused, run_folder, fruit):
