@@ -117,6 +117,12 @@ def find_new_groups(
     return sorted(groups, key=lambda group: -len(group.rows))
 
 
+def least_group(n: int, m: int, neurons: int, rate: float) -> int:
+    """Return about how many of n rows in one place, with none of the m known ones, are a group."""
+    tests = len(_TAILS) * 2 * neurons
+    return math.ceil(math.log(rate / tests) / math.log(n / (n + m)))
+
+
 def _regions(nearest: Integers, size: int) -> Integers:
     """Return both regions (n, 2) of rows: the neuron, and the pair of neurons, as one number."""
     pairs = size + nearest.min(axis=1) * size + nearest.max(axis=1)

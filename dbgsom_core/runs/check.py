@@ -274,9 +274,13 @@ def moments_of(values: NDArray[Any], name: str) -> NDArray[Any]:
     column = pd.Series(values)
     for convert in (pd.to_numeric, pd.to_datetime):
         try:
-            return np.asarray(convert(column))
+            moments = convert(column)
         except (TypeError, ValueError):
             continue
+        if moments.isna().any():
+            row = int(moments.isna().to_numpy().argmax())
+            raise DataError(f"column '{name}' has no time in row {row} (from 0)")
+        return np.asarray(moments)
     raise DataError(f"column '{name}' is no time: it holds '{values[0]}'")
 
 
@@ -289,6 +293,8 @@ def _data_of(model: FittedModel, X: Any, y: Any) -> Data:
     elif names is not None and hasattr(X, "columns"):
         X = X[names]
     X = np.asarray(X)
+    if X.ndim != 2:
+        raise DataError("rows are a dense table (n, D)")
     if y is not None and len(y) != len(X):
         raise DataError(f"{len(y)} labels for {len(X)} rows")
     return Data(X, None if y is None else np.asarray(y), names)
@@ -319,7 +325,8 @@ def check_rows(
     drift, measures = there.drift(rows["pvalue"])
     columns = there.columns_moved(drift)
     measures |= {"new_groups": len(groups), "new_rows": int((rows["new_group"] > 0).sum())}
-    sentences = [_on_groups(groups, len(new.X), known.files is not None)]
+    least = new_rows.least_group(len(new.X), len(known.is_own), len(model.estimator.som_map_), rate)
+    sentences = [_on_groups(groups, len(new.X), least, known.files is not None)]
     sentences += _on_drift(drift, columns, measures)
     alarms, suspects, limits = pd.DataFrame(), pd.DataFrame(), None
     if moments is not None:
@@ -433,26 +440,21 @@ class _Comparison:
 
         own = self.known.on_map.scores
         known_p = new_rows.conformal_pvalues(own, own)
-        is_new = np.array(["p > 0.05", "p ≤ 0.05"])
-        kinds = {"novelty": (is_new[(known_p <= _LEVEL) * 1], is_new[(pvalues <= _LEVEL) * 1])}
-        kinds["neuron"] = (self.known.on_map.neurons, self.new.on_map.neurons)
-        known_labels = self._honest_labels()
-        if len(np.unique(known_labels)) <= _MOST_LABELS:
-            kinds["label"] = (known_labels, self.new.labels)
+        novel = [np.bincount(p <= _LEVEL, minlength=2) for p in (known_p, pvalues)]
+        kinds = {"novelty": (np.array(["p > 0.05", "p ≤ 0.05"]), *novel)}
+        kinds["neuron"] = _counted(self.known.on_map.neurons, self.new.on_map.neurons)
+        labels = _counted(self._honest_labels(), self.new.labels)
+        if len(labels[0]) <= _MOST_LABELS:
+            kinds["label"] = labels
         tables, measures = [], {"novel_share": float((pvalues <= _LEVEL).mean())}
-        for kind, (known, new) in kinds.items():
-            categories, codes = np.unique(np.concatenate([known, new]), return_inverse=True)
-            counts = [
-                np.bincount(part, minlength=len(categories))
-                for part in (codes[: len(known)], codes[len(known) :])
-            ]
-            shares = new_rows.compare_shares(*counts)
-            columns = dict(zip(("known", "new"), (shares.known, shares.new), strict=True))
+        for kind, (categories, known, new) in kinds.items():
+            shares = new_rows.compare_shares(known, new)
+            columns = {"known": shares.known, "new": shares.new}
             columns["difference"] = shares.new - shares.known
             columns |= {"low": shares.low, "high": shares.high, "p": shares.pvalues}
             tables.append(pd.DataFrame({"of": kind, "value": categories.tolist(), **columns}))
             if kind != "novelty":
-                index, limit = new_rows.stability_index(*counts)
+                index, limit = new_rows.stability_index(known, new)
                 measures |= {f"psi_{kind}": index, f"psi_{kind}_by_chance": limit}
         table = pd.concat(tables, ignore_index=True)
         return table[table["value"] != "p > 0.05"].reset_index(drop=True), measures
@@ -551,6 +553,15 @@ class _Comparison:
         return view
 
 
+def _counted(known: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return the categories among known and new ones, and the counts of both."""
+    categories, codes = np.unique(np.concatenate([known, new]), return_inverse=True)
+    counts = []
+    for part in (codes[: len(known)], codes[len(known) :]):
+        counts.append(np.bincount(part, minlength=len(categories)))
+    return (categories, *counts)
+
+
 class MapChange(NamedTuple):
     """What figures draw of a check."""
 
@@ -563,9 +574,11 @@ class MapChange(NamedTuple):
 # -------------------------------------------------------------------------------------- sentences
 
 
-def _on_groups(groups: pd.DataFrame, n: int, by_file: bool) -> str:
+def _on_groups(groups: pd.DataFrame, n: int, least: int, by_file: bool) -> str:
+    if not len(groups) and least > n:
+        return f"{plural(n, 'row')} are too few to show a new group."
     if not len(groups):
-        return f"No new group among {n:,} rows."
+        return f"No new group among {n:,} rows; one of about {least:,} in one place would show."
     texts = []
     for group in _records(groups.head(_MOST_SAID)):
         text = f"{group.rows:,} rows where {number(group.expected)} are expected "

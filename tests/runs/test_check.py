@@ -51,7 +51,12 @@ def test_rows_of_the_same_plant_are_nothing_new(vq):
     assert found.measures["new_groups"] == 0
     assert 0.02 <= found.measures["novel_share"] <= 0.09
     assert found.measures["psi_label"] < 2 * found.measures["psi_label_by_chance"]
-    assert "No new group among 400 rows." in repr(found)
+    assert "No new group among 400 rows; one of about 7 in one place would show." in repr(found)
+
+
+def test_too_few_rows_show_no_group(vq):
+    few = check(vq, KNOWN[COLUMNS][:5], KNOWN[COLUMNS][:5])
+    assert few.sentences[0] == "5 rows are too few to show a new group."
 
 
 def test_what_drifts_is_named(vq):
