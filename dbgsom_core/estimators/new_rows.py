@@ -6,6 +6,7 @@ Known rows are like those of the training, and scored as if the map had not seen
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -82,51 +83,72 @@ def find_new_groups(
     of them than each of the ``files`` (M,) of the known rows, so that what differs between any two
     files is not new. Regions that are clear by themselves and meet, or are linked, are one group.
     """
-    size, limits = len(som_map), np.quantile(known.scores, _TAILS)
-    places = [np.flatnonzero(part.scores <= limits.max()) for part in (new, known)]
-    strange_new, strange_known = places
-    if not len(strange_new):
+    n, m, limits = len(new.scores), len(known.scores), np.quantile(known.scores, _TAILS)
+    ours, theirs = (_Strange.of(part, len(som_map), limits.max()) for part in (new, known))
+    if not len(ours.rows):
         return []
-    codes = [
-        _regions(part.nearest[rows], size) for part, rows in zip((new, known), places, strict=True)
-    ]
-    regions, numbers = np.unique(np.concatenate(codes), return_inverse=True)
-    ours, theirs = np.split(numbers.reshape(-1, 2), [len(strange_new)])
-    tests = []
-    for limit in limits:
-        counted = ours[new.scores[strange_new] <= limit]
-        beside = known.scores[strange_known] <= limit
-        sizes = _Sizes(len(new.scores), len(known.scores))
-        files_beside = None if files is None else files[strange_known[beside]]
-        tests.append(_Test.of(len(regions), counted, theirs[beside], sizes, files, files_beside))
-    qvalues = adjusted(np.array([test.pvalues for test in tests]).ravel()).reshape(len(tests), -1)
-    is_clear = np.any([test.is_clear for test in tests], axis=0)
-    is_found = np.any(
-        [(q <= rate) & test.is_clear for q, test in zip(qvalues, tests, strict=True)], axis=0
-    )
+    regions, numbers = np.unique(np.vstack([ours.regions, theirs.regions]), return_inverse=True)
+    count = len(regions)
+    parts = np.split(numbers.reshape(-1, 2), [len(ours.rows)])
+    ours, theirs = ours._replace(regions=parts[0]), theirs._replace(regions=parts[1])
+    files_of = np.zeros(len(theirs.rows), bool) if files is None else files[theirs.rows]
+    sizes = Counter([] if files is None else files.tolist())
+    pvalues, clear = np.ones((len(limits), count)), np.zeros((len(limits), count), bool)
+    for tail, limit in enumerate(limits):
+        new_counts = ours.counts(limit, count)
+        pvalues[tail] = _binomial(new_counts, theirs.counts(limit, count), n, m)
+        clear[tail] = pvalues[tail] <= _CLEAR
+        for file, size in sizes.items():
+            if size >= _LEAST_FILE * n:
+                there = theirs.counts(limit, count, files_of == file)
+                clear[tail] &= (_binomial(new_counts, there, n, size) <= _CLEAR) | (there == 0)
+    qvalues = adjusted(pvalues.ravel()).reshape(pvalues.shape)
+    is_found = ((qvalues <= rate) & clear).any(axis=0)
+    is_clear: Flags = np.asarray(clear.any(axis=0))
     group_of = _joined(som_map, regions, is_clear)
     groups = []
     for group in np.unique(group_of[is_found]).tolist():
         members = is_clear & (group_of == group)
-        tail = int(qvalues[:, members].min(axis=1).argmin())
-        rows = strange_new[members[ours].any(axis=1) & (new.scores[strange_new] <= limits[tail])]
-        beside = members[theirs].any(axis=1) & (known.scores[strange_known] <= limits[tail])
-        expected = float(beside.sum()) * len(new.scores) / len(known.scores)
+        best = qvalues[:, members].min(axis=1)
+        limit = limits[best.argmin()]
+        rows = ours.rows[ours.within(members, limit)]
+        expected = float(theirs.within(members, limit).sum()) * n / m
         neurons = np.unique(new.neurons[rows])
-        groups.append(NewGroup(neurons, rows, expected, float(qvalues[:, members].min())))
+        groups.append(NewGroup(neurons, rows, expected, float(best.min())))
     return sorted(groups, key=lambda group: -len(group.rows))
+
+
+class _Strange(NamedTuple):
+    """Strange rows (s,): their numbers, scores, and regions (s, 2), a neuron and a pair."""
+
+    rows: Integers
+    scores: Floats
+    regions: Integers
+
+    @classmethod
+    def of(cls, placed: PlacedRows, size: int, limit: float) -> Self:
+        rows = np.flatnonzero(placed.scores <= limit)
+        nearest = placed.nearest[rows]
+        pairs = size + nearest.min(axis=1) * size + nearest.max(axis=1)
+        return cls(rows, placed.scores[rows], np.column_stack([nearest[:, 0], pairs]))
+
+    def counts(self, limit: float, count: int, among: Flags | None = None) -> Integers:
+        """Return how many rows below a limit each region has, (R,)."""
+        is_counted = self.scores <= limit
+        if among is not None:
+            is_counted &= among
+        return np.bincount(self.regions[is_counted].ravel(), minlength=count)
+
+    def within(self, regions: Flags, limit: float) -> Flags:
+        """Return which rows (s,) lie in one of the regions, below a limit."""
+        is_member: Flags = regions[self.regions].any(axis=1) & (self.scores <= limit)
+        return is_member
 
 
 def least_group(n: int, m: int, neurons: int, rate: float) -> int:
     """Return about how many of n rows in one place, with none of the m known ones, are a group."""
     tests = len(_TAILS) * 2 * neurons
     return math.ceil(math.log(rate / tests) / math.log(n / (n + m)))
-
-
-def _regions(nearest: Integers, size: int) -> Integers:
-    """Return both regions (n, 2) of rows: the neuron, and the pair of neurons, as one number."""
-    pairs = size + nearest.min(axis=1) * size + nearest.max(axis=1)
-    return np.column_stack([nearest[:, 0], pairs])
 
 
 def _joined(som_map: SomMap, regions: Integers, is_clear: Flags) -> Integers:
@@ -147,41 +169,6 @@ def _joined(som_map: SomMap, regions: Integers, is_clear: Flags) -> Integers:
     ends = np.concatenate([other[is_within], second[is_clear]])
     graph = coo_array((np.ones(len(starts)), (starts, ends)), shape=(size, size))
     return np.asarray(connected_components(graph, directed=False)[1][first])
-
-
-class _Sizes(NamedTuple):
-    new: int
-    known: int
-
-
-class _Test(NamedTuple):
-    """Counts of strange rows by region (R,), and how likely they are by chance."""
-
-    pvalues: Floats  # beside all known rows
-    is_clear: Flags  # beside those of each file, too
-
-    @classmethod
-    def of(
-        cls,
-        count: int,
-        ours: Integers,
-        theirs: Integers,
-        sizes: _Sizes,
-        files: NDArray[Any] | None,
-        files_of: NDArray[Any] | None,
-    ) -> Self:
-        """Count the strange rows by their regions (s, 2); ``files_of`` (s,) are of known ones."""
-        new = np.bincount(ours.ravel(), minlength=count)
-        known = np.bincount(theirs.ravel(), minlength=count)
-        pvalues = _binomial(new, known, sizes.new, sizes.known)
-        is_clear = pvalues <= _CLEAR
-        if files is not None and files_of is not None:
-            for file, rows in zip(*np.unique(files, return_counts=True), strict=True):
-                if rows >= _LEAST_FILE * sizes.new:
-                    there = np.bincount(theirs[files_of == file].ravel(), minlength=count)
-                    alone = _binomial(new, there, sizes.new, int(rows))
-                    is_clear &= (alone <= _CLEAR) | (there == 0)
-        return cls(pvalues, is_clear)
 
 
 def _binomial(ours: Integers, theirs: Integers, n: int, m: int) -> Floats:
