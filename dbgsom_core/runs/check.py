@@ -410,11 +410,23 @@ class _Comparison:
         names = self.model.feature_names or self.data.data.feature_names
         return [*map(str, names or map("feature {}".format, range(self.new.X.shape[1])))]
 
+    @cached_property
+    def _usual(self) -> tuple[Floats, Floats]:
+        """Means and deviations (D,) of known rows."""
+        X = self.known.X
+        counts = np.maximum((~np.isnan(X)).sum(axis=0), 1)
+        means = np.nansum(X, axis=0) / counts
+        return means, np.sqrt(np.nansum(np.square(X - means), axis=0) / counts)
+
     def called(self, rows: Any) -> str:
         """Return the columns in which new rows differ most from known ones."""
-        return name_cluster(
-            new_rows.compare_means(self.known.X, self.new.X[rows]).effects, self.names
-        )
+        means, deviations = self._usual
+        X = self.new.X[rows]
+        counts = np.maximum((~np.isnan(X)).sum(axis=0), 1)
+        effects = np.zeros(len(means))
+        apart = np.nansum(X - means, axis=0) / counts
+        np.divide(apart, deviations, out=effects, where=deviations > 0)
+        return name_cluster(effects, self.names)
 
     def new_groups(self, rate: float) -> tuple[pd.DataFrame, NDArray[np.int64]]:
         """Return the table of new groups, and the number (n,) of that of each new row."""
