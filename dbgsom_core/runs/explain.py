@@ -22,7 +22,8 @@ from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import Html, MapView
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.check import Check, Known, check_rows, moments_of
+from dbgsom_core.runs.check import Check, check_rows, moments_of
+from dbgsom_core.runs.comparison import Known
 from dbgsom_core.runs.data import Part, column_of, data_errors, mark_trained
 from dbgsom_core.runs.describe import title_of
 from dbgsom_core.runs.folder import StoredRun
