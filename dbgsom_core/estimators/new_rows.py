@@ -48,6 +48,12 @@ def conformal_pvalues(known: Floats, scores: Floats) -> Floats:
     return np.asarray((1 + rank) / (1 + len(known)))
 
 
+def own_pvalues(scores: Floats) -> Floats:
+    """Return p-values (n,) of scores beside the others of them."""
+    rank = np.searchsorted(np.sort(scores), scores, side="right")
+    return np.asarray(rank / len(scores))
+
+
 def adjusted(pvalues: Floats) -> Floats:
     """Return p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995)."""
     from scipy.stats import false_discovery_control

@@ -288,7 +288,7 @@ def check_rows(
     if not len(new.X):
         raise DataError("there are no new rows")
     with data_errors(title):
-        there = Comparison.of(model, known, new)
+        there = Comparison.of(model, known, new, is_in_time=moments is not None)
     ids = dict(new.ids or {"row": np.arange(len(new.X))})
     rows = {**ids, **there.answers()}
     groups, rows["new_group"] = there.new_groups(rate)

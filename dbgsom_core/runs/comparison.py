@@ -92,9 +92,10 @@ class Comparison:
     known: Placed
     files: NDArray[Any] | None
     new: Placed
+    is_in_time: bool
 
     @classmethod
-    def of(cls, model: FittedModel, known: Known, new: Data) -> Comparison:
+    def of(cls, model: FittedModel, known: Known, new: Data, is_in_time: bool) -> Comparison:
         rows = np.arange(len(known.is_own))
         if len(rows) > _MOST_KNOWN and model.looks_back:
             rows = rows[-_MOST_KNOWN:]
@@ -102,7 +103,8 @@ class Comparison:
             rows = np.linspace(0, len(rows) - 1, _MOST_KNOWN).astype(np.int64)
         placed = Placed.of(model, np.asarray(take(known.data.X, rows)), known.is_own[rows])
         files = None if known.files is None else known.files[rows]
-        return cls(model, known, placed, files, Placed.of(model, np.asarray(new.X)))
+        there = Placed.of(model, np.asarray(new.X))
+        return cls(model, known, placed, files, there, is_in_time)
 
     def answers(self) -> dict[str, Any]:
         """Return columns (n,) of what the map says of each new row."""
@@ -182,33 +184,50 @@ class Comparison:
         rows = self.data.is_own
         if self.known.probabilities is None or self.data.data.y is None or not rows.all():
             return self.known.labels
-        return self._crossfitted[1]
+        return np.concatenate([fitted.predict(X) for fitted, X in self._folds])
 
     @cached_property
-    def _crossfitted(self) -> tuple[Floats, NDArray[Any]]:
-        """Return scores and labels of the newest known rows by maps fitted to other times."""
-        from sklearn.base import clone
-        from sklearn.model_selection import KFold
+    def _folds(self) -> list[tuple[Any, Any]]:
+        """Maps fitted to known rows but a fold, each with the prepared rows of this fold.
 
-        newest = slice(-_MOST_IN_ORDER, None)
+        Of the newest rows, in time folds of rows beside each other; none where targets are needed,
+        and not known.
+        """
+        from sklearn.base import clone
+        from sklearn.model_selection import KFold, StratifiedKFold
+
         estimator, data = self.model.estimator, self.data.data
-        m = len(self.data.is_own)
-        rows = np.arange(m)[newest]
+        rows = np.arange(len(self.data.is_own))[-_MOST_IN_ORDER:]
         X = np.asarray(self.model.prepare(np.asarray(take(data.X, rows))))
         y = None if data.y is None else np.asarray(data.y)[rows]
         if y is None and estimator._kind != "vq":
-            scores = self.known.on_map.scores[newest]
-            return scores, self.known.labels[newest]
-        scores, labels = np.zeros(len(rows)), np.empty(len(rows), self.known.labels.dtype)
-        for train, tested in KFold(min(_FOLDS, len(rows))).split(X):
+            return []
+        count, folds = min(_FOLDS, len(rows)), []
+        splitter: Any = KFold(count)
+        if not self.is_in_time:  # rows may be in the order of their classes
+            splitter = StratifiedKFold(count, shuffle=True, random_state=0)
+        for train, tested in splitter.split(X, y):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the map's own fit has said it
                 fitted = clone(estimator).fit(X[train], None if y is None else y[train])
-            # In the units of the map that new rows are scored by.
-            unit = fitted._density.unit / estimator._density.unit
-            scores[tested] = fitted.score_samples(X[tested]) * unit
-            labels[tested] = fitted.predict(X[tested])
-        return scores, labels
+            folds.append((fitted, X[tested]))
+        return folds
+
+    def _pvalues_in_order(self) -> tuple[Floats, Floats]:
+        """Return p-values of the newest known rows and of new ones (n,), cross-conformal ones.
+
+        Each map of a fold ranks new rows among those that it was not fitted to (Vovk 2015), and
+        these among each other; of new rows it is the mean.
+        """
+        pairs = [(self.known.on_map.scores, self.new.on_map.scores)]
+        if self._folds:
+            prepared = np.asarray(self.model.prepare(self.new.X))
+            pairs = [
+                (map_.score_samples(X), map_.score_samples(prepared)) for map_, X in self._folds
+            ]
+        known = [new_rows.own_pvalues(scores) for scores, _ in pairs]
+        new = [new_rows.conformal_pvalues(*scores) for scores in pairs]
+        return np.concatenate(known), np.mean(new, axis=0)
 
     def columns_moved(self, drift: pd.DataFrame) -> pd.DataFrame:
         """Return the table of the columns' means, those first that moved most."""
@@ -232,11 +251,10 @@ class Comparison:
         """Return the limits, the charts of the new rows (n,), and the table of alarms."""
         import pandas as pd
 
-        known = self._crossfitted[0]
+        known, pvalues = self._pvalues_in_order()
         with data_errors("time"):
-            limits = ControlLimits.from_known(new_rows.conformal_pvalues(known, known), run_length)
+            limits = ControlLimits.from_known(known, run_length)
         order = np.argsort(moments, kind="stable")
-        pvalues = new_rows.conformal_pvalues(known, self.new.on_map.scores)
         charts, is_alarm = limits.charts(pvalues[order])
         first, records = 0, []
         for place in np.flatnonzero(is_alarm).tolist():

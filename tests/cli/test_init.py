@@ -105,7 +105,10 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     assert model.predict(frame).tolist() == ["nein", "ja"]
     beside = "Datum,Eingang,Bemerkung,zufrieden"
     first = (outcome.run.folder / "assignments.csv").read_text().splitlines()
-    assert first[0] == f"Nr,unit,x,y,label,distance,novelty,{beside},fold,held_out"
+    assert (
+        first[0]
+        == f"Nr,unit,x,y,label,distance,novelty,{beside},fold,held_out,held_out_probability"
+    )
     assert first[1].split(",")[7:9] == ["02.03.2024", "2024-03-02"]
     assert first[1].startswith("0001,")
     done = CliRunner().invoke(predict, [str(outcome.run.folder), "survey.csv", "-o", "told.csv"])

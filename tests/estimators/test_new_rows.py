@@ -167,7 +167,7 @@ def test_the_first_false_alarm_comes_after_the_run_length_on_average(memory):
     waited = []
     for seed in range(8):
         known = series(4000)
-        limits = ControlLimits.from_known(new_rows.conformal_pvalues(known, known), 100, seed)
+        limits = ControlLimits.from_known(new_rows.own_pvalues(known), 100, seed)
         for _ in range(40):
             pvalues = new_rows.conformal_pvalues(known, series(1000))
             _, alarms = limits.charts(pvalues)

@@ -148,7 +148,8 @@ def test_a_prepare_step_by_name(installed, iris):
     (shown,) = (describe(one) for one in find_components("dbgsom-party:halves", registry))
     assert shown["schema"]["properties"]["clip"]["default"] is False
     schema = experiment_schema(registry)["$defs"]["step"]["anyOf"]
-    assert {"enum": ["range_scale", "standardize", "halves"]} in schema
+    built_in = ["range_scale", "standardize", "lags", "rolling", "cyclic"]
+    assert {"enum": [*built_in, "halves"]} in schema
 
 
 def test_a_start_that_does_not_hang_together_is_refused(iris):
