@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NEED_SAMPLES = (
     "class_pies", "data_projection", "child_maps", "names",
     "confusion_matrix", "roc_curve", "precision_recall", "lift", "predicted_actual",
+    "doubtful_labels",
 )  # fmt: skip
 
 

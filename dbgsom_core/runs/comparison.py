@@ -214,20 +214,25 @@ class Comparison:
         return folds
 
     def _pvalues_in_order(self) -> tuple[Floats, Floats]:
-        """Return p-values of the newest known rows and of new ones (n,), cross-conformal ones.
+        """Return p-values of the newest known rows and of new ones (n,).
 
-        Each map of a fold ranks new rows among those that it was not fitted to (Vovk 2015), and
-        these among each other; of new rows it is the mean.
+        The map of a fold ranks the rows that it was not fitted to: its known ones, and beside them
+        new ones, which take turns. So both are of the same kind: a mean over maps, or the map that
+        has seen all, would find new rows too ordinary.
         """
-        pairs = [(self.known.on_map.scores, self.new.on_map.scores)]
-        if self._folds:
-            prepared = np.asarray(self.model.prepare(self.new.X))
-            pairs = [
-                (map_.score_samples(X), map_.score_samples(prepared)) for map_, X in self._folds
-            ]
-        known = [new_rows.own_pvalues(scores) for scores, _ in pairs]
-        new = [new_rows.conformal_pvalues(*scores) for scores in pairs]
-        return np.concatenate(known), np.mean(new, axis=0)
+        if not self._folds:
+            own = self.known.on_map.scores
+            new = new_rows.conformal_pvalues(own, self.new.on_map.scores)
+            return new_rows.own_pvalues(own), new
+        prepared = np.asarray(self.model.prepare(self.new.X))
+        known, new = [], np.zeros(len(prepared))
+        for number, (fitted, X) in enumerate(self._folds):
+            scores, turn = fitted.score_samples(X), slice(number, None, len(self._folds))
+            known.append(new_rows.own_pvalues(scores))
+            if len(prepared[turn]):
+                there = fitted.score_samples(prepared[turn])
+                new[turn] = new_rows.conformal_pvalues(scores, there)
+        return np.concatenate(known), new
 
     def columns_moved(self, drift: pd.DataFrame) -> pd.DataFrame:
         """Return the table of the columns' means, those first that moved most."""

@@ -141,6 +141,7 @@ COMPONENTS = {
         "precision_recall": "figures.answers:PrecisionRecall",
         "lift": "figures.answers:Lift",
         "predicted_actual": "figures.answers:PredictedActual",
+        "doubtful_labels": "figures.answers:DoubtfulLabels",
         "group_shares": "figures.answers:GroupShares",
         "growth_curve": "figures.curves:GrowthCurve",
         "stability": "figures.curves:StabilityFigure",

@@ -103,6 +103,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         if name in ("mean", "local_linear", "r2", "rmse", "mae", "predicted_actual"):
             values["model"] = {"estimator": "regressor"}
         needs_classes = ("confusion_matrix", "roc_curve", "precision_recall", "lift")
+        needs_classes += ("doubtful_labels",)
         if name in ("kernel_vote", "linear_vote", *needs_classes):
             values["model"] = {"estimator": "classifier"}
         if kind == "grid":

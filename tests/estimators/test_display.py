@@ -17,7 +17,7 @@ X, Y = X[:300], Y[:300]
 NEED_SAMPLES = {
     "confusion_matrix",
     "roc_curve",
-    "precision_recall", "lift",
+    "precision_recall", "lift", "doubtful_labels",
     "class_pies", "data_projection", "names", "child_maps",
 }  # fmt: skip
 # All that show a classifier without a run.

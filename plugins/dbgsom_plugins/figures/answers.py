@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dbgsom_core.api import FigureComponent, as_label
-from dbgsom_plugins.figures._drawing import page
+from dbgsom_plugins.figures._drawing import map_of_values, page
 from dbgsom_plugins.figures._names import class_name_of, with_profile
 from dbgsom_plugins.figures._style import (
     FAINT,
@@ -316,6 +316,28 @@ class PredictedActual(FigureComponent):
         axes.set_xlabel(called, fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylabel(f"{called}, predicted", fontsize=8.5, color=INK, **PLAIN)
         return shown.figure
+
+
+class DoubtfulLabels(FigureComponent):
+    """Where labels are doubtful: 1 minus the mean probability of its own class in each neuron.
+
+    Of held-out rows where a run has folds, of test rows where it has some.
+    """
+
+    estimators = ("classifier",)
+
+    def draw(self, view: MapView) -> Figure:
+        evaluation, rows = _scored(self, view)
+        y, shares = with_classes(evaluation, evaluation.probabilities)
+        _, units = with_classes(evaluation, evaluation.bmu)
+        places = np.searchsorted(np.asarray(evaluation.classes), y)
+        doubts = 1 - shares[np.arange(len(y)), places]
+        size = len(evaluation.som_map)
+        counts = np.bincount(units, minlength=size)
+        means = np.bincount(units, doubts, size) / np.maximum(counts, 1)
+        notes = [f"{rows(len(y))}. Dark neurons: their classes are as expected."]
+        title = _title("Doubtful labels", view)
+        return map_of_values(view, title, means, "Mean doubt", low=0.0, notes=notes)
 
 
 class GroupShares(FigureComponent):
