@@ -3,8 +3,8 @@
     pip install -e '.[bench]'
     python tests/benchmarks/new_rows.py groups|charts|labels|samples|sensors …
 
-* groups: simulated cytometry, 7 files known, populations of 0 to 1 % in a new one: found (a third of
-  its cells), share of its cells, other cells told.
+* groups: simulated cytometry, 7 known files, populations of 0 to 1 % in a new one: found (a third
+  of its cells), share of its cells, other cells told.
 * charts: rows up to the first alarm without a change, of `run_length` 370.
 * labels: average precision of changed labels, 8 % of all, by probabilities of folds: those of
   `SomClassifier` and by cleanlab's normalized margin, both of a forest; expected over true number.
