@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import click
@@ -45,13 +48,31 @@ class Output:
 
 
 output = Output()
+# Of a hint: a name of the project, or a version after it, is none.
+_COMMAND = re.compile(
+    r"(?<![\w./-])dbgsom(?= (?:init|validate|run|sweep|show|compare|predict|explain|explore|export"
+    r"|check|ui|sync|register|config|schema|plugins)\b)"
+)
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Print text with control characters written out, and addresses without their passwords."""
+    """Print text with control characters written out, and addresses without their passwords.
+
+    Commands in it are written as this one was called, ``.venv/bin/dbgsom ui``.
+    """
     from dbgsom_core.experiments.trackers import masked
 
-    click.echo(masked(as_text(text)), err=err)
+    told = _COMMAND.sub(lambda _: _called(), as_text(text))
+    click.echo(masked(told), err=err)
+
+
+@cache
+def _called() -> str:
+    """Return how ``dbgsom`` was called: by its name where the shell finds it, else by its path."""
+    path = sys.argv[0]
+    if Path(path).stem != "dbgsom" or which("dbgsom") == path:
+        return "dbgsom"
+    return shlex.quote(path)
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -89,17 +89,22 @@ def check_samples(
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     if hasattr(X, "to_pandas"):  # not every scikit-learn reads the names of polars and pyarrow
         X = X.to_pandas()
-    may_miss = "missing" in handles
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=_wanted_dtypes(X),
-        order="C",
-        accept_sparse="csr" if "sparse" in handles else False,
-        ensure_all_finite="allow-nan" if may_miss else True,
-        ensure_min_samples=least,
-    )
+    may_miss, given = "missing" in handles, X
+    try:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=_wanted_dtypes(X),
+            order="C",
+            accept_sparse="csr" if "sparse" in handles else False,
+            ensure_all_finite="allow-nan" if may_miss else True,
+            ensure_min_samples=least,
+        )
+    except ValueError as error:
+        if cure := _cure(estimator, given):
+            raise ValueError(f"{str(error).rstrip()}\n{cure}") from error
+        raise
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -115,6 +120,21 @@ def check_samples(
                 "leave such samples out"
             )
     return np.asarray(X)
+
+
+def _cure(estimator: Any, X: Any) -> str:
+    """Return what helps with a data frame that scikit-learn refuses; empty: nothing is known."""
+    names, known = list(getattr(X, "columns", ())), getattr(estimator, "feature_names_in_", None)
+    if known is not None and names != list(known) and {*known} <= {*names}:
+        return "X[model.feature_names_in_] has the columns of the training in their order"
+    kinds = [getattr(dtype, "kind", "O") for dtype in getattr(X, "dtypes", ())]
+    for name, kind in zip(names, kinds, strict=False):
+        if kind not in "biufc":
+            text = (
+                f"column '{name}' holds no numbers: dbgsom_core.run(frame) makes some of text and"
+            )
+            return f"{text} categories, as scikit-learn's ColumnTransformer does"
+    return ""
 
 
 def _wanted_dtypes(X: Any) -> Any:

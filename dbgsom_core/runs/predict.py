@@ -338,7 +338,7 @@ def predict_file(
         progress(rows, samples.table.num_rows)
 
     with closing(tables()) as batches:
-        rows = write_table(target, batches, progress=report, beside=source)
+        rows = write_table(target, batches, progress=report, beside=source, dialect=dialect)
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
     if empty:

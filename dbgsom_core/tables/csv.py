@@ -290,8 +290,10 @@ class CsvWriter:
     them.
     """
 
-    def __init__(self, file: Any, schema: pa.Schema, delimiter: str = ",") -> None:
-        self._file = file
+    def __init__(
+        self, file: Any, schema: pa.Schema, delimiter: str = ",", decimal: str = "."
+    ) -> None:
+        self._file, self._decimal = file, decimal
         self._writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         self._writer.writerow(schema.names)
 
@@ -300,6 +302,7 @@ class CsvWriter:
         for column in map(as_array, batch.columns):
             if pa.types.is_floating(column.type):
                 column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+                column = pc.replace_substring(as_texts(column), ".", self._decimal)
             columns.append(as_texts(column).to_pylist())
         self._writer.writerows(zip(*columns, strict=True))
 
@@ -309,12 +312,20 @@ class CsvWriter:
             self._file.close()
 
 
-def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
-    """Return a writer to a file, or to standard output; tabs part the fields of a .tsv file."""
+def csv_writer(
+    path: Path, schema: pa.Schema, delimiter: str | None = None, decimal: str | None = None
+) -> CsvWriter:
+    """Return a writer to a file, or to standard output.
+
+    Where it is not said, tabs part the fields of a .tsv file, and semicolons beside decimal commas.
+    """
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    if decimal == usual:
+        usual = ";"
+    marks = delimiter or usual, decimal or "."
     if str(path) == STANDARD_STREAM:
-        return CsvWriter(sys.stdout, schema)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    return CsvWriter(path.open("w", encoding="utf-8", newline=""), schema, delimiter)
+        return CsvWriter(sys.stdout, schema, *marks)
+    return CsvWriter(path.open("w", encoding="utf-8", newline=""), schema, *marks)
 
 
 # --------------------------------------------------------------------------- compressed files

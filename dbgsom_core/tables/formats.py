@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from itertools import chain
 from pathlib import Path
@@ -242,6 +243,7 @@ def write_table(
     *,
     progress: Callable[[int], object] = lambda rows: None,
     beside: str | None = None,
+    dialect: CsvDialect = UNKNOWN_DIALECT,
 ) -> int:
     """Write a table, whole or not at all, and return how many rows it has.
 
@@ -258,6 +260,8 @@ def write_table(
     beside : str, optional
         A table of the same rows. Where it has the same format, and this can add columns to a
         table, a copy of it is written with these.
+    dialect : CsvDialect
+        The delimiter and the decimal mark of a CSV file.
 
     Raises
     ------
@@ -271,6 +275,8 @@ def write_table(
     format: Any = format_of(suffix)
     make_writer: Any = format.write
     source: tuple[str, ...] = ()
+    if format.name == "csv":
+        make_writer = partial(csv_writer, delimiter=dialect.delimiter, decimal=dialect.decimal)
     if beside is not None and format.add:
         if os.path.isdir(beside):  # noqa: PTH112
             into = f"write all of it to a .csv, or file by file to {format.suffixes[0]}"

@@ -94,6 +94,13 @@ def test_the_names_of_every_frame_are_checked_as_in_scikit_learn(frame, make):
     for other in (frame[frame.columns[::-1]], frame.assign(extra=1.0)):
         with pytest.raises(ValueError, match="feature names should match those that were passed"):
             vq.bmu(make(other))
+    with pytest.raises(ValueError, match=r"X\[model\.feature_names_in_\] has the columns"):
+        vq.bmu(frame[frame.columns[::-1]])
+
+
+def test_a_column_of_text_is_named(frame):
+    with pytest.raises(ValueError, match=r"column 'colour' holds no numbers: dbgsom_core\.run"):
+        SomVQ().fit(frame.assign(colour="red"))
 
 
 def test_a_fit_that_does_not_fit_in_memory_is_refused_before_it_begins(monkeypatch):
