@@ -75,7 +75,7 @@ def check(
     RUN's folder, as artifacts/check-NEW, and numbers to its trackers; with -o to that folder alone.
     """
     trained, registry = find_model_of(run, given), open_registry()
-    from dbgsom_core.runs.explain import check_file, keep_check
+    from dbgsom_core.runs.check import check_file, keep_check
 
     if output is not None and exists(output) and not (Path(output) / "check.html").exists():
         raise DataError(f"{output} exists and holds no check: name another folder with -o")

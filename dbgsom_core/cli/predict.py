@@ -121,7 +121,7 @@ def predict(
         loaded.model.estimator.name_groups(groups)
     check_output(output, data, groups, loaded.path)
     if by is not None:
-        from dbgsom_core.runs.explain import tabulate_file
+        from dbgsom_core.runs.rows import tabulate_file
 
         if columns or keep or loaded.model.estimator._kind == "regressor":
             raise DataError("--by counts labels: leave out --columns and --keep, and regressors")

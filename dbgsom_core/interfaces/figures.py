@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape, unescape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.component import Component
@@ -22,6 +22,27 @@ if TYPE_CHECKING:
 
     from dbgsom_core.interfaces.context import EpochRecord
     from dbgsom_core.interfaces.measures import ClusterStability, Evaluation, Stability
+
+
+class MapChange(NamedTuple):
+    """What figures draw of a check of new rows.
+
+    Attributes
+    ----------
+    shares : float array (K,)
+        The share of the new rows that each neuron has, minus that of the known ones.
+    groups : int array (K,)
+        The new group of each neuron, from 1 on; 0: none.
+    limits : ControlLimits or None
+        Of the charts in time.
+    rows : data frame or None
+        New rows in time: ``time``, ``unit``, ``average``, ``total`` and ``alarm``.
+    """
+
+    shares: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    limits: Any = None
+    rows: Any = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,7 @@ class MapView:
     profile: Any = None
     class_profile: Any = None
     groups: Sequence[Any] = ()
-    change: Any = None
+    change: MapChange | None = None
 
     @property
     def rare_class(self) -> int | None:

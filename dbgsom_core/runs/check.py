@@ -7,11 +7,13 @@ they hold. A further table of the page is a `Section` more in `Check.sections`.
 from __future__ import annotations
 
 import io
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +26,16 @@ from dbgsom_core.experiments.datasets import Data
 from dbgsom_core.interfaces.component import guarded
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.compare import Section, render
 from dbgsom_core.runs.comparison import LEVEL, Comparison, Known
-from dbgsom_core.runs.data import data_errors
+from dbgsom_core.runs.data import column_of, data_errors
 from dbgsom_core.runs.describe import number, p_value, percent, plural
 from dbgsom_core.runs.folder import write_text
+from dbgsom_core.runs.predict import UNKNOWN, FoundModel, find_model
+from dbgsom_core.runs.rows import known_rows, moments_of, read_rows
+from dbgsom_core.runs.session import mirror_ended, tracking_of
+from dbgsom_core.tables import CsvDialect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,9 +201,6 @@ def check(
     if hasattr(model, "folder"):
         if by is not None and not isinstance(by, str):
             raise DataError("by: name a column of the run's data")
-        from dbgsom_core.runs.explain import known_rows
-        from dbgsom_core.runs.predict import find_model
-
         trained = find_model(str(model.folder), Path(), get_registry())
         fitted, notes = trained.model, list[str]()
         known = known_rows(
@@ -219,6 +222,41 @@ def check(
     return replace(found, sentences=[*found.sentences, *notes])
 
 
+def check_file(
+    trained: FoundModel,
+    source: str,
+    registry: Registry,
+    by: str | None = None,
+    time: str | None = None,
+    dialect: CsvDialect = UNKNOWN,
+    **levels: float,
+) -> Check:
+    """Return what the rows of a file say that the map of a run did not know, see `check`."""
+    notes = list(trained.notes)
+    known = known_rows(trained, registry, by, time, notes)
+    new = read_rows(source, trained, dialect, registry, notes, [time] if time else [])
+    moments = None if time is None else moments_of(column_of(new, time, "time"), time)
+    title = f"{Path(source).name} beside {trained.where}"
+    found = check_rows(trained.model, known, new, moments, title=title, **levels)
+    return replace(found, sentences=[*found.sentences, *notes])
+
+
+def keep_check(trained: FoundModel, registry: Registry, found: Check, name: str) -> Path:
+    """Write a check into the folder of a run and send it to its trackers; return its page."""
+    assert trained.run is not None
+    run = trained.run.as_run()
+    name = f"check-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name) or 'rows'}"
+    with TemporaryDirectory() as folder:
+        found.save(folder)
+        for path in sorted(Path(folder).iterdir()):
+            kept = run.log_artifact(f"{name}/{path.name}", path)
+    number = 1 + sum("check/psi_neuron" in line.metrics for line in trained.run.scalars())
+    for measure, value in found.measures.items():
+        run.log_scalar(f"check/{measure}", value, number)
+    mirror_ended(trained.run, tracking_of(trained.run, registry))
+    return kept.with_name("check.html")
+
+
 def _column(given: Any, table: Any, key: str) -> NDArray[Any] | None:
     """Return a column (n,) that is given as an array or by its name in a data frame."""
     if isinstance(given, str):
@@ -229,29 +267,6 @@ def _column(given: Any, table: Any, key: str) -> NDArray[Any] | None:
     if values is not None and values.shape != (len(table),):
         raise DataError(f"{key}: {values.size} values for {len(table)} rows")
     return values
-
-
-def moments_of(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return times (n,) that can be sorted: numbers, or dates as texts.
-
-    Raises
-    ------
-    DataError
-        They are neither.
-    """
-    import pandas as pd  # is slow to import
-
-    column = pd.Series(values)
-    for convert in (pd.to_numeric, pd.to_datetime):
-        try:
-            moments = convert(column)
-        except (TypeError, ValueError):
-            continue
-        if moments.isna().any():
-            row = int(moments.isna().to_numpy().argmax())
-            raise DataError(f"column '{name}' has no time in row {row} (from 0)")
-        return np.asarray(moments)
-    raise DataError(f"column '{name}' is no time: it holds '{values[0]}'")
 
 
 def _data_of(model: FittedModel, X: Any, y: Any) -> Data:

@@ -14,7 +14,7 @@ from dbgsom_core.engine.partitions import take
 from dbgsom_core.estimators import new_rows
 from dbgsom_core.estimators.new_rows import ControlLimits, PlacedRows
 from dbgsom_core.experiments.datasets import Data
-from dbgsom_core.interfaces.figures import MapView
+from dbgsom_core.interfaces.figures import MapChange, MapView
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.data import data_errors
 from dbgsom_core.runs.profile import name_cluster
@@ -301,12 +301,3 @@ def _counted(known: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[Any], ...]
     for part in (codes[: len(known)], codes[len(known) :]):
         counts.append(np.bincount(part, minlength=len(categories)))
     return (categories, *counts)
-
-
-class MapChange(NamedTuple):
-    """What figures draw of a check."""
-
-    shares: Floats  # (K,): new minus known share of the rows
-    groups: NDArray[np.int64]  # (K,): the new group of each neuron, 0: none
-    limits: ControlLimits | None
-    rows: pd.DataFrame | None  # in time

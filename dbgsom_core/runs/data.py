@@ -152,11 +152,15 @@ def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> di
         "classes": classes,
         "digest": digest(data.X, data.y),
     }
+    if data.y is not None:
+        facts["rows"] = digest(len(data.X), data.y)  # the same with other columns
     names = data.feature_names
     if names is not None and data.columns is None and len(names) <= _MOST_NAMES:
         facts["feature_names"] = list(map(str, names))
     if test is not None:
         facts["test"] = {"samples": len(test.X), "digest": digest(test.X, test.y)}
+        if test.y is not None:
+            facts["test"]["rows"] = digest(len(test.X), test.y)
     return facts
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from ast import literal_eval
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ _DEFAULTS = {
 # Of probabilities: what is answered at one half says little of a rare class.
 _OF_UNEVEN = ("log_loss", "average_precision", *_OF_MAPS)
 _NOT_OF_VARIANTS = ("engine", "seed", "stability")  # sections that do not change what is learnt
+
+_OF_ROWS = ("dataset", "dataset.path", "dataset.target")  # say which rows, and not which columns
+_MOST_ITEMS = 4  # of a list in the name of a variant
 
 Frame = Any  # a data frame or a column of pandas, whose types do not know names of columns
 
@@ -224,9 +228,13 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
     source: dict[str, Any] = {}
     division: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    # Runs on other columns of the same rows are variants, but where their units differ.
+    rows = None if in_units else run.data.get("rows")
     for key, value in run.params.items():
         section = key.partition(".")[0]
-        if section == "dataset" or key.startswith("split.test."):
+        if section == "dataset" and rows and key not in _OF_ROWS:
+            settings[key] = value
+        elif section == "dataset" or key.startswith("split.test."):
             source[key] = value
         elif section == "split" or (in_units and section in ("metric", "prepare")):
             if value not in ("none", False):
@@ -239,7 +247,8 @@ def _describe_settings(run: StoredRun, in_units: bool) -> dict[str, Any]:
     if is_reference(seed):
         seed += f" of {origin}"
     name = data_title(run.config.get("dataset"), str(run.data.get("name")))
-    content = [run.data.get("digest") or source, mapping_of(run.data.get("test")).get("digest")]
+    test = mapping_of(run.data.get("test"))
+    content = [rows or run.data.get("digest") or source, test.get("rows" if rows else "digest")]
     return {
         "seed": seed,
         "variant": _json(settings),
@@ -274,10 +283,32 @@ def differences(trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if max(map(len, values.values())) > 1:
             differing.append(key)
     short = shortened(differing)
-    fields = []
-    for tree in trees:
-        fields.append({short[key]: tree[key] for key in differing if key in tree})
+    fields: list[dict[str, Any]] = [{} for _ in trees]
+    for key in differing:
+        values_of = _own_items([tree.get(key) for tree in trees])
+        for field, tree, value in zip(fields, trees, values_of, strict=True):
+            if key in tree:
+                field[short[key]] = value
     return fields
+
+
+def _own_items(values: Sequence[Any]) -> list[Any]:
+    """Return values, of lists written as text the items that not all have."""
+    lists = []
+    for value in values:
+        if not (isinstance(value, str) and (value == "none" or value.startswith("['"))):
+            return list(values)
+        try:
+            lists.append([] if value == "none" else literal_eval(value))
+        except (ValueError, SyntaxError):  # what is long is cut short
+            return list(values)
+    common = set.intersection(*map(set, lists))
+    texts = []
+    for items in lists:
+        own = [str(item) for item in items if item not in common]
+        more = f" and {len(own) - _MOST_ITEMS} more" if len(own) > _MOST_ITEMS else ""
+        texts.append((" ".join(own[:_MOST_ITEMS]) or "none") + more)
+    return texts
 
 
 def fields_text(fields: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.component import Guarded, MetricWithState
+from dbgsom_core.interfaces.figures import MapChange
 from dbgsom_core.training import parts
 
 SAMPLES = 40
@@ -77,12 +78,17 @@ def cluster_stability() -> Any:
 
 
 @lru_cache(maxsize=1)
-def change() -> Any:
-    from dbgsom_core.runs.check import check
+def change() -> MapChange:
+    import pandas as pd
 
-    known, days = np.tile(data(), (3, 1)), np.arange(SAMPLES)
-    y_known = np.tile(classes(), 3)
-    return check(_trained(), data(), known, y_known=y_known, time=days).view.change
+    from dbgsom_core.estimators.new_rows import ControlLimits
+
+    pvalues = generator().random(SAMPLES)
+    limits = ControlLimits(1.0, 1.0, 0.5, 4.0, 370.0)
+    charts, alarms = limits.charts(pvalues)
+    columns = {"time": np.arange(SAMPLES), "unit": np.arange(SAMPLES) % 9, **charts._asdict()}
+    shares, groups = np.linspace(-0.1, 0.1, 9), (np.arange(9) == 4).astype(np.int64)
+    return MapChange(shares, groups, limits, pd.DataFrame({**columns, "alarm": alarms}))
 
 
 def only_regresses(component: Any) -> bool:

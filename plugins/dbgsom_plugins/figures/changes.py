@@ -34,14 +34,13 @@ class Changes(FigureComponent):
     def draw(self, view: MapView) -> Mapping[str, Any]:
         if view.change is None:
             raise ValueError("there are no new rows: dbgsom check RUN NEW, or check(...).plot()")
-        drawn = {"map": _draw_map(view)}
+        drawn = {"map": _draw_map(view, view.change)}
         if view.change.rows is not None:
-            drawn["time"] = _draw_charts(replace(view, axes=None))
+            drawn["time"] = _draw_charts(replace(view, axes=None), view.change)
         return drawn
 
 
-def _draw_map(view: MapView) -> Figure:
-    change = view.change
+def _draw_map(view: MapView, change: Any) -> Figure:
     points, groups = 100 * change.shares, change.groups
     # Few neurons that move far would leave the others white.
     reach = max(float(np.quantile(abs(points), 0.98)), 1e-9)
@@ -75,8 +74,8 @@ def _draw_map(view: MapView) -> Figure:
     return sheet.page.figure
 
 
-def _draw_charts(view: MapView) -> Figure:
-    rows, limits = view.change.rows, view.change.limits
+def _draw_charts(view: MapView, change: Any) -> Figure:
+    rows, limits = change.rows, change.limits
     rows = rows.sort_values("time", kind="stable")
     notes = [
         "Charts of -log p, dashed: their limits, which known rows reach once in "
