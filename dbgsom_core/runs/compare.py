@@ -120,6 +120,11 @@ def compare_runs(
     repeats = len(finished) - sum(table.rows["runs"].map(len).sum() for table in tables)
     if repeats:
         notes.append(f"{repeats} older run(s) repeat another, and are left out")
+    if criterion.in_units and len({table.data.get("name") for table in tables}) < len(tables):
+        notes.append(
+            f"{criterion.measure} is in the units of columns and preparation: runs that differ in "
+            "these are not ranked together; by accuracy, purity or the like they are, with --by"
+        )
     ranks = rank_sentence(tables)
     if ranks:
         notes.append(ranks)

@@ -417,7 +417,7 @@ def rank_runs(runs: Sequence[StoredRun], criterion: RankingCriterion) -> list[Va
         table = VariantTable(
             name=title,
             division=first["division"],
-            data=first["facts"],
+            data={**first["facts"], "features": _range(group["facts"])},
             criterion=criterion,
             rows=rows.reset_index().merge(of_best, how="left", on="variant"),
             fields=[fields[names.index(name)] for name in rows.index],
@@ -429,6 +429,12 @@ def rank_runs(runs: Sequence[StoredRun], criterion: RankingCriterion) -> list[Va
         )
         tables.append(table)
     return tables
+
+
+def _range(facts: Frame) -> str:
+    """Return how many features the data have, ``11 to 13`` where runs differ in columns."""
+    counts = sorted({int(one.get("features", 0)) for one in facts})
+    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
 
 
 def _statistics(group: Frame, criterion: RankingCriterion) -> tuple[Frame, Frame]:

@@ -531,3 +531,32 @@ def test_a_leader_that_is_no_better_than_the_baseline_is_told(store, found, lead
 
 
 # ------------------------------------------------------------------- while a sweep goes on
+
+
+def test_runs_on_other_columns_of_the_same_rows_are_variants(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 4)), columns=["a", "b", "c", "d"])
+    frame.assign(kind=np.where(frame["a"] > 0, "x", "y")).to_csv("t.csv", index=False)
+    for drop in (["d"], ["c", "d"], ["d", "b"]):
+        dbgsom_core.run(
+            {
+                "experiment": "columns",
+                "dataset": {"name": "csv", "path": "t.csv", "target": "kind", "drop": drop},
+                "split": {"folds": 3},
+                "model": {"estimator": "classifier", "epochs": 3},
+                "measures": ["accuracy", "quantization_error"],
+                "figures": [],
+                "tracking": ["run_folder"],
+            }
+        )
+    found = dbgsom_core.compare("columns")
+    assert set(found["variant"]) == {"drop=none", "drop=c", "drop=b"}
+    assert set(found["data"]) == {"t"}
+    assert found["difference"].notna().sum() == 2  # each was tested beside the best
+    apart = dbgsom_core.compare("columns", by="quantization_error")
+    assert apart["data"].nunique() == 3
+    (note,) = apart.attrs["notes"]
+    assert "runs that differ in these are not ranked together" in note
+    title = CliRunner().invoke(cli, ["compare", "columns"], catch_exceptions=False).output
+    assert title.startswith("t, 80 × 2 to 3, by accuracy")
