@@ -370,9 +370,11 @@ class Suspects(NamedTuple):
     @property
     def sentence(self) -> str:
         n = int((~np.isnan(self.own)).sum())
-        text = f"At most about {self.expected:,.0f} of {n:,} labels are wrong"
         listed = len(self.table["label"])
-        return f"{text}: see the {listed:,} in suspects.csv" if listed else text
+        if not listed:
+            return f"None of {n:,} labels is doubtful"
+        text = f"At most about {math.ceil(self.expected):,} of {n:,} labels are wrong"
+        return f"{text}: see the {listed:,} in suspects.csv"
 
 
 def doubtful_rows(

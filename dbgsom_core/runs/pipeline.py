@@ -57,7 +57,7 @@ from dbgsom_core.runs.describe import (
     flat_params,
     title_of,
 )
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, run_lock
+from dbgsom_core.runs.folder import RunFiles, StoredRun, find_folders, read_run, run_lock
 from dbgsom_core.runs.profile import (
     count_groups,
     groups_of,
@@ -88,6 +88,9 @@ from dbgsom_core.training.parts import check_start, fit_metric
 from dbgsom_core.training.state import Checkpointer, TrainingState, read_state, write_state
 from dbgsom_core.training.targets import encode_classes
 from dbgsom_core.training.train import BY_CALLBACK
+
+_MOST_OTHERS = 20  # runs and sweeps among which a first run is looked for
+_MOST_FIELDS = 4  # of a name
 
 log = logging.getLogger("dbgsom")
 
@@ -291,19 +294,39 @@ def describe_run(
         facts["baseline"] = baseline
         if kind == "classifier":
             facts["most_frequent"] = most_frequent(fold.train.y, data.target_names)
+    root = runs_folder(experiment, registry)
+    name = name or experiment.resolved["name"]
+    if not name and stored is not None:
+        name = stored.name
     return new_run(
         experiment,
         registry,
-        runs_folder(experiment, registry),
+        root,
         stored,
         kind="run",
-        name=name or experiment.resolved["name"] or default_name(experiment),
+        name=name or _name_beside_others(experiment, root),
         params=flat_params(experiment.resolved),
         data=facts,
         parent=parent,
         total_epochs=int(prepared.estimator.epochs),
         varies=varies,
     )
+
+
+def _name_beside_others(experiment: Experiment, root: Path) -> str:
+    """Return a run's name by what differs from the experiment's first run, if there is one."""
+    usual = default_name(experiment)
+    others = map(read_run, find_folders(root, experiment.experiment)[:_MOST_OTHERS])
+    runs = [run for run in others if run.kind == "run" and not run.parent and run.started]
+    if not runs:
+        return usual
+    from dbgsom_core.runs.ranking import differences, fields_text
+
+    first = min(runs, key=lambda run: str(run.started))
+    fields = differences([first.params, flat_params(experiment.resolved)])[1]
+    if not 0 < len(fields) <= _MOST_FIELDS:
+        return usual
+    return f"{usual.partition(': ')[0]}: {fields_text(fields)}"
 
 
 def new_run(

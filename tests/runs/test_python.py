@@ -97,3 +97,15 @@ def test_files_of_a_data_set_are_also_sought_beside_the_configuration(tmp_path, 
     experiment = load_experiment({"experiment": "e", "dataset": "iris", "tracking": []})
     data = load_data(replace(experiment, folder=folder, dataset=section))
     assert data.X.shape == (40, 2)
+
+
+def test_later_runs_are_named_by_what_differs_from_the_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    usual = {"experiment": "named", "dataset": "iris", "figures": [], "measures": None}
+    usual |= {"model": {"epochs": 2}, "tracking": ["run_folder"]}
+    first = dbgsom_core.run(usual)
+    assert first.name == "iris: directed SF 0.5, gaussian, euclidean"
+    other = {**usual, "model": {"epochs": 2, "kernel": "bubble"}, "prepare": ["standardize"]}
+    assert dbgsom_core.run(other).name == "iris: prepare=standardize, kernel=bubble"
+    assert dbgsom_core.run(usual).name == first.name
+    assert dbgsom_core.run({**other, "name": "mine"}).name == "mine"

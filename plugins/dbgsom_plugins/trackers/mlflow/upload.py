@@ -33,7 +33,15 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from dbgsom_core.api import DbgsomError, RunFiles, StoredRun, as_markdown, data_title, masked
+from dbgsom_core.api import (
+    DbgsomError,
+    RunFiles,
+    StoredRun,
+    as_markdown,
+    data_title,
+    headline,
+    masked,
+)
 from dbgsom_plugins.trackers.mlflow.model import EPOCH_TAG, NAME, logged_models, write_model
 from dbgsom_plugins.trackers.mlflow.store import (
     MODE,
@@ -51,6 +59,7 @@ _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
 _NOTE = "mlflow.note.content"
 _MAX_FILE_BYTES = 1 << 26  # of a table, or an artefact, that is sent along: 64 MiB take seconds
+_MOST_TOLD = 3  # measures at the beginning of a description
 _KEY_OF_WORD = re.compile(r"(?<![^ ])[\w.]+=(?!(?:true|false|none)\b)(?=[^\W\d])")  # kernel=bubble
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
@@ -461,6 +470,11 @@ def _epoch_of_model(stored: StoredRun) -> int:
 def _sentences_of(stored: StoredRun) -> list[str]:
     """Return what a description says: the data, how far a run came, which variants won."""
     data, epochs, lines = stored.data, stored.epochs(), []
+    told = []
+    for top in headline(stored.measures, stored.config, data)[:_MOST_TOLD]:
+        told.append(f"`{top.name}` {top.text} ({top.part})")
+    if told and stored.kind == "run":
+        lines.append(", ".join(told))
     if "samples" in data:
         size = f"{data['samples']} samples × {data.get('features')} features"
         lines.append(f"{as_markdown(data.get('name'))}: {size}")
@@ -468,7 +482,8 @@ def _sentences_of(stored: StoredRun) -> list[str]:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
         lines.append(f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs")
     if stored.verdict:
-        lines.append(as_markdown(stored.verdict))
+        place = 0 if data.get("classes") is None and stored.kind == "run" else len(lines)
+        lines.insert(place, as_markdown(stored.verdict))
     if stored.error:
         lines.append(f"Ended early: {as_markdown(stored.error)}")
     for ranking in stored.rankings:
