@@ -418,7 +418,7 @@ def find_suspects(codes: Integers, probabilities: Floats) -> tuple[Integers, flo
     own = shares[np.arange(len(given)), given]
     sizes = np.bincount(given, minlength=count)
     thresholds = np.bincount(given, own, count) / np.maximum(sizes, 1)
-    thresholds[sizes == 0] = np.inf
+    thresholds[sizes == 0] = 0.5  # of a class that no row is given
     confident = np.where(shares >= thresholds, shares, -1.0)
     likely = confident.argmax(axis=1)
     is_counted = confident.max(axis=1) >= 0

@@ -97,11 +97,14 @@ def open_as_trained(trained: FoundModel, source: str, registry: Registry) -> Tab
     dataset = guarded(known).for_new(source)
     if dataset is None:
         return None
-    data = guarded(dataset).load()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = guarded(dataset).load()
+    notes = [f"{source}: {warning.message}" for warning in caught]
     columns = {**(data.ids or {}), **data.annotations}
     columns |= dict(zip(data.feature_names or (), np.asarray(data.X).T, strict=True))
     table = pa.table({name: as_column(values) for name, values in columns.items()})
-    return replace(FrameReader.open(table), path=source)
+    return replace(FrameReader.open(table), path=source, notes=notes)
 
 
 def find_model(

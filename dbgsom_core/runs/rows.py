@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from dbgsom_core.runs.predict import (
 )
 from dbgsom_core.tables import CsvDialect, as_texts, write_table
 
+_MOST_UNKNOWN = 5  # classes that are named
 _DAY = 10  # characters of a date in ISO 8601
 
 
@@ -136,7 +138,11 @@ def read_rows(
     y = None
     if target in annotations and hasattr(trained.model.estimator, "classes_"):
         known = {str(label): label for label in trained.model.estimator.classes_.tolist()}
-        y = np.array([known.get(text) for text in annotations.pop(target)], dtype=object)
+        texts = annotations.pop(target)
+        y = np.array([known.get(text) for text in texts], dtype=object)
+        unknown = Counter(text for text in texts if text and text not in known)
+        for text, count in unknown.most_common(_MOST_UNKNOWN):
+            notes.append(f"{count} row(s) of {target} '{text}', which the model does not know")
     names = samples.columns.feature_names
     return Data(X, y, feature_names=names, ids=ids or None, annotations=annotations)
 
